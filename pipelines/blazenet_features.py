@@ -1,0 +1,20 @@
+"""Make BlazeNet's pictures for all variants: `python pipelines/blazenet_features.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.blazenet_features import BlazenetFeaturesConfig, run
+
+
+def main() -> None:
+    with tracking.stage_run("blazenet_features") as log:
+        summary = run(
+            [paths.SPLIT_CLIPS, paths.UNTRIMMED / "clips.parquet"],
+            params.section("blazenet_features", BlazenetFeaturesConfig),
+            paths.BLAZENET_FEATURES,
+            paths.WORK / "blazenet_features",
+        )
+        log.metrics({f"segments_{name}": count for name, count in summary.n_segments.items()})
+        log.outputs(paths.BLAZENET_FEATURES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Embed every plain second with one BlazeNet: `python pipelines/embed_blazenet.py all_1s`."""
+
+import sys
+
+from crywatch import params, paths, tracking
+from crywatch.embed_blazenet import EmbedBlazenetConfig, run
+
+
+def main(variant: str) -> None:
+    with tracking.stage_run("embed_blazenet", variant) as log:
+        out = paths.EMBED_BLAZENET / variant
+        summary = run(
+            paths.TRAIN_BLAZENET / variant,
+            paths.BLAZENET_FEATURES / "1s",
+            params.section("embed_blazenet", EmbedBlazenetConfig),
+            out,
+            paths.WORK / "embed_blazenet" / variant,
+        )
+        log.metrics({"seconds": summary.n_seconds})
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,23 @@
+"""Embed every plain second: `python pipelines/embed_vggish.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.embed_vggish import EmbedVggishConfig, run
+from crywatch.embedders import EmbedderConfig
+
+
+def main() -> None:
+    with tracking.stage_run("embed_vggish") as log:
+        summary = run(
+            [paths.SPLIT_CLIPS, paths.UNTRIMMED / "clips.parquet"],
+            params.section("embedder", EmbedderConfig),
+            params.section("embed_vggish", EmbedVggishConfig),
+            paths.EMBED_VGGISH,
+            paths.WORK / "embed_vggish",
+        )
+        log.metrics({"clips": summary.n_clips, "seconds": summary.n_seconds})
+        log.tags({"embedder": summary.name, "embedder.digest": summary.digest})
+        log.outputs(paths.EMBED_VGGISH)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Mine the top seconds of every clip: `python pipelines/mine.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.atomic import atomic_dir, write_json
+from crywatch.mine import MineConfig, run
+
+
+def main() -> None:
+    with tracking.stage_run("mine") as log:
+        config = params.section("mine", MineConfig)
+        untrimmed = paths.UNTRIMMED
+        with atomic_dir(paths.MINE) as temp:
+            metrics = run(
+                paths.SPLIT_CLIPS,
+                paths.TRAIN_MINER / "trimmed",
+                paths.EMBED_VGGISH,
+                config,
+                temp / "trimmed.parquet",
+            ).as_metrics("trimmed")
+            metrics |= run(
+                untrimmed / "clips.parquet",
+                paths.TRAIN_MINER / "untrimmed",
+                paths.EMBED_VGGISH,
+                config,
+                temp / "untrimmed.parquet",
+                untrimmed / "events.parquet",
+            ).as_metrics("untrimmed")
+            write_json(temp / "metrics.json", metrics)
+        log.metrics(metrics)
+        log.outputs(paths.MINE)
+
+
+if __name__ == "__main__":
+    main()

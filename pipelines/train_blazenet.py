@@ -1,0 +1,45 @@
+"""Train one BlazeNet variant: `python pipelines/train_blazenet.py all_1s`."""
+
+import sys
+from dataclasses import asdict
+
+from crywatch import params, paths, tracking
+from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.train_blazenet import Inputs, TrainBlazenetConfig, run
+
+
+def main(variant: str) -> None:
+    with tracking.stage_run("train_blazenet", variant) as log:
+        config = params.section("train_blazenet", TrainBlazenetConfig)
+        segment_s = config.variants[variant].segment_s
+        out = paths.TRAIN_BLAZENET / variant
+
+        def on_epoch(epoch):
+            values = asdict(epoch)
+            log.metrics(values, step=values.pop("epoch"))
+
+        summary = run(
+            variant,
+            config,
+            params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
+            Inputs(
+                features=paths.BLAZENET_FEATURES / folder_name(segment_s),
+                split_clips=paths.SPLIT_CLIPS,
+                untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
+                mined_trimmed=paths.MINE / "trimmed.parquet",
+                mined_untrimmed=paths.MINE / "untrimmed.parquet",
+            ),
+            params.plain("schedule.scale"),
+            params.plain("seed"),
+            out,
+            paths.WORK / "train_blazenet" / variant,
+            on_epoch,
+        )
+        log.metrics(summary.as_metrics())
+        log.dataset("clips", paths.SPLIT_CLIPS)
+        log.model(f"blazenet-{variant}", out)
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,38 @@
+"""Train one anomaly head on BlazeNet's features: `python pipelines/train_rtfm.py trimmed`."""
+
+import sys
+from dataclasses import asdict
+
+from crywatch import params, paths, tracking
+from crywatch.train_rtfm import TrainRtfmConfig, run
+
+
+def main(variant: str) -> None:
+    with tracking.stage_run("train_rtfm", variant) as log:
+
+        def on_evaluation(evaluation):
+            values = asdict(evaluation)
+            log.metrics(values, step=values.pop("step"))
+
+        config = params.section("train_rtfm", TrainRtfmConfig)
+        backbone = config.variants[variant].backbone
+        out = paths.TRAIN_RTFM / variant
+        summary = run(
+            variant,
+            config,
+            {"trimmed": paths.SPLIT_CLIPS, "untrimmed": paths.UNTRIMMED / "clips.parquet"},
+            paths.EMBED_BLAZENET / backbone,
+            paths.TRAIN_BLAZENET / backbone,
+            params.plain("schedule.scale"),
+            params.plain("seed"),
+            out,
+            paths.WORK / "train_rtfm" / variant,
+            on_evaluation,
+        )
+        log.metrics(summary.as_metrics())
+        log.model(f"rtfm-{variant}", out)
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

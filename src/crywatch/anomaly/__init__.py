@@ -1,0 +1,1 @@
+"""Weakly supervised anomaly detection: bags of segments, the RTFM network, MIL and RTFM losses."""

@@ -1,0 +1,228 @@
+"""The one module that decodes and encodes audio.
+
+PyAV's wheel decodes WAV, Ogg, FLAC, MP3, M4A, 3GP and CAF; the format is probed from the content, so a
+wrong extension does no harm. All samples are float32 in [-1, 1], mono by the mean of the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.atomic import atomic_path
+from crywatch.errors import AudioError
+from crywatch.segments import RATE_HZ
+
+SILENCE_DBFS = -200.0  # stands for a level of minus infinity
+BANDWIDTH_FRAME = 2048  # samples
+BANDWIDTH_FRAMES = 256  # at most, spread over the recording
+BANDWIDTH_BELOW_PEAK_DB = 60.0
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded recording."""
+
+    wave: np.ndarray  # [samples] float32, mono
+    rate_hz: int  # as recorded
+    channels: int  # as recorded
+    codec: str
+    truncated: bool  # the file broke off; what came before is here
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What is known of a recording before its samples."""
+
+    rate_hz: int
+    channels: int
+    codec: str
+
+
+class BlockReader:
+    """Decode ``path`` block by block: iterate for mono float32 arrays [samples].
+
+    ``info`` is known at once; ``truncated`` when the iteration has ended.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, no audio, holds NaN or infinite samples, or nothing decodes.
+    """
+
+    def __init__(self, path: Path | str):
+        import av
+
+        self.path = Path(path)
+        self.truncated = False
+        if not self.path.is_file():
+            raise AudioError(f"{self.path}: no such file")
+        if self.path.stat().st_size == 0:
+            raise AudioError(f"{self.path}: the file is empty (0 bytes)")
+        try:
+            self._container = av.open(str(self.path), metadata_errors="ignore")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise AudioError(f"{self.path}: not a recording that can be read ({error})") from error
+        streams = self._container.streams.audio
+        if not streams:
+            self._container.close()
+            raise AudioError(f"{self.path}: holds no audio stream")
+        self._stream = streams[0]
+        context = self._stream.codec_context
+        if not context.sample_rate:
+            self._container.close()
+            raise AudioError(f"{self.path}: names no sample rate")
+        self.info = StreamInfo(context.sample_rate, context.channels, context.name)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        import av
+
+        decoded_any = False
+        try:
+            frames = self._container.decode(self._stream)
+            while True:
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    break
+                except (av.error.FFmpegError, OSError, ValueError):
+                    # What decoded so far is kept; a file of which nothing decodes is refused below.
+                    self.truncated = True
+                    break
+                block = _mono(frame)
+                if not np.isfinite(block).all():
+                    raise AudioError(f"{self.path}: holds samples that are NaN or infinite")
+                if len(block):
+                    decoded_any = True
+                    yield block
+            if not decoded_any:
+                raise AudioError(f"{self.path}: nothing in it decodes")
+            self.truncated = self.truncated or self._is_short()
+        finally:
+            self._container.close()
+
+    def _is_short(self) -> bool:
+        """A PCM file whose header promises more bytes than the file has was cut off."""
+        duration = self._container.duration
+        if not self.info.codec.startswith("pcm") or not duration:
+            return False
+        bits = self._stream.codec_context.format.bytes * 8
+        promised = duration / 1e6 * self.info.rate_hz * self.info.channels * bits / 8
+        return self.path.stat().st_size < 0.99 * promised
+
+
+def _mono(frame) -> np.ndarray:
+    """A PyAV frame as mono float32 [samples] in [-1, 1]."""
+    samples = frame.to_ndarray()
+    kind = samples.dtype
+    if kind == np.uint8:
+        samples = (samples.astype(np.float32) - 128.0) / 128.0
+    elif kind.kind == "i":
+        samples = samples.astype(np.float32) / float(2 ** (8 * kind.itemsize - 1))
+    else:
+        samples = samples.astype(np.float32)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    return samples[0] if len(samples) == 1 else samples.mean(axis=0)
+
+
+def decode(path: Path | str) -> Decoded:
+    """Decode a whole file into memory; see `BlockReader` for the errors."""
+    reader = BlockReader(path)
+    wave = np.concatenate(list(reader))
+    info = reader.info
+    return Decoded(wave, info.rate_hz, info.channels, info.codec, reader.truncated)
+
+
+def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """``wave`` [samples] at ``from_hz`` as [samples] at ``to_hz``, float32 (soxr, high quality)."""
+    if from_hz == to_hz:
+        return np.asarray(wave, dtype=np.float32)
+    import soxr
+
+    return soxr.resample(np.asarray(wave, dtype=np.float32), from_hz, to_hz, quality="HQ")
+
+
+def level_dbfs(value: float) -> float:
+    """An amplitude in 0..1 as decibels below full scale; silence is ``SILENCE_DBFS``."""
+    return float(20 * np.log10(value)) if value > 1e-10 else SILENCE_DBFS
+
+
+class BandwidthMeter:
+    """The measured bandwidth of a recording from frames spread over it.
+
+    The bandwidth is the highest frequency at which the mean power spectrum (Hann, 2048 samples, over
+    the loudest half of the frames) is within 60 dB of its peak. A narrow-band recording in a
+    wide-band container therefore shows its true band. 0 for silence.
+    """
+
+    def __init__(self, rate_hz: int):
+        self.rate_hz = rate_hz
+        self._spectra: list[np.ndarray] = []
+        self._window = np.hanning(BANDWIDTH_FRAME).astype(np.float32)
+
+    def add(self, block: np.ndarray) -> None:
+        """Take frames of ``block`` [samples]; the number kept is bounded."""
+        room = BANDWIDTH_FRAMES - len(self._spectra)
+        if room <= 0 or len(block) == 0:
+            return
+        if len(block) < BANDWIDTH_FRAME:
+            block = np.pad(block, (0, BANDWIDTH_FRAME - len(block)))
+        count = min(room, len(block) // BANDWIDTH_FRAME, 64)
+        starts = np.linspace(0, len(block) - BANDWIDTH_FRAME, count).astype(int)
+        frames = np.stack([block[start : start + BANDWIDTH_FRAME] for start in starts])
+        self._spectra.extend(np.abs(np.fft.rfft(frames * self._window)) ** 2)
+
+    def result_hz(self) -> float:
+        """The bandwidth so far, in Hz."""
+        if not self._spectra:
+            return 0.0
+        spectra = np.stack(self._spectra)
+        power = spectra.sum(axis=1)
+        mean = spectra[power >= np.median(power)].mean(axis=0)
+        peak = mean.max()
+        if peak <= 1e-12:
+            return 0.0
+        floor = peak * 10 ** (-BANDWIDTH_BELOW_PEAK_DB / 10)
+        highest = int(np.flatnonzero(mean >= floor)[-1])
+        return float(highest * self.rate_hz / BANDWIDTH_FRAME)
+
+
+def bandwidth_hz(wave: np.ndarray, rate_hz: int) -> float:
+    """Measured bandwidth of ``wave`` [samples]; see `BandwidthMeter`."""
+    meter = BandwidthMeter(rate_hz)
+    meter.add(wave)
+    return meter.result_hz()
+
+
+def to_int16(wave: np.ndarray) -> np.ndarray:
+    """Samples [-1, 1] as 16-bit integers, clipped."""
+    return np.clip(np.rint(np.asarray(wave) * 32767.0), -32768, 32767).astype(np.int16)
+
+
+def write_flac(path: Path | str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> None:
+    """Write ``wave`` [samples] (float in [-1, 1], or int16) as 16-bit mono FLAC, atomically."""
+    import soundfile
+
+    samples = wave if wave.dtype == np.int16 else to_int16(wave)
+    with atomic_path(path) as temp:
+        try:
+            soundfile.write(temp, samples, rate_hz, format="FLAC", subtype="PCM_16")
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
+
+
+def read_clean(path: Path | str) -> np.ndarray:
+    """A cleaned FLAC as float32 [samples] at 16 kHz; AudioError if it is missing or not one."""
+    import soundfile
+
+    try:
+        wave, rate_hz = soundfile.read(path, dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: not a cleaned clip ({error}): run `dvc repro clean`") from error
+    if rate_hz != RATE_HZ or wave.ndim != 1:
+        raise AudioError(f"{path}: {rate_hz} Hz, expected {RATE_HZ} Hz mono: run `dvc repro clean`")
+    return wave

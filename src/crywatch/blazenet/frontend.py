@@ -1,0 +1,97 @@
+"""The log-mel picture that BlazeNet sees: 64 bands x 64 frames of one segment.
+
+librosa's `melspectrogram` with ``center=False`` and `power_to_db` (reference 1, clipped at 80 dB below
+the segment's peak). With the paper's 8,000 Hz upper edge at an 8 kHz rate the upper bands are empty; after
+clipping they hold the absolute level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crywatch.audio import resample
+from crywatch.segments import RATE_HZ, cut
+
+FRAMES = 64
+# Decibels to network input, about -1 to 1 for ordinary levels. The paper does not give its scale.
+CENTRE_DB, SCALE_DB = -30.0, 40.0
+AMIN = 1e-10
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """How a segment becomes a picture; window and hop are those of 1 s and scale with it."""
+
+    rate_hz: int
+    n_mels: int
+    window_s: float
+    hop_s: float
+    fmin_hz: float
+    fmax_hz: float
+    top_db: float
+    segment_s: float = 1.0
+
+    @property
+    def n_fft(self) -> int:
+        """Samples of a window."""
+        return round(self.window_s * self.rate_hz * self.segment_s)
+
+    @property
+    def hop(self) -> int:
+        """Samples between windows."""
+        return int(self.hop_s * self.rate_hz) * round(self.segment_s)
+
+    def as_dict(self) -> dict:
+        """For a model's description."""
+        return asdict(self)
+
+
+@cache
+def _filters(config: FrontEndConfig) -> Tensor:
+    import warnings
+
+    import librosa
+
+    with warnings.catch_warnings():
+        # Filters above Nyquist are empty; that is the paper's setting.
+        warnings.filterwarnings("ignore", message="Empty filters")
+        mel = librosa.filters.mel(
+            sr=config.rate_hz,
+            n_fft=config.n_fft,
+            n_mels=config.n_mels,
+            fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+        )
+    return torch.from_numpy(mel.astype(np.float32)).T.contiguous()  # [bins, bands]
+
+
+def decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
+    """[n, samples] at ``config.rate_hz`` to [n, bands, 64] in decibels."""
+    frames = segments.unfold(1, config.n_fft, config.hop)[:, :FRAMES]
+    window = torch.hann_window(config.n_fft)
+    spectrum = torch.fft.rfft(frames * window)
+    power = spectrum.real.square() + spectrum.imag.square()
+    mel = power @ _filters(config)
+    level = 10 * torch.log10(mel.clamp_min(AMIN))
+    floor = level.amax(dim=(1, 2), keepdim=True) - config.top_db
+    return torch.maximum(level, floor).transpose(1, 2)
+
+
+def pictures(segments: Tensor, config: FrontEndConfig) -> Tensor:
+    """[n, samples] at ``config.rate_hz`` to network input [n, bands, 64]."""
+    return (decibels(segments, config) - CENTRE_DB) / SCALE_DB
+
+
+def from_wave(wave: np.ndarray, config: FrontEndConfig) -> Tensor:
+    """A recording [samples] at 16 kHz to the pictures of its segments [segments, bands, 64].
+
+    Resampled as a whole, so that segments have no edges of the filter inside.
+    """
+    low = resample(wave, RATE_HZ, config.rate_hz)
+    segments = cut(low, config.rate_hz, config.segment_s)
+    return pictures(torch.from_numpy(segments), config)

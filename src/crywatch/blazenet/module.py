@@ -1,0 +1,130 @@
+"""BlazeNet as a Lightning module: the paper's recipe, and the best epoch on the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crywatch.blazenet.network import BlazeNet, cry_probability
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with steps of the rate (section 4.2 of the paper)."""
+
+    lr: float
+    momentum: float
+    lr_step: int  # epochs
+    lr_gamma: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave."""
+
+    epoch: int  # from 0
+    train_loss: float
+    val_loss: float
+    val_accuracy: float  # at 0.5
+    val_auc: float
+
+
+class BlazeNetModule(lightning.LightningModule):
+    """Cross-entropy on segments."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.recipe = recipe
+        self.network = BlazeNet()
+        self.last_epoch: Epoch | None = None
+        self._train: list[Tensor] = []
+        self._val: list[tuple[Tensor, Tensor]] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Loss of a batch of pictures [n, bands, 64] and labels [n]."""
+        pictures, labels = batch
+        loss = functional.cross_entropy(self.network(pictures), labels)
+        self._train.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Keeps logits for the end of the epoch."""
+        pictures, labels = batch
+        self._val.append((self.network(pictures), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics over the whole validation part."""
+        logits, labels = (torch.cat(parts) for parts in zip(*self._val, strict=True))
+        train_loss = torch.stack(self._train).mean().item() if self._train else float("nan")
+        self._train.clear()
+        self._val.clear()
+        scores = cry_probability(logits)
+        self.last_epoch = Epoch(
+            epoch=self.current_epoch,
+            train_loss=train_loss,
+            val_loss=functional.cross_entropy(logits, labels).item(),
+            val_accuracy=((scores >= 0.5) == labels.bool()).float().mean().item(),
+            val_auc=_auc(labels.numpy(), scores.numpy()),
+        )
+
+    def configure_optimizers(self) -> dict:
+        """SGD, its rate divided at every step of the schedule."""
+        recipe = self.recipe
+        optimiser = torch.optim.SGD(
+            self.parameters(), lr=recipe.lr, momentum=recipe.momentum, foreach=True
+        )
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    if labels.min() == labels.max():
+        return float("nan")
+    return float(roc_auc_score(labels, scores))
+
+
+class KeepBest(lightning.Callback):
+    """Keeps the weights of the epoch with the lowest validation loss, and the history."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None] | None = None):
+        self.on_epoch = on_epoch
+        self.history: list[Epoch] = []
+        self.best: Epoch | None = None
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_epoch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule
+    ) -> None:
+        """After the module has computed its metrics."""
+        assert isinstance(module, BlazeNetModule)
+        epoch = module.last_epoch
+        if trainer.sanity_checking or epoch is None:
+            return
+        self.history.append(epoch)
+        if self.best is None or epoch.val_loss < self.best.val_loss:
+            self.best = epoch
+            self.weights = {k: v.detach().clone() for k, v in module.network.state_dict().items()}
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
+
+    def state_dict(self) -> dict:
+        """Goes into Lightning's checkpoint."""
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": asdict(self.best) if self.best else None,
+            "weights": self.weights,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Comes from Lightning's checkpoint."""
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = Epoch(**state["best"]) if state["best"] else None
+        self.weights = state["weights"]

@@ -1,0 +1,340 @@
+"""Stage ``clean``: any recording to 16 kHz mono FLAC, with what was measured, or to quarantine.
+
+Files are decoded block by block, so memory does not grow with a file's length, and in parallel, so one
+bad file never stops a corpus. An interrupted run goes on with the files that are not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.atomic import atomic_path, write_json
+from crywatch.audio import SILENCE_DBFS, BandwidthMeter, BlockReader, level_dbfs, to_int16
+from crywatch.corpora.base import ClipEntry, Corpus, Refused
+from crywatch.digest import value_sha256
+from crywatch.errors import AudioError
+from crywatch.progress import progress_bar
+
+FLUSH_SAMPLES = 1 << 18  # resampled and written at a time
+
+
+@dataclass(frozen=True)
+class CleanConfig:
+    """Section ``clean``."""
+
+    rate_hz: int
+    min_duration_s: float
+    max_duration_s: float
+    min_peak_dbfs: float
+    keep_silence: bool  # a silent clip labelled 'other' is a valid negative
+    peak_normalise: bool
+    workers: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What cleaning found out about one file."""
+
+    sha256: str  # of the 16 kHz mono int16 samples
+    duration_s: float
+    rate_hz: int  # as recorded
+    bandwidth_hz: float
+    peak_dbfs: float
+    rms_dbfs: float
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class CleanSummary:
+    """Counts and seconds of one corpus."""
+
+    corpus: str
+    n_clips: int
+    n_quarantined: int
+    n_truncated: int
+    seconds: float
+    by_label: dict[str, int]
+    reasons: dict[str, int]
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        counts = {f"clips_{label}": float(count) for label, count in self.by_label.items()}
+        return counts | {
+            "clips": float(self.n_clips),
+            "quarantined": float(self.n_quarantined),
+            "truncated": float(self.n_truncated),
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class _Task:
+    source: Path
+    target: Path
+    label: str
+    config: CleanConfig
+
+
+def run(
+    corpus: Corpus, config: CleanConfig, raw_dir: Path, out_dir: Path, work_dir: Path
+) -> CleanSummary:
+    """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, three tables, summary.json)."""
+    entries = list(corpus.index(raw_dir))
+    key = value_sha256(
+        [asdict(config)]
+        + [
+            (entry.source_path, _stamp(raw_dir / entry.source_path))
+            for entry in entries
+            if isinstance(entry, ClipEntry)
+        ]
+    )
+    state = work_dir / key[:16]
+    (state / "audio").mkdir(parents=True, exist_ok=True)
+    stems = unique_stems([entry.source_path for entry in entries])
+    tasks = {
+        entry.source_path: _Task(
+            raw_dir / entry.source_path,
+            state / "audio" / f"{stems[entry.source_path]}.flac",
+            entry.label,
+            config,
+        )
+        for entry in entries
+        if isinstance(entry, ClipEntry)
+    }
+    results = _clean_all(tasks, config.workers, corpus.name)
+    summary = _write_tables(corpus, entries, stems, results, state, out_dir)
+    shutil.rmtree(out_dir, ignore_errors=True)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    state.rename(out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def unique_stems(source_paths: Iterable[str]) -> dict[str, str]:
+    """A file name for each source path: its own stem where that is safe and unique.
+
+    A name with other characters, or one that two sources share, gets a digest of its path.
+    """
+    source_paths = list(source_paths)
+    plain = {path: re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem) for path in source_paths}
+    # Case is ignored: some file systems do not tell names apart by it.
+    count = Counter(stem.lower() for stem in plain.values())
+    stems = {}
+    for path, stem in plain.items():
+        if count[stem.lower()] > 1 or stem != Path(path).stem:
+            stem = f"{stem[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        stems[path] = stem
+    return stems
+
+
+def _clean_all(tasks: dict[str, _Task], workers: int, what: str) -> dict[str, Measured | str]:
+    """Result of every task: what was measured, or the reason it was refused."""
+    results: dict[str, Measured | str] = {}
+    with progress_bar(f"clean {what}", len(tasks), unit="file") as bar:
+        for path, result in _parallel(tasks, workers):
+            results[path] = result
+            bar.update()
+    return results
+
+
+def _parallel(
+    tasks: dict[str, _Task], workers: int
+) -> Iterator[tuple[str, Measured | str]]:
+    if workers <= 1 or len(tasks) < 8:
+        for path, task in tasks.items():
+            yield path, clean_file(task)
+        return
+    # Chunks keep the queue short and the cost of a task's transfer low.
+    with ProcessPoolExecutor(workers) as pool:
+        yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+
+
+def clean_file(task: _Task) -> Measured | str:
+    """Clean one file; a reason (str) where it must be refused. Runs in a worker process."""
+    done = task.target.with_suffix(".json")
+    if done.is_file() and task.target.is_file():
+        return Measured(**json.loads(done.read_text()))
+    try:
+        measured = _convert(task)
+    except AudioError as error:
+        return str(error).removeprefix(f"{task.source}: ")
+    write_json(done, asdict(measured))
+    return measured
+
+
+def _convert(task: _Task) -> Measured:
+    import soundfile
+    import soxr
+
+    config = task.config
+    reader = BlockReader(task.source)
+    rate_hz = reader.info.rate_hz
+    stream = soxr.ResampleStream(rate_hz, config.rate_hz, 1, dtype="float32", quality="HQ")
+    meter, level = BandwidthMeter(rate_hz), _Level()
+    digest = hashlib.sha256()
+    n_read = 0
+
+    def converted(block: np.ndarray, last: bool) -> np.ndarray:
+        if rate_hz != config.rate_hz:
+            block = stream.resample_chunk(np.ascontiguousarray(block), last=last)
+        samples = to_int16(block)
+        digest.update(samples.tobytes())
+        return samples
+
+    with atomic_path(task.target) as temp:
+        try:
+            with soundfile.SoundFile(
+                temp, "w", config.rate_hz, 1, subtype="PCM_16", format="FLAC"
+            ) as sink:
+                for block in _gathered(reader, FLUSH_SAMPLES):
+                    n_read += len(block)
+                    if n_read / rate_hz > config.max_duration_s:
+                        raise AudioError(f"{task.source}: longer than {config.max_duration_s} s")
+                    meter.add(block)
+                    level.add(block)
+                    sink.write(converted(block, last=False))
+                sink.write(converted(np.zeros(0, dtype=np.float32), last=True))
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{error}") from error
+        duration_s = n_read / rate_hz
+        if duration_s < config.min_duration_s:
+            raise AudioError(
+                f"{task.source}: {1e3 * duration_s:.0f} ms, shorter than {config.min_duration_s} s"
+            )
+        silent = level.peak_dbfs < config.min_peak_dbfs
+        if silent and not (config.keep_silence and task.label == "other"):
+            raise AudioError(f"{task.source}: silent (peak {level.peak_dbfs:.0f} dBFS)")
+        sha256 = digest.hexdigest()
+        if config.peak_normalise and not silent:
+            sha256 = _normalise(temp, level.peak)
+    return Measured(
+        sha256=sha256,
+        duration_s=duration_s,
+        rate_hz=rate_hz,
+        bandwidth_hz=meter.result_hz(),
+        peak_dbfs=level.peak_dbfs,
+        rms_dbfs=level.rms_dbfs,
+        truncated=reader.truncated,
+    )
+
+
+def _gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of about ``size``: fewer, larger calls."""
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count >= size:
+            yield np.concatenate(held)
+            held, count = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+class _Level:
+    """Peak and RMS of a stream."""
+
+    def __init__(self) -> None:
+        self.peak = 0.0
+        self._energy = 0.0
+        self._count = 0
+
+    def add(self, block: np.ndarray) -> None:
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        self._energy += float(np.dot(block, block))
+        self._count += len(block)
+
+    @property
+    def peak_dbfs(self) -> float:
+        return level_dbfs(self.peak)
+
+    @property
+    def rms_dbfs(self) -> float:
+        return level_dbfs((self._energy / self._count) ** 0.5) if self._count else SILENCE_DBFS
+
+
+def _normalise(path: Path, peak: float) -> str:
+    """Scale a FLAC in place to a peak of 1; returns the digest of its samples."""
+    import soundfile
+
+    samples, rate_hz = soundfile.read(path, dtype="float32")
+    scaled = to_int16(samples / peak)
+    soundfile.write(path, scaled, rate_hz, format="FLAC", subtype="PCM_16")
+    return hashlib.sha256(scaled.tobytes()).hexdigest()
+
+
+def _write_tables(
+    corpus: Corpus,
+    entries: list[ClipEntry | Refused],
+    stems: dict[str, str],
+    results: dict[str, Measured | str],
+    state: Path,
+    out_dir: Path,
+) -> CleanSummary:
+    import pandas as pd
+
+    from crywatch.tables import conform, empty, write_table
+
+    clips, events, quarantine = [], [], []
+    n_truncated = 0
+    for entry in entries:
+        result = entry.reason if isinstance(entry, Refused) else results[entry.source_path]
+        if isinstance(result, str):
+            quarantine.append((corpus.name, entry.source_path, result))
+            continue
+        stem = stems[entry.source_path]
+        n_truncated += result.truncated
+        measured = asdict(result)
+        measured.pop("truncated")
+        clip_id = f"{corpus.name}/{stem}"
+        clips.append(
+            measured
+            | {
+                "clip_id": clip_id,
+                "corpus": corpus.name,
+                "path": (out_dir / "audio" / f"{stem}.flac").as_posix(),
+                "source_path": entry.source_path,
+                "label": entry.label,
+                "category": entry.category,
+                "recording_id": entry.recording_id,
+                "infant_id": entry.infant_id,
+                "session_id": entry.session_id,
+                "recorded_at": entry.recorded_at,
+                "licence": entry.licence,
+            }
+        )
+        events += [(clip_id, e.onset_s, e.offset_s, e.label) for e in entry.events]
+    tables = {"clips": clips, "events": events, "quarantine": quarantine}
+    for name, rows in tables.items():
+        columns = list(empty(name).columns)
+        frame = pd.DataFrame(rows, columns=None if name == "clips" and rows else columns)
+        write_table(conform(frame, name), state / f"{name}.parquet", name)
+    for note in (state / "audio").glob("*.json"):
+        note.unlink()
+    summary = CleanSummary(
+        corpus=corpus.name,
+        n_clips=len(clips),
+        n_quarantined=len(quarantine),
+        n_truncated=n_truncated,
+        seconds=round(sum(clip["duration_s"] for clip in clips), 3),
+        by_label=dict(sorted(Counter(clip["label"] for clip in clips).items())),
+        reasons=dict(sorted(Counter(reason for *_, reason in quarantine).items())),
+    )
+    write_json(state / "summary.json", asdict(summary))
+    return summary

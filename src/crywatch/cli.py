@@ -1,0 +1,117 @@
+"""The `crywatch` command."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.errors import CrywatchError
+
+app = typer.Typer(
+    help="Infant cry detection: train with `dvc repro`, use with `crywatch detect`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """Output of `crywatch detect`."""
+
+    table = "table"
+    jsonl = "jsonl"
+    audacity = "audacity"
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps sub-commands as sub-commands."""
+
+
+@app.command()
+def detect(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A model folder; by default params.yaml's detect.model."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of a second's score.")
+    ] = None,
+) -> None:
+    """Score every second of PATHS and merge the cries into events.
+
+    A file that cannot be decoded gives a line with its error; the others are still processed, and
+    the exit code is 1 at the end.
+    """
+    from crywatch import params
+    from crywatch.detect import FORMATS, TABLE_HEADER, DetectConfig, detect_file, find_files
+    from crywatch.detectors import load_detector
+    from crywatch.progress import progress
+
+    config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
+    if threshold is not None:
+        config = dataclasses.replace(config, threshold=threshold)
+    detector = load_detector(model if model is not None else root() / config.model)
+    failed = False
+    if format is Format.table:
+        typer.echo(TABLE_HEADER)
+    files = list(find_files(paths))
+    for path in progress(files, "detect", unit="file"):
+        detection = detect_file(path, detector, config)
+        failed = failed or detection.error is not None
+        typer.echo(FORMATS[format](detection))
+    if not files:
+        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("params")
+def compose_params(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Hydra overrides, e.g. profile=local.")
+    ] = None,
+) -> None:
+    """Compose conf/ into params.yaml, as `dvc exp run -S` does."""
+    from crywatch import params
+
+    params.compose_to_file(overrides or [])
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow UI on the store that params.yaml names."""
+    from crywatch import tracking
+
+    tracking.ui(port=port)
+
+
+def root() -> Path:
+    """The repository root: the nearest folder at or above here that holds params.yaml."""
+    from crywatch import params
+
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / params.PARAMS_FILE).is_file():
+            return folder.relative_to(here) if folder == here else folder
+    raise CrywatchError(f"no params.yaml in {here} or above: run crywatch inside the project")
+
+
+def main() -> None:
+    """Entry point: an error a user can act on is one line on standard error and exit code 2."""
+    try:
+        app()
+    except CrywatchError as error:
+        print(f"crywatch: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The corpora: one module each. A new one is a module and a line in ``_CORPORA``."""
+
+from __future__ import annotations
+
+from crywatch.corpora.baby_cry_detection import BabyCryDetection
+from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused, Remote
+from crywatch.corpora.donateacry import DonateACry
+from crywatch.corpora.esc50 import Esc50
+from crywatch.errors import ConfigError
+
+__all__ = ["NAMES", "ClipEntry", "Corpus", "Event", "Refused", "Remote", "get"]
+
+_CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus for corpus in (Esc50(), BabyCryDetection(), DonateACry())
+}
+NAMES = tuple(_CORPORA)
+
+
+def get(name: str) -> Corpus:
+    """The corpus of that name; ConfigError if there is none."""
+    if name not in _CORPORA:
+        raise ConfigError(f"corpora: {name!r} is unknown; there are {', '.join(NAMES)}")
+    return _CORPORA[name]

@@ -1,0 +1,94 @@
+"""The contract of a corpus: where it comes from, how it is laid out, and what its names say."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from crywatch.errors import CorpusError
+
+MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on the publisher's server.
+
+    ``sha256`` is None for archives that the host makes anew at each request; what was inside is
+    then recorded by the digests of the clips.
+    """
+
+    url: str
+    filename: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A strong label inside a clip."""
+
+    onset_s: float
+    offset_s: float
+    label: str
+
+
+@dataclass(frozen=True)
+class ClipEntry:
+    """One audio file and what the publisher says of it."""
+
+    source_path: str  # below the corpus folder, with forward slashes
+    label: str  # cry, other, unknown
+    category: str  # the publisher's own class
+    recording_id: str  # what the clip was cut from; the same over all corpora
+    licence: str
+    infant_id: str | None = None
+    session_id: str | None = None
+    recorded_at: datetime | None = None
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An audio file that the layout does not explain."""
+
+    source_path: str
+    reason: str
+
+
+class Corpus(ABC):
+    """A corpus in its publisher's layout. Stateless: everything is in the folder."""
+
+    name: ClassVar[str]
+    citation: ClassVar[str]
+    licence: ClassVar[str]
+    terms: ClassVar[str]
+    homepage: ClassVar[str]
+    remotes: ClassVar[tuple[Remote, ...]]
+
+    @abstractmethod
+    def check(self, folder: Path) -> None:
+        """Raise CorpusError, naming what is missing, unless ``folder`` has the layout."""
+
+    @abstractmethod
+    def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
+        """All audio files of ``folder``, in a fixed order."""
+
+    def index(self, folder: Path) -> Iterator[ClipEntry | Refused]:
+        """`entries`, checked; nothing for a corpus that was allowed to be missing."""
+        if (folder / MISSING_NOTE).is_file():
+            return
+        self.check(folder)
+        yield from self.entries(folder)
+
+    def require(self, folder: Path, *inside: str) -> None:
+        """Raise CorpusError unless each path of ``inside`` exists below ``folder``."""
+        for path in inside:
+            if not (folder / path).exists():
+                raise CorpusError(
+                    f"{folder}: {path} is missing; {self.name} is expected in its publisher's "
+                    f"layout ({self.homepage})"
+                )

@@ -1,0 +1,124 @@
+"""Donate-a-cry: cries uploaded by parents from two apps, raw and as a cleaned set."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
+
+ROOT = "donateacry-corpus-master"
+CLEANED = f"{ROOT}/donateacry_corpus_cleaned_and_updated_data"
+RAW = (f"{ROOT}/donateacry-android-upload-bucket", f"{ROOT}/donateacry-ios-upload-bucket")
+REASONS = {
+    "hu": "hungry",
+    "bu": "burping",
+    "bp": "belly_pain",
+    "dc": "discomfort",
+    "ti": "tired",
+    "lo": "lonely",
+    "ch": "cold_hot",
+    "sc": "scared",
+    "dk": "unknown_reason",
+}
+AUDIO = frozenset({".wav", ".3gp", ".caf"})
+SESSION_GAP_S = 6 * 3600.0
+
+_NAME = re.compile(
+    r"^(?P<instance>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+    r"-(?P<epoch>\d{10}|\d{13})-(?P<version>[\d.]+)-(?P<gender>[mf])-(?P<age>\w+)-(?P<reason>\w+)$"
+)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a file name says: app instance, time (s on iOS, ms on Android) and the tagged reason."""
+
+    path: str
+    instance: str  # lower case; a stand-in for an infant
+    recorded_at: datetime
+    reason: str
+
+
+class DonateACry(Corpus):
+    """The raw uploads (``.3gp``, ``.caf``; label unknown) and the cleaned WAVs (label cry)."""
+
+    name = "donateacry"
+    citation = "G. Veres. Donate-a-cry corpus, 2015 (GitHub gveres/donateacry-corpus)."
+    licence = "ODbL 1.0 / DbCL 1.0"
+    terms = "Open Database Licence: name the source, share derived databases alike."
+    homepage = "https://github.com/gveres/donateacry-corpus"
+    remotes = (
+        Remote(
+            "https://github.com/gveres/donateacry-corpus/archive/refs/heads/master.zip",
+            "donateacry-corpus-master.zip",
+        ),
+    )
+
+    def check(self, folder: Path) -> None:
+        """The cleaned set and both upload folders must be there."""
+        self.require(folder, CLEANED, *RAW)
+
+    def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
+        """Cleaned clips, then raw uploads; sessions are told apart by gaps of six hours."""
+        uploads: list[Upload] = []
+        for top in (CLEANED, *RAW):
+            for file in sorted((folder / top).rglob("*")):
+                if file.name.startswith(".") or file.suffix.lower() not in AUDIO:
+                    continue
+                path = file.relative_to(folder).as_posix()
+                upload = parse(path)
+                if upload is None:
+                    yield Refused(
+                        path, "the name is not 'instance-epoch-version-gender-age-reason'"
+                    )
+                else:
+                    uploads.append(upload)
+        sessions = _sessions(uploads)
+        for upload in uploads:
+            cleaned = upload.path.startswith(CLEANED)
+            epoch = int(upload.recorded_at.timestamp())
+            yield ClipEntry(
+                source_path=upload.path,
+                label="cry" if cleaned else "unknown",
+                category=Path(upload.path).parent.name if cleaned else upload.reason,
+                recording_id=f"donateacry/{upload.instance}/{epoch}",
+                licence=self.licence,
+                infant_id=f"donateacry/{upload.instance}",
+                session_id=sessions[upload],
+                recorded_at=upload.recorded_at,
+            )
+
+
+def parse(path: str) -> Upload | None:
+    """The upload that a file name describes, or None if it is not in the corpus' form."""
+    match = _NAME.match(Path(path).stem)
+    if match is None:
+        return None
+    epoch = int(match["epoch"]) / (1000 if len(match["epoch"]) == 13 else 1)
+    return Upload(
+        path=path,
+        instance=match["instance"].lower(),
+        recorded_at=datetime.fromtimestamp(epoch, tz=UTC),
+        reason=REASONS.get(match["reason"], match["reason"]),
+    )
+
+
+def _sessions(uploads: list[Upload]) -> dict[Upload, str]:
+    by_instance: dict[str, list[Upload]] = defaultdict(list)
+    for upload in uploads:
+        by_instance[upload.instance].append(upload)
+    sessions: dict[Upload, str] = {}
+    for instance, members in by_instance.items():
+        members.sort(key=lambda upload: upload.recorded_at)
+        number = 0
+        last = members[0].recorded_at
+        for upload in members:
+            number += (upload.recorded_at - last).total_seconds() >= SESSION_GAP_S
+            last = upload.recorded_at
+            sessions[upload] = f"donateacry/{instance}/{number:03d}"
+    return sessions

@@ -1,0 +1,60 @@
+"""ESC-50: 2,000 clips of 5 s in 50 classes, cut from Freesound recordings."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.errors import CorpusError
+
+ROOT = "ESC-50-master"
+META = f"{ROOT}/meta/esc50.csv"
+COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+CRY_TARGET = 20
+
+
+class Esc50(Corpus):
+    """``ESC-50-master/audio/{fold}-{src}-{take}-{target}.wav`` and ``meta/esc50.csv``."""
+
+    name = "esc50"
+    citation = "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. ACM MM 2015."
+    licence = "CC BY-NC 3.0"
+    terms = "The ESC-10 subset is CC BY 3.0; the rest may not be used commercially."
+    homepage = "https://github.com/karolpiczak/ESC-50"
+    remotes = (
+        Remote(
+            "https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip",
+            "ESC-50-master.zip",
+        ),
+    )
+
+    def check(self, folder: Path) -> None:
+        """The audio folder and the table must be there."""
+        self.require(folder, f"{ROOT}/audio", META)
+
+    def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
+        """Rows of the table in its order, then audio files that it does not list."""
+        listed = set()
+        with open(folder / META, newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if absent:
+                raise CorpusError(f"{folder / META}: column(s) {', '.join(absent)} are missing")
+            for row in reader:
+                path = f"{ROOT}/audio/{row['filename']}"
+                listed.add(row["filename"])
+                if not (folder / path).is_file():
+                    yield Refused(path, "listed in meta/esc50.csv, but the file is missing")
+                    continue
+                yield ClipEntry(
+                    source_path=path,
+                    label="cry" if int(row["target"]) == CRY_TARGET else "other",
+                    category=row["category"],
+                    recording_id=f"freesound/{row['src_file']}",
+                    licence="CC BY 3.0" if row["esc10"] == "True" else self.licence,
+                )
+        for file in sorted((folder / ROOT / "audio").glob("*.wav")):
+            if file.name not in listed:
+                yield Refused(f"{ROOT}/audio/{file.name}", "not listed in meta/esc50.csv")

@@ -1,0 +1,114 @@
+"""Stage ``download``: a corpus into ``data/raw/<corpus>`` in its publisher's layout."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crywatch import corpora
+from crywatch.atomic import atomic_dir, write_text
+from crywatch.corpora.base import MISSING_NOTE, Corpus
+from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.digest import files_sha256
+from crywatch.download.archive import extract
+from crywatch.download.transfer import TransferConfig, fetch
+from crywatch.errors import ConfigError, CorpusError, CrywatchError
+from crywatch.progress import progress
+
+SOURCES = ("generated", "mirror", "publishers")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Section ``data``: where corpora come from."""
+
+    source: str  # generated, mirror, publishers
+    mirror: str  # folder, for source mirror
+    allow_missing: bool  # report and skip a corpus that cannot be had
+    generator: GeneratorConfig | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Section ``download``."""
+
+    timeout_s: float
+    retries: int
+    max_unpacked_gb: float
+
+
+@dataclass(frozen=True)
+class DownloadSummary:
+    """What is in the folder now."""
+
+    n_files: int
+    n_bytes: int
+    sha256: str  # over all files
+    missing: str | None  # why there is nothing, where that is allowed
+
+
+def run(
+    corpus: str, data: DataConfig, config: DownloadConfig, out_dir: Path, work_dir: Path
+) -> DownloadSummary:
+    """Bring ``corpus`` to ``out_dir``; archives that were being fetched wait in ``work_dir``."""
+    loader = corpora.get(corpus)
+    missing = None
+    with atomic_dir(out_dir) as temp:
+        try:
+            _bring(loader, data, config, temp, work_dir)
+            loader.check(temp)
+        except ConfigError:
+            raise
+        except CrywatchError as error:
+            if not data.allow_missing:
+                raise
+            missing = str(error)
+            shutil.rmtree(temp)
+            temp.mkdir()
+            write_text(temp / MISSING_NOTE, f"{corpus} could not be had: {error}\n")
+    shutil.rmtree(work_dir, ignore_errors=True)
+    files = [path for path in out_dir.rglob("*") if path.is_file()]
+    return DownloadSummary(
+        n_files=len(files),
+        n_bytes=sum(path.stat().st_size for path in files),
+        sha256=files_sha256([out_dir]),
+        missing=missing,
+    )
+
+
+def _bring(
+    loader: Corpus, data: DataConfig, config: DownloadConfig, folder: Path, work_dir: Path
+) -> None:
+    if data.source == "generated":
+        if data.generator is None:
+            raise ConfigError("data.generator is missing: choose -S data=generated")
+        generate(loader.name, folder, data.generator)
+    elif data.source == "mirror":
+        _copy(loader, Path(data.mirror).expanduser(), folder)
+    elif data.source == "publishers":
+        transfer = TransferConfig(timeout_s=config.timeout_s, retries=config.retries)
+        for remote in loader.remotes:
+            archive = fetch(remote, work_dir, transfer)
+            extract(archive, folder, int(config.max_unpacked_gb * 1e9))
+    else:
+        raise ConfigError(
+            f"data.source: {data.source!r} is unknown; there are {', '.join(SOURCES)}"
+        )
+
+
+def _copy(loader: Corpus, mirror: Path, folder: Path) -> None:
+    """Copy the corpus' folder of a mirror; links are followed, nothing is left behind."""
+    if not str(mirror) or not mirror.is_dir():
+        raise ConfigError(
+            f"data.mirror: {str(mirror)!r} is not a folder; name one with -S data.mirror=FOLDER"
+        )
+    source = mirror / loader.name
+    if not source.is_dir():
+        raise CorpusError(f"{source}: no such folder; data.mirror needs one folder a corpus")
+    loader.check(source)
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    for file in progress(files, f"copy {loader.name}", unit="file"):
+        target = folder / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)

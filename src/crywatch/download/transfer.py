@@ -1,0 +1,146 @@
+"""Fetch one file over HTTP: resume after a cut, retries, checksums, clear errors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from crywatch.atomic import read_json, write_json
+from crywatch.corpora.base import Remote
+from crywatch.digest import file_sha256
+from crywatch.errors import DownloadError
+from crywatch.progress import progress_bar
+
+CHUNK_BYTES = 1 << 16
+MAX_RETRY_AFTER_S = 600.0
+FINAL_STATUS = (400, 401, 403, 404, 410, 451)  # asking again changes nothing
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """How patient a transfer is."""
+
+    timeout_s: float  # without a byte before it counts as broken
+    retries: int
+    backoff_s: float = 1.0  # before the first retry; doubles each time
+
+
+class _Broken(Exception):
+    """A transfer that may be tried again; ``wait_s`` is what the server asked for."""
+
+    def __init__(self, reason: str, wait_s: float | None = None):
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def fetch(remote: Remote, folder: Path, config: TransferConfig) -> Path:
+    """Fetch ``remote`` into ``folder`` and return the file's path.
+
+    A broken transfer leaves ``<name>.part`` (and the server's ETag beside it), from which the next
+    attempt, or the next run, goes on; where the file has changed meanwhile, it starts over. A file
+    that is there already and has the right checksum is not fetched again.
+
+    Raises
+    ------
+    DownloadError
+        The server refuses, sends a page instead of a file, keeps breaking off, or the checksum is
+        wrong (the bad file is removed). The message names the address.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / remote.filename
+    if final.is_file():
+        if remote.sha256 is None or file_sha256(final) == remote.sha256:
+            return final
+        final.unlink()
+    part = folder / f"{remote.filename}.part"
+    wait_s = config.backoff_s
+    for attempt in range(config.retries + 1):
+        try:
+            _attempt(remote, part, config)
+            break
+        except (_Broken, requests.ConnectionError, requests.Timeout) as error:
+            reason = str(error) or type(error).__name__
+            if attempt == config.retries:
+                raise DownloadError(
+                    f"{remote.url}: {reason}; gave up after {attempt + 1} attempts. What was "
+                    f"fetched is kept in {part}: run the stage again to go on."
+                ) from error
+            asked = getattr(error, "wait_s", None)
+            time.sleep(min(wait_s if asked is None else asked, MAX_RETRY_AFTER_S))
+            wait_s *= 2
+        except requests.TooManyRedirects as error:
+            raise DownloadError(f"{remote.url}: the server redirects in a circle") from error
+        except requests.RequestException as error:
+            raise DownloadError(f"{remote.url}: {error}") from error
+    if remote.sha256 is not None and (found := file_sha256(part)) != remote.sha256:
+        _forget(part)
+        raise DownloadError(
+            f"{remote.url}: checksum {found[:12]}..., expected {remote.sha256[:12]}...: the file "
+            "was removed; run the stage again, and if it stays so the publisher changed the file"
+        )
+    part.replace(final)
+    _forget(part)
+    return final
+
+
+def _state(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _state(part).unlink(missing_ok=True)
+
+
+def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    validator = read_json(_state(part)).get("validator") if _state(part).is_file() else None
+    if have and not validator:
+        # Without a validator nobody can tell whether the rest belongs to the same file.
+        _forget(part)
+        have = 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+    with requests.get(remote.url, headers=headers, stream=True, timeout=config.timeout_s) as reply:
+        if reply.status_code == 416:
+            _forget(part)
+            raise _Broken("the part does not fit the file any more, starting over", 0.0)
+        _check_status(remote, reply)
+        resumed = reply.status_code == 206
+        if not resumed:
+            have = 0
+        length = reply.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
+        write_json(_state(part), {"validator": validator})
+        try:
+            with (
+                open(part, "ab" if resumed else "wb") as sink,
+                progress_bar(remote.filename, total, unit="B", scale=True) as bar,
+            ):
+                bar.update(have)
+                for chunk in reply.iter_content(CHUNK_BYTES):
+                    sink.write(chunk)
+                    bar.update(len(chunk))
+        except (requests.exceptions.ChunkedEncodingError, requests.ConnectionError) as error:
+            raise _Broken(f"the connection broke off ({error})") from error
+    if total is not None and part.stat().st_size != total:
+        raise _Broken(f"{part.stat().st_size} of {total} bytes came")
+
+
+def _check_status(remote: Remote, reply: requests.Response) -> None:
+    status = reply.status_code
+    if status in FINAL_STATUS:
+        raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}")
+    if status == 429 or status >= 500:
+        after = reply.headers.get("Retry-After", "")
+        raise _Broken(f"HTTP {status} {reply.reason}", float(after) if after.isdigit() else None)
+    if status not in (200, 206):
+        raise DownloadError(f"{remote.url}: unexpected HTTP {status} {reply.reason}")
+    kind = reply.headers.get("Content-Type", "")
+    if kind.startswith("text/html") and not remote.filename.endswith((".html", ".htm")):
+        raise DownloadError(f"{remote.url}: the server sent a web page instead of the file")

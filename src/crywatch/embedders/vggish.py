@@ -1,0 +1,52 @@
+"""VGGish from TF-Hub: 128 numbers a second (Hershey et al., 2017), before PCA and quantisation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from crywatch.embedders.base import Embedder, EmbedderConfig, handle_digest, load_hub
+from crywatch.errors import ModelError
+
+
+class VGGish(Embedder):
+    """``hub.load(handle)``: called with float32 [samples] at 16 kHz, returns [frames, 128].
+
+    The model cuts its input into frames of 0.96 s without overlap, so a plain second gives one
+    frame; seconds are given one at a time, inside one traced loop, because frames of a longer
+    recording would not start at whole seconds.
+    """
+
+    def __init__(self, config: EmbedderConfig):
+        super().__init__(config)
+        self._model = load_hub(config)
+
+    @property
+    def digest(self) -> str:
+        """Of the SavedModel's files, or of the URL."""
+        return handle_digest(self.config.handle)
+
+    @cached_property
+    def _loop(self):
+        import tensorflow as tf
+
+        def one(second):
+            return self._model(second)[:1]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+        def loop(seconds):
+            shape = tf.TensorSpec([None, self.config.dim], tf.float32)
+            return tf.map_fn(one, seconds, fn_output_signature=shape)
+
+        return loop
+
+    def embed_seconds(self, seconds: np.ndarray) -> np.ndarray:
+        """[n, 16000] to [n, 128]."""
+        vectors = self._loop(seconds).numpy()
+        if vectors.ndim != 3 or vectors.shape[1] != 1:
+            raise ModelError(
+                f"{self.config.handle}: gave {vectors.shape[1]} frames for a second of sound; a "
+                "model of VGGish's signature gives one"
+            )
+        return vectors[:, 0]

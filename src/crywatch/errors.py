@@ -1,0 +1,33 @@
+"""Errors a user can act on: the message names the file, row or key and says what to do."""
+
+
+class CrywatchError(Exception):
+    """Base of all errors that bad input, configuration or a broken environment causes."""
+
+
+class ConfigError(CrywatchError):
+    """A parameter is missing, unknown or out of range; the message names the key."""
+
+
+class AudioError(CrywatchError):
+    """A file that cannot be decoded or holds nothing usable; the message names the file."""
+
+
+class DownloadError(CrywatchError):
+    """A corpus cannot be fetched or its files fail their checksum."""
+
+
+class ArchiveError(CrywatchError):
+    """An archive that must not be unpacked (absolute paths, ``..``, links out, bombs)."""
+
+
+class CorpusError(CrywatchError):
+    """A corpus folder that is not in the publisher's layout."""
+
+
+class TableError(CrywatchError):
+    """A table between stages that breaks its schema; the message names column and row."""
+
+
+class ModelError(CrywatchError):
+    """A model folder that is missing, incomplete or of an unknown kind."""

@@ -1,0 +1,111 @@
+"""Stage ``mine``: scores for every plain second; the top-t seconds of every clip are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.anomaly.network import RtfmNetwork
+from crywatch.anomaly.training import score_seconds
+from crywatch.features import FeatureStore
+from crywatch.models import load
+from crywatch.progress import progress
+from crywatch.selection import labelled
+from crywatch.tables import empty, read_table, write_table
+
+
+@dataclass(frozen=True)
+class MineConfig:
+    """Section ``mine``."""
+
+    top_t: int  # seconds kept of every clip
+
+
+@dataclass(frozen=True)
+class MineSummary:
+    """How much was mined, and how well where the truth is known."""
+
+    n_clips: int
+    n_seconds: int
+    precision: float | None  # share of seconds mined of cry recordings that hold a cry
+    chance: float | None  # the same for seconds taken at random
+
+    def as_metrics(self, prefix: str) -> dict[str, float]:
+        """For the tracking store; what is not known is left out."""
+        values = {
+            "clips": self.n_clips,
+            "seconds": self.n_seconds,
+            "precision": self.precision,
+            "chance": self.chance,
+        }
+        return {f"{prefix}_{name}": v for name, v in values.items() if v is not None}
+
+
+def load_head(folder: Path) -> RtfmNetwork:
+    """The anomaly network of a model folder, ready to score."""
+    model = load(folder)
+    network = RtfmNetwork(model.description["dim"])
+    network.load_state_dict(model.part("head"))
+    return network.eval()
+
+
+def run(
+    clips_table: Path,
+    model_dir: Path,
+    features_dir: Path,
+    config: MineConfig,
+    out_table: Path,
+    events_table: Path | None = None,
+) -> MineSummary:
+    """Mine the labelled clips of every part; with ``events_table`` the precision is measured."""
+    clips = labelled(clips_table)
+    network, store = load_head(model_dir), FeatureStore(features_dir)
+    rows = []
+    for clip_id in progress(clips["clip_id"], "mine", unit="clip"):
+        scores = score_seconds(network, store.clip(clip_id))
+        rows += [
+            (clip_id, float(second), float(scores[second]), rank)
+            for rank, second in enumerate(top_seconds(scores, config.top_t))
+        ]
+    mined = pd.DataFrame(rows, columns=list(empty("mined").columns))
+    write_table(mined, out_table, "mined")
+    precision = chance = None
+    if events_table is not None:
+        events = read_table(events_table, "events")
+        precision, chance = mining_precision(mined, clips, events, store)
+    return MineSummary(len(clips), len(mined), precision, chance)
+
+
+def top_seconds(scores: np.ndarray, t: int) -> list[int]:
+    """The ``t`` highest of ``scores`` [seconds], best first; the earlier one where equal."""
+    return np.argsort(-scores, kind="stable")[:t].tolist()
+
+
+def cry_seconds(events: pd.DataFrame, n_seconds: int) -> np.ndarray:
+    """[n_seconds] bool: at least half of the second lies in a cry event of one recording."""
+    covered = np.zeros(n_seconds)
+    starts = np.arange(n_seconds)
+    for onset, offset in zip(events["onset_s"], events["offset_s"], strict=True):
+        covered += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
+    return covered >= 0.5
+
+
+def mining_precision(
+    mined: pd.DataFrame, clips: pd.DataFrame, events: pd.DataFrame, store: FeatureStore
+) -> tuple[float | None, float | None]:
+    """Precision over the cry recordings of the parts not trained on, and chance."""
+    held_out = clips[(clips["label"] == "cry") & (clips["split"] != "train")]
+    by_clip = dict(tuple(mined.groupby("clip_id")))
+    hits, chances = [], []
+    for clip_id in held_out["clip_id"]:
+        n_seconds = len(store.clip(clip_id))
+        truth = cry_seconds(events[events["clip_id"] == clip_id], n_seconds)
+        chosen = by_clip[clip_id]["start_s"].astype(int)
+        hits.append(truth[chosen].mean())
+        chances.append(truth.mean())
+    if not hits:
+        return None, None
+    return float(np.mean(hits)), float(np.mean(chances))

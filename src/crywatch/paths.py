@@ -1,0 +1,35 @@
+"""Where each stage writes, relative to the repository root. dvc.yaml names the same paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DATA = Path("data")
+WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
+
+SPLIT = DATA / "split"
+SPLIT_CLIPS = SPLIT / "clips.parquet"
+DUPLICATES = SPLIT / "duplicates.parquet"
+SPLIT_TABLE = SPLIT / "split.csv"
+
+UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
+
+EMBED_VGGISH = DATA / "embed_vggish"
+TRAIN_MINER = DATA / "train_miner"
+MINE = DATA / "mine"
+BLAZENET_FEATURES = DATA / "blazenet_features"
+TRAIN_BLAZENET = DATA / "train_blazenet"
+EMBED_BLAZENET = DATA / "embed_blazenet"
+TRAIN_RTFM = DATA / "train_rtfm"
+EVALUATE_DETECTION = DATA / "evaluate_detection"
+REPORTS = DATA / "reports"
+
+
+def raw(corpus: str) -> Path:
+    """The corpus in its publisher's layout."""
+    return DATA / "raw" / corpus
+
+
+def clean(corpus: str) -> Path:
+    """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
+    return DATA / "clean" / corpus

@@ -1,0 +1,22 @@
+"""Progress bars with rate and time left on a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> tqdm:
+    """Wrap ``items`` in a bar on standard error; it stays quiet when that is not a terminal."""
+    return tqdm(items, desc=what, total=total, unit=unit, disable=not sys.stderr.isatty())
+
+
+def progress_bar(what: str, total: int | None, unit: str = "it", scale: bool = False) -> tqdm:
+    """A bar to be updated by hand; ``scale`` prints thousands as k, M (for bytes)."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(desc=what, total=total, unit=unit, unit_scale=scale, disable=quiet)

@@ -1,0 +1,134 @@
+"""Stage ``split``: duplicates by content, groups, and train, val and test by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch.atomic import atomic_dir, write_json
+from crywatch.errors import ConfigError, TableError
+from crywatch.split.duplicates import Pair, find_pairs
+from crywatch.split.groups import assign_parts, group_ids
+from crywatch.tables import PARTS, conform, empty, read_table, write_table
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Section ``split``."""
+
+    ratios: dict[str, float]  # by part
+    similarity: float  # from which two clips are duplicates
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What the split found, and the table that the issue of leakage is judged by."""
+
+    n_clips: int
+    n_groups: int
+    n_clusters: int
+    n_cross_corpus_clusters: int
+    n_duplicates: int  # clips that are not canonical
+    table: pd.DataFrame  # clips, groups, seconds by corpus, label and part
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return {
+            "clips": self.n_clips,
+            "groups": self.n_groups,
+            "clusters": self.n_clusters,
+            "clusters_across_corpora": self.n_cross_corpus_clusters,
+            "duplicates": self.n_duplicates,
+        }
+
+
+def run(
+    clips_tables: Sequence[Path], config: SplitConfig, seed: int, out_dir: Path
+) -> SplitSummary:
+    """Split all clips of ``clips_tables``; writes clips, duplicates, split.csv and metrics.json."""
+    if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
+        raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
+    clips = pd.concat([read_table(path, "clips") for path in clips_tables], ignore_index=True)
+    if clips.empty:
+        raise TableError("split: no clips at all; every corpus is empty or missing")
+    if clips["clip_id"].duplicated().any():
+        twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
+        raise TableError(f"split: clip_id {twice!r} stands twice")
+    pairs = list(find_pairs(clips, config.similarity))
+    clusters = duplicate_clusters(clips, pairs)
+    clips = clips.merge(clusters[["clip_id", "cluster_id", "canonical"]], how="left", on="clip_id")
+    clips["canonical"] = clips["canonical"].map(lambda value: value is not False)
+    clips["group_id"] = group_ids(clips, [(pair.first, pair.second) for pair in pairs])
+    strata = (clips["corpus"] + "/" + clips["label"]).tolist()
+    clips["split"] = assign_parts(clips["group_id"].tolist(), strata, config.ratios, seed)
+    table = split_table(clips)
+    summary = SplitSummary(
+        n_clips=len(clips),
+        n_groups=clips["group_id"].nunique(),
+        n_clusters=clusters["cluster_id"].nunique(),
+        n_cross_corpus_clusters=_cross_corpus(clusters),
+        n_duplicates=int((~clips["canonical"]).sum()),
+        table=table,
+    )
+    with atomic_dir(out_dir) as temp:
+        write_table(clips, temp / "clips.parquet", "split_clips")
+        write_table(clusters, temp / "duplicates.parquet", "duplicates")
+        table.to_csv(temp / "split.csv", index=False, lineterminator="\n")
+        write_json(temp / "metrics.json", summary.as_metrics())
+    return summary
+
+
+def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Table ``duplicates``: the members of each cluster, the canonical one first.
+
+    Canonical is the member with the widest band (the least processed copy), then the first row.
+    """
+    if not pairs:
+        return empty("duplicates")
+    rows = sorted({row for pair in pairs for row in (pair.first, pair.second)})
+    members = clips.iloc[rows].reset_index(drop=True)
+    local = {row: number for number, row in enumerate(rows)}
+    links = [(local[pair.first], local[pair.second]) for pair in pairs]
+    nameless = members.assign(recording_id=None, infant_id=None)
+    members["cluster_id"] = group_ids(nameless, links)
+    best: dict[tuple[int, int], float] = {}
+    for pair, link in zip(pairs, links, strict=True):
+        best[link] = max(pair.similarity, best.get(link, 0.0))
+    found = []
+    for cluster_id, cluster in members.groupby("cluster_id", sort=True):
+        order = cluster["bandwidth_hz"].round(-2).sort_values(ascending=False, kind="stable").index
+        first = order[0]
+        for row in order:
+            alike = max(best.get((first, row), 0.0), best.get((row, first), 0.0))
+            found.append(
+                {
+                    "cluster_id": cluster_id,
+                    "clip_id": members.at[row, "clip_id"],
+                    "similarity": 1.0 if row == first else alike,
+                    "canonical": row == first,
+                }
+            )
+    return conform(pd.DataFrame(found), "duplicates")
+
+
+def _cross_corpus(clusters: pd.DataFrame) -> int:
+    if clusters.empty:
+        return 0
+    corpora = clusters["clip_id"].str.split("/").str[0]
+    return int((corpora.groupby(clusters["cluster_id"]).nunique() > 1).sum())
+
+
+def split_table(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips, canonical clips, groups and seconds by corpus, label and part."""
+    grouped = clips.groupby(["corpus", "label", "split"], sort=True)
+    table = grouped.agg(
+        clips=("clip_id", "size"),
+        canonical=("canonical", "sum"),
+        groups=("group_id", "nunique"),
+        seconds=("duration_s", "sum"),
+    ).reset_index()
+    table["split"] = pd.Categorical(table["split"], PARTS, ordered=True)
+    return table.sort_values(["corpus", "label", "split"]).round({"seconds": 1})

@@ -1,0 +1,275 @@
+"""Stage ``train_blazenet``: one variant of Table 4 by the paper's recipe.
+
+Only the training segments differ between variants; validation is always on all plain segments of the
+validation part. Lightning saves its state after every epoch, and a killed training goes on from there to the
+same weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.atomic import atomic_dir, write_json
+from crywatch.blazenet.data import EpochSampler, SegmentDataset, SegmentRef, whole_batch
+from crywatch.blazenet.frontend import FrontEndConfig
+from crywatch.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
+from crywatch.blazenet.network import N_PARAMETERS
+from crywatch.digest import files_sha256, value_sha256
+from crywatch.errors import ConfigError, TableError
+from crywatch.features import FeatureStore
+from crywatch.models import ModelFolder, save
+from crywatch.selection import labelled
+from crywatch.tables import read_table
+
+SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
+RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
+CHECKPOINT = "last.ckpt"
+VAL_BATCH = 256
+
+
+@dataclass(frozen=True)
+class VariantConfig:
+    """One line of Table 4."""
+
+    segment_s: float
+    segments: str  # which segments are trained on, see SEGMENTS
+    leave_out: str  # corpus, or ""
+
+
+@dataclass(frozen=True)
+class TrainBlazenetConfig:
+    """Section ``train_blazenet``; epochs are those of the full schedule."""
+
+    max_epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    lr_step: int
+    lr_gamma: float
+    cache_mb: int
+    variants: dict[str, VariantConfig]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files the stage reads."""
+
+    features: Path  # of the front end of the variant
+    split_clips: Path
+    untrimmed_clips: Path
+    mined_trimmed: Path
+    mined_untrimmed: Path
+
+
+@dataclass(frozen=True)
+class BlazenetSummary:
+    """How the training went."""
+
+    variant: str
+    n_train: int
+    n_train_cry: int
+    n_val: int
+    epochs: int
+    best: Epoch
+    history: list[Epoch]
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return {
+            "train_segments": self.n_train,
+            "val_segments": self.n_val,
+            "best_epoch": self.best.epoch,
+            "val_accuracy": self.best.val_accuracy,
+            "val_auc": self.best.val_auc,
+            "val_loss": self.best.val_loss,
+        }
+
+
+def run(
+    name: str,
+    config: TrainBlazenetConfig,
+    front_end: FrontEndConfig,
+    inputs: Inputs,
+    scale: float,
+    seed: int,
+    out_dir: Path,
+    work_dir: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> BlazenetSummary:
+    """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv."""
+    if name not in config.variants:
+        raise ConfigError(f"train_blazenet.variants has no {name!r}")
+    variant = config.variants[name]
+    store = FeatureStore(inputs.features)
+    train_refs = training_segments(variant, inputs, store, seed)
+    val_clips = labelled(inputs.split_clips, variant.leave_out)
+    val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store)
+    for part, refs in (("train", train_refs), ("val", val_refs)):
+        if len({ref.is_cry for ref in refs}) < 2:
+            raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
+    key = value_sha256(
+        [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
+        + [files_sha256([inputs.features / "store.json"])]
+        + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
+    )
+    module, keeper = fit(
+        SegmentDataset(store, train_refs, config.cache_mb << 20),
+        SegmentDataset(store, val_refs, config.cache_mb << 20),
+        config,
+        scale,
+        seed,
+        work_dir / key[:16],
+        on_epoch,
+    )
+    summary = BlazenetSummary(
+        variant=name,
+        n_train=len(train_refs),
+        n_train_cry=sum(ref.is_cry for ref in train_refs),
+        n_val=len(val_refs),
+        epochs=len(keeper.history),
+        best=keeper.best,
+        history=keeper.history,
+    )
+    _write(summary, variant, front_end, keeper, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def fit(
+    train: SegmentDataset,
+    val: SegmentDataset,
+    config: TrainBlazenetConfig,
+    scale: float,
+    seed: int,
+    work_dir: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[BlazeNetModule, KeepBest]:
+    """Lightning's loop; goes on from the checkpoint in ``work_dir`` if there is one."""
+    import logging
+    import sys
+
+    import lightning
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    lightning.seed_everything(seed, verbose=False)
+    lr_step = max(1, round(config.lr_step * scale))
+    recipe = Recipe(config.lr, config.momentum, lr_step, config.lr_gamma)
+    module, keeper = BlazeNetModule(recipe), KeepBest(on_epoch)
+    checkpoint = ModelCheckpoint(
+        work_dir, filename="epoch", save_last=True, save_top_k=0, save_on_train_epoch_end=True
+    )
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=max(1, round(config.max_epochs * scale)),
+        deterministic=True,
+        logger=False,
+        callbacks=[keeper, checkpoint],
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=work_dir,
+    )
+    sampler = EpochSampler(len(train), seed)
+    resume = work_dir / CHECKPOINT
+    trainer.fit(
+        module,
+        DataLoader(train, config.batch_size, sampler=sampler, collate_fn=whole_batch),
+        DataLoader(val, VAL_BATCH, collate_fn=whole_batch),
+        ckpt_path=resume if resume.is_file() else None,
+    )
+    return module, keeper
+
+
+def plain_segments(clips: pd.DataFrame, store: FeatureStore) -> list[SegmentRef]:
+    """Every segment of ``clips`` with the label of its clip."""
+    refs = []
+    for clip_id, label in zip(clips["clip_id"], clips["label"], strict=True):
+        rows = store.rows(clip_id)
+        refs += [SegmentRef(clip_id, i, label == "cry") for i in range(rows.last - rows.first)]
+    return refs
+
+
+def training_segments(
+    variant: VariantConfig, inputs: Inputs, store: FeatureStore, seed: int
+) -> list[SegmentRef]:
+    """The segments that a line of Table 4 trains on."""
+    if variant.segments not in SEGMENTS:
+        raise ConfigError(
+            f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
+        )
+    if variant.segments == "mined_untrimmed":
+        clips = read_table(inputs.untrimmed_clips, "split_clips")
+        return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant)
+    clips = labelled(inputs.split_clips, variant.leave_out)
+    clips = clips[clips["split"] == "train"]
+    cries, others = clips[clips["label"] == "cry"], clips[clips["label"] == "other"]
+    if variant.segments == "all":
+        return plain_segments(clips, store)
+    if variant.segments == "random":
+        return _random(plain_segments(clips, store), seed)
+    if variant.segments == "mined_both":
+        return _mined(clips, inputs.mined_trimmed, variant)
+    if variant.segments == "mined_pos":
+        return _mined(cries, inputs.mined_trimmed, variant) + plain_segments(others, store)
+    return plain_segments(cries, store) + _mined(others, inputs.mined_trimmed, variant)
+
+
+def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
+    by_clip: dict[str, list[SegmentRef]] = {}
+    for ref in refs:
+        by_clip.setdefault(ref.clip_id, []).append(ref)
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for members in by_clip.values():
+        count = min(RANDOM_SEGMENTS, len(members))
+        picked = rng.choice(len(members), count, replace=False)
+        chosen += [members[index] for index in sorted(picked.tolist())]
+    return chosen
+
+
+def _mined(clips: pd.DataFrame, table: Path, variant: VariantConfig) -> list[SegmentRef]:
+    if variant.segment_s != 1.0:
+        raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
+    labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
+    mined = read_table(table, "mined")
+    mined = mined[mined["clip_id"].isin(labels)]
+    return [
+        SegmentRef(clip_id, int(start_s), labels[clip_id] == "cry")
+        for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True)
+    ]
+
+
+def _write(
+    summary: BlazenetSummary,
+    variant: VariantConfig,
+    front_end: FrontEndConfig,
+    keeper: KeepBest,
+    out_dir: Path,
+) -> None:
+    description = {
+        "kind": "blazenet",
+        "name": summary.variant,
+        "segment_s": variant.segment_s,
+        "frontend": front_end.as_dict(),
+        "parameters": N_PARAMETERS,
+        "trained_on": asdict(variant) | {"segments_n": summary.n_train},
+    }
+    with atomic_dir(out_dir) as temp:
+        weights = {f"backbone.{name}": value for name, value in keeper.weights.items()}
+        save(temp, ModelFolder(description, weights))
+        write_json(
+            temp / "metrics.json",
+            summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry},
+        )
+        history = pd.DataFrame([asdict(epoch) for epoch in summary.history])
+        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")

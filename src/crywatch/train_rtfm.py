@@ -1,0 +1,79 @@
+"""Stage ``train_rtfm``: the anomaly head on the frozen BlazeNet's features (Table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from crywatch.anomaly.training import Evaluation, TrainingConfig
+from crywatch.errors import ConfigError
+from crywatch.features import FeatureStore
+from crywatch.models import load
+from crywatch.train_miner import AnomalySummary, train_on, write_model
+
+
+@dataclass(frozen=True)
+class RtfmVariant:
+    """A line of Table 5."""
+
+    backbone: str  # a variant of train_blazenet
+    dataset: str  # trimmed, untrimmed
+    segments: int  # that a recording's seconds are interpolated to
+    leave_out: str  # corpus, or ""
+
+
+@dataclass(frozen=True)
+class TrainRtfmConfig(TrainingConfig):
+    """Section ``train_rtfm``."""
+
+    variants: dict[str, RtfmVariant]
+
+
+def run(
+    name: str,
+    config: TrainRtfmConfig,
+    clips_tables: dict[str, Path],
+    features_dir: Path,
+    backbone_dir: Path,
+    scale: float,
+    seed: int,
+    out_dir: Path,
+    work_dir: Path,
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+) -> AnomalySummary:
+    """Train variant ``name``; ``clips_tables`` has a table for each data set."""
+    if name not in config.variants:
+        raise ConfigError(f"train_rtfm.variants has no {name!r}")
+    variant = config.variants[name]
+    if variant.dataset not in clips_tables:
+        raise ConfigError(
+            f"train_rtfm.variants.{name}.dataset: {variant.dataset!r} is unknown; there are "
+            f"{', '.join(clips_tables)}"
+        )
+    store = FeatureStore(features_dir)
+    trained, summary = train_on(
+        clips_tables[variant.dataset],
+        variant.leave_out,
+        store,
+        variant.segments,
+        config,
+        scale,
+        seed,
+        work_dir,
+        on_evaluation,
+    )
+    backbone = load(backbone_dir)
+    description = {
+        "kind": "rtfm",
+        "name": name,
+        "segment_s": 1.0,
+        "backbone": backbone.description,
+        "dim": store.info.dim,
+        "segments": variant.segments,
+        "top_k": config.top_k,
+        "loss": asdict(config.loss),
+        "trained_on": asdict(variant),
+    }
+    write_model(out_dir, description, backbone.weights, trained, summary)
+    return summary

@@ -1,0 +1,9 @@
+"""Shared by all tests: one thread for the maths, so that tests are repeatable and share a machine."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+sys.path.insert(0, str(Path(__file__).parent))

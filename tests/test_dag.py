@@ -1,0 +1,74 @@
+"""The tree shows the pipeline: stage, script, params section, module and test share a name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dag import PACKAGE, ROOT, needed_modules, stages
+
+# What cannot change a stage's outputs: a change here must not rebuild everything.
+PLUMBING = frozenset(
+    {"__init__", "atomic", "digest", "errors", "params", "paths", "progress", "tracking"}
+)
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_has_script_params_module_and_test(stage):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert (ROOT / "pipelines" / f"{stage}.py").is_file()
+    assert stage in params
+    assert (PACKAGE / f"{stage}.py").is_file() or (PACKAGE / stage / "__init__.py").is_file()
+    assert (ROOT / "tests" / f"test_{stage}.py").is_file()
+
+
+def test_no_script_is_without_a_stage():
+    assert {path.stem for path in (ROOT / "pipelines").glob("*.py")} == set(stages())
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_depends_on_every_module_that_can_change_its_outputs(stage):
+    body = stages()[stage]
+    declared = [ROOT / dep for dep in body["deps"] if dep.startswith("src/")]
+    missing = [
+        file.relative_to(ROOT).as_posix()
+        for file in sorted(needed_modules(ROOT / "pipelines" / f"{stage}.py", PLUMBING))
+        if not any(file == dep or dep in file.parents for dep in declared)
+    ]
+    assert missing == [], f"dvc.yaml: stage {stage} lacks deps on {missing}"
+    assert f"pipelines/{stage}.py" in body["deps"]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "pipelines").glob("*.py")), ids=lambda p: p.stem)
+def test_scripts_are_thin(script):
+    assert len(script.read_text().splitlines()) <= 70
+
+
+def test_only_one_module_talks_to_mlflow_reads_params_and_decodes():
+    def users(needle):
+        return {
+            path.relative_to(PACKAGE).parts[0]
+            for path in PACKAGE.rglob("*.py")
+            if any(needle in line for line in path.read_text().splitlines())
+        }
+
+    assert users("import mlflow") <= {"tracking"}
+    assert users("import av") <= {"audio.py", "corpora"}  # corpora/generate.py writes 3GP and CAF
+    assert users("params.yaml\"") <= {"params.py"}
+
+
+def test_importing_the_command_line_is_light():
+    heavy = {"torch", "tensorflow", "mlflow", "lightning", "librosa", "pandas", "sklearn"}
+    code = "import sys, crywatch.cli; print(*sorted(m for m in sys.modules if '.' not in m))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert heavy.isdisjoint(loaded)
+
+
+def test_nothing_under_data_is_tracked_but_git_and_dvc_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "data"], capture_output=True, text=True, cwd=ROOT, check=False
+    ).stdout.split()
+    assert {Path(name).name for name in listed} <= {".gitignore"}

@@ -1,0 +1,106 @@
+"""Events from scores, output formats, and the command on good and bad files."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from crywatch import cli
+from crywatch.detect import (
+    DetectConfig,
+    detect_file,
+    find_files,
+    merge_events,
+    to_audacity,
+    to_jsonl,
+    to_table,
+)
+
+CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
+
+
+class Loudness:
+    """A detector that calls loud seconds a cry."""
+
+    def score(self, wave):
+        seconds = wave[: len(wave) // 16000 * 16000].reshape(-1, 16000)
+        return np.clip(np.abs(seconds).max(axis=1) * 2, 0, 1)
+
+
+def spans(scores, duration_s=None, **changes):
+    options = {"threshold": 0.5, "min_event_s": 1.0, "max_gap_s": 0.0} | changes
+    events = merge_events(np.array(scores), duration_s or float(len(scores)), **options)
+    return [(event.onset_s, event.offset_s, event.peak) for event in events]
+
+
+def test_runs_become_events_with_their_peak():
+    assert spans([0.1, 0.6, 0.9, 0.2, 0.5]) == [(1.0, 3.0, 0.9), (4.0, 5.0, 0.5)]
+
+
+def test_gaps_up_to_the_limit_are_merged():
+    assert spans([0.9, 0.1, 0.8], max_gap_s=1.0) == [(0.0, 3.0, 0.9)]
+    assert spans([0.9, 0.1, 0.1, 0.8], max_gap_s=1.0) == [(0.0, 1.0, 0.9), (3.0, 4.0, 0.8)]
+
+
+def test_short_events_are_dropped():
+    assert spans([0.9, 0.1, 0.1, 0.8, 0.8], min_event_s=2.0) == [(3.0, 5.0, 0.8)]
+
+
+def test_the_last_offset_stays_inside_the_recording():
+    assert spans([0.1, 0.9], duration_s=1.6) == [(1.0, 1.6, 0.9)]
+
+
+def test_a_recording_shorter_than_an_event_can_hold_one():
+    assert spans([0.9], duration_s=0.3) == [(0.0, 0.3, 0.9)]
+
+
+def test_jsonl_has_the_documented_keys(tmp_path):
+    wave = np.zeros(3 * 16000, dtype=np.float32)
+    wave[16000:32000] = 0.5 * np.sin(np.arange(16000))
+    path = tmp_path / "a b é.wav"
+    soundfile.write(path, wave, 16000)
+    record = json.loads(to_jsonl(detect_file(path, Loudness(), CONFIG)))
+    assert set(record) == {"path", "duration_s", "cry", "seconds", "events"}
+    assert record["path"] == str(path)
+    assert record["duration_s"] == 3.0
+    assert [set(second) for second in record["seconds"]] == [{"start_s", "cry"}] * 3
+    assert record["events"] == [
+        {"onset_s": 1.0, "offset_s": 2.0, "peak": pytest.approx(record["cry"])}
+    ]
+    detection = detect_file(path, Loudness(), CONFIG)
+    assert to_audacity(detection).splitlines()[1].startswith("1.000\t2.000\tcry")
+    assert "1-2 s" in to_table(detection)
+
+
+def test_folders_give_their_audio_files_sorted(tmp_path):
+    for name in ("b.wav", "a.MP3", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_files([tmp_path])] == ["a.MP3", "b.wav"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text(
+        "detect: {model: m, threshold: 0.5, min_event_s: 1.0, max_gap_s: 1.0}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crywatch.detectors.load_detector", lambda folder: Loudness())
+    return tmp_path
+
+
+def test_a_bad_file_gives_an_error_line_and_exit_code_1(project):
+    (project / "bad.wav").write_bytes(b"not audio at all")
+    soundfile.write(project / "good.wav", np.full(16000, 0.4, dtype=np.float32), 16000)
+    result = CliRunner().invoke(cli.app, ["detect", "bad.wav", "good.wav", "--format", "jsonl"])
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert set(lines[0]) == {"path", "error"} and "bad.wav" in lines[0]["error"]
+    assert lines[1]["path"] == "good.wav" and len(lines[1]["seconds"]) == 1
+
+
+def test_a_missing_file_is_an_error_line(project):
+    result = CliRunner().invoke(cli.app, ["detect", "gone.wav", "--format", "jsonl"])
+    assert result.exit_code == 1
+    assert "gone.wav" in json.loads(result.stdout)["error"]

@@ -1,0 +1,83 @@
+"""params.yaml is what conf/ composes, and typed sections say what is wrong with a key."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from crywatch import params
+from crywatch.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_params_yaml_equals_the_composed_configuration():
+    composed = OmegaConf.to_container(params.compose(conf_dir=ROOT / "conf"), resolve=True)
+    committed = OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"), resolve=True)
+    assert committed == composed, "run `crywatch params` and commit params.yaml"
+
+
+@pytest.mark.parametrize("profile", ["demo", "local", "full"])
+@pytest.mark.parametrize("embedder", ["logmel", "vggish", "yamnet"])
+def test_every_profile_and_embedder_composes(profile, embedder):
+    config = params.compose([f"profile={profile}", f"embedder={embedder}"], ROOT / "conf")
+    assert config.profile == profile
+    assert config.embedder.name == embedder
+
+
+@pytest.mark.parametrize("loss", ["rtfm", "mil"])
+def test_losses_are_a_group(loss):
+    config = params.compose([f"loss@train_miner.loss={loss}"], ROOT / "conf")
+    assert config.train_miner.loss.name == loss
+    assert config.train_rtfm.loss.name == "rtfm"
+
+
+def test_the_local_profile_needs_a_mirror(tmp_path):
+    config = params.compose(["profile=local"], ROOT / "conf")
+    OmegaConf.save(config, tmp_path / "params.yaml")
+
+    @dataclass
+    class Data:
+        source: str
+        mirror: str
+        allow_missing: bool
+        generator: dict
+
+    with pytest.raises(ConfigError, match=r"-S data\.mirror=VALUE"):
+        params.section("data", Data, tmp_path / "params.yaml")
+
+
+@dataclass
+class Example:
+    size: int
+    name: str = "x"
+
+
+def write(folder, text):
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_section_becomes_a_dataclass(tmp_path):
+    path = write(tmp_path, "example: {size: 3}\n")
+    assert params.section("example", Example, path) == Example(3, "x")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("other: {}\n", "section 'example' is missing"),
+        ("example: {size: many}\n", "example"),
+        ("example: {size: 1, sise: 2}\n", "sise"),
+    ],
+)
+def test_errors_name_the_key(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        params.section("example", Example, write(tmp_path, text))
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="crywatch params"):
+        params.load(tmp_path / "params.yaml")
