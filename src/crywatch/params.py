@@ -38,7 +38,10 @@ def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
 
 
 def typed(node: Any, cls: type[T], where: str) -> T:
-    """``node`` (a mapping) as an instance of dataclass ``cls``; errors name ``where``."""
+    """``node`` (a mapping) as an instance of dataclass ``cls``; errors name ``where``.
+
+    Dataclasses inside ``cls`` must not be frozen: OmegaConf merges into them.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), node)
         missing = sorted(OmegaConf.missing_keys(merged))

@@ -34,7 +34,7 @@ CHECKPOINT = "last.ckpt"
 VAL_BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass
 class VariantConfig:
     """One line of Table 4."""
 

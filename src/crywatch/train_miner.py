@@ -17,7 +17,7 @@ from crywatch.models import ModelFolder, save
 from crywatch.selection import labelled
 
 
-@dataclass(frozen=True)
+@dataclass
 class DatasetConfig:
     """A line of Table 3."""
 

@@ -13,7 +13,7 @@ from crywatch.models import load
 from crywatch.train_miner import AnomalySummary, train_on, write_model
 
 
-@dataclass(frozen=True)
+@dataclass
 class RtfmVariant:
     """A line of Table 5."""
 

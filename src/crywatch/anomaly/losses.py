@@ -17,7 +17,7 @@ from crywatch.anomaly.network import RtfmOutput
 from crywatch.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass
 class LossConfig:
     """Config group ``loss``."""
 

@@ -23,7 +23,7 @@ FIRST_EPOCH_S = 1_430_000_000
 DAY_S = 86_400
 
 
-@dataclass(frozen=True)
+@dataclass
 class GeneratorConfig:
     """Section ``data.generator`` of params.yaml."""
 
