@@ -168,7 +168,7 @@ def test_silence_is_finite_and_flat():
 
 
 # 23,999 samples are 1.49994 s: half a sample of rounding at 8 kHz must not make a second of it.
-@pytest.mark.parametrize("n", [0, 1, 2, 799, 16_000, 23_999, 24_000, 24_001, 39_999, 40_001])
+@pytest.mark.parametrize("n", [1, 2, 799, 16_000, 23_999, 24_000, 24_001, 39_999, 40_001])
 @pytest.mark.parametrize("config", [ONE_SECOND, FIVE_SECONDS], ids=["1s", "5s"])
 def test_a_wave_has_as_many_pictures_as_plain_segments(n, config):
     made = from_wave(sound(n), config)

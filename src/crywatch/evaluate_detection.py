@@ -1,0 +1,246 @@
+"""Stage ``evaluate_detection``: every model on every second, and the metrics that come from it.
+
+A metric is named by model, scope (what it was measured on), unit (second or clip) and part. Scopes: ``pooled``
+(canonical clips of all corpora), each corpus by itself (its own clips, duplicates included), ``untrimmed``, a
+corpus' cries against the other sounds of another where it has none of its own, and ``<corpus>, left out``: all
+clips of a corpus for a model that never saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.atomic import atomic_dir, write_json
+from crywatch.features import FeatureStore
+from crywatch.metrics import BinaryMetrics, binary_metrics, precision_recall, roc
+from crywatch.mine import cry_seconds
+from crywatch.scoring import ClipScores, anomaly_scores, blazenet_scores
+from crywatch.tables import read_table, write_table
+
+HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
+CURVE_MODELS = ("blazenet/all_1s", "rtfm/trimmed", "rtfm/untrimmed")  # Table 6 and Figure 3
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class EvaluateDetectionConfig:
+    """Section ``evaluate_detection``."""
+
+    threshold: float  # of the accuracies in Tables 3 to 5
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model to evaluate."""
+
+    name: str  # family/variant
+    folder: Path
+    features: Path
+    segment_s: float
+    leave_out: str  # corpus never trained on, or ""
+
+    @property
+    def family(self) -> str:
+        """miner, blazenet, rtfm."""
+        return self.name.split("/")[0]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Metrics of one model on one scope."""
+
+    model: str
+    scope: str
+    unit: str  # second, clip
+    part: str  # val, test, all
+    metrics: BinaryMetrics
+
+    def as_dict(self) -> dict:
+        """Flat."""
+        head = {"model": self.model, "scope": self.scope, "unit": self.unit, "part": self.part}
+        return head | self.metrics.as_dict()
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """All rows, and the scores behind them."""
+
+    rows: list[Row]
+    seconds: pd.DataFrame  # one row a second and model, with label and clip
+
+    def headline(self) -> dict[str, float]:
+        """A dozen numbers for the parent run."""
+        values = {}
+        for row in self.rows:
+            if row.scope == "pooled" and row.part == "test" and row.model in CURVE_MODELS:
+                for name in HEADLINE:
+                    value = row.metrics.as_dict()[name]
+                    if value is not None:
+                        values[f"{row.model}/{row.unit}/{name}"] = value
+        return values
+
+
+def run(
+    models: list[ModelRef],
+    split_clips: Path,
+    untrimmed_clips: Path,
+    untrimmed_events: Path,
+    config: EvaluateDetectionConfig,
+    out_dir: Path,
+) -> EvaluationSummary:
+    """Score and measure; writes scores, tables.json, metrics.json, roc.csv and pr.csv."""
+    clips = pd.concat(
+        [read_table(split_clips, "split_clips"), read_table(untrimmed_clips, "split_clips")],
+        ignore_index=True,
+    )
+    clips = clips[clips["label"].isin(["cry", "other"])]
+    events = read_table(untrimmed_events, "events")
+    frames = [score(model, clips, events) for model in models]
+    seconds = pd.concat(frames, ignore_index=True)
+    rows = [
+        row
+        for model, frame in zip(models, frames, strict=True)
+        for row in measure(model, frame, clips, config.threshold)
+    ]
+    summary = EvaluationSummary(rows, seconds)
+    with atomic_dir(out_dir) as temp:
+        columns = ["model", "clip_id", "start_s", "end_s", "score"]
+        write_table(seconds[columns], temp / "scores.parquet", "scores")
+        write_json(temp / "tables.json", [row.as_dict() for row in rows])
+        write_json(temp / "metrics.json", _nested(rows))
+        curves = list(_curves(summary, clips))
+        for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
+            table = pd.concat(frame for kind, frame in curves if kind == name)
+            table[["model", x, y]].to_csv(temp / f"{name}.csv", index=False, lineterminator="\n")
+    return summary
+
+
+def score(model: ModelRef, clips: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of one model: clip_id, start_s, end_s, score, is_cry."""
+    wanted = clips
+    if not model.leave_out:
+        # What was trained on is not measured on.
+        wanted = clips[clips["split"] != "train"]
+    store = FeatureStore(model.features)
+    ids = [clip_id for clip_id in wanted["clip_id"] if clip_id in store]
+    scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores
+    durations = dict(zip(wanted["clip_id"], wanted["duration_s"], strict=True))
+    labels = dict(zip(wanted["clip_id"], wanted["label"], strict=True))
+    by_clip = dict(tuple(events.groupby("clip_id")))
+    none = events.iloc[:0]
+    parts = []
+    for found in scorer(model.folder, store, ids):
+        scores = _per_second(found, model.segment_s, durations[found.clip_id])
+        if found.clip_id.startswith("untrimmed/"):
+            truth = cry_seconds(by_clip.get(found.clip_id, none), len(scores))
+        else:
+            truth = np.full(len(scores), labels[found.clip_id] == "cry")
+        starts = np.arange(len(scores), dtype=float)
+        columns = {"clip_id": found.clip_id, "start_s": starts, "end_s": starts + 1}
+        parts.append(pd.DataFrame(columns | {"score": scores, "is_cry": truth}))
+    frame = pd.concat(parts, ignore_index=True)
+    frame.insert(0, "model", model.name)
+    return frame
+
+
+def _per_second(found: ClipScores, segment_s: float, duration_s: float) -> np.ndarray:
+    if segment_s == 1.0:
+        return found.scores
+    from crywatch.detectors import segments_to_seconds
+    from crywatch.segments import RATE_HZ, n_segments
+
+    count = n_segments(round(duration_s * RATE_HZ))
+    return segments_to_seconds(found.scores, segment_s, count)
+
+
+def measure(
+    model: ModelRef, seconds: pd.DataFrame, clips: pd.DataFrame, threshold: float
+) -> Iterator[Row]:
+    """Rows of one model over parts, scopes and units."""
+    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id"]
+    seconds = seconds.merge(clips[columns], on="clip_id", how="left", validate="many_to_one")
+    for part in ("val", "test"):
+        here = seconds[seconds["split"] == part]
+        for scope, frame in scopes(here):
+            yield from _units(model.name, scope, part, frame, threshold)
+    if model.leave_out:
+        left = seconds[seconds["corpus"] == model.leave_out]
+        scope = f"{model.leave_out}, left out"
+        if left["is_cry"].nunique() == 1 and left["is_cry"].iloc[0]:
+            # A corpus of cries alone: against the others' other sounds, of the test part.
+            others = seconds[~seconds["is_cry"] & (seconds["split"] == "test")]
+            others = others[others["canonical"] & (others["corpus"] != "untrimmed")]
+            left = pd.concat([left, others])
+            scope += ", against test others"
+        yield from _units(model.name, scope, "all", left, threshold)
+
+
+def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name and seconds of each scope within one part."""
+    trimmed = seconds[seconds["corpus"] != "untrimmed"]
+    yield "pooled", trimmed[trimmed["canonical"]]
+    others = {}
+    for corpus, frame in trimmed.groupby("corpus"):
+        if frame["is_cry"].nunique() == 2:
+            yield str(corpus), frame
+        if (~frame["is_cry"]).any():
+            others[corpus] = frame[~frame["is_cry"]]
+    for corpus, frame in trimmed.groupby("corpus"):
+        if corpus not in others:
+            for other, negatives in others.items():
+                yield f"{corpus} cries, {other} others", pd.concat([frame, negatives])
+    untrimmed = seconds[seconds["corpus"] == "untrimmed"]
+    if len(untrimmed):
+        yield "untrimmed", untrimmed
+
+
+def _units(
+    model: str, scope: str, part: str, seconds: pd.DataFrame, threshold: float
+) -> Iterator[Row]:
+    if seconds.empty:
+        return
+    by_second = binary_metrics(seconds["is_cry"], seconds["score"], threshold)
+    yield Row(model, scope, "second", part, by_second)
+    by_clip = seconds.groupby("clip_id").agg(score=("score", "max"), is_cry=("is_cry", "max"))
+    yield Row(model, scope, "clip", part, binary_metrics(by_clip["is_cry"], by_clip["score"], threshold))
+
+
+def _nested(rows: list[Row]) -> dict:
+    """Test-part metrics for `dvc metrics`: model, scope, unit, name."""
+    nested: dict = {}
+    for row in rows:
+        if row.part == "val":
+            continue
+        values = row.metrics.as_dict()
+        kept = {name: round(values[name], 6) for name in HEADLINE if values[name] is not None}
+        nested.setdefault(row.model, {}).setdefault(row.scope, {})[row.unit] = kept
+    return nested
+
+
+def _curves(
+    summary: EvaluationSummary, clips: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    test = clips[(clips["split"] == "test") & clips["canonical"] & (clips["corpus"] != "untrimmed")]
+    seconds = summary.seconds[summary.seconds["clip_id"].isin(set(test["clip_id"]))]
+    for name in CURVE_MODELS:
+        frame = seconds[seconds["model"] == name]
+        if frame["is_cry"].nunique() < 2:
+            continue
+        labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
+        curve = roc(labels, scores)
+        keep = _thinned(len(curve.x))
+        columns = {"model": name, "fpr": curve.x[keep], "tpr": curve.y[keep]}
+        yield "roc", pd.DataFrame(columns)
+        curve = precision_recall(labels, scores)
+        keep = _thinned(len(curve.x))
+        columns = {"model": name, "recall": curve.x[keep], "precision": curve.y[keep]}
+        yield "pr", pd.DataFrame(columns)
+
+
+def _thinned(n: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))

@@ -1,0 +1,176 @@
+"""Model folders as detectors: every recording gets one score a plain second."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
+
+from crywatch.anomaly.network import RtfmNetwork
+from crywatch.blazenet.frontend import from_wave
+from crywatch.blazenet.network import FEATURES, BlazeNet, cry_probability
+from crywatch.detectors import load_detector, segments_to_seconds
+from crywatch.embedders import EmbedderConfig, build
+from crywatch.errors import ModelError
+from crywatch.models import ModelFolder, save
+from crywatch.segments import n_segments
+
+EMBEDDER = EmbedderConfig("logmel", 128, "")
+# Too short to fill a second, a bit less and more than one and a half, whole seconds.
+LENGTHS = [1, 800, 16_000, 23_999, 24_000, 24_001, 40_000, 5 * 16_000]
+
+
+def blazenet_description(front_end) -> dict:
+    return {
+        "kind": "blazenet",
+        "name": f"all_{front_end.segment_s:g}s",
+        "segment_s": front_end.segment_s,
+        "frontend": asdict(front_end),
+    }
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """One model folder of each kind, with random weights."""
+    root = tmp_path_factory.mktemp("models")
+    torch.manual_seed(1)
+    network = BlazeNet()
+    backbone = {f"backbone.{name}": value for name, value in network.state_dict().items()}
+    on_blazenet, on_embedder = (
+        {f"head.{name}": value for name, value in RtfmNetwork(dim).state_dict().items()}
+        for dim in (FEATURES, EMBEDDER.dim)
+    )
+    rtfm = {"kind": "rtfm", "segment_s": 1.0}
+    models = {
+        "blazenet": ModelFolder(blazenet_description(ONE_SECOND), backbone),
+        "blazenet_5s": ModelFolder(blazenet_description(FIVE_SECONDS), backbone),
+        "rtfm": ModelFolder(
+            rtfm
+            | {"name": "head", "dim": FEATURES, "backbone": blazenet_description(ONE_SECOND)},
+            backbone | on_blazenet,
+        ),
+        "miner": ModelFolder(
+            rtfm | {"name": "miner", "dim": EMBEDDER.dim, "embedder": asdict(EMBEDDER)},
+            on_embedder,
+        ),
+    }
+    for name, model in models.items():
+        (root / name).mkdir()
+        save(root / name, model)
+    return root
+
+
+KINDS = ["blazenet", "blazenet_5s", "rtfm", "miner"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_plain_second_has_a_score(folders, kind):
+    detector = load_detector(folders / kind)
+    for n in LENGTHS:
+        scores = detector.score(sound(n))
+        assert scores.shape == (n_segments(n),), n
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_silence_and_full_scale_have_finite_scores(folders, kind):
+    detector = load_detector(folders / kind)
+    for level in (0.0, 1.0, -1.0):
+        wave = np.full(3 * 16_000, level, dtype=np.float32)
+        assert np.isfinite(detector.score(wave)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_repeatable(folders, kind):
+    wave = sound(4 * 16_000)
+    first, again = (load_detector(folders / kind).score(wave) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_the_score_is_the_networks_probability(folders):
+    wave = sound(3 * 16_000)
+    detector = load_detector(folders / "blazenet")
+    with torch.inference_mode():
+        logits = detector.network(from_wave(wave, ONE_SECOND))
+    np.testing.assert_allclose(detector.score(wave), cry_probability(logits), rtol=1e-6)
+
+
+def test_a_recording_longer_than_a_batch_is_scored_whole(folders):
+    detector = load_detector(folders / "blazenet")
+    wave = sound(300 * 16_000)
+    scores = detector.score(wave)
+    assert scores.shape == (300,)
+    with torch.inference_mode():
+        late = detector.network(from_wave(wave, ONE_SECOND)[270:275])
+    np.testing.assert_allclose(scores[270:275], cry_probability(late), rtol=1e-4)
+
+
+def test_seconds_share_the_score_of_their_5_s_segment(folders):
+    detector = load_detector(folders / "blazenet_5s")
+    scores = detector.score(sound(12 * 16_000))
+    assert (scores[:5] == scores[0]).all()
+    # The last two seconds are less than half a segment: the one before them stands for them.
+    assert (scores[5:] == scores[5]).all()
+    assert scores[0] != scores[5]
+
+
+def test_segments_to_seconds():
+    assert segments_to_seconds([0.1, 0.9], 5.0, 12).tolist() == [0.1] * 5 + [0.9] * 7
+    assert segments_to_seconds([0.1, 0.9], 1.0, 2).tolist() == [0.1, 0.9]
+    assert segments_to_seconds([0.3], 5.0, 1).tolist() == [0.3]
+
+
+def test_the_anomaly_head_sees_the_whole_sequence(folders):
+    wave = sound(6 * 16_000)
+    blazenet, rtfm = (load_detector(folders / kind) for kind in ("blazenet", "rtfm"))
+    features = torch.from_numpy(blazenet.features(wave))[None]
+    with torch.inference_mode():
+        expected = rtfm.head(features).scores[0]
+    np.testing.assert_allclose(rtfm.score(wave), expected, rtol=1e-5)
+    changed = wave.copy()
+    changed[5 * 16_000 :] = 0
+    # The last second reaches the fourth through dilated convolutions and the non-local block.
+    assert rtfm.score(changed)[3] != rtfm.score(wave)[3]
+
+
+def test_the_miner_scores_its_embedders_vectors(folders):
+    wave = sound(4 * 16_000)
+    miner = load_detector(folders / "miner")
+    vectors = torch.from_numpy(build(EMBEDDER).embed(wave))[None]
+    with torch.inference_mode():
+        expected = miner.head(vectors).scores[0]
+    np.testing.assert_allclose(miner.score(wave), expected, rtol=1e-5)
+
+
+def test_names_and_sizes(folders):
+    head = sum(parameter.numel() for parameter in RtfmNetwork(FEATURES).parameters())
+    detectors = {kind: load_detector(folders / kind) for kind in KINDS}
+    assert [detectors[kind].name for kind in KINDS] == ["all_1s", "all_5s", "head", "miner"]
+    assert detectors["blazenet"].n_parameters == 89_680
+    assert detectors["rtfm"].n_parameters == 89_680 + head
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_folder_is_all_that_is_needed(folders, kind, tmp_path, monkeypatch):
+    wave = sound(2 * 16_000)
+    expected = load_detector(folders / kind).score(wave)
+    shutil.copytree(folders / kind, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(load_detector("moved").score(wave), expected)
+
+
+def test_a_missing_or_broken_folder_is_named(folders, tmp_path):
+    with pytest.raises(ModelError, match=r"model\.json is missing"):
+        load_detector(tmp_path)
+    shutil.copytree(folders / "blazenet", tmp_path / "torn")
+    weights = tmp_path / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_detector(tmp_path / "torn")
+    save(tmp_path, ModelFolder({"kind": "gmm"}, {}))
+    with pytest.raises(ModelError, match="'gmm' is unknown"):
+        load_detector(tmp_path)
