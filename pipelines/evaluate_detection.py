@@ -3,7 +3,7 @@
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import folder_name
 from crywatch.evaluate_detection import EvaluateDetectionConfig, ModelRef, run
-from crywatch.report.charts import curve_figure, score_figure
+from crywatch.charts import curve_figure, score_figure
 
 
 def models() -> list[ModelRef]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from crywatch import charts
 from crywatch.atomic import atomic_dir, read_json, write_text
-from crywatch.report import charts, tables
+from crywatch.report import tables
 from crywatch.report.tables import Results, Table
 from crywatch.tables import read_table
 

@@ -13,6 +13,7 @@ from crywatch import params
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def uri(config: TrackingConfig) -> str:
 @cache
 def open_store() -> Store:
     """The store of the project in the working directory; the experiment is made if needed."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # after the import, which sets them up
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = params.section("tracking", TrackingConfig)
     address = uri(config)
     mlflow.set_tracking_uri(address)
