@@ -61,7 +61,9 @@ def project(tmp_path, monkeypatch, empty_store) -> Path:
     # Whatever pytest itself runs under, and outside the project's own git repository.
     monkeypatch.setattr(parent, "rebuild_process", parent.this_process)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    # Absolute: MLflow keeps one store open for each address in a process.
+    here = PARAMS | {"tracking": PARAMS["tracking"] | {"uri": f"sqlite:///{tmp_path}/mlflow.db"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(here))
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     store.open_store.cache_clear()
     yield tmp_path
@@ -726,6 +728,6 @@ def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     [command] = ran
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
-    assert options["--backend-store-uri"] == "sqlite:///mlflow.db"
+    assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
     assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()

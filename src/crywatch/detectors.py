@@ -10,7 +10,7 @@ import torch
 from crywatch.blazenet.frontend import FrontEndConfig, from_wave
 from crywatch.blazenet.network import BlazeNet, cry_probability
 from crywatch.models import ModelFolder, load
-from crywatch.segments import n_segments
+from crywatch.segments import n_segments, segments_to_seconds
 
 BATCH = 256  # segments
 
@@ -77,12 +77,6 @@ class RtfmDetector(Detector):
         from crywatch.anomaly.training import score_seconds
 
         return score_seconds(self.head, self._features(wave))
-
-
-def segments_to_seconds(scores: np.ndarray, segment_s: float, n_seconds: int) -> np.ndarray:
-    """[segments] to [n_seconds]: a second has the score of the segment it starts in."""
-    index = np.minimum((np.arange(n_seconds) // segment_s).astype(int), len(scores) - 1)
-    return np.asarray(scores, dtype=np.float64)[index]
 
 
 def _count(network: torch.nn.Module) -> int:

@@ -20,6 +20,7 @@ from crywatch.features import FeatureStore
 from crywatch.metrics import BinaryMetrics, binary_metrics, precision_recall, roc
 from crywatch.mine import cry_seconds
 from crywatch.scoring import ClipScores, anomaly_scores, blazenet_scores
+from crywatch.segments import RATE_HZ, n_segments, segments_to_seconds
 from crywatch.tables import read_table, write_table
 
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
@@ -151,9 +152,6 @@ def score(model: ModelRef, clips: pd.DataFrame, events: pd.DataFrame) -> pd.Data
 def _per_second(found: ClipScores, segment_s: float, duration_s: float) -> np.ndarray:
     if segment_s == 1.0:
         return found.scores
-    from crywatch.detectors import segments_to_seconds
-    from crywatch.segments import RATE_HZ, n_segments
-
     count = n_segments(round(duration_s * RATE_HZ))
     return segments_to_seconds(found.scores, segment_s, count)
 

@@ -28,3 +28,9 @@ def cut(wave: np.ndarray, rate_hz: int = RATE_HZ, segment_s: float = 1.0) -> np.
     flat = wave[: count * length]
     out.reshape(-1)[: len(flat)] = flat
     return out
+
+
+def segments_to_seconds(scores: np.ndarray, segment_s: float, n_seconds: int) -> np.ndarray:
+    """[segments] to [n_seconds]: a second has the score of the segment it starts in."""
+    index = np.minimum((np.arange(n_seconds) // segment_s).astype(int), len(scores) - 1)
+    return np.asarray(scores, dtype=np.float64)[index]
