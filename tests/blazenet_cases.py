@@ -79,7 +79,7 @@ def write_mined(path: Path, seconds: dict[str, list[int]]) -> Path:
 
 
 def picture_store(folder: Path, clips: dict[str, int], cries: set[str]) -> Path:
-    """Pictures of ``clips`` (clip_id -> segments): noise, with a bright stripe where a clip cries."""
+    """Pictures of ``clips`` (clip_id -> segments): noise; a bright stripe in cries."""
     info = StoreInfo("blazenet picture 1s", 64 * FRAMES, "front end", "<f2")
     writer = FeatureWriter(info, folder.with_name(f"{folder.name}.work"))
     corpora = sorted({clip_id.partition("/")[0] for clip_id in clips})

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread for the maths, so that tests are repeatable and share a machine."""
+"""Shared by all tests: one thread for the maths, so that they are repeatable and share a machine."""
 
 import os
 import sys
@@ -6,4 +6,5 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))

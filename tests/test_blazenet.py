@@ -8,9 +8,9 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 from torch.nn import functional
 
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 from crywatch.audio import resample
 from crywatch.blazenet.frontend import (
     CENTRE_DB,
@@ -140,8 +140,8 @@ def test_window_and_hop_are_the_papers_and_scale_with_the_segment():
     assert (ONE_SECOND.n_fft, ONE_SECOND.hop) == (512, 118)
     assert (FIVE_SECONDS.n_fft, FIVE_SECONDS.hop) == (2560, 590)
     # Without centring a second has exactly 64 windows.
-    assert 1 + (8000 - 512) // 118 == FRAMES
-    assert 1 + (40_000 - 2560) // 590 == FRAMES
+    assert FRAMES == 1 + (8000 - 512) // 118
+    assert FRAMES == 1 + (40_000 - 2560) // 590
 
 
 def test_the_empty_upper_bands_carry_the_absolute_level():

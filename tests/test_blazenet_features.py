@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from blazenet_cases import FIVE_SECONDS, ONE_SECOND, picture_store, sound, write_clips
 
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, picture_store, sound, write_clips
 from crywatch import blazenet_features, embed_blazenet
 from crywatch.audio import read_clean, write_flac
 from crywatch.blazenet.frontend import SCALE_DB, from_wave
@@ -128,7 +128,11 @@ CLIPS = {"a/1": 5, "a/2": 1, "a/3": 4, "b/1": 9}
 
 def embed(model, pictures, folder, batch_size):
     return embed_blazenet.run(
-        model, pictures, EmbedBlazenetConfig(batch_size, ["all_1s"]), folder, folder.with_name("work")
+        model,
+        pictures,
+        EmbedBlazenetConfig(batch_size, ["all_1s"]),
+        folder,
+        folder.with_name("work"),
     )
 
 

@@ -8,16 +8,16 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.blazenet.frontend import from_wave
 from crywatch.blazenet.network import FEATURES, BlazeNet, cry_probability
-from crywatch.detectors import load_detector, segments_to_seconds
+from crywatch.detectors import load_detector
 from crywatch.embedders import EmbedderConfig, build
 from crywatch.errors import ModelError
 from crywatch.models import ModelFolder, save
-from crywatch.segments import n_segments
+from crywatch.segments import n_segments, segments_to_seconds
 
 EMBEDDER = EmbedderConfig("logmel", 128, "")
 # Too short to fill a second, a bit less and more than one and a half, whole seconds.
@@ -49,8 +49,7 @@ def folders(tmp_path_factory):
         "blazenet": ModelFolder(blazenet_description(ONE_SECOND), backbone),
         "blazenet_5s": ModelFolder(blazenet_description(FIVE_SECONDS), backbone),
         "rtfm": ModelFolder(
-            rtfm
-            | {"name": "head", "dim": FEATURES, "backbone": blazenet_description(ONE_SECOND)},
+            rtfm | {"name": "head", "dim": FEATURES, "backbone": blazenet_description(ONE_SECOND)},
             backbone | on_blazenet,
         ),
         "miner": ModelFolder(

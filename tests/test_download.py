@@ -35,7 +35,6 @@ TINY = GeneratorConfig(
 )
 BODY = bytes(range(256)) * 1200  # several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()
-reported = pytest.mark.xfail(strict=True, reason="a known fault: take the mark away with it")
 PATIENT = TransferConfig(timeout_s=5.0, retries=3, backoff_s=1.0)
 CONFIG = DownloadConfig(timeout_s=5.0, retries=2, max_unpacked_gb=1.0)
 CONF = Path(__file__).parents[1] / "conf"
@@ -292,7 +291,6 @@ def test_a_wrong_checksum_removes_the_file(tmp_path):
     assert names(tmp_path) == []
 
 
-@reported
 def test_a_206_that_starts_elsewhere_is_not_joined(tmp_path, waits):
     def other_part(request):
         request.send_response(206)
@@ -445,7 +443,6 @@ def short_tar(path):
     return path
 
 
-@reported
 @pytest.mark.parametrize("make", [lying_zip, broken_zip, short_tar])
 def test_a_damaged_archive_is_told_with_its_name(make, tmp_path):
     archive = make(tmp_path / "damaged")
@@ -479,9 +476,7 @@ def bring(corpus, config, tmp_path):
     return run(corpus, config, CONFIG, tmp_path / "raw" / corpus, tmp_path / "work" / corpus)
 
 
-@pytest.mark.parametrize(
-    "corpus", ["esc50", pytest.param("baby_cry_detection", marks=reported), "donateacry"]
-)
+@pytest.mark.parametrize("corpus", corpora.NAMES)
 def test_generated_and_mirrored_corpora_are_the_same(corpus, mirror, tmp_path):
     made = bring(corpus, data("generated", generator=TINY), tmp_path / "a")
     copied = bring(corpus, data("mirror", mirror), tmp_path / "b")
@@ -492,7 +487,7 @@ def test_generated_and_mirrored_corpora_are_the_same(corpus, mirror, tmp_path):
     assert list(corpora.get(corpus).index(tmp_path / "b" / "raw" / corpus))
 
 
-@pytest.mark.parametrize("folder", ["???", "/nowhere/at all", pytest.param("", marks=reported)])
+@pytest.mark.parametrize("folder", ["???", "/nowhere/at all", ""])
 def test_a_mirror_that_is_no_folder_is_told_with_the_flag_that_sets_it(folder, tmp_path):
     for allow_missing in (False, True):  # a wrong setting is never a missing corpus
         with pytest.raises(ConfigError, match=r"-S data\.mirror=FOLDER"):
@@ -519,7 +514,6 @@ def test_a_mirror_out_of_layout_is_told_and_what_was_there_stays(mirror, tmp_pat
     assert names(tmp_path / "raw") == ["esc50"]
 
 
-@reported
 def test_folders_that_a_mirror_links_to_are_copied(mirror, tmp_path):
     linked = tmp_path / "linked"
     shutil.copytree(mirror / "donateacry", linked / "donateacry")
@@ -603,7 +597,6 @@ def test_a_published_archive_that_leads_out_changes_nothing(published, tmp_path)
     assert names(tmp_path / "raw") == [] and not list(tmp_path.rglob("out.txt"))
 
 
-@reported
 def test_a_bad_archive_is_fetched_anew_by_the_next_run(published, mirror, tmp_path):
     busy = whole(b"busy, come back later", etag=None, kind="application/octet-stream")
     with server(busy, whole(published.body)) as web:

@@ -1,4 +1,4 @@
-"""The split: no group crosses a border, every clip has one part, and the same seed the same split."""
+"""The split: no group crosses a border, each clip has one part, one seed gives one split."""
 
 from __future__ import annotations
 
@@ -219,3 +219,19 @@ def test_no_clips_are_refused(tmp_path):
     )
     with pytest.raises(TableError, match="no clips"):
         run([tmp_path / "t.parquet"], CONFIG, 0, tmp_path / "split")
+
+
+def test_a_labelled_copy_is_canonical_before_a_wider_unknown_one():
+    members = [("unknown", 8_000.0), ("cry", 3_000.0), ("cry", 4_000.0)]
+    clips = _pairs_table([{"label": label, "bandwidth_hz": hz} for label, hz in members])
+    clusters = duplicate_clusters(clips, [Pair(0, 1, 0.9), Pair(1, 2, 0.9), Pair(0, 2, 0.9)])
+    assert clusters["clip_id"].tolist() == ["toy/2", "toy/1", "toy/0"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stratum_of_copies_only_is_in_every_part(seed):
+    """All cries of ESC-50 are copies of another corpus': none of its groups is its own alone."""
+    groups = [f"g{n}" for n in range(20)] + [f"g{n}" for n in range(4)]
+    strata = ["other corpus/cry"] * 20 + ["esc50/cry"] * 4
+    parts = assign_parts(groups, strata, RATIOS, seed)
+    assert set(parts[20:]) == set(PARTS)

@@ -11,6 +11,7 @@ import sys
 import threading
 import types
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +27,42 @@ PARAMS = {
     "seed": 3,
     "profile": "tiny",
     "schedule": {"scale": 0.5},
-    "tracking": {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiment": "crywatch"},
+    "tracking": {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiment": "cry"},
     "split": {"ratio": [8, 1, 1], "near": {"window_s": 2.0}},
     "clean": {"rate_hz": 16000},
     "train_blazenet": {
         "lr": 0.001,
         "variants": {"all_1s": {"segment_s": 1.0}, "all_5s": {"segment_s": 5.0}},
     },
-    "many": {f"p{i}": i for i in range(98)},  # with seed and scale: MLflow's limit for one request
+    "many": {f"p{i}": i for i in range(150)},  # more than one request may carry
 }
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """MLflow takes seconds to make its tables: made once, copied for each test."""
-    from mlflow.tracking import MlflowClient
+@dataclass(frozen=True)
+class NewProject:
+    """One stage in a folder without a store."""
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    folder: Path
+    said: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory) -> NewProject:
+    """MLflow takes seconds to make its tables: made once, by a stage, and copied for each test."""
+    folder = tmp_path_factory.mktemp("new")
+    config = PARAMS | {"tracking": PARAMS["tracking"] | {"experiment": "new"}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(config))
+    code = "from crywatch import tracking\nwith tracking.stage_run('split'): pass"
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, cwd=folder, env=keep, capture_output=True, text=True)
+    return NewProject(folder, said)
+
+
+@pytest.fixture
+def empty_store(new_project) -> Path:
+    """A store with MLflow's tables and without the experiment of the tests."""
+    return new_project.folder / "mlflow.db"
 
 
 @pytest.fixture
@@ -132,10 +150,10 @@ def test_a_key_names_the_run_and_picks_its_variant(project):
     assert not [name for name in run.data.params if name.startswith("variants")]
 
 
-def test_a_section_may_have_as_many_parameters_as_one_request_takes(project):
+def test_a_section_may_have_more_parameters_than_one_request_takes(project):
     with tracking.stage_run("many"):
         pass
-    assert len(stage("many").data.params) == 100
+    assert len(stage("many").data.params) == 152
 
 
 def test_metrics_of_every_epoch_are_kept_with_their_step(project):
@@ -170,6 +188,12 @@ def test_metrics_that_are_none_are_left_out_and_nan_is_kept(project):
     assert "none" not in metrics
     assert np.isnan(metrics["nan"])
     assert metrics["one"] == 1
+
+
+def test_one_call_may_log_more_metrics_than_one_request_takes(project):
+    with tracking.stage_run("split") as log:
+        log.metrics({f"m{number}": 1.0 for number in range(1500)})
+    assert len([name for name in stage("split").data.metrics if name[1:].isdigit()]) == 1500
 
 
 def test_headline_metrics_are_on_the_parent_too(project):
@@ -346,7 +370,9 @@ def test_the_rebuild_is_the_nearest_dvc_above(monkeypatch, ancestors, found):
         return here
 
     monkeypatch.setattr(parent.psutil, "Process", process)
-    expected = parent.this_process() if found is None else parent.Process(100 + found, 100.0 + found)
+    expected = (
+        parent.this_process() if found is None else parent.Process(100 + found, 100.0 + found)
+    )
     assert parent.rebuild_process() == expected
 
 
@@ -360,9 +386,11 @@ def test_a_process_is_not_taken_for_a_later_one_with_its_number():
     assert not parent.Process(gone, 0.0).alive()
 
 
-KILLED = """
+CHILD = """
 import sys
 from crywatch import tracking
+from crywatch.tracking import parent
+parent.rebuild_process = parent.this_process
 with tracking.stage_run("split") as log:
     log.metrics({"clips": 1})
     print("inside", flush=True)
@@ -370,30 +398,22 @@ with tracking.stage_run("split") as log:
 """
 
 
-def test_a_killed_stage_is_marked_when_the_next_one_starts(project):
-    command = [sys.executable, "-c", KILLED]
+def test_a_stage_is_marked_killed_when_it_was_and_not_while_it_runs(project):
+    command = [sys.executable, "-c", CHILD]
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as child:
         assert child.stdout.readline() == "inside\n"
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-    killed = stage("split").info.run_id
-    assert {run.info.status for run in runs()} == {"RUNNING"}
-    with tracking.stage_run("clean"):
-        pass
-    status = {run.info.run_id: run.info.status for run in runs()}
-    assert status.pop(killed) == "KILLED"
-    assert sorted(status.values()) == ["FINISHED", "FINISHED", "KILLED"], "with the killed parent"
-
-
-def test_a_stage_that_runs_is_not_marked_by_another_one(project):
-    command = [sys.executable, "-c", KILLED]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as child:
-        assert child.stdout.readline() == "inside\n"
+        killed = stage("split").info.run_id
+        killed_parent = stage("split").data.tags["mlflow.parentRunId"]
         with tracking.stage_run("clean"):
             assert stage("split").info.status == "RUNNING"
-        child.communicate("")
-    assert child.returncode == 0
-    assert stage("split").info.status == "FINISHED"
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    assert stage("split").info.status == "RUNNING", "nobody could say more"
+    with tracking.stage_run("many"):
+        pass
+    status = {run.info.run_id: run.info.status for run in runs()}
+    assert status.pop(killed) == status.pop(killed_parent) == "KILLED"
+    assert set(status.values()) == {"FINISHED"}
 
 
 # Stages that DVC skipped
@@ -685,18 +705,13 @@ def test_a_lock_that_cannot_be_read_does_not_stop_a_stage(project):
 # The store itself
 
 
-def test_a_new_project_gets_its_store_without_chatter(tmp_path):
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    code = "from crywatch import tracking\nwith tracking.stage_run('split'): pass"
-    keep = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=keep, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "alembic" not in done.stderr
-    assert "INFO" not in done.stderr
-    assert (tmp_path / "mlflow.db").is_file()
-    assert not (tmp_path / "mlruns").exists()
+def test_a_new_project_gets_its_store_without_chatter(new_project):
+    said = new_project.said
+    assert (said.returncode, said.stdout) == (0, "")
+    assert "alembic" not in said.stderr
+    assert "INFO" not in said.stderr
+    assert (new_project.folder / "mlflow.db").is_file()
+    assert not (new_project.folder / "mlruns").exists()
 
 
 def test_the_environment_names_the_store(project, empty_store, monkeypatch, tmp_path):
@@ -731,3 +746,120 @@ def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
     assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()
+
+
+# What the code does not do yet: strict, so that whoever mends it takes the mark away
+
+
+def missing(reason: str, strict: bool = True) -> pytest.MarkDecorator:
+    raises = (AssertionError, pytest.fail.Exception)
+    return pytest.mark.xfail(strict=strict, raises=raises, reason=reason)
+
+
+@missing("sorted by the parts of a path; DVC sorts by its text, and '-' and '.' come before '/'")
+def test_the_digest_of_names_that_differ_by_a_separator(tmp_path):
+    write_files(tmp_path / "out", ["a/x", "a-b/x", "a.json"])
+    assert lineage.dvc_digest(tmp_path / "out") == dvc_md5(tmp_path / "out")
+
+
+@missing("what .dvcignore names (.tmp-*, *.pyc) is in the digest, and not in DVC's")
+def test_the_digest_leaves_out_what_dvcignore_names(project):
+    write_files(project / "out", ["a"])
+    Path(".dvcignore").write_text(".tmp-*\n")
+    before = lineage.dvc_digest(project / "out")
+    write_files(project / "out", [".tmp-1234-a"])
+    assert lineage.dvc_digest(project / "out") == before
+
+
+@missing("an output that is not there has the digest of an empty folder")
+def test_an_output_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="nothing"):
+        lineage.dvc_digest(tmp_path / "nothing")
+
+
+@missing("update_run sets a status and no end: the UI shows no duration for a rebuild")
+def test_a_parent_that_is_finished_has_an_end(project):
+    with tracking.stage_run("split"):
+        pass
+    assert [r.info.end_time is not None for r in runs(**{parent.STAGE: "rebuild"})] == [True]
+
+
+@pytest.mark.filterwarnings("ignore:MLflow store")
+@missing("any error is taken for a dead store: later metrics are lost, and the run stays RUNNING")
+def test_one_file_that_cannot_be_logged_does_not_lose_the_run(project):
+    with tracking.stage_run("split") as log:
+        log.artifact("missing.json")
+        log.metrics({"clips": 1})
+    assert stage("split").info.status == "FINISHED"
+    assert stage("split").data.metrics["clips"] == 1
+
+
+@missing("upstream is read from the stage's own entry in dvc.lock, which a new stage does not have")
+def test_a_new_stage_notes_what_was_skipped_before_it(project):
+    write_lock({"clean": ([], made("data/clean", "c")), "split": (["data/clean"], {})})
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    del lock["stages"]["split"]
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    with tracking.stage_run("split"):
+        pass
+    assert [run.info.run_name for run in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
+
+
+@missing("a run that failed after it wrote its outputs is preferred if it is the later one")
+def test_the_note_names_a_run_that_finished(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    outs = made("data/clean", "c")
+    with tracking.stage_run("clean") as log:
+        log.outputs("data/clean")
+    finished = stage("clean").info.run_id
+    with pytest.raises(ValueError, match="later"), tracking.stage_run("clean") as log:
+        log.outputs("data/clean")
+        raise ValueError("later")
+    write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
+    rebuild(monkeypatch, 2)
+    with tracking.stage_run("split"):
+        pass
+    [note] = runs(**{parent.SKIPPED: "true"})
+    assert note.data.tags["crywatch.outputs_from"] == finished
+
+
+@missing("the tag of a process has no machine: on a shared server others' runs are set KILLED")
+def test_a_run_on_another_machine_is_left_alone(project, monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    gone = parent.Process(child.pid, 1.0)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        elsewhere.setattr("platform.node", lambda: "elsewhere")
+        elsewhere.setattr(parent, "this_process", lambda: gone)
+        log = tracking.StageRun()
+        log._start("split", None)
+    with tracking.stage_run("clean"):
+        pass
+    assert stage("split").info.status == "RUNNING"
+
+
+# Not strict: threads that happen to take turns share a parent even now.
+@missing("found, then created, without a lock: stages that start together get one each", False)
+def test_stages_that_start_together_share_a_parent(project):
+    opened, found = store.open_store(), []
+    together = threading.Barrier(4)
+
+    def find() -> None:
+        together.wait()
+        found.append(parent.find_or_create(opened, "tiny"))
+
+    threads = [threading.Thread(target=find) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+@missing("Ctrl-C is recorded as a failure")
+def test_a_stage_that_is_interrupted_is_killed(project):
+    with pytest.raises(KeyboardInterrupt), tracking.stage_run("split"):
+        raise KeyboardInterrupt
+    assert stage("split").info.status == "KILLED"

@@ -1,4 +1,4 @@
-"""Stage ``train_blazenet``: the lines of Table 4, the recipe, and a killed training that goes on."""
+"""Stage ``train_blazenet``: the lines of Table 4, the recipe, and a killed training going on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
 
+from blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
 from crywatch import train_blazenet
 from crywatch.atomic import read_json
 from crywatch.blazenet.data import EpochSampler, SegmentDataset, SegmentRef

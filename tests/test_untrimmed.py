@@ -108,7 +108,7 @@ def test_events_are_where_the_cry_clips_are_heard(built, split_clips):
         onset, offset = round(member.onset_s * RATE_HZ), round(member.offset_s * RATE_HZ)
         assert offset - onset == len(clip) and offset <= len(wave)
         heard = wave[onset:offset]
-        # Levels are kept: but for the crossfades every sample is the clip's (16-bit rounding aside).
+        # Levels are kept: between the crossfades these are the samples of the clip, rounded.
         assert np.abs(heard - clip)[fade:-fade].max() <= 2 / 32_768
 
 
@@ -171,3 +171,14 @@ def test_a_single_cry_in_a_part_is_enough(split_clips, tmp_path):
     summary = run(tmp_path / "clips.parquet", CONFIG, 0, tmp_path / "untrimmed")
     assert summary.recordings == CONFIG.per_part
     assert 0 < summary.cry_seconds < summary.seconds
+
+
+@pytest.mark.parametrize("with_cry", [True, False])
+def test_recordings_keep_to_the_durations(split_clips, with_cry):
+    """Of the recording: the crossfades make it shorter than its clips together."""
+    clips = read_table(split_clips, "split_clips")
+    config = UntrimmedConfig(min_duration_s=6.2, max_duration_s=8.0, per_part={}, single_source=0.5)
+    for seed in range(250):
+        chosen = choose(clips, with_cry, config, np.random.default_rng(seed))
+        seconds = chosen["duration_s"].sum() - CROSSFADE_S * (len(chosen) - 1)
+        assert 6.2 <= seconds <= 8.0

@@ -166,7 +166,11 @@ def fit(
     recipe = Recipe(config.lr, config.momentum, lr_step, config.lr_gamma)
     module, keeper = BlazeNetModule(recipe), KeepBest(on_epoch)
     checkpoint = ModelCheckpoint(
-        work_dir, filename="epoch", save_last=True, save_top_k=0, save_on_train_epoch_end=True
+        work_dir,
+        filename=Path(CHECKPOINT).stem,
+        save_top_k=1,  # without a monitor: the last one
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
     trainer = lightning.Trainer(
         accelerator="cpu",

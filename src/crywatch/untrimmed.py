@@ -1,8 +1,8 @@
-"""Stage ``untrimmed``: recordings of 20 to 60 s joined from the clips of one part, with known onsets.
+"""Stage ``untrimmed``: recordings of 20 to 60 s joined from the clips of one part, onsets known.
 
-Half of the recordings hold one to three cry clips among others, the rest hold none. Clips keep their
-levels and follow each other with a short crossfade. An event is the extent of a cry clip: the pauses
-within it count as cry, as they do in the clip's own label.
+Half of the recordings hold one to three cry clips among others, the rest hold none. Clips keep
+their levels and follow each other with a short crossfade. An event is the extent of a cry clip: the
+pauses within it count as cry, as they do in the clip's own label.
 """
 
 from __future__ import annotations
@@ -116,15 +116,16 @@ def choose(
         count = min(int(rng.integers(1, MAX_CRY_CLIPS + 1)), len(cries))
         picked = rng.choice(len(cries), count, replace=False).tolist()
     parts = [cries.iloc[[row]] for row in picked]
-    total_s = sum(float(part["duration_s"].iloc[0]) for part in parts)
+    # Of the recording, not of its clips: each joint takes a crossfade away.
+    total_s = CROSSFADE_S
+    total_s += sum(float(part["duration_s"].iloc[0]) - CROSSFADE_S for part in parts)
     while total_s < target_s:
         parts.append(others.iloc[[int(rng.integers(len(others)))]])
-        total_s += float(parts[-1]["duration_s"].iloc[0])
-    limit_s = config.max_duration_s
-    while len(parts) > 1 and total_s - CROSSFADE_S * (len(parts) - 1) > limit_s:
+        total_s += float(parts[-1]["duration_s"].iloc[0]) - CROSSFADE_S
+    while len(parts) > 1 and total_s > config.max_duration_s:
         if parts[-1]["label"].iloc[0] == "cry":
             break
-        total_s -= float(parts.pop()["duration_s"].iloc[0])
+        total_s -= float(parts.pop()["duration_s"].iloc[0]) - CROSSFADE_S
     return pd.concat([parts[row] for row in rng.permutation(len(parts))], ignore_index=True)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from crywatch.audio import resample
-from crywatch.segments import RATE_HZ, cut
+from crywatch.segments import RATE_HZ, cut, n_segments
 
 FRAMES = 64
 # Decibels to network input, about -1 to 1 for ordinary levels. The paper does not give its scale.
@@ -92,6 +92,10 @@ def from_wave(wave: np.ndarray, config: FrontEndConfig) -> Tensor:
 
     Resampled as a whole, so that segments have no edges of the filter inside.
     """
+    count = n_segments(len(wave), RATE_HZ, config.segment_s)
     low = resample(wave, RATE_HZ, config.rate_hz)
+    # Rounding at the lower rate must not make or lose a tail that 16 kHz counts.
+    samples = count * round(config.rate_hz * config.segment_s)
+    low = np.pad(low[:samples], (0, max(0, samples - len(low))))
     segments = cut(low, config.rate_hz, config.segment_s)
     return pictures(torch.from_numpy(segments), config)

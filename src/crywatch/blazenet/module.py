@@ -100,10 +100,11 @@ class KeepBest(lightning.Callback):
         self.best: Epoch | None = None
         self.weights: dict[str, Tensor] = {}
 
-    def on_validation_epoch_end(
+    def on_validation_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule
     ) -> None:
-        """After the module has computed its metrics."""
+        """Not at the epoch's end: callbacks come before the module there, which has its metrics
+        only then."""
         assert isinstance(module, BlazeNetModule)
         epoch = module.last_epoch
         if trainer.sanity_checking or epoch is None:

@@ -15,7 +15,6 @@ CLASSES = {
     "902 - Noise": "noise",
     "903 - Baby laugh": "baby_laugh",
 }
-AUDIO = frozenset({".ogg", ".wav", ".m4a", ".mp3", ".flac"})
 _ESC50_NAME = re.compile(r"^\d-(?P<src>\d+)-[A-Z](-\d+)?$")  # fold-src-take[-target]
 _CUT_NAME = re.compile(r"^(?P<src>.+?)_\d+$")  # source file, then the number of the cut
 
@@ -41,22 +40,19 @@ class BabyCryDetection(Corpus):
 
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Files by class and name; the recording is read off the file name."""
-        for directory in sorted(path for path in (folder / ROOT).iterdir() if path.is_dir()):
-            for file in sorted(directory.iterdir()):
-                path = f"{ROOT}/{directory.name}/{file.name}"
-                if file.name.startswith(".") or file.suffix.lower() not in AUDIO:
-                    continue
-                if directory.name not in CLASSES:
-                    yield Refused(path, f"folder {directory.name!r} is not one of the classes")
-                    continue
-                category = CLASSES[directory.name]
-                yield ClipEntry(
-                    source_path=path,
-                    label="cry" if category == "crying_baby" else "other",
-                    category=category,
-                    recording_id=_recording(file.stem, category),
-                    licence=self.licence,
-                )
+        for path in self.audio_files(folder, ROOT):
+            directory = path.removeprefix(f"{ROOT}/").rpartition("/")[0]
+            if directory not in CLASSES:
+                yield Refused(path, f"folder {directory!r} is not one of the classes")
+                continue
+            category = CLASSES[directory]
+            yield ClipEntry(
+                source_path=path,
+                label="cry" if category == "crying_baby" else "other",
+                category=category,
+                recording_id=_recording(Path(path).stem, category),
+                licence=self.licence,
+            )
 
 
 def _recording(stem: str, category: str) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from crywatch.errors import CorpusError
 
+AUDIO = frozenset({".wav", ".ogg", ".flac", ".mp3", ".m4a", ".3gp", ".caf"})
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
 
 
@@ -83,6 +84,14 @@ class Corpus(ABC):
             return
         self.check(folder)
         yield from self.entries(folder)
+
+    def audio_files(self, folder: Path, below: str) -> list[str]:
+        """Paths of all audio files at any depth of ``folder / below``, sorted, below ``folder``."""
+        return [
+            file.relative_to(folder).as_posix()
+            for file in sorted((folder / below).rglob("*"))
+            if file.suffix.lower() in AUDIO and not file.name.startswith(".") and file.is_file()
+        ]
 
     def require(self, folder: Path, *inside: str) -> None:
         """Raise CorpusError unless each path of ``inside`` exists below ``folder``."""

@@ -25,7 +25,6 @@ REASONS = {
     "sc": "scared",
     "dk": "unknown_reason",
 }
-AUDIO = frozenset({".wav", ".3gp", ".caf"})
 SESSION_GAP_S = 6 * 3600.0
 
 _NAME = re.compile(
@@ -67,15 +66,15 @@ class DonateACry(Corpus):
         """Cleaned clips, then raw uploads; sessions are told apart by gaps of six hours."""
         uploads: list[Upload] = []
         for top in (CLEANED, *RAW):
-            for file in sorted((folder / top).rglob("*")):
-                if file.name.startswith(".") or file.suffix.lower() not in AUDIO:
-                    continue
-                path = file.relative_to(folder).as_posix()
+            for path in self.audio_files(folder, top):
+                inside = path.removeprefix(f"{top}/").split("/")
                 upload = parse(path)
                 if upload is None:
                     yield Refused(
                         path, "the name is not 'instance-epoch-version-gender-age-reason'"
                     )
+                elif len(inside) != (2 if top == CLEANED else 1):
+                    yield Refused(path, "not in the folder of a reason or right in a bucket")
                 else:
                     uploads.append(upload)
         sessions = _sessions(uploads)

@@ -36,7 +36,7 @@ class Esc50(Corpus):
 
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the table in its order, then audio files that it does not list."""
-        listed = set()
+        listed: set[str] = set()
         with open(folder / META, newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
             absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -44,7 +44,12 @@ class Esc50(Corpus):
                 raise CorpusError(f"{folder / META}: column(s) {', '.join(absent)} are missing")
             for row in reader:
                 path = f"{ROOT}/audio/{row['filename']}"
-                listed.add(row["filename"])
+                listed.add(path)
+                if not (row["target"] or "").isdigit():
+                    raise CorpusError(
+                        f"{folder / META}, line {reader.line_num}: target {row['target']!r} "
+                        "is not a class number"
+                    )
                 if not (folder / path).is_file():
                     yield Refused(path, "listed in meta/esc50.csv, but the file is missing")
                     continue
@@ -55,6 +60,6 @@ class Esc50(Corpus):
                     recording_id=f"freesound/{row['src_file']}",
                     licence="CC BY 3.0" if row["esc10"] == "True" else self.licence,
                 )
-        for file in sorted((folder / ROOT / "audio").glob("*.wav")):
-            if file.name not in listed:
-                yield Refused(f"{ROOT}/audio/{file.name}", "not listed in meta/esc50.csv")
+        for path in self.audio_files(folder, f"{ROOT}/audio"):
+            if path not in listed:
+                yield Refused(path, "not listed in meta/esc50.csv")

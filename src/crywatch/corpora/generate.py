@@ -1,13 +1,14 @@
 """Writes generated sounds in the publishers' own layouts, for the demo profile and the tests.
 
-The loaders, cleaners and stages that follow cannot tell them from real corpora; every report says that
-they are generated.
+The loaders, cleaners and stages that follow cannot tell them from real corpora; every report
+says that they are generated.
 """
 
 from __future__ import annotations
 
 import csv
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,9 +201,33 @@ def _write(path: Path, wave: np.ndarray, rate_hz: int) -> None:
         import soundfile
 
         soundfile.write(path, samples, rate_hz)
+        if path.suffix == ".ogg":
+            path.write_bytes(_with_fixed_serial(path.read_bytes()))
     else:
         encode(path, samples, rate_hz)
 
+
+def _with_fixed_serial(ogg: bytes) -> bytes:
+    """An Ogg file with stream serial 1 and the pages' checksums set anew (RFC 3533, section 6).
+
+    libsndfile draws the serial at random, so that no two files of the same sound were the same.
+    """
+    pages, start = [], 0
+    while start < len(ogg):
+        page = bytearray(ogg[start:])
+        table = page[27 : 27 + page[26]]
+        page = page[: 27 + len(table) + sum(table)]
+        start += len(page)
+        page[14:18] = (1).to_bytes(4, "little")
+        page[22:26] = bytes(4)
+        # Ogg's CRC-32 is zlib's with the bits the other way round, and without its inversions.
+        crc = zlib.crc32(page.translate(_MIRRORED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        page[22:26] = int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
+        pages.append(bytes(page))
+    return b"".join(pages)
+
+
+_MIRRORED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 # What the suffix stands for: container and codec.
 _CODECS = {
@@ -227,7 +252,9 @@ def encode(path: Path, samples: np.ndarray, rate_hz: int) -> None:
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = rate_hz
         resampler = av.AudioResampler(
-            format=stream.codec_context.format, layout="mono", rate=rate_hz,
+            format=stream.codec_context.format,
+            layout="mono",
+            rate=rate_hz,
             frame_size=stream.codec_context.frame_size or 4096,
         )
         for part in [*resampler.resample(frame), *resampler.resample(None)]:

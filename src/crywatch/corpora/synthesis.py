@@ -1,7 +1,7 @@
 """Generated sounds: cries by a source-filter model, and what a nursery may be confused by.
 
-All functions return float64 [samples] with a peak of at most 1 and take their own random generator, so
-that a sound depends on its seed alone.
+All functions return float64 [samples] with a peak of at most 1 and take their own random generator,
+so that a sound depends on its seed alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download.archive import extract
 from crywatch.download.transfer import TransferConfig, fetch
-from crywatch.errors import ConfigError, CorpusError, CrywatchError
+from crywatch.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.progress import progress
 
 SOURCES = ("generated", "mirror", "publishers")
@@ -85,30 +87,44 @@ def _bring(
             raise ConfigError("data.generator is missing: choose -S data=generated")
         generate(loader.name, folder, data.generator)
     elif data.source == "mirror":
-        _copy(loader, Path(data.mirror).expanduser(), folder)
+        _copy(loader, data.mirror, folder)
     elif data.source == "publishers":
         transfer = TransferConfig(timeout_s=config.timeout_s, retries=config.retries)
         for remote in loader.remotes:
             archive = fetch(remote, work_dir, transfer)
-            extract(archive, folder, int(config.max_unpacked_gb * 1e9))
+            try:
+                extract(archive, folder, int(config.max_unpacked_gb * 1e9))
+            except ArchiveError:
+                # Without a checksum the next run would take the bad file for the right one.
+                archive.unlink(missing_ok=True)
+                raise
     else:
         raise ConfigError(
             f"data.source: {data.source!r} is unknown; there are {', '.join(SOURCES)}"
         )
 
 
-def _copy(loader: Corpus, mirror: Path, folder: Path) -> None:
+def _copy(loader: Corpus, mirror: str, folder: Path) -> None:
     """Copy the corpus' folder of a mirror; links are followed, nothing is left behind."""
-    if not str(mirror) or not mirror.is_dir():
+    root = Path(mirror).expanduser()
+    if not mirror or not root.is_dir():  # Path("") is the working folder
         raise ConfigError(
-            f"data.mirror: {str(mirror)!r} is not a folder; name one with -S data.mirror=FOLDER"
+            f"data.mirror: {mirror!r} is not a folder; name one with -S data.mirror=FOLDER"
         )
-    source = mirror / loader.name
+    source = root / loader.name
     if not source.is_dir():
         raise CorpusError(f"{source}: no such folder; data.mirror needs one folder a corpus")
     loader.check(source)
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    for file in progress(files, f"copy {loader.name}", unit="file"):
+    for file in progress(sorted(_files(source)), f"copy {loader.name}", unit="file"):
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below ``folder``, through links to folders too (rglob passes those over)."""
+    for top, directories, files in os.walk(folder, followlinks=True):
+        here = Path(top)
+        above = {here.resolve(), *here.resolve().parents}
+        directories[:] = [name for name in directories if (here / name).resolve() not in above]
+        yield from (here / name for name in files if (here / name).is_file())

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crywatch.errors import ArchiveError
+
+# What the standard library raises on archives that are cut off, damaged or encrypted.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,17 @@ def extract(archive: Path, folder: Path, max_bytes: int) -> None:
     ------
     ArchiveError
         Not an archive, or an entry with an absolute path or ``..``, a link or device, or more than
-        ``max_bytes`` unpacked. Nothing has been written then.
+        ``max_bytes`` unpacked; nothing has been written then. Or an entry is damaged, which shows
+        only on reading it: what came before it has been written.
     """
+    try:
+        _extract(archive, folder, max_bytes)
+    except _DAMAGED as error:
+        reason = str(error) or type(error).__name__
+        raise ArchiveError(f"{archive}: damaged, cannot be unpacked ({reason})") from error
+
+
+def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             members = list(_zip_members(opened))

@@ -111,8 +111,13 @@ def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
             raise _Broken("the part does not fit the file any more, starting over", 0.0)
         _check_status(remote, reply)
         resumed = reply.status_code == 206
+        if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            _forget(part)
+            raise _Broken("the server sent another range than asked for, starting over", 0.0)
         if not resumed:
             have = 0
+            # Before the new validator is noted: it must never stand beside the old bytes.
+            _forget(part)
         length = reply.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")

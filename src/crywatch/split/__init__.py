@@ -84,7 +84,9 @@ def run(
 def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Table ``duplicates``: the members of each cluster, the canonical one first.
 
-    Canonical is the member with the widest band (the least processed copy), then the first row.
+    Canonical is a labelled member before one of unknown label (training reads canonical clips
+    only, and must not lose a label to an unlabelled copy), among those the one with the widest
+    band (the least processed copy), then the first row.
     """
     if not pairs:
         return empty("duplicates")
@@ -99,7 +101,10 @@ def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFra
         best[link] = max(pair.similarity, best.get(link, 0.0))
     found = []
     for cluster_id, cluster in members.groupby("cluster_id", sort=True):
-        order = cluster["bandwidth_hz"].round(-2).sort_values(ascending=False, kind="stable").index
+        rank = pd.DataFrame(
+            {"known": cluster["label"] != "unknown", "band_hz": cluster["bandwidth_hz"].round(-2)}
+        )
+        order = rank.sort_values(["known", "band_hz"], ascending=False, kind="stable").index
         first = order[0]
         for row in order:
             alike = max(best.get((first, row), 0.0), best.get((row, first), 0.0))

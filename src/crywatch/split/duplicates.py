@@ -1,11 +1,10 @@
 """Clips that hold the same sound, whatever their names, codecs, rates and levels.
 
-A clip is described by the log energy of 24 mel bands below 3.4 kHz in 10 ms steps with the means of each band
-and of each frame taken away: level, filtering and the mere envelope drop out, while even a steady noise
-keeps its own fluctuations. Candidates
-come from a description without time (magnitudes of the modulation spectrum), compared in blocks; a
-candidate is a duplicate when the normalised cross-correlation of the two descriptions, at the best shift,
-reaches the threshold.
+A clip is described by the log energy of 24 mel bands below 3.4 kHz in 10 ms steps with the means of
+each band and of each frame taken away: level, filtering and the mere envelope drop out, while even
+a steady noise keeps its own fluctuations. Candidates come from a description without time
+(magnitudes of the modulation spectrum), compared in blocks; a candidate is a duplicate when the
+normalised cross-correlation of the two descriptions, at the best shift, reaches the threshold.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ MODULATIONS = 96  # lowest modulation frequencies kept for the candidates
 CANDIDATE = 0.75  # cosine of two time-free descriptions
 MAX_SHIFT_S = 0.6
 QUIET_DBFS = -60.0  # at or below this peak only equal samples count
+FLAT_DB = 0.1  # rms fluctuation of the bands; a clip as steady as that has nothing to compare
 BLOCK = 512  # clips compared at a time
 
 
@@ -53,7 +53,10 @@ def _mel() -> np.ndarray:
 
 
 def describe(wave: np.ndarray) -> np.ndarray:
-    """[bands, FRAMES] float32 of ``wave`` [samples] at 16 kHz: unit norm, zero-padded in time."""
+    """[bands, FRAMES] float32 of ``wave`` [samples] at 16 kHz: unit norm, zero-padded in time.
+
+    All zeros for a perfectly steady sound (a generated tone): only equal samples count there.
+    """
     hop = round(HOP_S * RATE_HZ)
     wave = wave[: FRAMES * hop + N_FFT]
     if len(wave) < N_FFT:
@@ -67,6 +70,8 @@ def describe(wave: np.ndarray) -> np.ndarray:
     # Without what all bands do together, one bark in silence is not like any other.
     level -= level.mean(axis=0, keepdims=True)
     out = np.zeros((BANDS, FRAMES), dtype=np.float32)
+    if np.sqrt(np.mean(level**2)) < FLAT_DB:
+        return out
     out[:, : level.shape[1]] = level
     return out / max(float(np.linalg.norm(out)), 1e-9)
 

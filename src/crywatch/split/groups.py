@@ -48,8 +48,7 @@ def assign_parts(
     """A part (train, val, test) for each row, the same for all rows of a group.
 
     Groups are taken largest first (ties in random order) and go where the strata that they hold
-    are furthest below their share. Every stratum with three groups or more that hold nothing but
-    it gets one into each part.
+    are furthest below their share. Every stratum with three groups or more has one in each part.
     """
     strata_names, stratum = np.unique(np.asarray(strata, dtype=object), return_inverse=True)
     group_names, group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
@@ -67,12 +66,16 @@ def assign_parts(
         part_of[row] = part
         have[part] += counts[row]
 
-    # Small parts first get one pure group of each stratum, the smallest, so that none is empty.
-    for column in range(len(strata_names)):
-        pure = [row for row in order[::-1] if counts[row, column] == counts[row].sum() > 0]
-        if len(pure) >= len(PARTS):
-            for part, row in zip((2, 1), pure, strict=False):
-                give(row, part)
+    # The small parts first get the smallest group of each stratum, so that none lacks one; rare
+    # strata choose first.
+    holders = [[row for row in order[::-1] if counts[row, column]] for column in range(len(wanted.T))]
+    for column in sorted(range(len(holders)), key=lambda column: len(holders[column])):
+        if len(holders[column]) < len(PARTS):
+            continue
+        for part in (2, 1):
+            free = [row for row in holders[column] if part_of[row] < 0]
+            if not have[part, column] and len(free) > 1:
+                give(free[0], part)
     for row in order:
         if part_of[row] >= 0:
             continue
