@@ -2,8 +2,8 @@
 
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import folder_name
-from crywatch.evaluate_detection import EvaluateDetectionConfig, ModelRef, run
 from crywatch.charts import curve_figure, score_figure
+from crywatch.evaluate_detection import EvaluateDetectionConfig, ModelRef, run
 
 
 def models() -> list[ModelRef]:

@@ -7,7 +7,9 @@ from crywatch.split import SplitConfig, run
 def main() -> None:
     with tracking.stage_run("split") as log:
         tables = [paths.clean(corpus) / "clips.parquet" for corpus in params.plain("corpora")]
-        summary = run(tables, params.section("split", SplitConfig), params.plain("seed"), paths.SPLIT)
+        summary = run(
+            tables, params.section("split", SplitConfig), params.plain("seed"), paths.SPLIT
+        )
         log.metrics(summary.as_metrics())
         log.table(summary.table, "split.csv")
         log.dataset("clips", paths.SPLIT_CLIPS)

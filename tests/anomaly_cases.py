@@ -16,9 +16,7 @@ from crywatch.anomaly.training import TrainingConfig
 from crywatch.features import ClipFeatures, FeatureWriter, StoreInfo
 
 MIL = LossConfig("mil", alpha=0.0, margin=1.0, margin_dim=0, sparsity=8e-5, smoothness=8e-5)
-RTFM = LossConfig(
-    "rtfm", alpha=1e-4, margin=100.0, margin_dim=2048, sparsity=8e-3, smoothness=8e-4
-)
+RTFM = LossConfig("rtfm", alpha=1e-4, margin=100.0, margin_dim=2048, sparsity=8e-3, smoothness=8e-4)
 
 
 def output(features, scores) -> RtfmOutput:

@@ -1,4 +1,4 @@
-"""A small world for the tests of the evaluation and the report: clips, features and model folders."""
+"""A small world for the tests of the evaluation: clips, features and model folders."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 from crywatch.blazenet.network import FEATURES, BlazeNet
@@ -54,7 +54,7 @@ def row(clip_id: str, part: str, **columns: object) -> dict:
 
 
 def split_rows() -> list[dict]:
-    """Every clip of `CLIPS` once for training (".t"), once for validation (".v") and testing."""
+    """Every clip of `CLIPS` once for each part; a duplicate and an unlabelled clip for testing."""
     rows = []
     for part, head in (("train", "t-"), ("val", "v-"), ("test", "")):
         for clip_id in CLIPS:

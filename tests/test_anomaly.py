@@ -18,7 +18,6 @@ from crywatch.anomaly.network import RtfmNetwork, RtfmOutput, n_parameters
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore, StoreInfo
 
-
 # Bags
 
 

@@ -119,7 +119,7 @@ def model(tmp_path):
     weights = {f"backbone.{name}": value for name, value in BlazeNet().state_dict().items()}
     folder = tmp_path / "model"
     folder.mkdir()
-    save(folder, ModelFolder({"kind": "blazenet", "name": "all_1s"}, weights))
+    save(folder, ModelFolder({"kind": "blazenet", "name": "all_1s", "segment_s": 1.0}, weights))
     return folder
 
 

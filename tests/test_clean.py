@@ -252,15 +252,11 @@ def test_a_stem_does_not_depend_on_what_else_is_there():
     assert alone["é.wav"] == both["é.wav"] != both["è.wav"]
 
 
-@pytest.mark.xfail(
-    reason="a safe stem is not shortened, the temporary name is too long", strict=True
-)
 def test_a_name_as_long_as_the_file_system_allows(raw, cleaned):
     soundfile.write(raw / f"{'x' * 251}.wav", noise(0.5), 16_000)
     assert cleaned().n_clips == 2
 
 
-@pytest.mark.xfail(reason="the digest of the inputs needs every file", strict=True)
 def test_an_entry_whose_file_is_gone_is_quarantined(tmp_path, raw, cleaned):
     gone = ClipEntry("gone.wav", "cry", "all", "fake/gone", "CC0")
     corpus = FolderCorpus()
@@ -312,7 +308,6 @@ def test_the_level_is_kept_unless_asked(tmp_path, raw, cleaned):
     assert row["sha256"] == hashlib.sha256(samples.tobytes()).hexdigest()
 
 
-@pytest.mark.xfail(reason="clipped first, then scaled by the peak before clipping", strict=True)
 def test_a_float_recording_above_full_scale_is_normalised_not_clipped(tmp_path, raw, cleaned):
     wave = (4 * np.sin(np.arange(16_000) * 0.1)).astype(np.float32)
     soundfile.write(raw / "over.wav", wave, 16_000, subtype="FLOAT")
@@ -390,7 +385,6 @@ def test_finished_files_of_other_inputs_or_settings_are_not_reused(
     assert rows.loc["fake/0", "duration_s"] == pytest.approx(0.7)
 
 
-@pytest.mark.xfail(reason="half files of a killed run are published with the rest", strict=True)
 def test_the_half_file_of_a_killed_run_is_not_published(tmp_path, many, cleaned, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_after(patch, 4)

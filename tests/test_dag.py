@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from dag import PACKAGE, ROOT, needed_modules, stages
 
 # What cannot change a stage's outputs: a change here must not rebuild everything.

@@ -112,7 +112,7 @@ def test_logmel_of_silence_and_of_a_steady_tone():
     embedder = build(EmbedderConfig("logmel", 128, ""))
     silence = embedder.embed(np.zeros(RATE_HZ, np.float32))[0]
     np.testing.assert_allclose(silence[:64], np.log(0.01), rtol=1e-6)
-    np.testing.assert_allclose(silence[64:], 0, atol=1e-6)
+    np.testing.assert_allclose(silence[64:], 0, atol=1e-5)  # of float32 at 4.6
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
     row = embedder.embed(tone)[0]
     mel = np.linspace(*(2595 * np.log10(1 + np.array([125.0, 7500.0]) / 700)), 66)[1:-1]

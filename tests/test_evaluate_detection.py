@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from blazenet_cases import clip_rows
-from evaluation_cases import World, duration_s, label, row, wave
 
+from blazenet_cases import clip_rows
 from crywatch.atomic import read_json
 from crywatch.detectors import load_detector
 from crywatch.errors import TableError
@@ -30,6 +29,7 @@ from crywatch.metrics import binary_metrics
 from crywatch.scoring import anomaly_scores, blazenet_scores
 from crywatch.segments import RATE_HZ, n_segments
 from crywatch.tables import read_table
+from evaluation_cases import World, duration_s, label, row, wave
 
 ROOT = Path(__file__).parents[1]
 CONFIG = EvaluateDetectionConfig(threshold=0.5)

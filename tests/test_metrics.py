@@ -19,9 +19,8 @@ from crywatch.metrics import (
 )
 
 # Few levels, so that ties within and between the classes are the rule.
-SCORED = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 8).map(lambda level: level / 8)), min_size=1, max_size=40
-)
+LEVELS = st.integers(0, 8).map(lambda level: level / 8)
+SCORED = st.lists(st.tuples(st.booleans(), LEVELS), min_size=1, max_size=40)
 BOTH = SCORED.filter(lambda rows: len({label for label, _ in rows}) == 2)
 fast = settings(max_examples=60, deadline=None)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dag import ROOT
 from omegaconf import OmegaConf
 
 from crywatch import params
+from dag import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -120,9 +120,7 @@ def test_every_stage_has_one_run_under_one_parent(project):
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     assert parents[0].info.status == "FINISHED"
-    names = sorted(
-        run.info.run_name for run in runs if run.data.tags.get("mlflow.parentRunId")
-    )
+    names = sorted(run.info.run_name for run in runs if run.data.tags.get("mlflow.parentRunId"))
     assert names == sorted(lock(project))
 
 

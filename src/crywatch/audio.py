@@ -80,7 +80,7 @@ class BlockReader:
     def __iter__(self) -> Iterator[np.ndarray]:
         import av
 
-        decoded_any = False
+        n_samples = 0
         try:
             frames = self._container.decode(self._stream)
             while True:
@@ -96,22 +96,45 @@ class BlockReader:
                 if not np.isfinite(block).all():
                     raise AudioError(f"{self.path}: holds samples that are NaN or infinite")
                 if len(block):
-                    decoded_any = True
+                    n_samples += len(block)
                     yield block
-            if not decoded_any:
+            if not n_samples:
                 raise AudioError(f"{self.path}: nothing in it decodes")
-            self.truncated = self.truncated or self._is_short()
+            self.truncated = self.truncated or self._is_short(n_samples)
         finally:
             self._container.close()
 
-    def _is_short(self) -> bool:
-        """A PCM file whose header promises more bytes than the file has was cut off."""
-        duration = self._container.duration
-        if not self.info.codec.startswith("pcm") or not duration:
+    def _is_short(self, n_samples: int) -> bool:
+        """Whether the file's own header promises more than the ``n_samples`` that it gave."""
+        with open(self.path, "rb") as handle:
+            head = handle.read(1 << 16)
+        size = self.path.stat().st_size
+        if head[:4] == b"RIFF" or head[:4] == b"caff":
+            # FFmpeg shortens the duration of PCM to what is there: read the chunk's own size.
+            return _promised_bytes(head) > size
+        if head[:4] == b"OggS" or not self._container.duration:
             return False
-        bits = self._stream.codec_context.format.bytes * 8
-        promised = duration / 1e6 * self.info.rate_hz * self.info.channels * bits / 8
-        return self.path.stat().st_size < 0.99 * promised
+        if self.info.codec.startswith("mp3") and not (b"Xing" in head or b"Info" in head):
+            return False  # the duration is guessed from the bit rate of the first frames
+        promised_s = self._container.duration / 1e6
+        return n_samples / self.info.rate_hz < 0.99 * promised_s - 0.1
+
+
+def _promised_bytes(head: bytes) -> int:
+    """Where the data chunk of a WAV or CAF file ends by its header; 0 if that does not say."""
+    is_wav = head[:4] == b"RIFF"
+    at, sized = (12, 4) if is_wav else (8, 8)
+    order = "little" if is_wav else "big"
+    while at + 4 + sized <= len(head):
+        size = int.from_bytes(head[at + 4 : at + 4 + sized], order, signed=not is_wav)
+        start = at + 4 + sized
+        if head[at : at + 4] == b"data":
+            # A writer that could not seek back leaves -1.
+            return 0 if size < 0 or size == 0xFFFFFFFF else start + size
+        if size < 0:
+            return 0
+        at = start + size + (size % 2 if is_wav else 0)
+    return 0
 
 
 def _mono(frame) -> np.ndarray:
@@ -162,19 +185,29 @@ class BandwidthMeter:
     def __init__(self, rate_hz: int):
         self.rate_hz = rate_hz
         self._spectra: list[np.ndarray] = []
+        self._every = 1  # of the frames that come by, one in so many is kept
+        self._n_seen = 0
         self._window = np.hanning(BANDWIDTH_FRAME).astype(np.float32)
 
     def add(self, block: np.ndarray) -> None:
         """Take frames of ``block`` [samples]; the number kept is bounded."""
-        room = BANDWIDTH_FRAMES - len(self._spectra)
-        if room <= 0 or len(block) == 0:
+        if len(block) == 0:
             return
         if len(block) < BANDWIDTH_FRAME:
             block = np.pad(block, (0, BANDWIDTH_FRAME - len(block)))
-        count = min(room, len(block) // BANDWIDTH_FRAME, 64)
+        count = min(len(block) // BANDWIDTH_FRAME, 64)
         starts = np.linspace(0, len(block) - BANDWIDTH_FRAME, count).astype(int)
-        frames = np.stack([block[start : start + BANDWIDTH_FRAME] for start in starts])
-        self._spectra.extend(np.abs(np.fft.rfft(frames * self._window)) ** 2)
+        starts = starts[(self._n_seen + np.arange(count)) % self._every == 0]
+        self._n_seen += count
+        if len(starts):
+            frames = np.stack([block[start : start + BANDWIDTH_FRAME] for start in starts])
+            # Copies: a row that is kept must not keep alive those that are dropped.
+            power = np.abs(np.fft.rfft(frames * self._window)) ** 2
+            self._spectra.extend(row.copy() for row in power)
+        while len(self._spectra) > BANDWIDTH_FRAMES:
+            # Half as dense from here on, and so far: they stay spread over the whole.
+            self._spectra = self._spectra[::2]
+            self._every *= 2
 
     def result_hz(self) -> float:
         """The bandwidth so far, in Hz."""
@@ -200,7 +233,7 @@ def bandwidth_hz(wave: np.ndarray, rate_hz: int) -> float:
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
     """Samples [-1, 1] as 16-bit integers, clipped."""
-    return np.clip(np.rint(np.asarray(wave) * 32767.0), -32768, 32767).astype(np.int16)
+    return np.clip(np.rint(np.asarray(wave) * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def write_flac(path: Path | str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> None:

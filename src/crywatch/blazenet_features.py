@@ -16,7 +16,7 @@ import pandas as pd
 from crywatch.audio import read_clean
 from crywatch.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 from crywatch.digest import value_sha256
-from crywatch.errors import TableError
+from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.progress import progress
 from crywatch.tables import read_table
@@ -38,7 +38,7 @@ class BlazenetFeaturesConfig:
     def front_end(self, segment_s: float) -> FrontEndConfig:
         """The front end for segments of that length."""
         if segment_s not in self.segments_s:
-            raise TableError(f"blazenet_features.segments_s lacks {segment_s}: add it there")
+            raise ConfigError(f"blazenet_features.segments_s lacks {segment_s}: add it there")
         values = {k: v for k, v in vars(self).items() if k != "segments_s"}
         return FrontEndConfig(**values, segment_s=segment_s)
 
@@ -63,14 +63,17 @@ def run(
     clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
     clips = clips[clips["label"].isin(["cry", "other"])]
     corpora = sorted(clips["corpus"].unique())
+    contents = clips[["clip_id", "sha256"]].values.tolist()
     counts = {}
     for segment_s in config.segments_s:
         front_end = config.front_end(segment_s)
         dim = front_end.n_mels * FRAMES
-        digest = value_sha256(front_end.as_dict())
-        info = StoreInfo(f"blazenet picture {folder_name(segment_s)}", dim, digest, "<f2", segment_s)
-        key = value_sha256([vars(info), clips[["clip_id", "sha256"]].values.tolist()])
-        writer = FeatureWriter(info, work_dir / key[:16])
+        # With the sounds: a training resumes only on the very same pictures.
+        digest = value_sha256([front_end.as_dict(), contents])
+        info = StoreInfo(
+            f"blazenet picture {folder_name(segment_s)}", dim, digest, "<f2", segment_s
+        )
+        writer = FeatureWriter(info, work_dir / value_sha256(vars(info))[:16])
         for corpus in corpora:
             rows = clips[clips["corpus"] == corpus]
             left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]
@@ -81,12 +84,9 @@ def run(
     return FeaturesSummary(len(clips), counts)
 
 
-def _pictures(
-    clips: pd.DataFrame, front_end: FrontEndConfig, what: str
-) -> Iterator[ClipFeatures]:
+def _pictures(clips: pd.DataFrame, front_end: FrontEndConfig, what: str) -> Iterator[ClipFeatures]:
     rows = zip(clips["clip_id"], clips["path"], strict=True)
     label = f"pictures {folder_name(front_end.segment_s)} {what}"
     for clip_id, path in progress(rows, label, len(clips), "clip"):
         pictures = from_wave(read_clean(path), front_end).numpy()
         yield ClipFeatures(clip_id, pictures.reshape(len(pictures), -1).astype(np.float16))
-

@@ -56,7 +56,9 @@ def score_figure(seconds: pd.DataFrame) -> Figure:
         frame = seconds[seconds["model"] == model]
         for is_cry, label in ((True, "cry"), (False, "other")):
             axes.hist(frame.loc[frame["is_cry"] == is_cry, "score"], bins, alpha=0.6, label=label)
-        axes.set(title=name, xlabel="score of a second", yscale="log")
+        axes.set(title=name, xlabel="score of a second")
+        if len(frame):
+            axes.set_yscale("log")
         axes.title.set_fontsize(9)
     figure.axes[0].legend(fontsize=8)
     return figure

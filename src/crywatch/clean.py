@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import atomic_path, write_json
+from crywatch.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.audio import SILENCE_DBFS, BandwidthMeter, BlockReader, level_dbfs, to_int16
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
 from crywatch.digest import value_sha256
@@ -26,6 +26,7 @@ from crywatch.errors import AudioError
 from crywatch.progress import progress_bar
 
 FLUSH_SAMPLES = 1 << 18  # resampled and written at a time
+MAX_STEM = 200  # characters; a file name has 255, and the temporary one is longer
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def run(
     )
     state = work_dir / key[:16]
     (state / "audio").mkdir(parents=True, exist_ok=True)
+    for half in (state / "audio").glob(f"{TEMP_PREFIX}*"):
+        half.unlink()  # of a run that was killed
     stems = unique_stems([entry.source_path for entry in entries])
     tasks = {
         entry.source_path: _Task(
@@ -121,6 +124,8 @@ def run(
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    if not path.is_file():
+        return -1, -1
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
@@ -128,7 +133,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 def unique_stems(source_paths: Iterable[str]) -> dict[str, str]:
     """A file name for each source path: its own stem where that is safe and unique.
 
-    A name with other characters, or one that two sources share, gets a digest of its path.
+    A name with other characters, one that two sources share, or one that is too long gets a digest
+    of its path.
     """
     source_paths = list(source_paths)
     plain = {path: re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem) for path in source_paths}
@@ -136,7 +142,7 @@ def unique_stems(source_paths: Iterable[str]) -> dict[str, str]:
     count = Counter(stem.lower() for stem in plain.values())
     stems = {}
     for path, stem in plain.items():
-        if count[stem.lower()] > 1 or stem != Path(path).stem:
+        if count[stem.lower()] > 1 or stem != Path(path).stem or len(stem) > MAX_STEM:
             stem = f"{stem[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
         stems[path] = stem
     return stems
@@ -152,9 +158,7 @@ def _clean_all(tasks: dict[str, _Task], workers: int, what: str) -> dict[str, Me
     return results
 
 
-def _parallel(
-    tasks: dict[str, _Task], workers: int
-) -> Iterator[tuple[str, Measured | str]]:
+def _parallel(tasks: dict[str, _Task], workers: int) -> Iterator[tuple[str, Measured | str]]:
     if workers <= 1 or len(tasks) < 8:
         for path, task in tasks.items():
             yield path, clean_file(task)
@@ -182,6 +186,7 @@ def _convert(task: _Task) -> Measured:
     import soxr
 
     config = task.config
+    gain = _gain(task) if config.peak_normalise else 1.0
     reader = BlockReader(task.source)
     rate_hz = reader.info.rate_hz
     stream = soxr.ResampleStream(rate_hz, config.rate_hz, 1, dtype="float32", quality="HQ")
@@ -192,7 +197,7 @@ def _convert(task: _Task) -> Measured:
     def converted(block: np.ndarray, last: bool) -> np.ndarray:
         if rate_hz != config.rate_hz:
             block = stream.resample_chunk(np.ascontiguousarray(block), last=last)
-        samples = to_int16(block)
+        samples = to_int16(block * gain if gain != 1 else block)
         digest.update(samples.tobytes())
         return samples
 
@@ -219,11 +224,8 @@ def _convert(task: _Task) -> Measured:
         silent = level.peak_dbfs < config.min_peak_dbfs
         if silent and not (config.keep_silence and task.label == "other"):
             raise AudioError(f"{task.source}: silent (peak {level.peak_dbfs:.0f} dBFS)")
-        sha256 = digest.hexdigest()
-        if config.peak_normalise and not silent:
-            sha256 = _normalise(temp, level.peak)
     return Measured(
-        sha256=sha256,
+        sha256=digest.hexdigest(),
         duration_s=duration_s,
         rate_hz=rate_hz,
         bandwidth_hz=meter.result_hz(),
@@ -231,6 +233,12 @@ def _convert(task: _Task) -> Measured:
         rms_dbfs=level.rms_dbfs,
         truncated=reader.truncated,
     )
+
+
+def _gain(task: _Task) -> float:
+    """What brings the source's peak to 1: a pass of its own, before anything can clip."""
+    peak = max(float(np.abs(block).max()) for block in BlockReader(task.source))
+    return 1.0 if level_dbfs(peak) < task.config.min_peak_dbfs else 1.0 / peak
 
 
 def _gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -267,16 +275,6 @@ class _Level:
     @property
     def rms_dbfs(self) -> float:
         return level_dbfs((self._energy / self._count) ** 0.5) if self._count else SILENCE_DBFS
-
-
-def _normalise(path: Path, peak: float) -> str:
-    """Scale a FLAC in place to a peak of 1; returns the digest of its samples."""
-    import soundfile
-
-    samples, rate_hz = soundfile.read(path, dtype="float32")
-    scaled = to_int16(samples / peak)
-    soundfile.write(path, scaled, rate_hz, format="FLAC", subtype="PCM_16")
-    return hashlib.sha256(scaled.tobytes()).hexdigest()
 
 
 def _write_tables(

@@ -12,6 +12,7 @@ import torch
 from crywatch.blazenet.frontend import FRAMES
 from crywatch.blazenet.network import FEATURES, BlazeNet
 from crywatch.digest import file_sha256, value_sha256
+from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
@@ -40,8 +41,14 @@ def run(
     work_dir: Path,
 ) -> EmbedBlazenetSummary:
     """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``."""
+    model = load(model_dir)
+    if model.description["segment_s"] != 1.0:
+        raise ConfigError(
+            f"embed_blazenet.backbones: {model_dir.name} has a front end of "
+            f"{model.description['segment_s']:g} s; a number a second needs one of 1 s"
+        )
     network = BlazeNet()
-    network.load_state_dict(load(model_dir).part("backbone"))
+    network.load_state_dict(model.part("backbone"))
     network.eval()
     pictures = FeatureStore(pictures_dir)
     digest = file_sha256(model_dir / WEIGHTS)

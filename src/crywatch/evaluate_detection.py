@@ -116,7 +116,9 @@ def run(
         write_json(temp / "metrics.json", _nested(rows))
         curves = list(_curves(summary, clips))
         for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
-            table = pd.concat(frame for kind, frame in curves if kind == name)
+            empty = pd.DataFrame(columns=["model", x, y])
+            found = [frame for kind, frame in curves if kind == name]
+            table = pd.concat(found) if found else empty
             table[["model", x, y]].to_csv(temp / f"{name}.csv", index=False, lineterminator="\n")
     return summary
 
@@ -128,7 +130,7 @@ def score(model: ModelRef, clips: pd.DataFrame, events: pd.DataFrame) -> pd.Data
         # What was trained on is not measured on.
         wanted = clips[clips["split"] != "train"]
     store = FeatureStore(model.features)
-    ids = [clip_id for clip_id in wanted["clip_id"] if clip_id in store]
+    ids = wanted["clip_id"].tolist()
     scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores
     durations = dict(zip(wanted["clip_id"], wanted["duration_s"], strict=True))
     labels = dict(zip(wanted["clip_id"], wanted["label"], strict=True))
@@ -205,7 +207,9 @@ def _units(
     by_second = binary_metrics(seconds["is_cry"], seconds["score"], threshold)
     yield Row(model, scope, "second", part, by_second)
     by_clip = seconds.groupby("clip_id").agg(score=("score", "max"), is_cry=("is_cry", "max"))
-    yield Row(model, scope, "clip", part, binary_metrics(by_clip["is_cry"], by_clip["score"], threshold))
+    yield Row(
+        model, scope, "clip", part, binary_metrics(by_clip["is_cry"], by_clip["score"], threshold)
+    )
 
 
 def _nested(rows: list[Row]) -> dict:
@@ -220,9 +224,7 @@ def _nested(rows: list[Row]) -> dict:
     return nested
 
 
-def _curves(
-    summary: EvaluationSummary, clips: pd.DataFrame
-) -> Iterator[tuple[str, pd.DataFrame]]:
+def _curves(summary: EvaluationSummary, clips: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     test = clips[(clips["split"] == "test") & clips["canonical"] & (clips["corpus"] != "untrimmed")]
     seconds = summary.seconds[summary.seconds["clip_id"].isin(set(test["clip_id"]))]
     for name in CURVE_MODELS:

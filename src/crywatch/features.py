@@ -1,7 +1,7 @@
 """The feature store: one vector a plain segment, on disk by corpus, read through memory maps.
 
-``store.json`` names the network that made the vectors and its digest; ``<corpus>.npy`` is [segments, dim];
-``<corpus>.parquet`` has clip_id and start_s in row order.
+``store.json`` names the network that made the vectors and its digest; ``<corpus>.npy`` is
+[segments, dim]; ``<corpus>.parquet`` has clip_id and start_s in row order.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class FeatureWriter:
         """Clip ids that are written already, in order; a torn tail is cut off."""
         journal, raw = self._journal(corpus), self._raw(corpus)
         if not journal.is_file() or not raw.is_file():
+            # Half of the pair is left of a kill while `finish` removed the folder.
+            journal.unlink(missing_ok=True)
+            raw.unlink(missing_ok=True)
             return []
         ids, n_rows, kept = [], 0, 0
         size = raw.stat().st_size // self._row_bytes
@@ -169,7 +172,7 @@ class FeatureStore:
         for corpus in self.corpora:
             ids = pd.read_parquet(self.folder / f"{corpus}.parquet")["clip_id"]
             first = np.flatnonzero(ids.ne(ids.shift()).to_numpy())
-            last = np.append(first[1:], len(ids))
+            last = np.append(first, len(ids))[1:]
             for clip_id, start, end in zip(ids.to_numpy()[first], first, last, strict=True):
                 rows[clip_id] = (corpus, int(start), int(end))
         return rows

@@ -89,8 +89,11 @@ def max_f1(labels: np.ndarray, scores: np.ndarray) -> BestF1:
 
 def recall_at(labels: np.ndarray, scores: np.ndarray, false_alarm_rate: float) -> float:
     """The highest recall of any threshold with at most that rate of false alarms."""
-    curve = roc(labels, scores)
-    return float(curve.y[curve.x <= false_alarm_rate].max())
+    from sklearn.metrics import roc_curve
+
+    # Every threshold: a thinned curve lacks points inside its straight lines.
+    fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return float(tpr[fpr <= false_alarm_rate].max())
 
 
 def roc(labels: np.ndarray, scores: np.ndarray) -> Curve:
@@ -104,7 +107,5 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> Curve:
     """Precision against recall."""
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, thresholds = precision_recall_curve(
-        labels, scores, drop_intermediate=True
-    )
+    precision, recall, thresholds = precision_recall_curve(labels, scores, drop_intermediate=True)
     return Curve(recall, precision, thresholds)

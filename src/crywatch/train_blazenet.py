@@ -213,7 +213,7 @@ def training_segments(
         )
     if variant.segments == "mined_untrimmed":
         clips = read_table(inputs.untrimmed_clips, "split_clips")
-        return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant)
+        return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)
     clips = labelled(inputs.split_clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
     cries, others = clips[clips["label"] == "cry"], clips[clips["label"] == "other"]
@@ -222,10 +222,10 @@ def training_segments(
     if variant.segments == "random":
         return _random(plain_segments(clips, store), seed)
     if variant.segments == "mined_both":
-        return _mined(clips, inputs.mined_trimmed, variant)
+        return _mined(clips, inputs.mined_trimmed, variant, store)
     if variant.segments == "mined_pos":
-        return _mined(cries, inputs.mined_trimmed, variant) + plain_segments(others, store)
-    return plain_segments(cries, store) + _mined(others, inputs.mined_trimmed, variant)
+        return _mined(cries, inputs.mined_trimmed, variant, store) + plain_segments(others, store)
+    return plain_segments(cries, store) + _mined(others, inputs.mined_trimmed, variant, store)
 
 
 def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
@@ -241,16 +241,21 @@ def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
     return chosen
 
 
-def _mined(clips: pd.DataFrame, table: Path, variant: VariantConfig) -> list[SegmentRef]:
+def _mined(
+    clips: pd.DataFrame, table: Path, variant: VariantConfig, store: FeatureStore
+) -> list[SegmentRef]:
     if variant.segment_s != 1.0:
         raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
     labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
     mined = read_table(table, "mined")
     mined = mined[mined["clip_id"].isin(labels)]
-    return [
-        SegmentRef(clip_id, int(start_s), labels[clip_id] == "cry")
-        for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True)
-    ]
+    refs = []
+    for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True):
+        rows = store.rows(clip_id)
+        if start_s >= rows.last - rows.first:
+            raise TableError(f"{table}: {clip_id} has no second {start_s:g}: run the stage again")
+        refs.append(SegmentRef(clip_id, int(start_s), labels[clip_id] == "cry"))
+    return refs
 
 
 def _write(

@@ -47,7 +47,9 @@ class BagLoss(Protocol):
 def top_k(output: RtfmOutput, k: int) -> TopK:
     """Select by magnitudes, which no dropout touches: always k live segments."""
     chosen = output.magnitudes.topk(min(k, output.scores.shape[1]), dim=1).indices
-    features = output.features.gather(1, chosen.unsqueeze(2).expand(-1, -1, output.features.shape[2]))
+    features = output.features.gather(
+        1, chosen.unsqueeze(2).expand(-1, -1, output.features.shape[2])
+    )
     return TopK(features.mean(dim=1), output.scores.gather(1, chosen).mean(dim=1))
 
 

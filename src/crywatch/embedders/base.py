@@ -44,6 +44,8 @@ class Embedder(ABC):
     def embed_batch(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Several recordings at once; the same numbers as one by one."""
         parts = [cut(wave) for wave in waves]
+        if not any(len(part) for part in parts):
+            return [np.empty((0, self.config.dim), dtype=np.float32) for _ in parts]
         vectors = np.asarray(self.embed_seconds(np.concatenate(parts)), dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.config.dim:
             raise ConfigError(
@@ -60,8 +62,10 @@ def load_hub(config: EmbedderConfig):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow_hub as hub
 
+    # A URL is left as it is: only a path that is there has its "~" expanded.
+    local = Path(config.handle).expanduser()
     try:
-        return hub.load(config.handle)
+        return hub.load(str(local) if config.handle and local.exists() else config.handle)
     except Exception as error:  # TF-Hub raises whatever the resolver beneath it does
         raise ModelError(
             f"embedder.handle {config.handle!r} cannot be loaded ({type(error).__name__}: "

@@ -46,9 +46,21 @@ class YamnetFile(Embedder):
         if not Path(config.handle).expanduser().is_file():
             raise ModelError(f"embedder.handle: {config.handle}: no such file")
         path = str(Path(config.handle).expanduser())
-        self._interpreter = Interpreter(model_path=path, num_threads=threads)
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        try:
+            self._interpreter = Interpreter(model_path=path, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"embedder.handle: {config.handle}: not a .tflite model ({error})"
+            ) from error
+        details = self._interpreter.get_input_details()[0]
+        self._shape = tuple(details["shape"])  # [samples] or [1, samples], as it was exported
+        if np.prod(self._shape) != WINDOW:
+            raise ModelError(
+                f"embedder.handle: {config.handle}: takes an input of shape {self._shape}; "
+                f"YAMNet takes {WINDOW} samples"
+            )
+        self._input = details["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     @property
@@ -62,7 +74,7 @@ class YamnetFile(Embedder):
         """[n, 16000] to [n, 521] from the first 0.975 s of each second."""
         rows = []
         for second in seconds:
-            self._interpreter.set_tensor(self._input, second[:WINDOW])
+            self._interpreter.set_tensor(self._input, second[:WINDOW].reshape(self._shape))
             self._interpreter.invoke()
             rows.append(self._interpreter.get_tensor(self._output).reshape(-1))
         return np.stack(rows)

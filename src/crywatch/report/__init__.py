@@ -54,9 +54,7 @@ class Report:
         return self.profile == "demo"
 
 
-def run(
-    inputs: Inputs, config: ReportConfig, profile: str, commit: str, out_dir: Path
-) -> Report:
+def run(inputs: Inputs, config: ReportConfig, profile: str, commit: str, out_dir: Path) -> Report:
     """Write detection.html and detection.md below ``out_dir``."""
     report = build(inputs, config, profile, commit)
     with atomic_dir(out_dir) as temp:

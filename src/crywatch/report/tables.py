@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -103,14 +102,14 @@ def sources(clips: pd.DataFrame, quarantined: dict[str, int]) -> Table:
             [
                 str(corpus),
                 f"{paper[0]}; {paper[1]}; {paper[2]}",
-                f"{low:.1f} to {high:.1f} s",
+                f"{number(low, 1)} to {number(high, 1)} s",
                 f"{counts.get('cry', 0)} cry, {counts.get('other', 0)} other",
                 str(int((frame["label"] == "unknown").sum())),
                 str(int((~labelled["canonical"]).sum())),
                 str(quarantined.get(str(corpus), 0)),
                 number(labelled["duration_s"].sum(), 0),
-                f"{background_dbfs(labelled['path'].tolist()):.0f} dBFS",
-                f"{labelled['bandwidth_hz'].median() / 1000:.1f} kHz",
+                f"{number(background_dbfs(labelled['path'].tolist()), 0)} dBFS",
+                f"{number(labelled['bandwidth_hz'].median() / 1000, 1)} kHz",
             ]
         )
     columns = ["source", "paper", "lengths (5 to 95 %)", "cleaned", "unlabelled", "duplicates"]

@@ -68,7 +68,9 @@ def assign_parts(
 
     # The small parts first get the smallest group of each stratum, so that none lacks one; rare
     # strata choose first.
-    holders = [[row for row in order[::-1] if counts[row, column]] for column in range(len(wanted.T))]
+    holders = [
+        [row for row in order[::-1] if counts[row, column]] for column in range(len(wanted.T))
+    ]
     for column in sorted(range(len(holders)), key=lambda column: len(holders[column])):
         if len(holders[column]) < len(PARTS):
             continue

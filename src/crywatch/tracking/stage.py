@@ -104,7 +104,9 @@ class StageRun:
     def outputs(self, *outs: Path | str) -> None:
         """Digests of what the stage made, as DVC will write them; call it last."""
         made = {Path(out).as_posix(): lineage.dvc_digest(Path(out)) for out in outs}
-        self.tags({parent.OUTS: lineage.outs_digest(made)} | {f"out.{k}": v for k, v in made.items()})
+        self.tags(
+            {parent.OUTS: lineage.outs_digest(made)} | {f"out.{k}": v for k, v in made.items()}
+        )
 
     def _start(self, stage: str, key: str | None) -> None:
         name = f"{stage}@{key}" if key else stage
