@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread for the maths, so that they are repeatable and share a machine."""
+"""Shared by all tests: one thread for the maths: repeatable, and a machine can be shared."""
 
 import os
 import sys

@@ -26,10 +26,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_full_disk_names_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"cannot write .*a\.txt: No space left") as caught:
-        with atomic_path(tmp_path / "a.txt") as temp:
-            temp.write_text("half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+    full = pytest.raises(OSError, match=r"cannot write .*a\.txt: No space left")
+    with full as caught, atomic_path(tmp_path / "a.txt") as temp:
+        temp.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC and names(tmp_path) == []
 
 

@@ -1,23 +1,19 @@
-"""Stages ``blazenet_features`` and ``embed_blazenet``: stored once, streamed, resumable."""
+"""Stage ``blazenet_features``: pictures made once, streamed, resumable."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from blazenet_cases import FIVE_SECONDS, ONE_SECOND, picture_store, sound, write_clips
-from crywatch import blazenet_features, embed_blazenet
+from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
+from crywatch import blazenet_features
 from crywatch.audio import read_clean, write_flac
 from crywatch.blazenet.frontend import SCALE_DB, from_wave
-from crywatch.blazenet.network import BlazeNet
 from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.digest import files_sha256
-from crywatch.embed_blazenet import EmbedBlazenetConfig
 from crywatch.errors import CrywatchError
 from crywatch.features import FeatureStore
-from crywatch.models import ModelFolder, load, save
 
 CONFIG = BlazenetFeaturesConfig(
     rate_hz=8000,
@@ -111,66 +107,3 @@ def test_a_front_end_that_is_not_configured_is_named():
         CONFIG.front_end(2.0)
     assert (CONFIG.front_end(1.0), CONFIG.front_end(5.0)) == (ONE_SECOND, FIVE_SECONDS)
     assert (folder_name(1.0), folder_name(5.0)) == ("1s", "5s")
-
-
-@pytest.fixture
-def model(tmp_path):
-    torch.manual_seed(3)
-    weights = {f"backbone.{name}": value for name, value in BlazeNet().state_dict().items()}
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save(folder, ModelFolder({"kind": "blazenet", "name": "all_1s", "segment_s": 1.0}, weights))
-    return folder
-
-
-CLIPS = {"a/1": 5, "a/2": 1, "a/3": 4, "b/1": 9}
-
-
-def embed(model, pictures, folder, batch_size):
-    return embed_blazenet.run(
-        model,
-        pictures,
-        EmbedBlazenetConfig(batch_size, ["all_1s"]),
-        folder,
-        folder.with_name("work"),
-    )
-
-
-def test_embeddings_are_the_networks_features_whatever_the_batch(model, tmp_path):
-    pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
-    network = BlazeNet().eval()
-    network.load_state_dict(load(model).part("backbone"))
-    source = FeatureStore(pictures)
-    for batch_size in (1, 6, 256):
-        out = tmp_path / f"out{batch_size}"
-        assert embed(model, pictures, out, batch_size).n_seconds == 19
-        store = FeatureStore(out)
-        assert (store.info.dim, list(store)) == (224, list(CLIPS))
-        for clip_id in CLIPS:
-            rows = torch.from_numpy(source.clip(clip_id).astype(np.float32)).reshape(-1, 64, 64)
-            with torch.inference_mode():
-                expected = network.features(rows).numpy()
-            np.testing.assert_allclose(store.clip(clip_id), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_interrupted_embedding_goes_on(model, tmp_path, monkeypatch):
-    pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
-    embed(model, pictures, tmp_path / "x" / "undisturbed", 1)
-    forward, calls = embed_blazenet._forward, []
-
-    def failing(held, network):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(held)
-        return forward(held, network)
-
-    monkeypatch.setattr(embed_blazenet, "_forward", failing)
-    with pytest.raises(KeyboardInterrupt):
-        embed(model, pictures, tmp_path / "y" / "killed", 1)
-    monkeypatch.setattr(
-        embed_blazenet, "_forward", lambda *given: calls.append(given) or forward(*given)
-    )
-    embed(model, pictures, tmp_path / "y" / "killed", 1)
-    assert len(calls) == len(CLIPS)
-    outs = [files_sha256([tmp_path / name]) for name in ("x/undisturbed", "y/killed")]
-    assert outs[0] == outs[1]

@@ -1,4 +1,4 @@
-"""Stage ``train_rtfm``: the anomaly head on the frozen BlazeNet, in a folder that needs no other."""
+"""Stage ``train_rtfm``: the anomaly head on the frozen BlazeNet, in one self-contained folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Atomic writes: a file or folder has its final name only when it is complete.
 
-A crash, a kill or a full disk leaves at most a name that starts with ``.tmp-``, never a half-written
-file under a final name.
+A crash, a kill or a full disk leaves at most a name that starts with ``.tmp-``, never a half-
+written file under a final name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The one module that decodes and encodes audio.
 
-PyAV's wheel decodes WAV, Ogg, FLAC, MP3, M4A, 3GP and CAF; the format is probed from the content, so a
-wrong extension does no harm. All samples are float32 in [-1, 1], mono by the mean of the channels.
+PyAV's wheel decodes WAV, Ogg, FLAC, MP3, M4A, 3GP and CAF; the format is probed from the content,
+so a wrong extension does no harm. All samples are float32 in [-1, 1], mono by the mean of the
+channels.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ def level_dbfs(value: float) -> float:
 class BandwidthMeter:
     """The measured bandwidth of a recording from frames spread over it.
 
-    The bandwidth is the highest frequency at which the mean power spectrum (Hann, 2048 samples, over
-    the loudest half of the frames) is within 60 dB of its peak. A narrow-band recording in a
+    The bandwidth is the highest frequency at which the mean power spectrum (Hann, 2048 samples,
+    over the loudest half of the frames) is within 60 dB of its peak. A narrow-band recording in a
     wide-band container therefore shows its true band. 0 for silence.
     """
 

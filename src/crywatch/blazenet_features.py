@@ -1,7 +1,8 @@
 """Stage ``blazenet_features``: BlazeNet's pictures of every segment, made once for all variants.
 
-``<segment>/<corpus>.npy`` is float16 [segments, 64, 64], ``<segment>/<corpus>.parquet`` has clip_id and
-start_s in row order; half precision is 0.02 dB of the network's input scale. Read through memory maps.
+``<segment>/<corpus>.npy`` is float16 [segments, 64, 64], ``<segment>/<corpus>.parquet`` has clip_id
+and start_s in row order; half precision is 0.02 dB of the network's input scale. Read through
+memory maps.
 """
 
 from __future__ import annotations

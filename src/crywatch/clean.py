@@ -1,7 +1,7 @@
 """Stage ``clean``: any recording to 16 kHz mono FLAC, with what was measured, or to quarantine.
 
-Files are decoded block by block, so memory does not grow with a file's length, and in parallel, so one
-bad file never stops a corpus. An interrupted run goes on with the files that are not there yet.
+Files are decoded block by block, so memory does not grow with a file's length, and in parallel, so
+one bad file never stops a corpus. An interrupted run goes on with the files that are not there yet.
 """
 
 from __future__ import annotations

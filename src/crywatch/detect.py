@@ -14,7 +14,11 @@ from crywatch.errors import CrywatchError
 from crywatch.segments import RATE_HZ
 
 AUDIO_SUFFIXES = frozenset(
-    [".3gp", ".aac", ".aif", ".aiff", ".amr", ".caf", ".flac", ".m4a", ".m4v", ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"]
+    f".{name}"
+    for name in (
+        *("3gp", "aac", "aif", "aiff", "amr", "caf", "flac", "m4a", "m4v", "mka", "mkv", "mov"),
+        *("mp3", "mp4", "oga", "ogg", "opus", "wav", "webm", "wma"),
+    )
 )
 
 

@@ -1,9 +1,9 @@
 """Stage ``evaluate_detection``: every model on every second, and the metrics that come from it.
 
-A metric is named by model, scope (what it was measured on), unit (second or clip) and part. Scopes: ``pooled``
-(canonical clips of all corpora), each corpus by itself (its own clips, duplicates included), ``untrimmed``, a
-corpus' cries against the other sounds of another where it has none of its own, and ``<corpus>, left out``: all
-clips of a corpus for a model that never saw it.
+A metric is named by model, scope (what it was measured on), unit (second or clip) and part. Scopes:
+``pooled`` (canonical clips of all corpora), each corpus by itself (its own clips, duplicates
+included), ``untrimmed``, a corpus' cries against the other sounds of another where it has none of
+its own, and ``<corpus>, left out``: all clips of a corpus for a model that never saw it.
 """
 
 from __future__ import annotations
@@ -125,10 +125,8 @@ def run(
 
 def score(model: ModelRef, clips: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     """Seconds of one model: clip_id, start_s, end_s, score, is_cry."""
-    wanted = clips
-    if not model.leave_out:
-        # What was trained on is not measured on.
-        wanted = clips[clips["split"] != "train"]
+    # What was trained on is not measured on.
+    wanted = clips[(clips["split"] != "train") | (clips["corpus"] == model.leave_out)]
     store = FeatureStore(model.features)
     ids = wanted["clip_id"].tolist()
     scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores

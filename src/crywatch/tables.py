@@ -123,7 +123,7 @@ def conform(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if missing:
         raise TableError(f"table {name}: column(s) {', '.join(missing)} are missing")
     frame = frame[list(COLUMNS[name])].reset_index(drop=True)
-    for column, (dtype, nullable) in COLUMNS[name].items():
+    for column, (dtype, _) in COLUMNS[name].items():
         try:
             if dtype == "str":
                 frame[column] = frame[column].astype(object).where(frame[column].notna(), None)

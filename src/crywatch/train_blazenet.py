@@ -1,8 +1,8 @@
 """Stage ``train_blazenet``: one variant of Table 4 by the paper's recipe.
 
-Only the training segments differ between variants; validation is always on all plain segments of the
-validation part. Lightning saves its state after every epoch, and a killed training goes on from there to the
-same weights.
+Only the training segments differ between variants; validation is always on all plain segments of
+the validation part. Lightning saves its state after every epoch, and a killed training goes on from
+there to the same weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stage ``train_miner``: the RTFM network on the embedder's features, from clip labels (Table 3)."""
+"""Stage ``train_miner``: the RTFM network on the embedder, from clip labels alone (Table 3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Losses on pairs of abnormal and normal bags: MIL ranking (Sultani et al.) and RTFM.
 
-Equation numbers are those of the weakly supervised cry detection paper. Sparsity and smoothness are sums
-over the segments of one bag, then means over bags: neither ever crosses from one bag to the next.
+Equation numbers are those of the weakly supervised cry detection paper. Sparsity and smoothness are
+sums over the segments of one bag, then means over bags: neither ever crosses from one bag to the
+next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The RTFM network (Tian et al., ICCV 2021) on features of any width.
 
-Three dilated convolutions and a non-local block side by side, a convolution that joins them, a residual,
-and a head that scores every segment.
+Three dilated convolutions and a non-local block side by side, a convolution that joins them, a
+residual, and a head that scores every segment.
 """
 
 from __future__ import annotations

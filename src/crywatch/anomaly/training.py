@@ -1,8 +1,8 @@
 """Training by steps on pairs of bags, shared by ``train_miner`` and ``train_rtfm``.
 
 Two independent orders, abnormal and normal, each half of a batch. The state is saved at every
-validation; data order and dropout are functions of seed and step, so a killed training goes on to the
-same weights. The step with the best validation is kept: bag AUC, then cross-entropy.
+validation; data order and dropout are functions of seed and step, so a killed training goes on to
+the same weights. The step with the best validation is kept: bag AUC, then cross-entropy.
 """
 
 from __future__ import annotations

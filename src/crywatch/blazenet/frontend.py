@@ -1,8 +1,8 @@
 """The log-mel picture that BlazeNet sees: 64 bands x 64 frames of one segment.
 
-librosa's `melspectrogram` with ``center=False`` and `power_to_db` (reference 1, clipped at 80 dB below
-the segment's peak). With the paper's 8,000 Hz upper edge at an 8 kHz rate the upper bands are empty; after
-clipping they hold the absolute level.
+librosa's `melspectrogram` with ``center=False`` and `power_to_db` (reference 1, clipped at 80 dB
+below the segment's peak). With the paper's 8,000 Hz upper edge at an 8 kHz rate the upper bands are
+empty; after clipping they hold the absolute level.
 """
 
 from __future__ import annotations

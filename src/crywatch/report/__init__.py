@@ -1,4 +1,4 @@
-"""Stage ``report``: the paper's tables and Figure 3 beside what was measured, as HTML and Markdown."""
+"""Stage ``report``: the paper's tables and Figure 3 beside what was measured, HTML and Markdown."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def assign_parts(
     """A part (train, val, test) for each row, the same for all rows of a group.
 
     Groups are taken largest first (ties in random order) and go where the strata that they hold
-    are furthest below their share. Every stratum with three groups or more has one in each part.
+    are furthest below their share. A stratum of three groups or more that are its own has one in
+    each part; where groups hold several strata, one of them can miss a part.
     """
     strata_names, stratum = np.unique(np.asarray(strata, dtype=object), return_inverse=True)
     group_names, group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
