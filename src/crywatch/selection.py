@@ -10,7 +10,6 @@ import pandas as pd
 from crywatch.errors import ConfigError
 from crywatch.tables import read_table
 
-
 VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
 
 
