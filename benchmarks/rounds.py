@@ -68,10 +68,12 @@ class _Quartiles:
 def measure(comparison: Comparison, rounds: int) -> Result:
     """Time the cases of ``comparison`` in ``rounds`` rounds after one that warms up."""
     spent_ms: dict[str, list[float]] = {case.name: [] for case in comparison.cases}
+    gc.freeze()  # what the imports made need not be searched before every call
     for number in range(rounds + 1):
         # Every other round runs backwards: no case is always the one after a cache-filling one.
         for case in comparison.cases[:: -1 if number % 2 else 1]:
             spent_ms[case.name].append(1e3 * _time_s(case) / case.seconds)
+    gc.unfreeze()
     spent_ms = {name: values[1:] for name, values in spent_ms.items()}
     reference_ms = spent_ms.get(comparison.reference)
     timings = tuple(_timing(name, values, reference_ms) for name, values in spent_ms.items())
