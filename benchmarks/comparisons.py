@@ -127,7 +127,8 @@ class Bench:
 
     def train(self) -> Comparison:
         """Training steps of the recipe beside plain eager ones, on one core."""
-        pictures = from_wave(self.wave(), self.front_end)
+        # Contiguous, as they come from the store.
+        pictures = from_wave(self.wave(), self.front_end).contiguous()
         labels = torch.from_numpy(
             np.random.default_rng(sounds.SEED).integers(2, size=len(pictures))
         )
