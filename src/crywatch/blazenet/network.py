@@ -9,6 +9,7 @@ from torch.nn import functional
 
 FEATURES = 224
 N_PARAMETERS = 89_680
+CHUNK = 32  # pictures at a time without gradients: what lies between two layers fits the cache
 _FIRST = ((24, 24, 1), (24, 28, 1), (28, 32, 2), (32, 36, 1), (36, 42, 1), (42, 48, 2))
 _FIRST += ((48, 56, 1), (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1))
 _SECOND = ((88, 96, 2), (96, 96, 1), (96, 96, 1), (96, 96, 1), (96, 96, 1))
@@ -75,6 +76,11 @@ class BlazeNet(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """[n, 64, 64] to the 224 numbers [n, 224] that the anomaly head is given."""
+        if torch.is_grad_enabled() or len(pictures) <= CHUNK:
+            return self._features(pictures)
+        return torch.cat([self._features(part) for part in pictures.split(CHUNK)])
+
+    def _features(self, pictures: Tensor) -> Tensor:
         weight = self.stem.weight.sum(dim=1, keepdim=True)
         # By its strides: `contiguous` leaves a single channel as it is, and all that follows is
         # then computed with channels first.
