@@ -21,6 +21,7 @@ FRAMES = 64
 # Decibels to network input, about -1 to 1 for ordinary levels. The paper does not give its scale.
 CENTRE_DB, SCALE_DB = -30.0, 40.0
 AMIN = 1e-10
+CHUNK = 1 << 19  # samples of windows at a time: they and their spectra fit the cache
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ def _filters(config: FrontEndConfig) -> Tensor:
 
 def decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
     """[n, samples] at ``config.rate_hz`` to [n, bands, 64] in decibels."""
+    parts = segments.split(max(1, CHUNK // (FRAMES * config.n_fft)))
+    return torch.cat([_decibels(part, config) for part in parts])
+
+
+def _decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
     frames = segments.unfold(1, config.n_fft, config.hop)[:, :FRAMES]
     window = torch.hann_window(config.n_fft)
     spectrum = torch.fft.rfft(frames * window)
@@ -84,7 +90,7 @@ def decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
 
 def pictures(segments: Tensor, config: FrontEndConfig) -> Tensor:
     """[n, samples] at ``config.rate_hz`` to network input [n, bands, 64]."""
-    return (decibels(segments, config) - CENTRE_DB) / SCALE_DB
+    return decibels(segments, config).sub_(CENTRE_DB).div_(SCALE_DB)
 
 
 def from_wave(wave: np.ndarray, config: FrontEndConfig) -> Tensor:

@@ -77,7 +77,7 @@ class BlazeNetModule(lightning.LightningModule):
         """SGD, its rate divided at every step of the schedule."""
         recipe = self.recipe
         optimiser = torch.optim.SGD(
-            self.parameters(), lr=recipe.lr, momentum=recipe.momentum, foreach=True
+            self.parameters(), lr=recipe.lr, momentum=recipe.momentum, fused=True
         )
         schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
         return {"optimizer": optimiser, "lr_scheduler": schedule}

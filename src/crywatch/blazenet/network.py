@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 FEATURES = 224
 N_PARAMETERS = 89_680
+CHUNK = 32  # pictures at a time without gradients: what lies between two layers fits the cache
 _FIRST = ((24, 24, 1), (24, 28, 1), (28, 32, 2), (32, 36, 1), (36, 42, 1), (42, 48, 2))
 _FIRST += ((48, 56, 1), (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1))
 _SECOND = ((88, 96, 2), (96, 96, 1), (96, 96, 1), (96, 96, 1), (96, 96, 1))
@@ -27,9 +29,31 @@ class BlazeBlock(nn.Module):
         """[n, inside, h, w] to [n, outside, h / stride, w / stride]."""
         out = self.pointwise(self.depthwise(x))
         skip = functional.max_pool2d(x, 2) if self.stride == 2 else x
-        if self.grow:
-            skip = functional.pad(skip, (0, 0, 0, 0, 0, self.grow))
-        return functional.relu(out + skip)
+        return _AddRelu.apply(out, skip) if torch.is_grad_enabled() else _add_relu_(out, skip)
+
+
+def _add_relu_(out: Tensor, skip: Tensor) -> Tensor:
+    """``relu(out + skip)`` in the place of ``out``; ``skip`` counts as padded with zeros."""
+    out[:, : skip.shape[1]].add_(skip)
+    return out.relu_()
+
+
+class _AddRelu(torch.autograd.Function):
+    """`_add_relu_` with its gradient: autograd's own makes copies of the padding and the sum."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, out: Tensor, skip: Tensor) -> Tensor:
+        ctx.mark_dirty(out)
+        ctx.channels = skip.shape[1]
+        ctx.save_for_backward(_add_relu_(out, skip))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (out,) = ctx.saved_tensors
+        gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+        return gradient, gradient[:, : ctx.channels]
 
 
 class BlazeNet(nn.Module):
@@ -52,9 +76,16 @@ class BlazeNet(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """[n, 64, 64] to the 224 numbers [n, 224] that the anomaly head is given."""
+        if torch.is_grad_enabled() or len(pictures) <= CHUNK:
+            return self._features(pictures)
+        return torch.cat([self._features(part) for part in pictures.split(CHUNK)])
+
+    def _features(self, pictures: Tensor) -> Tensor:
         weight = self.stem.weight.sum(dim=1, keepdim=True)
-        x = pictures.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        x = functional.relu(functional.conv2d(x, weight, self.stem.bias, stride=2, padding=2))
+        # By its strides: `contiguous` leaves a single channel as it is, and all that follows is
+        # then computed with channels first.
+        x = pictures.contiguous().unsqueeze(-1).permute(0, 3, 1, 2)
+        x = functional.conv2d(x, weight, self.stem.bias, stride=2, padding=2).relu_()
         middle = self.first(x)
         last = self.second(middle)
         return torch.cat([self.tap1(middle).flatten(1), self.tap2(last).flatten(1)], dim=1)

@@ -1,0 +1,257 @@
+"""The comparisons: what is timed beside what, on the project's own code paths."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import sounds
+import torch
+from peers import PlainBlazeNet, plain_copy
+from rounds import Case, Comparison
+from torch import Tensor
+from torch.nn import functional
+
+from crywatch import blazenet_features, clean, params, tables
+from crywatch.blazenet.data import SegmentDataset
+from crywatch.blazenet.frontend import FrontEndConfig, from_wave
+from crywatch.blazenet.module import BlazeNetModule, Recipe
+from crywatch.blazenet.network import BlazeNet
+from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.clean import CleanConfig
+from crywatch.embedders import EmbedderConfig, build
+from crywatch.embedders.yamnet import YamnetFile
+from crywatch.features import FeatureStore
+from crywatch.segments import cut
+from crywatch.train_blazenet import TrainBlazenetConfig, plain_segments
+
+BATCH = 256  # pictures
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+YAMNET_CLASSES = 521
+VGGISH_DIM = 128
+
+REAL_TIME = "real time"
+ALL_CODECS = "all codecs"
+YAMNET = "YAMNet file"
+PLAIN_256 = f"plain BlazeNet, batch {BATCH}"
+WHOLE_256 = f"front end + BlazeNet, batch {BATCH}"
+PLAIN_STEP = "plain training step"
+OUR_STEP = "training step"
+ONCE = "made once"
+EACH = "made for each variant"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    seconds: int  # of sound for each thing
+    yamnet: Path | None  # the quantised file
+    vggish: str  # a TF-Hub handle or a SavedModel's folder, or ""
+
+
+class Bench:
+    """Makes the comparisons; inputs are made when the first one needs them."""
+
+    def __init__(self, options: Options, folder: Path):
+        self.options = options
+        self.folder = folder
+        self._recorded: list[np.ndarray] | None = None
+        features = params.section("blazenet_features", BlazenetFeaturesConfig, PARAMS)
+        self.features = features
+        self.training = params.section("train_blazenet", TrainBlazenetConfig, PARAMS)
+        self.front_end = features.front_end(1.0)
+
+    @property
+    def recorded(self) -> list[np.ndarray]:
+        """Clips as recorded."""
+        if self._recorded is None:
+            self._recorded = sounds.clips(self.options.seconds)
+        return self._recorded
+
+    def wave(self) -> np.ndarray:
+        """The clips as one clean recording."""
+        return sounds.wave(self.recorded, self.options.seconds)
+
+    def clean(self) -> Comparison:
+        """Stage ``clean`` (decoding, resampling, measuring, writing) by codec, on two cores."""
+        config = replace(params.section("clean", CleanConfig, PARAMS), workers=2)
+        folders = {codec.name: (codec,) for codec in sounds.CODECS}
+        folders[ALL_CODECS] = sounds.CODECS
+        cases = tuple(
+            _cleaning(name, self.recorded, codecs, config, self.folder / f"clean-{number}")
+            for number, (name, codecs) in enumerate(folders.items())
+        )
+        return Comparison("clean", cases, REAL_TIME, threads=2)
+
+    def inference(self) -> Comparison:
+        """Embedders, front end and network beside YAMNet, on one core."""
+        wave = self.wave()
+        seconds = cut(wave)
+        pictures = from_wave(wave, self.front_end)
+        network = _network()
+        plain = plain_copy(network).eval()
+        n = float(len(seconds))
+
+        def alone(net: torch.nn.Module) -> Case:
+            label = "plain BlazeNet" if isinstance(net, PlainBlazeNet) else "BlazeNet"
+            few = pictures[: max(1, len(pictures) // 4)]  # a batch of one is slow
+            return Case(f"{label}, batch 1", len(few), lambda: _scores(net, few, 1))
+
+        cases = list(self._embedders(seconds))
+        cases += [
+            Case("front end", n, lambda: from_wave(wave, self.front_end)),
+            alone(network),
+            Case(f"BlazeNet, batch {BATCH}", n, lambda: _scores(network, pictures, BATCH)),
+            Case(WHOLE_256, n, lambda: _detect(network, wave, self.front_end)),
+            alone(plain),
+            Case(PLAIN_256, n, lambda: _scores(plain, pictures, BATCH)),
+        ]
+        reference = YAMNET if self.options.yamnet else PLAIN_256
+        return Comparison("inference", tuple(cases), reference, threads=1)
+
+    def _embedders(self, seconds: np.ndarray) -> Iterator[Case]:
+        n = float(len(seconds))
+        if self.options.yamnet:
+            config = EmbedderConfig("yamnet", YAMNET_CLASSES, str(self.options.yamnet))
+            yamnet = YamnetFile(config, threads=1)
+            yield Case(YAMNET, n, lambda: yamnet.embed_seconds(seconds))
+        logmel = build(EmbedderConfig("logmel", 128, ""))
+        yield Case("embedder logmel", n, lambda: logmel.embed_seconds(seconds))
+        if self.options.vggish:
+            vggish = build(EmbedderConfig("vggish", VGGISH_DIM, self.options.vggish))
+            yield Case("embedder vggish", n, lambda: vggish.embed_seconds(seconds))
+
+    def train(self) -> Comparison:
+        """Training steps of the recipe beside plain eager ones, on one core."""
+        # Contiguous, as they come from the store.
+        pictures = from_wave(self.wave(), self.front_end).contiguous()
+        labels = torch.from_numpy(
+            np.random.default_rng(sounds.SEED).integers(2, size=len(pictures))
+        )
+        size = self.training.batch_size
+        batches = list(zip(pictures.split(size), labels.split(size), strict=True))
+        config = self.training
+        recipe = Recipe(config.lr, config.momentum, config.lr_step, config.lr_gamma)
+        n = float(len(pictures))
+        cases = (
+            Case(OUR_STEP, n, _our_steps(recipe, batches)),
+            Case(PLAIN_STEP, n, _plain_steps(recipe, batches)),
+        )
+        return Comparison("train", cases, PLAIN_STEP, threads=1)
+
+    def pictures(self) -> Comparison:
+        """Stage ``blazenet_features`` once for all variants, or anew for each, on one core."""
+        table = _clips_table(self.recorded, self.folder / "pictures")
+        n = 5.0 * len(self.recorded)
+        variants = self.training.variants.values()
+        segments_s = [variant.segment_s for variant in variants]
+        out = self.folder / "pictures"
+
+        def stage(wanted: list[float], name: str) -> FeatureStore:
+            config = replace(self.features, segments_s=wanted)
+            blazenet_features.run([table], config, out / name, out / f"{name}-work")
+            return FeatureStore(out / name / folder_name(wanted[0]))
+
+        def read(store: FeatureStore) -> None:
+            clips = tables.read_table(table, "split_clips")
+            data = SegmentDataset(store, plain_segments(clips, store), 1 << 30)
+            data.__getitems__(list(range(len(data))))
+
+        def once() -> None:
+            stage(self.features.segments_s, "once")
+            for segment_s in segments_s:
+                read(FeatureStore(out / "once" / folder_name(segment_s)))
+
+        def each() -> None:
+            for segment_s in segments_s:
+                read(stage([segment_s], "each"))
+
+        return Comparison("pictures", (Case(ONCE, n, once), Case(EACH, n, each)), EACH, threads=1)
+
+
+def _cleaning(
+    name: str,
+    recorded: list[np.ndarray],
+    codecs: tuple[sounds.Codec, ...],
+    config: CleanConfig,
+    folder: Path,
+) -> Case:
+    raw, out, work = folder / "raw", folder / "out", folder / "work"
+    for codec in codecs:
+        sounds.write(recorded, codec, raw)
+    corpus = sounds.Folder("bench")
+    n = 5.0 * len(recorded) * len(codecs)
+
+    def call() -> None:
+        summary = clean.run(corpus, config, raw, out, work)
+        if summary.n_quarantined:
+            raise RuntimeError(f"{name}: {summary.reasons}")
+
+    return Case(name, n, call, lambda: shutil.rmtree(out, ignore_errors=True))
+
+
+def _clips_table(recorded: list[np.ndarray], folder: Path) -> Path:
+    """The split's table over cleaned copies of ``recorded``."""
+    codec = sounds.CODECS[0]
+    sounds.write(recorded, codec, folder / "raw")
+    config = replace(params.section("clean", CleanConfig, PARAMS), workers=1)
+    clean.run(sounds.Folder("bench"), config, folder / "raw", folder / "clips", folder / "work")
+    frame = tables.read_table(folder / "clips" / "clips.parquet", "clips")
+    frame = frame.assign(cluster_id=None, canonical=True, group_id=frame["clip_id"], split="train")
+    path = folder / "split.parquet"
+    tables.write_table(frame, path, "split_clips")
+    return path
+
+
+def _network() -> BlazeNet:
+    torch.manual_seed(sounds.SEED)
+    return BlazeNet().eval()
+
+
+@torch.inference_mode()
+def _scores(network: torch.nn.Module, pictures: Tensor, batch: int) -> None:
+    for part in pictures.split(batch):
+        network(part)
+
+
+@torch.inference_mode()
+def _detect(network: BlazeNet, wave: np.ndarray, front_end: FrontEndConfig) -> None:
+    for part in from_wave(wave, front_end).split(BATCH):
+        network(part)
+
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def _our_steps(recipe: Recipe, batches: Batches) -> Callable[[], None]:
+    """The module's own step and optimiser, as Lightning calls them."""
+    torch.manual_seed(sounds.SEED)
+    module = BlazeNetModule(recipe)
+    optimiser = module.configure_optimizers()["optimizer"]
+
+    def call() -> None:
+        for number, batch in enumerate(batches):
+            optimiser.zero_grad()
+            module.training_step(batch, number).backward()
+            optimiser.step()
+
+    return call
+
+
+def _plain_steps(recipe: Recipe, batches: Batches) -> Callable[[], None]:
+    """PyTorch's defaults on the plain network."""
+    torch.manual_seed(sounds.SEED)
+    network = plain_copy(BlazeNet())
+    optimiser = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum)
+
+    def call() -> None:
+        for pictures, labels in batches:
+            optimiser.zero_grad()
+            functional.cross_entropy(network(pictures), labels).backward()
+            optimiser.step()
+
+    return call

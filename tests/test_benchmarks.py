@@ -1,0 +1,73 @@
+"""The benchmark runs on tiny inputs and says what it should; how fast it was is not asserted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from crywatch.atomic import read_json
+from crywatch.blazenet.network import BlazeNet
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder as `python benchmarks/speed.py` sees it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
+    import speed
+
+    target = tmp_path / "speed.json"
+    assert speed.main(["--seconds", "3", "--rounds", "2", "--json", str(target)]) == 0
+    printed = capsys.readouterr().out
+    report = read_json(target)
+    assert [one["name"] for one in report["comparisons"]] == list(speed.COMPARISONS)
+    cases = {one["name"]: {t["name"]: t for t in one["timings"]} for one in report["comparisons"]}
+    assert {"wav 44.1 kHz", "ogg 44.1 kHz", "3gp 8 kHz", "m4a 44.1 kHz", "mp3 44.1 kHz"} < set(
+        cases["clean"]
+    )
+    assert {"front end", "embedder logmel", "BlazeNet, batch 1", "BlazeNet, batch 256"} < set(
+        cases["inference"]
+    )
+    assert set(cases["train"]) == {"training step", "plain training step"}
+    for comparison in report["comparisons"]:
+        for timing in comparison["timings"]:
+            assert timing["name"] in printed
+            assert 0 < timing["low_ms"] <= timing["ms"] <= timing["high_ms"]
+            # Cleaning is held against real time, which is no case.
+            assert (timing["ratio"] is None) == (comparison["name"] == "clean")
+    # Without YAMNet's file there is nothing to hold inference against.
+    assert len(report["targets"]) == 3
+    assert "targets" in printed
+
+
+def test_the_plain_network_gives_blazenets_numbers_and_gradients(benchmarks):
+    from peers import plain_copy
+
+    torch.manual_seed(0)
+    # In single precision two pooled numbers that are nearly equal may change places.
+    network = BlazeNet().double()
+    plain = plain_copy(network).double()
+    pictures = torch.randn(40, 64, 64, dtype=torch.float64)  # more than goes through at once
+    ours, theirs = network(pictures), plain(pictures)
+    torch.testing.assert_close(ours, theirs)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    wanted = dict(plain.named_parameters())
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name].grad)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pictures), theirs)
+
+
+def test_an_unknown_comparison_is_refused(benchmarks, capsys):
+    import speed
+
+    with pytest.raises(SystemExit):
+        speed.main(["--only", "no such thing"])
+    assert "invalid choice" in capsys.readouterr().err
