@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 import warnings
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ import yaml
 from crywatch import tracking
 from crywatch.digest import file_sha256
 from crywatch.tracking import lineage, parent, store
+from crywatch.tracking.failure import store_is_lost
+from crywatch.tracking.plan import planned_stages
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PARAMS = {
     "seed": 3,
@@ -30,6 +36,11 @@ PARAMS = {
     "tracking": {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiment": "cry"},
     "split": {"ratio": [8, 1, 1], "near": {"window_s": 2.0}},
     "clean": {"rate_hz": 16000},
+    "train_miner": {
+        "top_k": 2,
+        "datasets": {"trimmed": {"segments": 5}, "untrimmed": {"segments": 10}},
+    },
+    "corpora": ["esc50"],
     "train_blazenet": {
         "lr": 0.001,
         "variants": {"all_1s": {"segment_s": 1.0}, "all_5s": {"segment_s": 5.0}},
@@ -239,6 +250,41 @@ def test_a_data_set_is_an_input_with_its_digest(project):
     assert json.loads(used.dataset.source) == {"uri": "clips.parquet"}
 
 
+def test_the_path_of_a_data_set_may_hold_a_quote(project):
+    Path('two "words".csv').write_text("x")
+    with tracking.stage_run("split") as log:
+        log.dataset("words", 'two "words".csv')
+    [used] = stage("split").inputs.dataset_inputs
+    assert json.loads(used.dataset.source) == {"uri": 'two "words".csv'}
+
+
+def test_a_stage_of_one_corpus_is_tagged_with_it(project):
+    with tracking.stage_run("clean", "esc50"):
+        pass
+    with tracking.stage_run("train_blazenet", "all_1s"):
+        pass
+    assert stage("clean@esc50").data.tags["corpus"] == "esc50"
+    assert "corpus" not in stage("train_blazenet@all_1s").data.tags
+
+
+def test_the_data_set_of_a_miner_is_picked_by_its_key(project):
+    with tracking.stage_run("train_miner", "untrimmed"):
+        pass
+    logged = stage("train_miner@untrimmed").data.params
+    assert logged == {"top_k": "2", "segments": "10", "seed": "3", "schedule.scale": "0.5"}
+
+
+def test_sections_that_dvc_yaml_lists_are_parameters_too(project):
+    body = {"cmd": "true", "params": ["clean", "split", "train_blazenet.lr"]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"clean": body}}))
+    with tracking.stage_run("clean"):
+        pass
+    logged = stage("clean").data.params
+    assert logged["rate_hz"] == "16000"
+    assert logged["split.near.window_s"] == "2.0"
+    assert not [name for name in logged if name.startswith(("clean", "train_blazenet"))]
+
+
 def test_outputs_are_recorded_in_the_form_of_dvc_lock(project):
     Path("data/split").mkdir(parents=True)
     Path("data/split/split.csv").write_text("clip_id\n")
@@ -419,6 +465,106 @@ def test_a_stage_is_marked_killed_when_it_was_and_not_while_it_runs(project):
     assert set(status.values()) == {"FINISHED"}
 
 
+def test_a_parent_that_is_finished_has_an_end(project):
+    with tracking.stage_run("split"):
+        pass
+    [rebuild] = runs(**{parent.STAGE: "rebuild"})
+    assert rebuild.info.end_time >= rebuild.info.start_time
+
+
+def test_stages_that_start_together_share_a_parent(project):
+    opened, found = store.open_store(), []
+    together = threading.Barrier(4)
+
+    def find() -> None:
+        together.wait()
+        found.append(parent.find_or_create(opened, "tiny"))
+
+    threads = [threading.Thread(target=find) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_a_run_on_another_machine_is_left_alone(project, monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    gone = parent.Process(child.pid, 1.0)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        elsewhere.setattr("platform.node", lambda: "elsewhere")
+        elsewhere.setattr(parent, "this_process", lambda: gone)
+        log = tracking.StageRun()
+        log._start("split", None)
+    with tracking.stage_run("clean"):
+        pass
+    assert stage("split").info.status == "RUNNING"
+
+
+def test_a_stage_that_is_interrupted_is_killed(project):
+    with pytest.raises(KeyboardInterrupt), tracking.stage_run("split"):
+        raise KeyboardInterrupt
+    assert stage("split").info.status == "KILLED"
+
+
+def test_a_parent_counts_its_stages_and_keeps_their_worst_end(project, monkeypatch):
+    write_lock({"clean": ([], {"data/clean": "c" * 32}), "split": (["data/clean"], {})})
+    with pytest.raises(ValueError, match="first"), tracking.stage_run("split"):
+        raise ValueError("first")
+    with tracking.stage_run("many"):
+        [rebuild] = runs(**{parent.STAGE: "rebuild"})
+        assert rebuild.info.status == "RUNNING"
+        assert rebuild.data.metrics["n_stages"] == 1
+        time.sleep(0.1)
+    [rebuild] = runs(**{parent.STAGE: "rebuild"})
+    assert rebuild.info.status == "FAILED", "dvc repro --keep-going goes on after a failure"
+    assert rebuild.data.metrics["n_stages"] == 2
+    assert rebuild.data.metrics["n_skipped"] == 1
+    took_s = (rebuild.info.end_time - rebuild.info.start_time) / 1000
+    assert 0.1 <= rebuild.data.metrics["duration_s"] <= took_s + 0.1
+
+
+def test_a_parent_runs_while_one_of_its_stages_does(project):
+    with tracking.stage_run("clean"):
+        with tracking.stage_run("split"):
+            pass
+        assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["RUNNING"]
+    assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["FINISHED"]
+
+
+def test_the_name_of_a_parent_tells_a_rebuild_from_a_script(project, monkeypatch):
+    with tracking.stage_run("clean"):
+        pass
+    rebuild(monkeypatch, 5)
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
+    with tracking.stage_run("split"):
+        pass
+    names = [run.info.run_name for run in runs(**{parent.STAGE: "rebuild"})]
+    assert names == ["manual tiny", "rebuild puffy-daks tiny"]
+
+
+def test_a_stage_that_is_terminated_is_killed(project):
+    command = [sys.executable, "-c", CHILD]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as child:
+        assert child.stdout.readline() == "inside\n"
+        child.send_signal(signal.SIGTERM)
+        child.communicate()
+    assert child.returncode == 128 + signal.SIGTERM
+    assert stage("split").info.status == "KILLED"
+    assert stage("split").data.metrics["clips"] == 1, "what was pending is sent"
+    assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["KILLED"]
+
+
+def test_the_handler_of_a_signal_is_put_back(project):
+    before = signal.getsignal(signal.SIGTERM)
+    with tracking.stage_run("split"):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 # Stages that DVC skipped
 
 
@@ -537,6 +683,117 @@ def test_the_lock_entry_a_stage_starts_from_is_recorded(project):
     assert stage("split").data.tags["dvc.lock.before"] == lineage.entry_digest(entry)
 
 
+def test_a_new_stage_notes_what_was_skipped_before_it(project):
+    write_lock({"clean": ([], made("data/clean", "c")), "split": (["data/clean"], {})})
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    del lock["stages"]["split"]
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    with tracking.stage_run("split"):
+        pass
+    assert [run.info.run_name for run in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
+
+
+def test_the_note_names_a_run_that_finished(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    outs = made("data/clean", "c")
+    with tracking.stage_run("clean") as log:
+        log.outputs("data/clean")
+    finished = stage("clean").info.run_id
+    with pytest.raises(ValueError, match="later"), tracking.stage_run("clean") as log:
+        log.outputs("data/clean")
+        raise ValueError("later")
+    write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
+    rebuild(monkeypatch, 2)
+    with tracking.stage_run("split"):
+        pass
+    [note] = runs(**{parent.SKIPPED: "true"})
+    assert note.data.tags["crywatch.outputs_from"] == finished
+
+
+# With DVC itself
+
+
+def test_the_plan_is_the_one_that_dvc_makes_of_dvc_yaml(monkeypatch):
+    from dvc.parsing import DataResolver
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(ROOT)
+    values = yaml.load(Path("params.yaml").read_text(), lineage.YamlLoader)
+    plan = planned_stages(values)
+    resolver = DataResolver(
+        Repo(uninitialized=True), ".", yaml.safe_load(Path("dvc.yaml").read_text())
+    )
+    assert sorted(plan) == sorted(resolver.get_keys())
+    for name, entry in plan.items():
+        [body] = resolver.resolve_one(name).values()
+        assert entry.cmd == body["cmd"]
+        assert list(entry.deps) == body["deps"]
+        assert list(entry.outs) == body["outs"]
+        assert list(entry.params) == body["params"]
+    assert plan["train_rtfm@untrimmed"].params["train_rtfm.variants.untrimmed"]["segments"] == 10
+
+
+PLAN = {
+    "clean": {
+        "foreach": "${corpora}",
+        "do": {
+            "cmd": "python stage.py clean ${item}",
+            "deps": ["stage.py"],
+            "params": ["clean"],
+            "outs": ["data/clean/${item}"],
+        },
+    },
+    "split": {
+        "cmd": "python stage.py split",
+        "deps": ["data/clean"],
+        "params": ["split", "tiny"],
+        "outs": [{"data/split": {"cache": True}}],
+    },
+}
+SCRIPT = """
+import sys
+from pathlib import Path
+from crywatch import tracking
+out = Path("data", *sys.argv[1:])
+with tracking.stage_run(*sys.argv[1:]) as log:
+    out.mkdir(parents=True)
+    (out / "x").write_text("x")
+    log.outputs(out)
+"""
+
+
+def test_a_rebuild_by_dvc_is_tied_to_its_lock(project):
+    values = yaml.safe_load(Path("params.yaml").read_text()) | {"tiny": 1.5e-07}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": PLAN}))
+    Path("stage.py").write_text(SCRIPT)
+
+    def dvc(*words: str) -> None:
+        command = [sys.executable, "-m", "dvc", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    dvc("init", "--quiet", "--no-scm")
+    for seconds in (2.0, 3.0):
+        values["split"]["near"]["window_s"] = seconds
+        Path("params.yaml").write_text(yaml.safe_dump(values))
+        dvc("repro")
+    lock = lineage.lock_stages()
+    first, second = runs(**{parent.STAGE: "rebuild"})
+    assert [run.info.run_name for run in (first, second)] == ["rebuild tiny"] * 2
+    old, new = runs(**{parent.STAGE: "split"})
+    assert old.data.tags["dvc.lock.before"] == ""
+    assert new.data.tags["dvc.lock.before"] == old.data.tags["dvc.lock.entry"]
+    assert new.data.tags["dvc.lock.entry"] == lineage.entry_digest(lock["split"])
+    assert new.data.tags["dvc.lock.entry"] != old.data.tags["dvc.lock.entry"]
+    assert new.data.tags["mlflow.parentRunId"] == second.info.run_id
+    [used] = new.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.source_type) == ("data/clean/esc50", "dvc")
+    assert used.dataset.digest == lock["clean@esc50"].outs["data/clean/esc50"]
+    [note] = runs(**{parent.SKIPPED: "true"})
+    assert note.data.tags["mlflow.parentRunId"] == second.info.run_id
+    assert note.data.tags["crywatch.outputs_from"] == stage("clean@esc50").info.run_id
+
+
 # DVC's digests
 
 
@@ -579,6 +836,28 @@ def write_files(folder: Path, names: list[str]) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("" if name == "empty" else name)
+
+
+def test_the_digest_of_names_that_differ_by_a_separator(tmp_path):
+    write_files(tmp_path / "out", ["a/x", "a-b/x", "a.json"])
+    assert lineage.dvc_digest(tmp_path / "out") == dvc_md5(tmp_path / "out")
+
+
+def test_the_digest_leaves_out_what_dvcignore_names(project):
+    write_files(project / "out", ["a"])
+    Path(".dvcignore").write_text("# what tools leave\n__pycache__\n*.pyc\n.tmp-*\n/out/top\n")
+    before = lineage.dvc_digest(project / "out")
+    ignored = [".tmp-1234-a", "sub/.tmp-folder/b", "sub/x.pyc", "__pycache__/y", "top", ".git/z"]
+    write_files(project / "out", ignored)
+    assert lineage.dvc_digest(project / "out") == before
+    assert lineage.dvc_digest(Path("out")) == before
+    write_files(project / "out", ["sub/top"])
+    assert lineage.dvc_digest(project / "out") != before
+
+
+def test_an_output_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="nothing"):
+        lineage.dvc_digest(tmp_path / "nothing")
 
 
 # Models
@@ -705,6 +984,91 @@ def test_a_lock_that_cannot_be_read_does_not_stop_a_stage(project):
     assert done
 
 
+@pytest.mark.filterwarnings("ignore:MLflow store")
+def test_one_file_that_cannot_be_logged_does_not_lose_the_run(project):
+    with tracking.stage_run("split") as log:
+        log.artifact("missing.json")
+        log.metrics({"clips": 1})
+    assert stage("split").info.status == "FINISHED"
+    assert stage("split").data.metrics["clips"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:MLflow store")
+def test_a_model_that_cannot_be_logged_leaves_the_run_running(project):
+    with tracking.stage_run("split") as log:
+        log.model("m", "missing")
+        assert stage("split").info.status == "RUNNING"
+        log.metrics({"clips": 1})
+    assert stage("split").info.status == "FINISHED"
+    assert stage("split").data.metrics["clips"] == 1
+
+
+def wrapped(error: Exception) -> Exception:
+    """As MLflow's request wrapper does it."""
+    import mlflow
+
+    try:
+        try:
+            raise error
+        except Exception as inner:
+            raise mlflow.exceptions.MlflowException(f"failed with {inner}")  # noqa: B904
+    except mlflow.exceptions.MlflowException as outer:
+        return outer
+
+
+def test_only_errors_that_will_recur_mean_a_lost_store():
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException, RestException
+
+    def answer(code: str) -> RestException:
+        return RestException({"error_code": code, "message": "no"})
+
+    lost = [
+        wrapped(requests.ConnectionError("refused")),
+        wrapped(requests.Timeout("slow")),
+        wrapped(sqlalchemy.exc.OperationalError("insert", {}, Exception("disk I/O error"))),
+        OSError(28, "No space left on device"),
+        answer("INTERNAL_ERROR"),
+        answer("PERMISSION_DENIED"),
+    ]
+    one = [
+        FileNotFoundError("missing.json"),
+        PermissionError("secret.json"),
+        ValueError("no figure"),
+        MlflowException("param changed"),
+        answer("INVALID_PARAMETER_VALUE"),
+        wrapped(sqlalchemy.exc.IntegrityError("insert", {}, Exception("unique"))),
+    ]
+    assert [store_is_lost(error) for error in lost] == [True] * len(lost)
+    assert [store_is_lost(error) for error in one] == [False] * len(one)
+
+
+def test_a_server_that_hangs_delays_a_stage_only_briefly(project, monkeypatch):
+    assert store.REQUEST_TIMEOUT_S * (store.REQUEST_RETRIES + 1) + store.REQUEST_RETRIES < 10
+    monkeypatch.setattr(store, "REQUEST_TIMEOUT_S", 1)
+    for name in ("TIMEOUT", "MAX_RETRIES"):  # set first, so that monkeypatch cleans up after
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "")
+        monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        store.open_store.cache_clear()
+        started = time.monotonic()
+        with pytest.warns(UserWarning), tracking.stage_run("split") as log:
+            for epoch in range(1000):
+                log.metrics({"loss": 1.0}, step=epoch)
+            everything(log)
+        assert time.monotonic() - started < 6
+
+
+def test_the_environment_wins_over_the_limits_of_requests(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
+    store.open_store()
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "6"
+
+
 # The store itself
 
 
@@ -739,6 +1103,28 @@ def test_two_processes_may_make_the_experiment_at_once(project):
     assert len({one.experiment_id for one in opened}) == 1
 
 
+@pytest.mark.parametrize(
+    ("inside", "found"),
+    [
+        ("p", "p"),
+        ("p/.dvc/tmp/exps/tmpx1", "p"),
+        ("p/.dvc/tmp/exps/standalone/tmpx1", "p"),
+        ("p/.dvc/tmp/other", "p/.dvc/tmp/other"),
+    ],
+)
+def test_a_copy_that_dvc_works_in_uses_the_store_of_its_original(
+    tmp_path, monkeypatch, inside, found
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / inside).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / inside)
+    config = store.TrackingConfig("sqlite:///mlflow.db", "mlartifacts", "cry")
+    assert store.uri(config) == f"sqlite:///{tmp_path / found}/mlflow.db"
+    assert store.artifacts(config) == (tmp_path / found / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert store.uri(config) == "http://server:5000"
+
+
 def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     ran = []
     monkeypatch.setattr(os, "execv", lambda path, command: ran.append(command))
@@ -749,101 +1135,3 @@ def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
     assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()
-
-
-def test_the_digest_of_names_that_differ_by_a_separator(tmp_path):
-    write_files(tmp_path / "out", ["a/x", "a-b/x", "a.json"])
-    assert lineage.dvc_digest(tmp_path / "out") == dvc_md5(tmp_path / "out")
-
-
-def test_the_digest_leaves_out_what_dvcignore_names(project):
-    write_files(project / "out", ["a"])
-    Path(".dvcignore").write_text(".tmp-*\n")
-    before = lineage.dvc_digest(project / "out")
-    write_files(project / "out", [".tmp-1234-a"])
-    assert lineage.dvc_digest(project / "out") == before
-
-
-def test_an_output_that_is_missing_is_an_error(tmp_path):
-    with pytest.raises(OSError, match="nothing"):
-        lineage.dvc_digest(tmp_path / "nothing")
-
-
-def test_a_parent_that_is_finished_has_an_end(project):
-    with tracking.stage_run("split"):
-        pass
-    assert [r.info.end_time is not None for r in runs(**{parent.STAGE: "rebuild"})] == [True]
-
-
-@pytest.mark.filterwarnings("ignore:MLflow store")
-def test_one_file_that_cannot_be_logged_does_not_lose_the_run(project):
-    with tracking.stage_run("split") as log:
-        log.artifact("missing.json")
-        log.metrics({"clips": 1})
-    assert stage("split").info.status == "FINISHED"
-    assert stage("split").data.metrics["clips"] == 1
-
-
-def test_a_new_stage_notes_what_was_skipped_before_it(project):
-    write_lock({"clean": ([], made("data/clean", "c")), "split": (["data/clean"], {})})
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
-    del lock["stages"]["split"]
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
-    with tracking.stage_run("split"):
-        pass
-    assert [run.info.run_name for run in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
-
-
-def test_the_note_names_a_run_that_finished(project, monkeypatch):
-    rebuild(monkeypatch, 1)
-    outs = made("data/clean", "c")
-    with tracking.stage_run("clean") as log:
-        log.outputs("data/clean")
-    finished = stage("clean").info.run_id
-    with pytest.raises(ValueError, match="later"), tracking.stage_run("clean") as log:
-        log.outputs("data/clean")
-        raise ValueError("later")
-    write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
-    rebuild(monkeypatch, 2)
-    with tracking.stage_run("split"):
-        pass
-    [note] = runs(**{parent.SKIPPED: "true"})
-    assert note.data.tags["crywatch.outputs_from"] == finished
-
-
-def test_a_run_on_another_machine_is_left_alone(project, monkeypatch):
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        pass
-    gone = parent.Process(child.pid, 1.0)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
-        elsewhere.setattr("platform.node", lambda: "elsewhere")
-        elsewhere.setattr(parent, "this_process", lambda: gone)
-        log = tracking.StageRun()
-        log._start("split", None)
-    with tracking.stage_run("clean"):
-        pass
-    assert stage("split").info.status == "RUNNING"
-
-
-def test_stages_that_start_together_share_a_parent(project):
-    opened, found = store.open_store(), []
-    together = threading.Barrier(4)
-
-    def find() -> None:
-        together.wait()
-        found.append(parent.find_or_create(opened, "tiny"))
-
-    threads = [threading.Thread(target=find) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    assert len(set(found)) == 1
-
-
-def test_a_stage_that_is_interrupted_is_killed(project):
-    with pytest.raises(KeyboardInterrupt), tracking.stage_run("split"):
-        raise KeyboardInterrupt
-    assert stage("split").info.status == "KILLED"

@@ -279,6 +279,7 @@ def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
     with _Sigterm() as sigterm:
         try:
             run._start(stage, key)
+            started = time.monotonic()  # the stage's own time, without MLflow's import
             yield run
         except BaseException as error:
             run.tags({"error": f"{type(error).__name__}: {error}"[:MAX_PARAM]})
