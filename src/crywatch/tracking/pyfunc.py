@@ -40,7 +40,8 @@ def log_model(store: Store, run_id: str, name: str, folder: Path) -> None:
                 code_paths=[str(Path(crywatch.__file__).parent)],
                 signature=signature,
                 input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
-                pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+                # Without "+cpu", which is on PyTorch's own index only.
+                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in REQUIREMENTS],
             )
     finally:  # leaving `start_run` ends the run, and the stage still runs
         store.client.update_run(run_id, status="RUNNING")

@@ -233,8 +233,11 @@ class StageRun:
             action(open_store() if opening else self._store)
         except Exception as error:  # whatever the store, its driver or a file raises
             self._dead = opening or store_is_lost(error)
-            then = "this stage goes on unrecorded" if self._dead else "this was not logged"
-            warnings.warn(f"MLflow store: {error}; {then}", stacklevel=3)
+            if self._dead:
+                said = f"{error}; this stage goes on unrecorded"
+            else:
+                said = f"{type(error).__name__}: {error}; this was not logged"
+            warnings.warn(f"MLflow store: {said}", stacklevel=3)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
