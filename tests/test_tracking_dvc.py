@@ -188,7 +188,7 @@ with tracking.stage_run(*sys.argv[1:]) as log:
 
 
 def test_a_rebuild_by_dvc_is_tied_to_its_lock(project):
-    values = yaml.safe_load(Path("params.yaml").read_text()) | {"tiny": 1.5e-07}
+    values = yaml.safe_load(Path("params.yaml").read_text()) | {"tiny": 1e-07}
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": PLAN}))
     Path("stage.py").write_text(SCRIPT)
 

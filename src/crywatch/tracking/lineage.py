@@ -29,7 +29,7 @@ class YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
+    re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
 
