@@ -32,4 +32,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:  ## remove what `dvc repro` and the environment made
-	rm -rf $(VENV) data/work mlruns.db mlartifacts
+	rm -rf $(VENV) data/work mlflow.db mlartifacts

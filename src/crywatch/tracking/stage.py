@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
-import sys
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,14 +17,29 @@ from typing import Any
 from crywatch import params
 from crywatch.digest import file_sha256
 from crywatch.tracking import lineage, parent
+from crywatch.tracking.failure import store_is_lost
+from crywatch.tracking.lineage import Entry
+from crywatch.tracking.plan import planned_stages
 from crywatch.tracking.store import Store, open_store
 
 FLUSH_COUNT, FLUSH_S = 200, 10.0
 MAX_PARAM = 500  # characters
+MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
+FOREACH_SECTIONS = ("variants", "datasets")  # mappings of a section with one entry a key
+SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
 class StageRun:
-    """What a stage says of itself. A store that fails is warned of once and never stops a stage."""
+    """What a stage says of itself.
+
+    What cannot be logged is warned of, and a store that is gone is warned of once: neither ever
+    stops a stage.
+
+    Tags tie a run to DVC: ``dvc.lock.before`` is the digest of the stage's entry in dvc.lock when
+    it started (empty for a new stage), and ``dvc.lock.entry`` that of the entry which DVC will
+    write once the stage has ended, both as `lineage.entry_digest` makes them. They are equal if
+    the stage was repeated and gave the same.
+    """
 
     def __init__(self) -> None:
         self._store: Store | None = None
@@ -31,6 +48,10 @@ class StageRun:
         self._pending: list[Any] = []
         self._flushed_s = time.monotonic()
         self._dead = False
+        self._values: dict[str, Any] = {}  # all of params.yaml
+        self._lock: dict[str, Entry] = {}
+        self._plan: dict[str, Entry] = {}
+        self._planned: Entry | None = None
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         """Numbers, with a step for those of an epoch; sent in batches."""
@@ -44,11 +65,13 @@ class StageRun:
     def headline(self, values: dict[str, float]) -> None:
         """Metrics that the parent run shows too."""
         self.metrics(values)
+        now = int(time.time() * 1000)
 
         def send(store: Store) -> None:
-            for name, value in values.items():
-                if value is not None:
-                    store.client.log_metric(self._parent_id, name, float(value))
+            from mlflow.entities import Metric
+
+            kept = [Metric(k, float(v), now, 0) for k, v in values.items() if v is not None]
+            store.client.log_batch(self._parent_id, metrics=kept)
 
         self._try(send)
 
@@ -56,8 +79,10 @@ class StageRun:
         """Text to find and group runs by."""
 
         def send(store: Store) -> None:
-            for name, value in values.items():
-                store.client.set_tag(self._run_id, name, value)
+            from mlflow.entities import RunTag
+
+            tags = [RunTag(name, str(value)) for name, value in values.items()]
+            store.client.log_batch(self._run_id, tags=tags)
 
         self._try(send)
 
@@ -84,16 +109,11 @@ class StageRun:
 
     def dataset(self, name: str, path: Path | str) -> None:
         """A table that the stage used, with its digest."""
-
-        def send(store: Store) -> None:
-            from mlflow.entities import Dataset, DatasetInput
-
-            source = f'{{"uri": "{Path(path).as_posix()}"}}'
-            digest = file_sha256(path)[:36]
-            entity = Dataset(name, digest, "local", source)
-            store.client.log_inputs(self._run_id, [DatasetInput(entity, [])])
-
-        self._try(send)
+        self._try(
+            lambda store: self._log_dataset(
+                store, name, file_sha256(path)[:MAX_DIGEST], Path(path).as_posix(), "local"
+            )
+        )
 
     def model(self, name: str, folder: Path | str) -> None:
         """A model folder as a pyfunc with signature and input example."""
@@ -103,56 +123,85 @@ class StageRun:
 
     def outputs(self, *outs: Path | str) -> None:
         """Digests of what the stage made, as DVC will write them; call it last."""
-        made = {Path(out).as_posix(): lineage.dvc_digest(Path(out)) for out in outs}
-        self.tags(
-            {parent.OUTS: lineage.outs_digest(made)} | {f"out.{k}": v for k, v in made.items()}
-        )
+
+        def send(store: Store) -> None:
+            made = {Path(out).as_posix(): lineage.dvc_digest(Path(out)) for out in outs}
+            tags = {parent.OUTS: lineage.outs_digest(made)}
+            tags |= {f"out.{path}": digest for path, digest in made.items()}
+            if self._planned:
+                entry = Entry(self._planned.cmd, (), made, self._planned.params)
+                tags["dvc.lock.entry"] = lineage.entry_digest(entry)
+            self.tags(tags)
+
+        self._try(send)
 
     def _start(self, stage: str, key: str | None) -> None:
         name = f"{stage}@{key}" if key else stage
 
         def begin(store: Store) -> None:
-            parent.mark_killed(store)
-            profile = str(params.plain("profile"))
-            self._parent_id = parent.find_or_create(store, profile)
+            self._values = params.plain()
+            profile = str(self._values.get("profile", ""))
             commit = lineage.commit()
-            entry = lineage.lock_stages().get(name)
+            parent.mark_killed(store)
+            self._parent_id = parent.find_or_create(store, profile, commit)
             # Not the fluent API: MLFLOW_RUN_ID in the environment would win over the parent.
             run = store.client.create_run(
                 store.experiment_id,
                 run_name=name,
-                tags={
+                tags=parent.common_tags(profile, commit)
+                | {
                     parent.PARENT: self._parent_id,
                     parent.PROCESS: parent.this_process().text,
                     parent.STAGE: name,
                     "stage": stage,
                     "variant": key or "",
-                    "profile": profile,
-                    "git.commit": commit.sha,
-                    "git.dirty": str(commit.dirty).lower(),
                     "dvc.stage": name,
-                    "dvc.lock.before": lineage.entry_digest(entry) if entry else "",
-                    "dvc.exp": os.environ.get("DVC_EXP_NAME", ""),
-                },
+                }
+                | ({"corpus": key} if key in self._values.get("corpora", []) else {}),
             )
             self._run_id = run.info.run_id
             self._store = store
-            self._log_params(store, stage, key)
-            parent.note_skipped(store, self._parent_id, name)
+
+        def read(store: Store) -> None:
+            self._lock = lineage.lock_stages()
+            self._plan = planned_stages(self._values)
+            self._planned = self._plan.get(name)
+
+        def tie(store: Store) -> None:
+            before = self._lock.get(name)
+            self.tags({"dvc.lock.before": lineage.entry_digest(before) if before else ""})
+            digests = {n: self._lock[n] for n in self._lock if n != name}
+            here = {name: self._planned or before or Entry()}
+            for path, digest in lineage.inputs(name, digests | here).items():
+                self._log_dataset(store, path, digest[:MAX_DIGEST], path, "dvc")
+            parent.note_skipped(store, self._parent_id, name, self._plan, self._lock)
 
         self._try(begin, opening=True)
+        self._try(read)
+        self._try(lambda store: self._log_params(store, stage, key))
+        self._try(tie)
 
     def _log_params(self, store: Store, stage: str, key: str | None) -> None:
         from mlflow.entities import Param
 
-        section = params.plain(stage)
-        variants = section.pop("variants", None)
-        if key and variants:
-            section |= variants.get(key, {})
-        section |= {"seed": params.plain("seed")}
-        section |= {"schedule.scale": params.plain("schedule.scale")}
+        section = dict(self._values.get(stage) or {})
+        for name in FOREACH_SECTIONS:
+            if key and key in section.get(name, {}):
+                section |= section.pop(name)[key]
+        shared = self._planned.params if self._planned else {}
+        section |= {k: v for k, v in shared.items() if k != stage and "." not in k}
+        section |= {
+            "seed": self._values.get("seed"),
+            "schedule": self._values.get("schedule", {}),
+        }
         flat = [Param(name, str(value)[:MAX_PARAM]) for name, value in _flatten(section)]
         store.client.log_batch(self._run_id, params=flat)
+
+    def _log_dataset(self, store: Store, name: str, digest: str, path: str, kind: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        entity = Dataset(name, digest, kind, json.dumps({"uri": path}))
+        store.client.log_inputs(self._run_id, [DatasetInput(entity, [])])
 
     def _end(self, status: str, seconds: float) -> None:
         peak_kib = sum(
@@ -161,12 +210,8 @@ class StageRun:
         )
         self.metrics({"duration_s": seconds, "peak_memory_mib": peak_kib / 1024})
         self._flush()
-
-        def end(store: Store) -> None:
-            store.client.set_terminated(self._run_id, status)
-            store.client.update_run(self._parent_id, status=status)
-
-        self._try(end)
+        self._try(lambda store: store.client.set_terminated(self._run_id, status))
+        self._try(lambda store: parent.update(store, self._parent_id))
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
@@ -186,10 +231,13 @@ class StageRun:
             return
         try:
             action(open_store() if opening else self._store)
-        except Exception as error:  # whatever the store or its driver raises
-            self._dead = True
-            warnings.warn(f"MLflow store: {error}; this stage goes on unrecorded", stacklevel=3)
-            print(f"crywatch: the MLflow store failed: {error}", file=sys.stderr)
+        except Exception as error:  # whatever the store, its driver or a file raises
+            self._dead = opening or store_is_lost(error)
+            if self._dead:
+                said = f"{error}; this stage goes on unrecorded"
+            else:
+                said = f"{type(error).__name__}: {error}; this was not logged"
+            warnings.warn(f"MLflow store: {said}", stacklevel=3)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -200,16 +248,45 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
+class _Sigterm:
+    """While it is entered, SIGTERM unwinds the stage, so that its run can be ended."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._pid = os.getpid()
+
+    def __enter__(self) -> _Sigterm:
+        self._usable = threading.current_thread() is threading.main_thread()
+        if self._usable:
+            self._before = signal.signal(signal.SIGTERM, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._usable:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if os.getpid() != self._pid:  # a forked worker just ends
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif not self.came:
+            self.came = True
+            raise SystemExit(SIGTERM_EXIT)
+
+
 @contextmanager
 def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
     """A run for ``stage`` (and ``key``, its foreach item) under the parent of this rebuild."""
     run = StageRun()
     started = time.monotonic()
-    run._start(stage, key)
-    try:
-        yield run
-    except BaseException as error:
-        run.tags({"error": f"{type(error).__name__}: {error}"[:MAX_PARAM]})
-        run._end("FAILED", time.monotonic() - started)
-        raise
-    run._end("FINISHED", time.monotonic() - started)
+    with _Sigterm() as sigterm:
+        try:
+            run._start(stage, key)
+            started = time.monotonic()  # the stage's own time, without MLflow's import
+            yield run
+        except BaseException as error:
+            run.tags({"error": f"{type(error).__name__}: {error}"[:MAX_PARAM]})
+            stopped = sigterm.came or isinstance(error, KeyboardInterrupt)
+            run._end("KILLED" if stopped else "FAILED", time.monotonic() - started)
+            raise
+        run._end("FINISHED", time.monotonic() - started)

@@ -15,6 +15,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
+# A server that does not answer may cost a stage two of these, and not MLflow's four minutes.
+REQUEST_TIMEOUT_S = 4
+REQUEST_RETRIES = 1
+
+SQLITE = "sqlite:///"
+EXPERIMENTS = (".dvc", "tmp", "exps")  # where `dvc exp run --temp` and its queue copy a project to
+
 
 @dataclass(frozen=True)
 class TrackingConfig:
@@ -34,9 +41,39 @@ class Store:
     uri: str
 
 
+def home() -> Path:
+    """The project that keeps the store: the working directory, or for DVC's copy its original."""
+    here = Path.cwd()
+    for folder in here.parents:
+        if folder.parts[-len(EXPERIMENTS) :] == EXPERIMENTS:
+            return folder.parents[len(EXPERIMENTS) - 1]
+    return here
+
+
 def uri(config: TrackingConfig) -> str:
-    """The store's address."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or config.uri
+    """The store's address; that of a SQLite file is absolute."""
+    address = os.environ.get("MLFLOW_TRACKING_URI") or config.uri
+    if address.startswith(SQLITE):
+        return f"{SQLITE}{home() / address.removeprefix(SQLITE)}"
+    return address
+
+
+def artifacts(config: TrackingConfig) -> str:
+    """The folder for artifacts of a local store, as an address."""
+    return (home() / config.artifacts).resolve().as_uri()
+
+
+def _be_quiet_and_quick() -> None:
+    """Failures are told once, by the run that met them; the environment wins over the limits."""
+    for name, level in (
+        ("mlflow", logging.ERROR),
+        ("mlflow.store.db.utils", logging.CRITICAL),  # logs a traceback before it raises
+        ("alembic", logging.ERROR),
+        ("urllib3.connectionpool", logging.ERROR),
+    ):
+        logging.getLogger(name).setLevel(level)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_TIMEOUT_S))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(REQUEST_RETRIES))
 
 
 @cache
@@ -46,21 +83,21 @@ def open_store() -> Store:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # after the import, which sets them up
-        logging.getLogger(name).setLevel(logging.ERROR)
+    _be_quiet_and_quick()  # after the import, which sets the loggers up
     config = params.section("tracking", TrackingConfig)
     address = uri(config)
     mlflow.set_tracking_uri(address)
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name(config.experiment)
     if experiment is None:
-        location = None
-        if address.startswith("sqlite:"):
-            location = Path(config.artifacts).resolve().as_uri()
+        location = artifacts(config) if address.startswith(SQLITE) else None
         try:
             experiment_id = client.create_experiment(config.experiment, location)
         except MlflowException:  # another process was faster
-            experiment_id = client.get_experiment_by_name(config.experiment).experiment_id
+            made = client.get_experiment_by_name(config.experiment)
+            if made is None:
+                raise
+            experiment_id = made.experiment_id
     else:
         experiment_id = experiment.experiment_id
     return Store(client, experiment_id, address)
@@ -72,5 +109,5 @@ def ui(port: int = 5000) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri(config)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     if uri(config).startswith("sqlite:"):
-        command += ["--default-artifact-root", Path(config.artifacts).resolve().as_uri()]
+        command += ["--default-artifact-root", artifacts(config)]
     os.execv(sys.executable, command)
