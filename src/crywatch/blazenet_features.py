@@ -21,6 +21,7 @@ from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.progress import progress
 from crywatch.tables import read_table
+from crywatch.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def folder_name(segment_s: float) -> str:
     return f"{segment_s:g}s"
 
 
+@one_thread()
 def run(
     clips_tables: Sequence[Path], config: BlazenetFeaturesConfig, out_dir: Path, work_dir: Path
 ) -> FeaturesSummary:

@@ -16,6 +16,7 @@ from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
+from crywatch.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class EmbedBlazenetSummary:
     n_seconds: int
 
 
+@one_thread()
 def run(
     model_dir: Path,
     pictures_dir: Path,

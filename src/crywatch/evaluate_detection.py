@@ -22,6 +22,7 @@ from crywatch.mine import cry_seconds
 from crywatch.scoring import ClipScores, anomaly_scores, blazenet_scores
 from crywatch.segments import RATE_HZ, n_segments, segments_to_seconds
 from crywatch.tables import read_table, write_table
+from crywatch.threads import one_thread
 
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
 CURVE_MODELS = ("blazenet/all_1s", "rtfm/trimmed", "rtfm/untrimmed")  # Table 6 and Figure 3
@@ -86,6 +87,7 @@ class EvaluationSummary:
         return values
 
 
+@one_thread()
 def run(
     models: list[ModelRef],
     split_clips: Path,

@@ -27,6 +27,7 @@ from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
 from crywatch.selection import labelled
 from crywatch.tables import read_table
+from crywatch.threads import one_thread
 
 SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
@@ -92,6 +93,7 @@ class BlazenetSummary:
         }
 
 
+@one_thread()
 def run(
     name: str,
     config: TrainBlazenetConfig,
