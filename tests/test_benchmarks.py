@@ -23,7 +23,7 @@ def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
     import speed
 
     target = tmp_path / "speed.json"
-    assert speed.main(["--seconds", "3", "--rounds", "2", "--json", str(target)]) == 0
+    assert speed.main(["--seconds", "3", "--rounds", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
     report = read_json(target)
     assert [one["name"] for one in report["comparisons"]] == list(speed.COMPARISONS)
@@ -44,6 +44,19 @@ def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
     # Without YAMNet's file there is nothing to hold inference against.
     assert len(report["targets"]) == 3
     assert "targets" in printed
+
+
+def test_rounds_alternate_and_ratios_are_those_of_the_rounds(benchmarks):
+    from rounds import Case, Comparison, measure
+
+    called = []
+    cases = tuple(Case(name, 2.0, lambda name=name: called.append(name)) for name in "ab")
+    result = measure(Comparison("letters", cases, "a", threads=1), rounds=3)
+    assert "".join(called) == "abbaabba"  # the first round warms up
+    assert result.timing("a").ratio == result.timing("a").low_ratio == 1
+    other = result.timing("b")
+    assert 0 < other.low_ratio <= other.ratio <= other.high_ratio
+    assert result.timing("c") is None
 
 
 def test_the_plain_network_gives_blazenets_numbers_and_gradients(benchmarks):
