@@ -172,7 +172,7 @@ def test_scopes_are_columns(report):
 
 def test_corpora_left_out_say_how_many(report):
     found = cells(table(report, "Corpora left out"), "blazenet/no_esc50")
-    assert (found["corpus"], found["unit"]) == ("esc50, left out", "clip")
+    assert (found["measured on"], found["unit"]) == ("esc50, left out", "clip")
     assert (found["cries of all"], found["AUC"], found["AP"]) == ("12 of 40", "0.711", "n/a")
 
 
@@ -185,6 +185,12 @@ def test_mining(report):
 )
 def test_numbers(value, text):
     assert tables.number(value) == text
+
+
+def test_an_interval_stands_beside_its_number():
+    row = {"auc": 0.9, "auc_low": 0.8125, "auc_high": 0.95, "average_precision": None}
+    assert tables.interval(row, "auc") == "0.900 (0.812 to 0.950)"
+    assert tables.interval(row, "average_precision") == "n/a"
 
 
 def test_results_of_nothing():

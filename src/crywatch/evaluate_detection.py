@@ -17,6 +17,7 @@ import pandas as pd
 
 from crywatch.atomic import atomic_dir, write_json
 from crywatch.features import FeatureStore
+from crywatch.intervals import Intervals, group_bootstrap
 from crywatch.metrics import BinaryMetrics, binary_metrics, precision_recall, roc
 from crywatch.mine import cry_seconds
 from crywatch.scoring import ClipScores, anomaly_scores, blazenet_scores
@@ -27,6 +28,7 @@ from crywatch.threads import one_thread
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
 CURVE_MODELS = ("blazenet/all_1s", "rtfm/trimmed", "rtfm/untrimmed")  # Table 6 and Figure 3
 CURVE_POINTS = 200
+LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,12 @@ class Row:
     unit: str  # second, clip
     part: str  # val, test, all
     metrics: BinaryMetrics
+    intervals: Intervals
 
     def as_dict(self) -> dict:
         """Flat."""
         head = {"model": self.model, "scope": self.scope, "unit": self.unit, "part": self.part}
-        return head | self.metrics.as_dict()
+        return head | self.metrics.as_dict() | self.intervals.as_dict()
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,12 @@ class EvaluationSummary:
     seconds: pd.DataFrame  # one row a second and model, with label and clip
 
     def headline(self) -> dict[str, float]:
-        """A dozen numbers for the parent run."""
-        values = {}
-        for row in self.rows:
-            if row.scope == "pooled" and row.part == "test" and row.model in CURVE_MODELS:
-                for name in HEADLINE:
-                    value = row.metrics.as_dict()[name]
-                    if value is not None:
-                        values[f"{row.model}/{row.unit}/{name}"] = value
-        return values
+        """Two dozen numbers for the parent run, ``family/variant/metric``."""
+        return {
+            f"{model}/{name}": value
+            for model, values in headlines(self.rows).items()
+            for name, value in values.items()
+        }
 
 
 @one_thread()
@@ -115,7 +115,7 @@ def run(
         columns = ["model", "clip_id", "start_s", "end_s", "score"]
         write_table(seconds[columns], temp / "scores.parquet", "scores")
         write_json(temp / "tables.json", [row.as_dict() for row in rows])
-        write_json(temp / "metrics.json", _nested(rows))
+        write_json(temp / "metrics.json", headlines(rows))
         curves = list(_curves(summary, clips))
         for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
             empty = pd.DataFrame(columns=["model", x, y])
@@ -170,7 +170,7 @@ def measure(
             yield from _units(model.name, scope, part, frame, threshold)
     if model.leave_out:
         left = seconds[seconds["corpus"] == model.leave_out]
-        scope = f"{model.leave_out}, left out"
+        scope = f"{model.leave_out}, {LEFT_OUT}"
         if left["is_cry"].nunique() == 1 and left["is_cry"].iloc[0]:
             # A corpus of cries alone: against the others' other sounds, of the test part.
             others = seconds[~seconds["is_cry"] & (seconds["split"] == "test")]
@@ -204,24 +204,38 @@ def _units(
 ) -> Iterator[Row]:
     if seconds.empty:
         return
-    by_second = binary_metrics(seconds["is_cry"], seconds["score"], threshold)
-    yield Row(model, scope, "second", part, by_second)
-    by_clip = seconds.groupby("clip_id").agg(score=("score", "max"), is_cry=("is_cry", "max"))
-    yield Row(
-        model, scope, "clip", part, binary_metrics(by_clip["is_cry"], by_clip["score"], threshold)
+    by_clip = seconds.groupby("clip_id", sort=False).agg(
+        score=("score", "max"), is_cry=("is_cry", "max"), group_id=("group_id", "first")
     )
+    for unit, frame in (("second", seconds), ("clip", by_clip)):
+        labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
+        metrics = binary_metrics(labels, scores, threshold)
+        # Nothing is reported of the validation part that would need them.
+        intervals = (
+            Intervals() if part == "val" else group_bootstrap(labels, scores, frame["group_id"])
+        )
+        yield Row(model, scope, unit, part, metrics, intervals)
 
 
-def _nested(rows: list[Row]) -> dict:
-    """Test-part metrics for `dvc metrics`: model, scope, unit, name."""
-    nested: dict = {}
+def headlines(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """For `dvc metrics` and `dvc exp show`: a few numbers per second of the main models."""
+    found: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row.part == "val":
+        if row.unit != "second" or row.part == "val":
             continue
+        mine = found.setdefault(row.model, {})
         values = row.metrics.as_dict()
-        kept = {name: round(values[name], 6) for name in HEADLINE if values[name] is not None}
-        nested.setdefault(row.model, {}).setdefault(row.scope, {})[row.unit] = kept
-    return nested
+        if row.part == "all":
+            mine["auc_left_out"] = values["auc"]
+        elif row.model in CURVE_MODELS and row.scope == "pooled":
+            mine |= {name: values[name] for name in HEADLINE}
+        elif row.model in CURVE_MODELS and "," not in row.scope:
+            mine[f"auc_{row.scope}"] = values["auc"]
+    rounded = {
+        model: {name: round(value, 6) for name, value in values.items() if value is not None}
+        for model, values in found.items()
+    }
+    return {model: values for model, values in rounded.items() if values}
 
 
 def _curves(summary: EvaluationSummary, clips: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -82,11 +82,12 @@ def build(inputs: Inputs, config: ReportConfig, profile: str, commit: str) -> Re
             "Table 5. BlazeNet + anomaly, accuracy at 0.5 per second", tables.TABLE5, results
         ),
         tables.best_f1(results),
+        tables.with_intervals("Main models per second, test part", tables.main_rows(results)),
+        tables.with_intervals("Corpora left out of training", tables.left_out_rows(results)),
         tables.by_scope(results, "average_precision", "second", "Average precision per second"),
         tables.by_scope(results, "average_precision", "clip", "Average precision per clip"),
         tables.by_scope(results, "auc", "second", "AUC per second"),
         tables.by_scope(results, "auc", "clip", "AUC per clip"),
-        tables.left_out(results),
         _mining(inputs.mine_metrics),
     ]
     roc = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr")

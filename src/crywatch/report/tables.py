@@ -164,13 +164,43 @@ def by_scope(results: Results, metric: str, unit: str, title: str) -> Table:
     return Table(title, ["model", *scopes], rows)
 
 
-def left_out(results: Results) -> Table:
+def with_intervals(title: str, rows: list[dict]) -> Table:
+    """AUC and average precision of ``rows`` of tables.json with their 95 % intervals."""
+    cells = [
+        [
+            row["model"],
+            row["scope"],
+            row["unit"],
+            f"{row['n_cry']} of {row['n']}",
+            interval(row, "auc"),
+            interval(row, "average_precision"),
+            number(row["recall_at_1pct"]),
+        ]
+        for row in rows
+    ]
+    columns = ["model", "measured on", "unit", "cries of all", "AUC", "AP"]
+    note = "In brackets: 95 % intervals of the bootstrap over groups (recordings and infants)."
+    return Table(title, [*columns, "recall at 1 % false alarms"], cells, note)
+
+
+def interval(row: dict, name: str) -> str:
+    """A metric and its interval, where there is one."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if low is None or high is None:
+        return number(row[name])
+    return f"{number(row[name])} ({number(low)} to {number(high)})"
+
+
+def main_rows(results: Results) -> list[dict]:
+    """The models of Table 6 per second of the test part, on every scope."""
+    names = {model for _, model, _, _ in TABLE6}
+    return [
+        row
+        for row in results.rows
+        if row["model"] in names and row["part"] == "test" and row["unit"] == "second"
+    ]
+
+
+def left_out_rows(results: Results) -> list[dict]:
     """Every model on the corpus that it never saw."""
-    rows = []
-    for row in results.rows:
-        if row["part"] == "all":
-            counts = f"{row['n_cry']} of {row['n']}"
-            values = [row[name] for name in ("auc", "average_precision", "recall_at_1pct")]
-            rows.append([row["model"], row["scope"], row["unit"], counts, *map(number, values)])
-    columns = ["model", "corpus", "unit", "cries of all", "AUC", "AP", "recall at 1 % false alarms"]
-    return Table("Corpora left out of training", columns, rows)
+    return [row for row in results.rows if row["part"] == "all"]

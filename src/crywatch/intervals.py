@@ -1,0 +1,69 @@
+"""How far a metric would move with other recordings: the bootstrap over groups.
+
+Seconds of one recording, or clips of one infant, are no independent samples: whole groups are drawn
+with replacement (Efron and Tibshirani, 1993, chapters 8 and 13), and the 2.5 and 97.5 % quantiles
+are the interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+RESAMPLES = 400
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals; None where a class has fewer than two groups."""
+
+    auc_low: float | None = None
+    auc_high: float | None = None
+    average_precision_low: float | None = None
+    average_precision_high: float | None = None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain values."""
+        return asdict(self)
+
+
+def group_bootstrap(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int = 0
+) -> Intervals:
+    """Intervals of AUC and average precision of ``scores`` [n] against ``labels`` [n] bool.
+
+    ``groups`` [n] are names of what is drawn. A draw that lacks a class counts for nothing.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if min(len(np.unique(group[labels])), len(np.unique(group[~labels]))) < 2:
+        return Intervals()
+    levels, level = np.unique(np.asarray(scores, dtype=float), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(RESAMPLES):
+        weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
+        cry = np.bincount(level, weight * labels, len(levels))
+        other = np.bincount(level, weight * ~labels, len(levels))
+        if cry.any() and other.any():
+            drawn.append((_auc(cry, other), _average_precision(cry, other)))
+    if not drawn:
+        return Intervals()
+    tail = (1 - LEVEL) / 2
+    (auc_low, ap_low), (auc_high, ap_high) = np.quantile(drawn, [tail, 1 - tail], axis=0).tolist()
+    return Intervals(auc_low, auc_high, ap_low, ap_high)
+
+
+def _auc(cry: np.ndarray, other: np.ndarray) -> float:
+    """From the weights at each level of the score, rising."""
+    below = np.cumsum(other) - other / 2
+    return float(cry @ below / (cry.sum() * other.sum()))
+
+
+def _average_precision(cry: np.ndarray, other: np.ndarray) -> float:
+    cry, other = cry[::-1], other[::-1]
+    hits, called = np.cumsum(cry), np.cumsum(cry + other)
+    precision = np.divide(hits, called, out=np.zeros(len(hits)), where=called > 0)
+    return float(cry @ precision / cry.sum())
