@@ -70,7 +70,7 @@ def test_jsonl_has_the_documented_keys(tmp_path):
         {"onset_s": 1.0, "offset_s": 2.0, "peak": pytest.approx(record["cry"])}
     ]
     detection = detect_file(path, Loudness(), CONFIG)
-    assert to_audacity(detection).splitlines()[1].startswith("1.000\t2.000\tcry")
+    assert to_audacity(detection).splitlines()[0].startswith("1.000\t2.000\tcry")
     assert "1-2 s" in to_table(detection)
 
 

@@ -47,8 +47,7 @@ def detect(
 ) -> None:
     """Score every second of PATHS and merge the cries into events.
 
-    A file that cannot be decoded gives a line with its error; the others are still processed, and
-    the exit code is 1 at the end.
+    A file that cannot be decoded gives a line with its error, and exit code 1 at the end.
     """
     from crywatch import params
     from crywatch.detect import FORMATS, TABLE_HEADER, DetectConfig, detect_file, find_files
@@ -66,7 +65,10 @@ def detect(
     for path in progress(files, "detect", unit="file"):
         detection = detect_file(path, detector, config)
         failed = failed or detection.error is not None
-        typer.echo(FORMATS[format](detection))
+        if detection.error is not None and format is Format.audacity:
+            typer.echo(f"crywatch: {detection.error}", err=True)
+        elif line := FORMATS[format](detection):
+            typer.echo(line)
     if not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     if failed:

@@ -138,19 +138,18 @@ def to_jsonl(detection: Detection) -> str:
 
 
 def to_audacity(detection: Detection) -> str:
-    """Audacity's label track: onset, offset, text, separated by tabs; a comment names the file."""
-    if detection.error is not None:
-        return f"# {detection.path}: {detection.error}"
-    lines = [f"# {detection.path}"]
-    for event in detection.events:
-        lines.append(f"{event.onset_s:.3f}\t{event.offset_s:.3f}\tcry {event.peak:.3f}")
-    return "\n".join(lines)
+    """Audacity's label track: onset, offset, text, separated by tabs. It has no comments."""
+    name = Path(detection.path).name
+    return "\n".join(
+        f"{event.onset_s:.3f}\t{event.offset_s:.3f}\tcry {event.peak:.3f} {name}"
+        for event in detection.events
+    )
 
 
 def to_table(detection: Detection) -> str:
     """A line a file: score, seconds at the threshold as events, path."""
     if detection.error is not None:
-        return f"{'-':>5}  {'error':<24}  {detection.path}: {detection.error}"
+        return f"{'-':>5}  {'error':<24}  {detection.error}"
     spans = ", ".join(f"{e.onset_s:.0f}-{e.offset_s:.0f} s" for e in detection.events) or "none"
     return f"{detection.cry:5.3f}  {spans:<24}  {detection.path}"
 

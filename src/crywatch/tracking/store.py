@@ -19,6 +19,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 REQUEST_TIMEOUT_S = 4
 REQUEST_RETRIES = 1
 
+# The UI shows such an experiment with the columns and charts of model training.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 SQLITE = "sqlite:///"
 EXPERIMENTS = (".dvc", "tmp", "exps")  # where `dvc exp run --temp` and its queue copy a project to
 
@@ -92,7 +94,7 @@ def open_store() -> Store:
     if experiment is None:
         location = artifacts(config) if address.startswith(SQLITE) else None
         try:
-            experiment_id = client.create_experiment(config.experiment, location)
+            experiment_id = client.create_experiment(config.experiment, location, KIND)
         except MlflowException:  # another process was faster
             made = client.get_experiment_by_name(config.experiment)
             if made is None:
@@ -110,4 +112,6 @@ def ui(port: int = 5000) -> None:
     command += ["--host", "127.0.0.1", "--port", str(port)]
     if uri(config).startswith("sqlite:"):
         command += ["--default-artifact-root", artifacts(config)]
+    page = f"http://127.0.0.1:{port}/#/experiments/{open_store().experiment_id}/runs"
+    print(f"crywatch: {page}?workflowType=machine_learning", flush=True)
     os.execv(sys.executable, command)
