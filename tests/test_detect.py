@@ -104,3 +104,12 @@ def test_a_missing_file_is_an_error_line(project):
     result = CliRunner().invoke(cli.app, ["detect", "gone.wav", "--format", "jsonl"])
     assert result.exit_code == 1
     assert "gone.wav" in json.loads(result.stdout)["error"]
+
+
+def test_a_label_track_holds_labels_alone(project):
+    (project / "bad.wav").write_bytes(b"not audio at all")
+    soundfile.write(project / "good.wav", np.full(32000, 0.6, dtype=np.float32), 16000)
+    result = CliRunner().invoke(cli.app, ["detect", "bad.wav", "good.wav", "--format", "audacity"])
+    assert result.exit_code == 1
+    assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["0.000", "2.000"]]
+    assert "bad.wav" in result.stderr
