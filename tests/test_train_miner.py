@@ -64,7 +64,7 @@ def undisturbed(inputs, tmp_path_factory):
 
 
 def test_the_conf_is_a_training_of_the_papers_recipe():
-    conf = params.compose()
+    conf = params.compose(["profile=full"])
     config = params.typed(conf.train_miner, TrainMinerConfig, "train_miner")
     assert config.datasets == DATASETS
     assert (config.top_k, config.lr, config.steps, config.batch_size) == (2, 1e-3, 20_000, 128)

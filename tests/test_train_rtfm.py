@@ -81,7 +81,7 @@ def undisturbed(inputs, tmp_path_factory):
 
 
 def test_every_variant_of_the_conf_sits_on_a_backbone_that_is_trained_and_embedded():
-    conf = params.compose()
+    conf = params.compose(["profile=full"])
     config = params.typed(conf.train_rtfm, TrainRtfmConfig, "train_rtfm")
     blazenet = params.typed(conf.train_blazenet, TrainBlazenetConfig, "train_blazenet")
     embedded = params.typed(conf.embed_blazenet, EmbedBlazenetConfig, "embed_blazenet").backbones
