@@ -213,6 +213,11 @@ def training_segments(
         raise ConfigError(
             f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
         )
+    if variant.leave_out and variant.segments.startswith("mined"):
+        raise ConfigError(
+            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner and the "
+            "untrimmed recordings know every corpus; with leave_out there are all, random"
+        )
     if variant.segments == "mined_untrimmed":
         clips = read_table(inputs.untrimmed_clips, "split_clips")
         return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)

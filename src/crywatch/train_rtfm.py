@@ -51,6 +51,13 @@ def run(
             f"train_rtfm.variants.{name}.dataset: {variant.dataset!r} is unknown; there are "
             f"{', '.join(clips_tables)}"
         )
+    backbone = load(backbone_dir)
+    never_heard = backbone.description.get("trained_on", {}).get("leave_out", "")
+    if variant.leave_out not in ("", never_heard):
+        raise ConfigError(
+            f"train_rtfm.variants.{name}: leaves out {variant.leave_out!r}, but its backbone "
+            f"{variant.backbone!r} has heard that corpus: name one that leaves it out too"
+        )
     store = FeatureStore(features_dir)
     trained, summary = train_on(
         clips_tables[variant.dataset],
@@ -63,7 +70,6 @@ def run(
         work_dir,
         on_evaluation,
     )
-    backbone = load(backbone_dir)
     description = {
         "kind": "rtfm",
         "name": name,
