@@ -12,6 +12,7 @@ from anomaly_cases import MIL, RTFM, fields_of, training_config, write_two_corpo
 from blazenet_cases import write_clips
 from crywatch import params, train_miner
 from crywatch.anomaly.bags import collect
+from crywatch.anomaly.losses import build
 from crywatch.anomaly.training import evaluate
 from crywatch.atomic import read_json
 from crywatch.digest import files_sha256
@@ -104,7 +105,7 @@ def test_the_model_folder_describes_itself(undisturbed):
 def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):
     out, summary = undisturbed
     bags = collect(labelled(inputs[0]), FeatureStore(inputs[1]), 5, "val")
-    found = evaluate(load_head(out), bags, 2)
+    found = evaluate(load_head(out), bags, build(RTFM, 2, bags.dim))
     assert found == pytest.approx((summary.best.val_auc, summary.best.val_loss), rel=1e-5)
 
 
