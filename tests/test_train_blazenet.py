@@ -221,6 +221,12 @@ def undisturbed(inputs, tmp_path_factory):
     return folder / "out", train(inputs, folder, on_epoch=epochs.append), epochs
 
 
+def test_a_training_that_diverges_says_so(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"not finite after epoch 0: lower train_blazenet\.lr"):
+        train(inputs, tmp_path, cfg=config(lr=1e9))
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_epoch_is_validated_and_reported(undisturbed):
     out, summary, epochs = undisturbed
     assert [epoch.epoch for epoch in summary.history] == [0, 1, 2, 3]
