@@ -337,6 +337,16 @@ def test_the_state_of_another_seed_is_not_gone_on_from(inputs, undisturbed, tmp_
     assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
 
 
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_blazenet, "code_sha256", lambda *_: "before an edit")
+        with pytest.raises(Killed):
+            train(inputs, tmp_path, on_epoch=killer(1, []))
+    seen: list[int] = []
+    train(inputs, tmp_path, on_epoch=killer(-1, seen))
+    assert seen == [0, 1, 2, 3]
+
+
 def test_validation_is_on_plain_segments_for_every_line(inputs):
     clips = train_blazenet.labelled(inputs.split_clips)
     refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features))

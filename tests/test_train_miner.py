@@ -172,6 +172,16 @@ def test_the_state_of_another_training_is_not_gone_on_from(inputs, undisturbed, 
     assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
 
 
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_miner, "code_sha256", lambda *_: "before an edit")
+        with pytest.raises(Killed):
+            go(inputs, tmp_path, on_evaluation=killer(8, []))
+    seen: list[int] = []
+    go(inputs, tmp_path, on_evaluation=killer(-1, seen))
+    assert seen == [4, 8, 12]
+
+
 def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")

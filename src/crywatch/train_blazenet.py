@@ -21,7 +21,7 @@ from crywatch.blazenet.data import EpochSampler, SegmentDataset, SegmentRef, who
 from crywatch.blazenet.frontend import FrontEndConfig
 from crywatch.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
 from crywatch.blazenet.network import N_PARAMETERS
-from crywatch.digest import files_sha256, value_sha256
+from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
@@ -32,6 +32,8 @@ from crywatch.threads import one_thread
 SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
+# What makes pictures and weights; the segments are in the key themselves.
+CODE = ("audio.py", "blazenet", "blazenet_features.py", "segments.py", "train_blazenet.py")
 VAL_BATCH = 256
 
 
@@ -118,7 +120,7 @@ def run(
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
     key = value_sha256(
         [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
-        + [files_sha256([inputs.features / "store.json"])]
+        + [files_sha256([inputs.features / "store.json"]), code_sha256(*CODE)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
     module, keeper = fit(

@@ -9,7 +9,7 @@ from pathlib import Path
 from crywatch.anomaly.bags import collect
 from crywatch.anomaly.training import Evaluation, Trained, TrainingConfig, train
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.digest import files_sha256, value_sha256
+from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.embedders import EmbedderConfig
 from crywatch.errors import ConfigError
 from crywatch.features import FeatureStore
@@ -104,7 +104,7 @@ def train_on(
     plain = TrainingConfig(**own)
     key = value_sha256(
         [asdict(plain), segments, scale, seed, leave_out, asdict(store.info)]
-        + [files_sha256([clips_table])]
+        + [files_sha256([clips_table]), code_sha256("anomaly", "selection.py")]
     )
     trained = train(
         bags["train"], bags["val"], plain, scale, seed, work_dir / key[:16], on_evaluation
