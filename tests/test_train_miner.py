@@ -43,13 +43,17 @@ def inputs(tmp_path_factory):
     return write_two_corpora(tmp_path_factory.mktemp("inputs"), INFO)
 
 
+EXTRA = {"mine": DatasetConfig(5)}  # in the configuration, but of no table
+
+
 def go(inputs, folder, dataset="trimmed", seed=3, on_evaluation=None, **changes):
     config = training_config(**({"steps": 12, "val_every": 4} | changes))
     return run(
         dataset,
-        TrainMinerConfig(**fields_of(config), datasets=DATASETS),
+        TrainMinerConfig(**fields_of(config), datasets=DATASETS | EXTRA),
         EMBEDDER,
-        *inputs,
+        {"trimmed": inputs[0], "untrimmed": inputs[0]},
+        inputs[1],
         1.0,
         seed,
         folder / "out",
@@ -185,6 +189,8 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
 def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")
+    with pytest.raises(ConfigError, match=r"datasets: 'mine' is unknown; there are trimmed, untr"):
+        go(inputs, tmp_path, "mine")
     clips = pd.read_parquet(inputs[0])
     no_cry = clips[(clips["split"] != "val") | (clips["label"] != "cry")]
     table = write_clips(tmp_path / "clips.parquet", no_cry.to_dict("records"))

@@ -59,6 +59,14 @@ class TrainBlazenetConfig:
     cache_mb: int
     variants: dict[str, VariantConfig]
 
+    def variant(self, name: str) -> VariantConfig:
+        """By name; ConfigError if there is none."""
+        if name not in self.variants:
+            raise ConfigError(
+                f"train_blazenet.variants has no {name!r}; there are {', '.join(self.variants)}"
+            )
+        return self.variants[name]
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -108,9 +116,7 @@ def run(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> BlazenetSummary:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv."""
-    if name not in config.variants:
-        raise ConfigError(f"train_blazenet.variants has no {name!r}")
-    variant = config.variants[name]
+    variant = config.variant(name)
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
     val_clips = labelled(inputs.split_clips, variant.leave_out)

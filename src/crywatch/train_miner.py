@@ -56,7 +56,7 @@ def run(
     dataset: str,
     config: TrainMinerConfig,
     embedder: EmbedderConfig,
-    clips_table: Path,
+    clips_tables: dict[str, Path],
     features_dir: Path,
     scale: float,
     seed: int,
@@ -64,13 +64,17 @@ def run(
     work_dir: Path,
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> AnomalySummary:
-    """Train on ``clips_table`` (the split's or the untrimmed one); writes a model folder."""
+    """Train on the table of ``dataset`` in ``clips_tables``; writes a model folder."""
     if dataset not in config.datasets:
         raise ConfigError(f"train_miner.datasets has no {dataset!r}")
+    if dataset not in clips_tables:
+        raise ConfigError(
+            f"train_miner.datasets: {dataset!r} is unknown; there are {', '.join(clips_tables)}"
+        )
     segments = config.datasets[dataset].segments
     store = FeatureStore(features_dir)
     trained, summary = train_on(
-        clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
+        clips_tables[dataset], "", store, segments, config, scale, seed, work_dir, on_evaluation
     )
     description = {
         "kind": "rtfm",

@@ -29,6 +29,14 @@ class TrainRtfmConfig(TrainingConfig):
 
     variants: dict[str, RtfmVariant]
 
+    def variant(self, name: str) -> RtfmVariant:
+        """By name; ConfigError if there is none."""
+        if name not in self.variants:
+            raise ConfigError(
+                f"train_rtfm.variants has no {name!r}; there are {', '.join(self.variants)}"
+            )
+        return self.variants[name]
+
 
 def run(
     name: str,
@@ -43,9 +51,7 @@ def run(
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> AnomalySummary:
     """Train variant ``name``; ``clips_tables`` has a table for each data set."""
-    if name not in config.variants:
-        raise ConfigError(f"train_rtfm.variants has no {name!r}")
-    variant = config.variants[name]
+    variant = config.variant(name)
     if variant.dataset not in clips_tables:
         raise ConfigError(
             f"train_rtfm.variants.{name}.dataset: {variant.dataset!r} is unknown; there are "
