@@ -350,6 +350,7 @@ def test_scores_have_a_histogram_a_model():
     seconds = pd.DataFrame({"model": "rtfm/trimmed", "score": rng.random(50), "is_cry": True})
     figure = charts.score_figure(seconds)
     assert [axes.get_title() for axes in figure.axes] == list(charts.NAMES.values())
+    assert "validation and test" in figure.get_suptitle()  # says on what
     heights = [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes]
     assert heights == [0, 50, 0]
     assert charts.inline_svg(figure) == charts.inline_svg(charts.score_figure(seconds))
