@@ -1,13 +1,14 @@
 """Write the detection report: `python pipelines/report.py`."""
 
 from crywatch import params, paths, tracking
-from crywatch.report import Inputs, ReportConfig, run
+from crywatch.report import Inputs, Origin, ReportConfig, run
 from crywatch.tracking.lineage import commit
 
 
 def main() -> None:
     with tracking.stage_run("report") as log:
         corpora = params.plain("corpora")
+        here = commit()
         run(
             Inputs(
                 clips=paths.SPLIT_CLIPS,
@@ -18,8 +19,12 @@ def main() -> None:
                 evaluation=paths.EVALUATE_DETECTION,
             ),
             params.section("report", ReportConfig),
-            params.plain("profile"),
-            commit().sha[:12],
+            Origin(
+                profile=params.plain("profile"),
+                source=params.plain("data.source"),
+                commit=here.sha[:12],
+                dirty=here.dirty,
+            ),
             paths.REPORTS,
         )
         log.artifact(paths.REPORTS, "report")

@@ -11,7 +11,7 @@ from crywatch.train_blazenet import Inputs, TrainBlazenetConfig, run
 def main(variant: str) -> None:
     with tracking.stage_run("train_blazenet", variant) as log:
         config = params.section("train_blazenet", TrainBlazenetConfig)
-        segment_s = config.variants[variant].segment_s
+        segment_s = config.variant(variant).segment_s
         out = paths.TRAIN_BLAZENET / variant
 
         def on_epoch(epoch):

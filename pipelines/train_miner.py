@@ -22,7 +22,7 @@ def main(dataset: str) -> None:
             dataset,
             params.section("train_miner", TrainMinerConfig),
             params.section("embedder", EmbedderConfig),
-            CLIPS[dataset],
+            CLIPS,
             paths.EMBED_VGGISH,
             params.plain("schedule.scale"),
             params.plain("seed"),

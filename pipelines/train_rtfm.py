@@ -15,7 +15,7 @@ def main(variant: str) -> None:
             log.metrics(values, step=values.pop("step"))
 
         config = params.section("train_rtfm", TrainRtfmConfig)
-        backbone = config.variants[variant].backbone
+        backbone = config.variant(variant).backbone
         out = paths.TRAIN_RTFM / variant
         summary = run(
             variant,

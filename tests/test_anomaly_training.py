@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from anomaly_cases import MIL, toy_bags, training_config
+from anomaly_cases import MIL, RTFM, toy_bags, training_config
 from crywatch.anomaly import training
 from crywatch.anomaly.bags import Bags
-from crywatch.anomaly.losses import top_k
+from crywatch.anomaly.losses import build, top_k
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.anomaly.training import (
     EndlessOrder,
@@ -21,6 +21,7 @@ from crywatch.anomaly.training import (
     score_seconds,
     train,
 )
+from crywatch.errors import ConfigError
 
 TRAIN, VAL = toy_bags(20, seed=1), toy_bags(15, seed=2)
 
@@ -95,7 +96,7 @@ def test_each_half_of_a_batch_has_an_order_of_its_own(tmp_path, monkeypatch):
 def test_evaluation_by_hand():
     torch.manual_seed(1)
     network = RtfmNetwork(6)
-    auc, loss = evaluate(network, VAL, 2)
+    auc, loss = evaluate(network, VAL, build(RTFM, 2, 6))
     network.eval()
     with torch.no_grad():
         abnormal, normal = (
@@ -104,6 +105,23 @@ def test_evaluation_by_hand():
         )
     assert auc == pytest.approx(np.mean(abnormal[:, None] > normal[None]))
     assert loss == pytest.approx(-np.mean(np.log(np.append(abnormal, 1 - normal))), rel=1e-4)
+
+
+def test_mil_is_validated_by_the_highest_score_of_a_bag():
+    torch.manual_seed(1)
+    network = RtfmNetwork(6)
+    auc, _ = evaluate(network, VAL, build(MIL, 2, 6))
+    with torch.no_grad():
+        abnormal, normal = (
+            network(side).scores.numpy().max(axis=1) for side in (VAL.abnormal, VAL.normal)
+        )
+    assert auc == pytest.approx(np.mean(abnormal[:, None] > normal[None]))
+
+
+def test_a_training_that_diverges_says_so(tmp_path):
+    broken = Bags(TRAIN.abnormal * float("inf"), TRAIN.normal)
+    with pytest.raises(ConfigError, match=r"not finite at step 0: lower lr \(0\.001\)"):
+        go(tmp_path / "work", bags=broken)
 
 
 def test_a_better_validation_has_a_higher_auc_or_then_a_lower_loss():
@@ -119,7 +137,7 @@ def scripted(monkeypatch, found: list[tuple[float, float]]) -> list[dict[str, to
     """Make validations find ``found``; gives the weights that each of them saw."""
     seen = []
 
-    def evaluate_(network, bags, k):
+    def evaluate_(network, bags, loss):
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
         return found[len(seen) - 1]
 

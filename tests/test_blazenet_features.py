@@ -102,6 +102,28 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
     assert not list((tmp_path / "killed" / "work").iterdir())
 
 
+def test_pictures_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
+    read = []
+
+    def failing(path):
+        if len(read) == 4:
+            raise KeyboardInterrupt
+        read.append(path)
+        return read_clean(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blazenet_features, "code_sha256", lambda *_: "before an edit")
+        patch.setattr(blazenet_features, "read_clean", failing)
+        with pytest.raises(KeyboardInterrupt):
+            run(tables, tmp_path)
+    later = []
+    monkeypatch.setattr(
+        blazenet_features, "read_clean", lambda path: later.append(path) or read_clean(path)
+    )
+    run(tables, tmp_path)
+    assert len(later) == 6 + 6
+
+
 def test_a_front_end_that_is_not_configured_is_named():
     with pytest.raises(CrywatchError, match=r"segments_s lacks 2\.0"):
         CONFIG.front_end(2.0)

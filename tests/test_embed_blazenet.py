@@ -79,6 +79,29 @@ def test_interrupted_embedding_goes_on(model, tmp_path, monkeypatch):
     assert outs[0] == outs[1]
 
 
+def test_numbers_of_other_code_are_made_again(model, tmp_path, monkeypatch):
+    pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
+    forward, calls = embed_blazenet._forward, []
+
+    def failing(held, network):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(held)
+        return forward(held, network)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed_blazenet, "code_sha256", lambda *_: "before an edit")
+        patch.setattr(embed_blazenet, "_forward", failing)
+        with pytest.raises(KeyboardInterrupt):
+            embed(model, pictures, tmp_path / "out", 1)
+    later = []
+    monkeypatch.setattr(
+        embed_blazenet, "_forward", lambda *given: later.append(given) or forward(*given)
+    )
+    embed(model, pictures, tmp_path / "out", 1)
+    assert len(later) == len(CLIPS)
+
+
 def test_a_backbone_of_five_seconds_is_refused(tmp_path):
     folder = tmp_path / "all_5s"
     folder.mkdir()

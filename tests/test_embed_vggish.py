@@ -146,6 +146,17 @@ def test_clips_embedded_already_are_not_read_again(tables, tmp_path, monkeypatch
     assert len(first) + len(again) == 7
 
 
+def test_numbers_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(embed_vggish, "code_sha256", lambda *_: "before an edit")
+        stop_after(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            embed(tables, tmp_path, batch_s=1)
+    again = stop_after(monkeypatch, 100)
+    embed(tables, tmp_path, batch_s=1)
+    assert len(again) == 7
+
+
 def test_other_inputs_never_reuse_what_was_done(tables, tmp_path, monkeypatch):
     stop_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):

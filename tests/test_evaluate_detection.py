@@ -177,7 +177,7 @@ def test_files(evaluated):
 def test_intervals_hold_the_number_and_are_of_what_is_reported(evaluated):
     summary, _ = evaluated
     assert all(row.intervals == Intervals() for row in rows_of(summary, part="val"))
-    found = [one for one in summary.rows if one.intervals != Intervals()]
+    found = [one for one in summary.rows if one.intervals.auc_low is not None]
     assert found
     for one in found:
         assert one.intervals.auc_low <= one.metrics.auc <= one.intervals.auc_high
@@ -297,6 +297,18 @@ def test_a_clip_has_the_score_of_its_highest_second():
     assert by_second.recall == 0.5
 
 
+def test_a_recording_whose_cry_fills_no_second_is_a_cry_clip():
+    rows = [*PARTED, row("untrimmed/cry-0", "test"), row("untrimmed/other-0", "test")]
+    seconds, clips = seconds_of(rows)
+    seconds.loc[seconds["clip_id"] == "untrimmed/cry-0", "is_cry"] = False
+    model = ModelRef("blazenet/m", Path("m"), Path("f"), 1.0, "")
+    found = [r for r in measure(model, seconds, clips, 0.5) if r.scope == "untrimmed"]
+    assert {r.unit: (r.metrics.n, r.metrics.n_cry) for r in found} == {
+        "second": (4, 0),
+        "clip": (2, 1),
+    }
+
+
 def test_a_corpus_left_out_is_measured_whole():
     found = metrics_of(PARTED, leave_out="b")
     left = {key: metrics for key, metrics in found.items() if key[2] == "all"}
@@ -331,6 +343,26 @@ def test_leaving_out_does_not_change_what_the_parts_are_measured_on(world, tmp_p
 
 
 # The tree
+
+
+@pytest.mark.parametrize("name", ["roc", "pr"])
+def test_dvc_draws_a_line_a_model(evaluated, name):
+    from dvc_render.vega import VegaRenderer
+
+    _, out = evaluated
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    bodies = [body for plot in plots for body in plot.values()]
+    (plot,) = [b for b in bodies if f"data/evaluate_detection/{name}.csv" in b["y"]]
+    points = pd.read_csv(out / f"{name}.csv").assign(rev="workspace").to_dict("records")
+    (y,) = plot["y"].values()
+    renderer = VegaRenderer(
+        points, name, x=plot["x"], y=y, template=plot["template"], template_dir=ROOT / ".dvc/plots"
+    )
+    content = renderer.get_filled_template()
+    assert content["encoding"]["color"]["field"] == "model"
+    assert content["encoding"]["strokeDash"]["field"] == "rev"
+    assert content["data"]["values"] == points
+    assert "<DVC" not in str(content)
 
 
 def test_models_of_figure_3_are_trained():

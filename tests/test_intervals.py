@@ -53,9 +53,10 @@ def test_more_groups_narrow_the_interval():
 
 def test_one_group_of_a_class_gives_no_interval():
     labels = np.array([True, True, False, False])
-    assert group_bootstrap(labels, np.arange(4.0), np.array(list("aabc"))) == Intervals()
+    found = group_bootstrap(labels, np.arange(4.0), np.array(list("aabc")))
+    assert found == Intervals(cry_groups=1, other_groups=2)
 
 
 def test_perfect_scores_stay_perfect():
     labels, _, groups = scored(8, 3)
-    assert group_bootstrap(labels, labels.astype(float), groups) == Intervals(1, 1, 1, 1)
+    assert group_bootstrap(labels, labels.astype(float), groups) == Intervals(1, 1, 1, 1, 4, 4)

@@ -16,7 +16,7 @@ from crywatch import charts
 from crywatch.atomic import write_json
 from crywatch.audio import SILENCE_DBFS, write_flac
 from crywatch.errors import TableError
-from crywatch.report import Inputs, ReportConfig, build, render, run, tables
+from crywatch.report import Inputs, Origin, ReportConfig, build, render, run, tables
 from crywatch.report.tables import Results, Table
 from crywatch.segments import RATE_HZ
 from crywatch.tables import conform, write_table
@@ -24,7 +24,7 @@ from split_cases import cry_like, noise, row
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ReportConfig(title="Cries & <others>")
-COMMIT = "0123456789ab"
+ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
 
 
 def measured(model: str, scope: str, unit: str, part: str, **values) -> dict:
@@ -32,6 +32,7 @@ def measured(model: str, scope: str, unit: str, part: str, **values) -> dict:
     names = ("accuracy", "precision", "recall", "false_alarm_rate", "auc", "average_precision")
     names += ("recall_at_1pct", "f1_max", "f1_threshold", "f1_accuracy")
     head = {"model": model, "scope": scope, "unit": unit, "part": part, "n": 40, "n_cry": 12}
+    head |= {"cry_groups": 3, "other_groups": 1}
     return head | dict.fromkeys(names) | values
 
 
@@ -88,7 +89,7 @@ def inputs(tmp_path_factory) -> Inputs:
 
 @pytest.fixture(scope="module")
 def report(inputs):
-    return build(inputs, CONFIG, "demo", COMMIT)
+    return build(inputs, CONFIG, ORIGIN)
 
 
 def table(report, start: str) -> Table:
@@ -162,6 +163,12 @@ def test_the_papers_figures_stand_beside_the_measured_ones(report):
     assert table(report, "Table 5").rows[0][1:3] == ["0.9457", "n/a"]
 
 
+def test_accuracies_say_what_a_constant_answer_has(report):
+    note = table(report, "Table 4").note
+    assert "40 seconds, 12 of them cry" in note and "accuracy of 0.7000" in note
+    assert table(report, "Table 3").note == ""  # not measured
+
+
 def test_scopes_are_columns(report):
     found = table(report, "Average precision per second")
     assert found.columns == ["model", "pooled", "esc50"]
@@ -174,6 +181,9 @@ def test_corpora_left_out_say_how_many(report):
     found = cells(table(report, "Corpora left out"), "blazenet/no_esc50")
     assert (found["measured on"], found["unit"]) == ("esc50, left out", "clip")
     assert (found["cries of all"], found["AUC"], found["AP"]) == ("12 of 40", "0.711", "n/a")
+    assert found["groups, cry / other"] == "3 / 1"
+    note = table(report, "Corpora left out").note
+    assert "fewer than two groups" in note and "too narrow" in note
 
 
 def test_mining(report):
@@ -275,11 +285,26 @@ def test_markdown_tables_are_tables(report):
 @pytest.mark.parametrize("name", ["detection.html", "detection.md"])
 def test_generated_sounds_are_called_generated(report, name):
     assert "Generated sounds." in render(name, report)
-    assert "enerated" not in render(name, replace(report, profile="local"))
+    # By the sounds, not by the profile: -S profile=local -S data=generated is generated too.
+    local = replace(ORIGIN, profile="local")
+    assert "Generated sounds." in render(name, replace(report, origin=local))
+    real = replace(local, source="mirror")
+    assert "enerated" not in render(name, replace(report, origin=real))
+
+
+@pytest.mark.parametrize("name", ["detection.html", "detection.md"])
+def test_pages_say_how_to_read_them_and_what_is_not_committed(report, name):
+    text = render(name, report)
+    assert "Pooled numbers mostly tell corpora apart" in text
+    assert "uncommitted" not in text
+    changed = replace(report, origin=replace(ORIGIN, dirty=True))
+    assert "commit 0123456789ab with uncommitted changes," in render(name, changed)
 
 
 def test_no_commit_no_clips_nothing_measured(report):
-    bare = replace(report, commit="", tables=[], figures={}, n_clips=0, n_seconds=0.0)
+    bare = replace(
+        report, origin=replace(ORIGIN, commit=""), tables=[], figures={}, n_clips=0, n_seconds=0.0
+    )
     for name in ("detection.html", "detection.md"):
         text = render(name, bare)
         assert "commit n/a, 0 labelled clips" in text
@@ -288,7 +313,7 @@ def test_no_commit_no_clips_nothing_measured(report):
 
 def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
     for name in ("one", "two"):
-        run(inputs, CONFIG, "demo", COMMIT, tmp_path / name)
+        run(inputs, CONFIG, ORIGIN, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["detection.html", "detection.md"]
     for name in files:
@@ -298,11 +323,11 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
 
 
 def test_a_missing_table_is_named_and_the_old_report_stays(inputs, tmp_path):
-    run(inputs, CONFIG, "demo", COMMIT, tmp_path / "out")
+    run(inputs, CONFIG, ORIGIN, tmp_path / "out")
     before = (tmp_path / "out" / "detection.md").read_bytes()
     with pytest.raises(TableError, match=r"gone\.parquet is missing"):
         broken = replace(inputs, clips=tmp_path / "gone.parquet")
-        run(broken, CONFIG, "demo", COMMIT, tmp_path / "out")
+        run(broken, CONFIG, ORIGIN, tmp_path / "out")
     assert (tmp_path / "out" / "detection.md").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -325,6 +350,7 @@ def test_scores_have_a_histogram_a_model():
     seconds = pd.DataFrame({"model": "rtfm/trimmed", "score": rng.random(50), "is_cry": True})
     figure = charts.score_figure(seconds)
     assert [axes.get_title() for axes in figure.axes] == list(charts.NAMES.values())
+    assert "validation and test" in figure.get_suptitle()  # says on what
     heights = [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes]
     assert heights == [0, 50, 0]
     assert charts.inline_svg(figure) == charts.inline_svg(charts.score_figure(seconds))

@@ -15,6 +15,7 @@ import yaml
 
 from crywatch import tracking
 from crywatch.digest import file_sha256
+from crywatch.errors import ConfigError
 from crywatch.tracking import lineage, parent, store
 from tracking_cases import artifacts, dvc_md5, history, runs, stage, write_lock
 
@@ -206,6 +207,16 @@ def test_a_stage_that_fails_is_failed_and_so_is_its_parent(project):
     assert run.data.tags["error"] == "ValueError: no clips"
     assert run.data.metrics["clips"] == 1, "what came before the error is kept"
     assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["FAILED"]
+
+
+def test_an_error_that_a_user_can_act_on_is_one_line(project, capsys):
+    with pytest.raises(SystemExit) as ended, tracking.stage_run("clean", "esc50"):
+        raise ConfigError("clean.rate_hz must be 16000")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.endswith("crywatch: clean@esc50: clean.rate_hz must be 16000\n")
+    run = stage("clean@esc50")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "ConfigError: clean.rate_hz must be 16000"
 
 
 def test_the_environment_names_the_experiment_of_dvc(project, monkeypatch):

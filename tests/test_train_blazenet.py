@@ -142,6 +142,8 @@ def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
         (VariantConfig(1.0, "best", ""), "'best' is unknown"),
         (VariantConfig(5.0, "mined_both", ""), "seconds are mined"),
         (VariantConfig(1.0, "all", "c"), "no corpus 'c'"),
+        (VariantConfig(1.0, "mined_untrimmed", "b"), "with leave_out 'b': .* know every corpus"),
+        (VariantConfig(1.0, "mined_neg", "b"), "with leave_out 'b': .* know every corpus"),
     ],
 )
 def test_bad_variants_are_named(inputs, variant, message):
@@ -217,6 +219,12 @@ def undisturbed(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     epochs = []
     return folder / "out", train(inputs, folder, on_epoch=epochs.append), epochs
+
+
+def test_a_training_that_diverges_says_so(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"not finite after epoch 0: lower train_blazenet\.lr"):
+        train(inputs, tmp_path, cfg=config(lr=1e9))
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_epoch_is_validated_and_reported(undisturbed):
@@ -327,6 +335,16 @@ def test_the_state_of_another_seed_is_not_gone_on_from(inputs, undisturbed, tmp_
         train(inputs, tmp_path, seed=6, on_epoch=killer(1, []))
     train(inputs, tmp_path)
     assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_blazenet, "code_sha256", lambda *_: "before an edit")
+        with pytest.raises(Killed):
+            train(inputs, tmp_path, on_epoch=killer(1, []))
+    seen: list[int] = []
+    train(inputs, tmp_path, on_epoch=killer(-1, seen))
+    assert seen == [0, 1, 2, 3]
 
 
 def test_validation_is_on_plain_segments_for_every_line(inputs):

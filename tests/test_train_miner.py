@@ -12,6 +12,7 @@ from anomaly_cases import MIL, RTFM, fields_of, training_config, write_two_corpo
 from blazenet_cases import write_clips
 from crywatch import params, train_miner
 from crywatch.anomaly.bags import collect
+from crywatch.anomaly.losses import build
 from crywatch.anomaly.training import evaluate
 from crywatch.atomic import read_json
 from crywatch.digest import files_sha256
@@ -42,13 +43,17 @@ def inputs(tmp_path_factory):
     return write_two_corpora(tmp_path_factory.mktemp("inputs"), INFO)
 
 
+EXTRA = {"mine": DatasetConfig(5)}  # in the configuration, but of no table
+
+
 def go(inputs, folder, dataset="trimmed", seed=3, on_evaluation=None, **changes):
     config = training_config(**({"steps": 12, "val_every": 4} | changes))
     return run(
         dataset,
-        TrainMinerConfig(**fields_of(config), datasets=DATASETS),
+        TrainMinerConfig(**fields_of(config), datasets=DATASETS | EXTRA),
         EMBEDDER,
-        *inputs,
+        {"trimmed": inputs[0], "untrimmed": inputs[0]},
+        inputs[1],
         1.0,
         seed,
         folder / "out",
@@ -104,7 +109,7 @@ def test_the_model_folder_describes_itself(undisturbed):
 def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):
     out, summary = undisturbed
     bags = collect(labelled(inputs[0]), FeatureStore(inputs[1]), 5, "val")
-    found = evaluate(load_head(out), bags, 2)
+    found = evaluate(load_head(out), bags, build(RTFM, 2, bags.dim))
     assert found == pytest.approx((summary.best.val_auc, summary.best.val_loss), rel=1e-5)
 
 
@@ -171,9 +176,21 @@ def test_the_state_of_another_training_is_not_gone_on_from(inputs, undisturbed, 
     assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
 
 
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_miner, "code_sha256", lambda *_: "before an edit")
+        with pytest.raises(Killed):
+            go(inputs, tmp_path, on_evaluation=killer(8, []))
+    seen: list[int] = []
+    go(inputs, tmp_path, on_evaluation=killer(-1, seen))
+    assert seen == [4, 8, 12]
+
+
 def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")
+    with pytest.raises(ConfigError, match=r"datasets: 'mine' is unknown; there are trimmed, untr"):
+        go(inputs, tmp_path, "mine")
     clips = pd.read_parquet(inputs[0])
     no_cry = clips[(clips["split"] != "val") | (clips["label"] != "cry")]
     table = write_clips(tmp_path / "clips.parquet", no_cry.to_dict("records"))

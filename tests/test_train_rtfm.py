@@ -30,7 +30,8 @@ VARIANTS = {
     "trimmed": RtfmVariant("all_1s", "trimmed", 5, ""),
     "untrimmed": RtfmVariant("all_1s", "untrimmed", 10, ""),
     "trimmed_no_b": RtfmVariant("all_1s_no_b", "trimmed", 5, "b"),
-    "no_such_corpus": RtfmVariant("all_1s", "trimmed", 5, "c"),
+    "heard_b": RtfmVariant("all_1s", "trimmed", 5, "b"),
+    "no_such_corpus": RtfmVariant("all_1s_no_c", "trimmed", 5, "c"),
     "no_such_dataset": RtfmVariant("all_1s", "video", 5, ""),
 }
 
@@ -54,7 +55,9 @@ def inputs(tmp_path_factory):
         "segment_s": 1.0,
         "frontend": ONE_SECOND.as_dict(),
     }
-    save(folder / "all_1s", ModelFolder(description, weights))
+    for name, leave_out in (("all_1s", ""), ("all_1s_no_b", "b"), ("all_1s_no_c", "c")):
+        own = {"name": name, "trained_on": {"leave_out": leave_out}}
+        save(folder / name, ModelFolder(description | own, weights))
     return *write_two_corpora(folder, INFO), folder / "all_1s"
 
 
@@ -66,7 +69,7 @@ def go(inputs, folder, name="trimmed", backbone=None, **changes):
         TrainRtfmConfig(**fields_of(config), variants=VARIANTS),
         {"trimmed": clips, "untrimmed": clips},
         features,
-        backbone or backbone_dir,
+        backbone or backbone_dir.parent / getattr(VARIANTS.get(name), "backbone", "all_1s"),
         1.0,
         3,
         folder / "out",
@@ -151,6 +154,7 @@ def test_a_corpus_left_out_takes_its_groups_along(inputs, tmp_path):
         ("best", r"train_rtfm\.variants has no 'best'"),
         ("no_such_dataset", r"variants\.no_such_dataset\.dataset: 'video'"),
         ("no_such_corpus", "no corpus 'c'"),
+        ("heard_b", r"variants\.heard_b: leaves out 'b', but its backbone 'all_1s' has heard"),
     ],
 )
 def test_what_is_unknown_is_named(inputs, tmp_path, name, message):
@@ -159,8 +163,11 @@ def test_what_is_unknown_is_named(inputs, tmp_path, name, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_backbone_or_store_is_named(inputs, tmp_path):
-    with pytest.raises(ModelError, match="nowhere"):
-        go(inputs, tmp_path, backbone=tmp_path / "nowhere", steps=1)
+def test_a_missing_backbone_or_store_is_named(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        # Before the training, not after it.
+        patch.setattr("crywatch.train_rtfm.train_on", lambda *_: pytest.fail("it was trained"))
+        with pytest.raises(ModelError, match="nowhere"):
+            go(inputs, tmp_path, backbone=tmp_path / "nowhere", steps=1)
     with pytest.raises(TableError, match="no feature store"):
         go((inputs[0], tmp_path / "nowhere", inputs[2]), tmp_path)

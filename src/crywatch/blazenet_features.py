@@ -16,7 +16,7 @@ import pandas as pd
 
 from crywatch.audio import read_clean
 from crywatch.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
-from crywatch.digest import value_sha256
+from crywatch.digest import code_sha256, value_sha256
 from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.progress import progress
@@ -67,6 +67,7 @@ def run(
     clips = clips[clips["label"].isin(["cry", "other"])]
     corpora = sorted(clips["corpus"].unique())
     contents = clips[["clip_id", "sha256"]].values.tolist()
+    code = code_sha256("audio.py", "blazenet/frontend.py", "segments.py")
     counts = {}
     for segment_s in config.segments_s:
         front_end = config.front_end(segment_s)
@@ -76,7 +77,7 @@ def run(
         info = StoreInfo(
             f"blazenet picture {folder_name(segment_s)}", dim, digest, "<f2", segment_s
         )
-        writer = FeatureWriter(info, work_dir / value_sha256(vars(info))[:16])
+        writer = FeatureWriter(info, work_dir / value_sha256([vars(info), code])[:16])
         for corpus in corpora:
             rows = clips[clips["corpus"] == corpus]
             left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]

@@ -61,6 +61,7 @@ def score_figure(seconds: pd.DataFrame) -> Figure:
             axes.set_yscale("log")
         axes.title.set_fontsize(9)
     figure.axes[0].legend(fontsize=8)
+    figure.suptitle("Seconds of the validation and test parts, trimmed and untrimmed", fontsize=9)
     return figure
 
 

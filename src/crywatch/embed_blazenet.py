@@ -11,7 +11,7 @@ import torch
 
 from crywatch.blazenet.frontend import FRAMES
 from crywatch.blazenet.network import FEATURES, BlazeNet
-from crywatch.digest import file_sha256, value_sha256
+from crywatch.digest import code_sha256, file_sha256, value_sha256
 from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.models import WEIGHTS, load
@@ -55,7 +55,8 @@ def run(
     pictures = FeatureStore(pictures_dir)
     digest = file_sha256(model_dir / WEIGHTS)
     info = StoreInfo(f"blazenet {model_dir.name}", FEATURES, digest)
-    key = value_sha256([vars(info), pictures.info.digest, list(pictures)])
+    code = code_sha256("audio.py", "blazenet", "segments.py")
+    key = value_sha256([vars(info), pictures.info.digest, list(pictures), code])
     writer = FeatureWriter(info, work_dir / key[:16])
     for corpus in pictures.corpora:
         done = set(writer.done(corpus))

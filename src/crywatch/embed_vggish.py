@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.audio import read_clean
-from crywatch.digest import value_sha256
+from crywatch.digest import code_sha256, value_sha256
 from crywatch.embedders import Embedder, EmbedderConfig, build
 from crywatch.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.progress import progress
@@ -47,7 +47,8 @@ def run(
     clips = clips[clips["label"].isin(["cry", "other"])]
     embedder = build(embedder_config)
     info = StoreInfo(embedder_config.name, embedder_config.dim, embedder.digest)
-    key = value_sha256([asdict(info), clips[["clip_id", "sha256"]].values.tolist()])
+    code = code_sha256("audio.py", "embedders", "segments.py")
+    key = value_sha256([asdict(info), clips[["clip_id", "sha256"]].values.tolist(), code])
     writer = FeatureWriter(info, work_dir / key[:16])
     corpora = sorted(clips["corpus"].unique())
     for corpus in corpora:

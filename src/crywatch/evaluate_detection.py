@@ -205,8 +205,10 @@ def _units(
     if seconds.empty:
         return
     by_clip = seconds.groupby("clip_id", sort=False).agg(
-        score=("score", "max"), is_cry=("is_cry", "max"), group_id=("group_id", "first")
+        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
     )
+    # Not the highest of its seconds: a cry of less than half a second fills none of them.
+    by_clip["is_cry"] = by_clip["label"] == "cry"
     for unit, frame in (("second", seconds), ("clip", by_clip)):
         labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
         metrics = binary_metrics(labels, scores, threshold)

@@ -17,12 +17,14 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals; None where a class has fewer than two groups."""
+    """95 % intervals, None where a class has fewer than two groups; and how many groups it has."""
 
     auc_low: float | None = None
     auc_high: float | None = None
     average_precision_low: float | None = None
     average_precision_high: float | None = None
+    cry_groups: int | None = None  # that hold a cry; None where nothing was drawn
+    other_groups: int | None = None
 
     def as_dict(self) -> dict[str, float | None]:
         """Plain values."""
@@ -38,8 +40,11 @@ def group_bootstrap(
     """
     labels = np.asarray(labels, dtype=bool)
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    if min(len(np.unique(group[labels])), len(np.unique(group[~labels]))) < 2:
-        return Intervals()
+    held = Intervals(
+        cry_groups=len(np.unique(group[labels])), other_groups=len(np.unique(group[~labels]))
+    )
+    if min(held.cry_groups, held.other_groups) < 2:
+        return held
     levels, level = np.unique(np.asarray(scores, dtype=float), return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = []
@@ -50,10 +55,10 @@ def group_bootstrap(
         if cry.any() and other.any():
             drawn.append((_auc(cry, other), _average_precision(cry, other)))
     if not drawn:
-        return Intervals()
+        return held
     tail = (1 - LEVEL) / 2
     (auc_low, ap_low), (auc_high, ap_high) = np.quantile(drawn, [tail, 1 - tail], axis=0).tolist()
-    return Intervals(auc_low, auc_high, ap_low, ap_high)
+    return Intervals(auc_low, auc_high, ap_low, ap_high, held.cry_groups, held.other_groups)
 
 
 def _auc(cry: np.ndarray, other: np.ndarray) -> float:

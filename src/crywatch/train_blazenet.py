@@ -21,7 +21,7 @@ from crywatch.blazenet.data import EpochSampler, SegmentDataset, SegmentRef, who
 from crywatch.blazenet.frontend import FrontEndConfig
 from crywatch.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
 from crywatch.blazenet.network import N_PARAMETERS
-from crywatch.digest import files_sha256, value_sha256
+from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
@@ -32,6 +32,8 @@ from crywatch.threads import one_thread
 SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
+# What makes pictures and weights; the segments are in the key themselves.
+CODE = ("audio.py", "blazenet", "blazenet_features.py", "segments.py", "train_blazenet.py")
 VAL_BATCH = 256
 
 
@@ -56,6 +58,14 @@ class TrainBlazenetConfig:
     lr_gamma: float
     cache_mb: int
     variants: dict[str, VariantConfig]
+
+    def variant(self, name: str) -> VariantConfig:
+        """By name; ConfigError if there is none."""
+        if name not in self.variants:
+            raise ConfigError(
+                f"train_blazenet.variants has no {name!r}; there are {', '.join(self.variants)}"
+            )
+        return self.variants[name]
 
 
 @dataclass(frozen=True)
@@ -106,9 +116,7 @@ def run(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> BlazenetSummary:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv."""
-    if name not in config.variants:
-        raise ConfigError(f"train_blazenet.variants has no {name!r}")
-    variant = config.variants[name]
+    variant = config.variant(name)
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
     val_clips = labelled(inputs.split_clips, variant.leave_out)
@@ -118,7 +126,7 @@ def run(
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
     key = value_sha256(
         [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
-        + [files_sha256([inputs.features / "store.json"])]
+        + [files_sha256([inputs.features / "store.json"]), code_sha256(*CODE)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
     module, keeper = fit(
@@ -212,6 +220,11 @@ def training_segments(
     if variant.segments not in SEGMENTS:
         raise ConfigError(
             f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
+        )
+    if variant.leave_out and variant.segments.startswith("mined"):
+        raise ConfigError(
+            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner and the "
+            "untrimmed recordings know every corpus; with leave_out there are all, random"
         )
     if variant.segments == "mined_untrimmed":
         clips = read_table(inputs.untrimmed_clips, "split_clips")

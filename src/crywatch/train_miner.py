@@ -9,7 +9,7 @@ from pathlib import Path
 from crywatch.anomaly.bags import collect
 from crywatch.anomaly.training import Evaluation, Trained, TrainingConfig, train
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.digest import files_sha256, value_sha256
+from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.embedders import EmbedderConfig
 from crywatch.errors import ConfigError
 from crywatch.features import FeatureStore
@@ -56,7 +56,7 @@ def run(
     dataset: str,
     config: TrainMinerConfig,
     embedder: EmbedderConfig,
-    clips_table: Path,
+    clips_tables: dict[str, Path],
     features_dir: Path,
     scale: float,
     seed: int,
@@ -64,13 +64,17 @@ def run(
     work_dir: Path,
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> AnomalySummary:
-    """Train on ``clips_table`` (the split's or the untrimmed one); writes a model folder."""
+    """Train on the table of ``dataset`` in ``clips_tables``; writes a model folder."""
     if dataset not in config.datasets:
         raise ConfigError(f"train_miner.datasets has no {dataset!r}")
+    if dataset not in clips_tables:
+        raise ConfigError(
+            f"train_miner.datasets: {dataset!r} is unknown; there are {', '.join(clips_tables)}"
+        )
     segments = config.datasets[dataset].segments
     store = FeatureStore(features_dir)
     trained, summary = train_on(
-        clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
+        clips_tables[dataset], "", store, segments, config, scale, seed, work_dir, on_evaluation
     )
     description = {
         "kind": "rtfm",
@@ -104,7 +108,7 @@ def train_on(
     plain = TrainingConfig(**own)
     key = value_sha256(
         [asdict(plain), segments, scale, seed, leave_out, asdict(store.info)]
-        + [files_sha256([clips_table])]
+        + [files_sha256([clips_table]), code_sha256("anomaly", "selection.py")]
     )
     trained = train(
         bags["train"], bags["val"], plain, scale, seed, work_dir / key[:16], on_evaluation

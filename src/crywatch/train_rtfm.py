@@ -29,6 +29,14 @@ class TrainRtfmConfig(TrainingConfig):
 
     variants: dict[str, RtfmVariant]
 
+    def variant(self, name: str) -> RtfmVariant:
+        """By name; ConfigError if there is none."""
+        if name not in self.variants:
+            raise ConfigError(
+                f"train_rtfm.variants has no {name!r}; there are {', '.join(self.variants)}"
+            )
+        return self.variants[name]
+
 
 def run(
     name: str,
@@ -43,13 +51,18 @@ def run(
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> AnomalySummary:
     """Train variant ``name``; ``clips_tables`` has a table for each data set."""
-    if name not in config.variants:
-        raise ConfigError(f"train_rtfm.variants has no {name!r}")
-    variant = config.variants[name]
+    variant = config.variant(name)
     if variant.dataset not in clips_tables:
         raise ConfigError(
             f"train_rtfm.variants.{name}.dataset: {variant.dataset!r} is unknown; there are "
             f"{', '.join(clips_tables)}"
+        )
+    backbone = load(backbone_dir)
+    never_heard = backbone.description.get("trained_on", {}).get("leave_out", "")
+    if variant.leave_out not in ("", never_heard):
+        raise ConfigError(
+            f"train_rtfm.variants.{name}: leaves out {variant.leave_out!r}, but its backbone "
+            f"{variant.backbone!r} has heard that corpus: name one that leaves it out too"
         )
     store = FeatureStore(features_dir)
     trained, summary = train_on(
@@ -63,7 +76,6 @@ def run(
         work_dir,
         on_evaluation,
     )
-    backbone = load(backbone_dir)
     description = {
         "kind": "rtfm",
         "name": name,

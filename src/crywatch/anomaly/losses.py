@@ -44,6 +44,9 @@ class BagLoss(Protocol):
     def __call__(self, abnormal: RtfmOutput, normal: RtfmOutput) -> Tensor:
         """A scalar."""
 
+    def bag_scores(self, output: RtfmOutput) -> Tensor:
+        """[bags]: the score that the loss pushes towards the bag's label."""
+
 
 def top_k(output: RtfmOutput, k: int) -> TopK:
     """Select by magnitudes, which no dropout touches: always k live segments."""
@@ -80,6 +83,10 @@ class MilRanking:
             + self.config.sparsity * sparsity(abnormal.scores)
         )
 
+    def bag_scores(self, output: RtfmOutput) -> Tensor:
+        """The highest score; magnitudes mean nothing to this loss."""
+        return output.scores.max(dim=1).values
+
 
 class Rtfm:
     """Cross-entropy and magnitude margin on the top-k segments (Eq. 4 to 6)."""
@@ -103,6 +110,10 @@ class Rtfm:
             + self.config.sparsity * sparsity(abnormal.scores)
             + self.config.smoothness * smoothness(abnormal.scores)
         )
+
+    def bag_scores(self, output: RtfmOutput) -> Tensor:
+        """The mean score of the segments of largest magnitude."""
+        return top_k(output, self.k).score
 
 
 def build(config: LossConfig, k: int, dim: int) -> BagLoss:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from crywatch.anomaly.bags import Bags
-from crywatch.anomaly.losses import LossConfig, build, top_k
+from crywatch.anomaly.losses import BagLoss, LossConfig, build
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.atomic import atomic_path
+from crywatch.errors import ConfigError
 from crywatch.progress import progress_bar
 
 STATE_FILE = "state.ckpt"
@@ -123,6 +124,11 @@ def train(
             network.train()
             rows = [order.batch(state.step) for order in orders]
             abnormal, normal = _paired(network, train_bags, rows)
+            if not all(side.scores.isfinite().all() for side in (abnormal, normal)):
+                raise ConfigError(
+                    f"training: scores are not finite at step {state.step}: lower lr "
+                    f"({config.lr:g}) if the features are sound"
+                )
             value = loss(abnormal, normal)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -131,7 +137,7 @@ def train(
             state.step += 1
             bar.update()
             if state.step % val_every == 0 or state.step == steps:
-                found = evaluate(network, val_bags, config.top_k)
+                found = evaluate(network, val_bags, loss)
                 evaluation = Evaluation(state.step, float(np.mean(running)), *found)
                 running = []
                 state.history.append(evaluation)
@@ -161,13 +167,13 @@ def _paired(network: RtfmNetwork, bags: Bags, rows: list[Tensor]):
 
 
 @torch.no_grad()
-def evaluate(network: RtfmNetwork, bags: Bags, k: int) -> tuple[float, float]:
-    """AUC and cross-entropy of the bag scores (mean score of the top-k segments)."""
+def evaluate(network: RtfmNetwork, bags: Bags, loss: BagLoss) -> tuple[float, float]:
+    """AUC and cross-entropy of the scores that ``loss`` gives to bags."""
     from sklearn.metrics import log_loss, roc_auc_score
 
     network.eval()
     sides = [
-        torch.cat([top_k(network(chunk), k).score for chunk in side.split(256)]).numpy()
+        torch.cat([loss.bag_scores(network(chunk)) for chunk in side.split(256)]).numpy()
         for side in (bags.abnormal, bags.normal)
     ]
     labels = np.concatenate([np.ones(len(sides[0])), np.zeros(len(sides[1]))])

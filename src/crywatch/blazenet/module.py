@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from crywatch.blazenet.network import BlazeNet, cry_probability
+from crywatch.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class BlazeNetModule(lightning.LightningModule):
         train_loss = torch.stack(self._train).mean().item() if self._train else float("nan")
         self._train.clear()
         self._val.clear()
+        if not torch.isfinite(logits).all():
+            raise ConfigError(
+                f"train_blazenet: the network's outputs are not finite after epoch "
+                f"{self.current_epoch}: lower train_blazenet.lr ({self.recipe.lr:g})"
+            )
         scores = cry_probability(logits)
         self.last_epoch = Epoch(
             epoch=self.current_epoch,

@@ -36,12 +36,21 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What the numbers come from."""
+
+    profile: str
+    source: str  # of the sounds, data.source: generated, mirror, publishers
+    commit: str  # empty outside git
+    dirty: bool = False  # files differ from the commit
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a template needs."""
 
     title: str
-    profile: str
-    commit: str
+    origin: Origin
     n_clips: int
     n_seconds: float
     n_untrimmed: int
@@ -50,20 +59,26 @@ class Report:
 
     @property
     def generated(self) -> bool:
-        """Whether the sounds are generated."""
-        return self.profile == "demo"
+        """Whether the sounds are generated, whatever the profile is called."""
+        return self.origin.source == "generated"
+
+    @property
+    def commit(self) -> str:
+        """The commit as text."""
+        text = self.origin.commit or "n/a"
+        return f"{text} with uncommitted changes" if self.origin.dirty else text
 
 
-def run(inputs: Inputs, config: ReportConfig, profile: str, commit: str, out_dir: Path) -> Report:
+def run(inputs: Inputs, config: ReportConfig, origin: Origin, out_dir: Path) -> Report:
     """Write detection.html and detection.md below ``out_dir``."""
-    report = build(inputs, config, profile, commit)
+    report = build(inputs, config, origin)
     with atomic_dir(out_dir) as temp:
         for name in ("detection.html", "detection.md"):
             write_text(temp / name, render(name, report))
     return report
 
 
-def build(inputs: Inputs, config: ReportConfig, profile: str, commit: str) -> Report:
+def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
     """Collect tables and figures."""
     clips = read_table(inputs.clips, "split_clips")
     quarantined: dict[str, int] = {}
@@ -94,8 +109,7 @@ def build(inputs: Inputs, config: ReportConfig, profile: str, commit: str) -> Re
     pr = charts.curve_figure(inputs.evaluation / "pr.csv", "recall", "precision")
     return Report(
         title=config.title,
-        profile=profile,
-        commit=commit,
+        origin=origin,
         n_clips=len(labelled),
         n_seconds=float(labelled["duration_s"].sum()),
         n_untrimmed=len(untrimmed),

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 
 from crywatch import params
 from crywatch.digest import file_sha256
+from crywatch.errors import CrywatchError
 from crywatch.tracking import lineage, parent
 from crywatch.tracking.failure import store_is_lost
 from crywatch.tracking.lineage import Entry
@@ -276,7 +278,10 @@ class _Sigterm:
 
 @contextmanager
 def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
-    """A run for ``stage`` (and ``key``, its foreach item) under the parent of this rebuild."""
+    """A run for ``stage`` (and ``key``, its foreach item) under the parent of this rebuild.
+
+    An error that a user can act on is one line on standard error and exit code 1.
+    """
     run = StageRun()
     started = time.monotonic()
     with _Sigterm() as sigterm:
@@ -288,5 +293,9 @@ def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
             run.tags({"error": f"{type(error).__name__}: {error}"[:MAX_PARAM]})
             stopped = sigterm.came or isinstance(error, KeyboardInterrupt)
             run._end("KILLED" if stopped else "FAILED", time.monotonic() - started)
+            if isinstance(error, CrywatchError):  # says what to do; a traceback would hide it
+                name = f"{stage}@{key}" if key else stage
+                print(f"crywatch: {name}: {error}", file=sys.stderr)
+                raise SystemExit(1) from None
             raise
         run._end("FINISHED", time.monotonic() - started)
