@@ -136,7 +136,7 @@ def test_the_blocks_join_without_a_seam(tmp_path, raw, cleaned, monkeypatch):
     soundfile.write(raw / "tone.wav", noise(3.0, 22_050), 22_050)
     cleaned()
     whole = read_clean(tmp_path / "out" / "audio" / "tone.flac")
-    monkeypatch.setattr(clean, "FLUSH_SAMPLES", 1000)
+    monkeypatch.setattr(clean, "GATHER_SAMPLES", 1000)
     cleaned()
     np.testing.assert_allclose(
         read_clean(tmp_path / "out" / "audio" / "tone.flac"), whole, atol=2**-14

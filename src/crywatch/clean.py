@@ -19,13 +19,20 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.atomic import TEMP_PREFIX, atomic_path, write_json
-from crywatch.audio import SILENCE_DBFS, BandwidthMeter, BlockReader, level_dbfs, to_int16
+from crywatch.audio import (
+    GATHER_SAMPLES,
+    SILENCE_DBFS,
+    BandwidthMeter,
+    BlockReader,
+    gathered,
+    level_dbfs,
+    to_int16,
+)
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
 from crywatch.digest import value_sha256
 from crywatch.errors import AudioError
 from crywatch.progress import progress_bar
 
-FLUSH_SAMPLES = 1 << 18  # resampled and written at a time
 MAX_STEM = 200  # characters; a file name has 255, and the temporary one is longer
 
 
@@ -206,7 +213,7 @@ def _convert(task: _Task) -> Measured:
             with soundfile.SoundFile(
                 temp, "w", config.rate_hz, 1, subtype="PCM_16", format="FLAC"
             ) as sink:
-                for block in _gathered(reader, FLUSH_SAMPLES):
+                for block in gathered(reader, GATHER_SAMPLES):
                     n_read += len(block)
                     if n_read / rate_hz > config.max_duration_s:
                         raise AudioError(f"{task.source}: longer than {config.max_duration_s} s")
@@ -239,20 +246,6 @@ def _gain(task: _Task) -> float:
     """What brings the source's peak to 1: a pass of its own, before anything can clip."""
     peak = max(float(np.abs(block).max()) for block in BlockReader(task.source))
     return 1.0 if level_dbfs(peak) < task.config.min_peak_dbfs else 1.0 / peak
-
-
-def _gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of about ``size``: fewer, larger calls."""
-    held: list[np.ndarray] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += len(block)
-        if count >= size:
-            yield np.concatenate(held)
-            held, count = [], 0
-    if held:
-        yield np.concatenate(held)
 
 
 class _Level:
