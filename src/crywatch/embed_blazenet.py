@@ -44,13 +44,13 @@ def run(
 ) -> EmbedBlazenetSummary:
     """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``."""
     model = load(model_dir)
-    if model.description["segment_s"] != 1.0:
+    if model.setting("segment_s") != 1.0:
         raise ConfigError(
             f"embed_blazenet.backbones: {model_dir.name} has a front end of "
             f"{model.description['segment_s']:g} s; a number a second needs one of 1 s"
         )
     network = BlazeNet()
-    network.load_state_dict(model.part("backbone"))
+    model.fill(network, "backbone")
     network.eval()
     pictures = FeatureStore(pictures_dir)
     digest = file_sha256(model_dir / WEIGHTS)
