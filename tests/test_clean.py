@@ -16,6 +16,7 @@ from crywatch import clean
 from crywatch.audio import read_clean
 from crywatch.clean import CleanConfig, run, unique_stems
 from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused
+from crywatch.errors import ConfigError
 from crywatch.params import section
 from crywatch.tables import read_table
 
@@ -293,6 +294,19 @@ def test_three_hours_are_cleaned_in_little_memory(tmp_path, raw):
 
 
 # --- normalising ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate_hz": 8_000}, "clean.rate_hz: 8000"),
+        ({"min_duration_s": 9.0, "max_duration_s": 8.0}, "not 9 and 8"),
+    ],
+)
+def test_settings_that_no_later_stage_can_use_are_named(tmp_path, cleaned, change, message):
+    with pytest.raises(ConfigError, match=message):
+        cleaned(**change)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_level_is_kept_unless_asked(tmp_path, raw, cleaned):

@@ -30,8 +30,9 @@ from crywatch.audio import (
 )
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
 from crywatch.digest import value_sha256
-from crywatch.errors import AudioError
+from crywatch.errors import AudioError, ConfigError
 from crywatch.progress import progress_bar
+from crywatch.segments import RATE_HZ
 
 MAX_STEM = 200  # characters; a file name has 255, and the temporary one is longer
 
@@ -97,6 +98,13 @@ def run(
     corpus: Corpus, config: CleanConfig, raw_dir: Path, out_dir: Path, work_dir: Path
 ) -> CleanSummary:
     """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, three tables, summary.json)."""
+    if config.rate_hz != RATE_HZ:
+        raise ConfigError(f"clean.rate_hz: {config.rate_hz}, but all stages read {RATE_HZ} Hz")
+    if not 0 <= config.min_duration_s < config.max_duration_s:
+        raise ConfigError(
+            "clean: needs 0 <= min_duration_s < max_duration_s, not "
+            f"{config.min_duration_s:g} and {config.max_duration_s:g}"
+        )
     entries = list(corpus.index(raw_dir))
     key = value_sha256(
         [asdict(config)]
