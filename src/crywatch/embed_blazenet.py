@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def run(
         ]
         writer.write(corpus, _embedded(left, pictures, network, config.batch_size, corpus))
     writer.finish(pictures.corpora, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     return EmbedBlazenetSummary(FeatureStore(out_dir).n_rows)
 
 
