@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from crywatch import clean
 from crywatch.audio import read_clean
 from crywatch.clean import CleanConfig, run, unique_stems
 from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused
-from crywatch.errors import ConfigError
+from crywatch.errors import ConfigError, CrywatchError
 from crywatch.params import section
 from crywatch.tables import read_table
 
@@ -291,6 +292,17 @@ def test_three_hours_are_cleaned_in_little_memory(tmp_path, raw):
     assert measured.duration_s == 3600 * hours
     assert soundfile.info(tmp_path / "night.flac").duration == pytest.approx(3600 * hours)
     assert peak_bytes < 12e6  # 43 MB of floats come in, 86 MB go out
+
+
+def die(task):
+    os._exit(9)
+
+
+def test_a_worker_that_dies_is_told(tmp_path, many, cleaned, monkeypatch):
+    monkeypatch.setattr(clean, "clean_file", die)
+    with pytest.raises(CrywatchError, match="a worker process died"):
+        cleaned(workers=2)
+    assert not (tmp_path / "out").exists()
 
 
 # --- normalising ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from crywatch.audio import (
 )
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
 from crywatch.digest import value_sha256
-from crywatch.errors import AudioError, ConfigError
+from crywatch.errors import AudioError, ConfigError, CrywatchError
 from crywatch.progress import progress_bar
 from crywatch.segments import RATE_HZ
 
@@ -179,8 +180,14 @@ def _parallel(tasks: dict[str, _Task], workers: int) -> Iterator[tuple[str, Meas
             yield path, clean_file(task)
         return
     # Chunks keep the queue short and the cost of a task's transfer low.
-    with ProcessPoolExecutor(workers) as pool:
-        yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+    except BrokenProcessPool as error:
+        raise CrywatchError(
+            "clean: a worker process died, of too little memory perhaps. What is finished is kept: "
+            "run the stage again, with clean.workers=1 if it stays so"
+        ) from error
 
 
 def clean_file(task: _Task) -> Measured | str:
