@@ -1,6 +1,7 @@
 """Events from scores, output formats, and the command on good and bad files."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -133,3 +134,15 @@ def test_a_file_of_one_sample_is_an_error_line_and_stops_nothing(project):
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
     assert "blip.wav: too short" in lines[0]["error"] and len(lines[1]["seconds"]) == 1
+
+
+def test_a_name_that_is_no_utf8_still_gives_json(project):
+    name = os.fsdecode(b"caf\xe9.wav")
+    try:
+        with open(name, "wb") as sink:
+            soundfile.write(sink, np.full(16000, 0.4), 16000, format="WAV")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    result = CliRunner().invoke(cli.app, ["detect", ".", "--format", "jsonl"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout_bytes.decode("utf-8"))["path"] == name

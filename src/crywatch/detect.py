@@ -140,11 +140,21 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
 def to_jsonl(detection: Detection) -> str:
     """One line of JSON; a file that could not be decoded has only ``path`` and ``error``."""
     if detection.error is not None:
-        return json.dumps({"path": detection.path, "error": detection.error}, ensure_ascii=False)
+        return _json({"path": detection.path, "error": detection.error})
     record = asdict(detection)
     for key in ("error", "truncated"):
         record.pop(key)
-    return json.dumps(record, ensure_ascii=False)
+    return _json(record)
+
+
+def _json(record: dict) -> str:
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A file name that is no UTF-8: escaped, a reader gets the very name back.
+        return json.dumps(record)
+    return text
 
 
 def to_audacity(detection: Detection) -> str:
