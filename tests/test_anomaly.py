@@ -14,7 +14,7 @@ from torch.nn import functional
 from anomaly_cases import MIL, RTFM, output, vector_store
 from crywatch.anomaly.bags import collect, interpolate
 from crywatch.anomaly.losses import MilRanking, Rtfm, build, smoothness, sparsity, top_k
-from crywatch.anomaly.network import RtfmNetwork, RtfmOutput, n_parameters
+from crywatch.anomaly.network import NonLocal, RtfmNetwork, RtfmOutput, n_parameters
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore, StoreInfo
 
@@ -154,6 +154,28 @@ def test_the_network_is_the_slow_reference(segments):
         features, scores = slow_forward(weights, bag)
         np.testing.assert_allclose(found.features[row], features, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(found.scores[row], scores, rtol=1e-4, atol=1e-5)
+
+
+def test_the_non_local_block_of_a_long_recording_is_the_same_sum():
+    torch.manual_seed(0)
+    block = NonLocal().eval()
+    torch.nn.init.ones_(block.out[1].weight)
+    x = torch.randn(1, 512, 300)
+    with torch.inference_mode():
+        theta, phi, g = block.theta(x)[0], block.phi(x)[0], block.g(x)[0]
+        attended = g @ (phi.T @ theta / 300)
+        expected = block.out(attended[None]) + x
+        torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_non_local_block_holds_no_matrix_of_all_pairs():
+    block = NonLocal().eval()
+    with torch.inference_mode():
+        # All pairs of these seconds would be 1.6 GB.
+        with torch.profiler.profile(profile_memory=True) as seen:
+            block(torch.zeros(1, 512, 20_000))
+        sizes = [event.self_cpu_memory_usage for event in seen.events()]
+    assert max(sizes) < 4 * 20_000 * 2_000  # bytes
 
 
 def test_the_non_local_block_starts_as_the_identity():

@@ -42,6 +42,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert names(tmp_path) == ["d"] and names(tmp_path / "d") == ["x"]
 
 
+def test_folders_that_a_kill_left_are_removed_and_no_others(tmp_path):
+    for name in (".tmp-0123456789ab-d", ".tmp-0123456789ab-no-d", ".tmp-d"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    with atomic_dir(tmp_path / "d"):
+        pass
+    assert names(tmp_path) == [".tmp-0123456789ab-no-d", ".tmp-d", "d"]
+
+
 def test_json_with_nan_is_refused(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"x": float("nan")})

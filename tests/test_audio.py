@@ -109,6 +109,58 @@ def test_the_content_says_the_format_not_the_name(tmp_path, wrong):
 # --- bad input ------------------------------------------------------------------------------------
 
 
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("night:1.wav", tone(1.0), RATE_HZ)
+    assert len(audio.decode("night:1.wav").wave) == 16_000
+
+
+def test_a_list_of_other_files_is_refused(tmp_path):
+    soundfile.write(tmp_path / "other.wav", tone(1.0), RATE_HZ)
+    path = tmp_path / "list.wav"
+    path.write_text("ffconcat version 1.0\nfile other.wav\n")
+    with pytest.raises(AudioError, match=r"list\.wav: a list of other files"):
+        audio.decode(path)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 999, 1_000_000_000])
+def test_a_sample_rate_that_no_recording_has(tmp_path, rate_hz):
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, tone(1.0), RATE_HZ)
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate_hz.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=rf"odd\.wav: names a sample rate of {rate_hz} Hz"):
+        audio.decode(path)
+
+
+def test_a_refusal_names_the_file_once(tmp_path):
+    path = tmp_path / "text.wav"
+    path.write_text("no sound at all")
+    with pytest.raises(AudioError) as refused:
+        audio.decode(path)
+    assert str(refused.value).count("text.wav") == 1
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+def test_a_stream_at_another_rate_is_what_the_whole_gives(tmp_path, monkeypatch, rate_hz):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.sin(np.arange(3 * rate_hz) / 9) / 2, rate_hz)
+    monkeypatch.setattr("crywatch.audio.GATHER_SAMPLES", 5_000)
+    reader = audio.BlockReader(path)
+    streamed = np.concatenate(list(audio.at_rate(reader, 16_000)))
+    whole = audio.resample(audio.decode(path).wave, rate_hz, 16_000)
+    assert reader.n_samples == 3 * rate_hz
+    np.testing.assert_allclose(streamed, whole, atol=1e-4)
+
+
+def test_a_recording_that_ends_before_one_sample_at_the_new_rate(tmp_path):
+    path = tmp_path / "blip.wav"
+    soundfile.write(path, [0.5], 96_000)
+    with pytest.raises(AudioError, match=r"blip\.wav: too short \(1 sample\(s\) at 96000 Hz\)"):
+        list(audio.at_rate(audio.BlockReader(path), 16_000))
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(AudioError, match=r"gone\.wav: no such file"):
         audio.decode(tmp_path / "gone.wav")

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from crywatch import clean
 from crywatch.audio import read_clean
 from crywatch.clean import CleanConfig, run, unique_stems
 from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused
+from crywatch.errors import ConfigError, CrywatchError
 from crywatch.params import section
 from crywatch.tables import read_table
 
@@ -136,7 +138,7 @@ def test_the_blocks_join_without_a_seam(tmp_path, raw, cleaned, monkeypatch):
     soundfile.write(raw / "tone.wav", noise(3.0, 22_050), 22_050)
     cleaned()
     whole = read_clean(tmp_path / "out" / "audio" / "tone.flac")
-    monkeypatch.setattr(clean, "FLUSH_SAMPLES", 1000)
+    monkeypatch.setattr(clean, "GATHER_SAMPLES", 1000)
     cleaned()
     np.testing.assert_allclose(
         read_clean(tmp_path / "out" / "audio" / "tone.flac"), whole, atol=2**-14
@@ -292,7 +294,31 @@ def test_three_hours_are_cleaned_in_little_memory(tmp_path, raw):
     assert peak_bytes < 12e6  # 43 MB of floats come in, 86 MB go out
 
 
+def die(task):
+    os._exit(9)
+
+
+def test_a_worker_that_dies_is_told(tmp_path, many, cleaned, monkeypatch):
+    monkeypatch.setattr(clean, "clean_file", die)
+    with pytest.raises(CrywatchError, match="a worker process died"):
+        cleaned(workers=2)
+    assert not (tmp_path / "out").exists()
+
+
 # --- normalising ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate_hz": 8_000}, "clean.rate_hz: 8000"),
+        ({"min_duration_s": 9.0, "max_duration_s": 8.0}, "not 9 and 8"),
+    ],
+)
+def test_settings_that_no_later_stage_can_use_are_named(tmp_path, cleaned, change, message):
+    with pytest.raises(ConfigError, match=message):
+        cleaned(**change)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_level_is_kept_unless_asked(tmp_path, raw, cleaned):

@@ -177,6 +177,39 @@ def test_esc50_table_with_a_broken_row_is_named(a_copy):
         index("esc50", folder)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{name},1,20,x,True,1,A", r"line \d+: {name} is listed twice"),
+        ("../../{name},1,20,x,True,1,A", r"line \d+: filename .* leads to another folder"),
+        ("x.wav,1,20", r"line \d+: category, esc10, src_file, take is empty"),
+        (",1,20,x,True,1,A", r"line \d+: filename is empty"),
+    ],
+)
+def test_esc50_row_that_cannot_be_right_is_named(a_copy, row, message):
+    folder = a_copy("esc50")
+    name = sorted(path.name for path in (folder / esc50.ROOT / "audio").iterdir())[0]
+    with open(folder / esc50.META, "a") as table:
+        table.write(row.format(name=name) + "\n")
+    with pytest.raises(CorpusError, match=r"esc50\.csv, " + message.replace("{name}", name)):
+        index("esc50", folder)
+
+
+def test_esc50_table_with_a_byte_order_mark_is_read(a_copy):
+    folder = a_copy("esc50")
+    before = index("esc50", folder)
+    (folder / esc50.META).write_bytes(b"\xef\xbb\xbf" + (folder / esc50.META).read_bytes())
+    assert index("esc50", folder) == before
+
+
+def test_esc50_table_in_another_encoding_is_named(a_copy):
+    folder = a_copy("esc50")
+    with open(folder / esc50.META, "ab") as table:
+        table.write(b"caf\xe9.wav,1,20,x,True,1,A\n")
+    with pytest.raises(CorpusError, match=r"esc50\.csv: not UTF-8"):
+        index("esc50", folder)
+
+
 # baby_cry_detection
 
 

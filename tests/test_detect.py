@@ -1,6 +1,7 @@
 """Events from scores, output formats, and the command on good and bad files."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 class Loudness:
     """A detector that calls loud seconds a cry."""
 
-    def score(self, wave):
+    def score_stream(self, chunks):
+        wave = np.concatenate(list(chunks))
         seconds = wave[: len(wave) // 16000 * 16000].reshape(-1, 16000)
         return np.clip(np.abs(seconds).max(axis=1) * 2, 0, 1)
 
@@ -75,7 +77,7 @@ def test_jsonl_has_the_documented_keys(tmp_path):
 
 
 def test_folders_give_their_audio_files_sorted(tmp_path):
-    for name in ("b.wav", "a.MP3", "notes.txt"):
+    for name in ("b.wav", "a.MP3", "notes.txt", "._b.wav"):
         (tmp_path / name).touch()
     assert [path.name for path in find_files([tmp_path])] == ["a.MP3", "b.wav"]
 
@@ -113,3 +115,34 @@ def test_a_label_track_holds_labels_alone(project):
     assert result.exit_code == 1
     assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["0.000", "2.000"]]
     assert "bad.wav" in result.stderr
+
+
+def test_a_file_that_breaks_off_is_scored_and_said(project):
+    path = project / "cut.wav"
+    soundfile.write(path, np.full(3 * 16000, 0.4, dtype=np.float32), 16000)
+    path.write_bytes(path.read_bytes()[:70_000])
+    result = CliRunner().invoke(cli.app, ["detect", "cut.wav", "--format", "jsonl"])
+    assert result.exit_code == 0
+    assert set(json.loads(result.stdout)) == {"path", "duration_s", "cry", "seconds", "events"}
+    assert "cut.wav: the file breaks off; the 2.186 s before" in result.stderr
+
+
+def test_a_file_of_one_sample_is_an_error_line_and_stops_nothing(project):
+    soundfile.write(project / "blip.wav", [0.5], 96_000)
+    soundfile.write(project / "good.wav", np.full(16000, 0.4, dtype=np.float32), 16000)
+    result = CliRunner().invoke(cli.app, ["detect", "blip.wav", "good.wav", "--format", "jsonl"])
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert "blip.wav: too short" in lines[0]["error"] and len(lines[1]["seconds"]) == 1
+
+
+def test_a_name_that_is_no_utf8_still_gives_json(project):
+    name = os.fsdecode(b"caf\xe9.wav")
+    try:
+        with open(name, "wb") as sink:
+            soundfile.write(sink, np.full(16000, 0.4), 16000, format="WAV")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    result = CliRunner().invoke(cli.app, ["detect", ".", "--format", "jsonl"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout_bytes.decode("utf-8"))["path"] == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 
@@ -16,7 +17,7 @@ from crywatch.blazenet.network import FEATURES, BlazeNet, cry_probability
 from crywatch.detectors import load_detector
 from crywatch.embedders import EmbedderConfig, build
 from crywatch.errors import ModelError
-from crywatch.models import ModelFolder, save
+from crywatch.models import ModelFolder, load, save
 from crywatch.segments import n_segments, segments_to_seconds
 
 EMBEDDER = EmbedderConfig("logmel", 128, "")
@@ -108,6 +109,29 @@ def test_a_recording_longer_than_a_batch_is_scored_whole(folders):
     np.testing.assert_allclose(scores[270:275], cry_probability(late), rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_samples", [12 * 16_000, 23 * 16_000 + 9_000, 41 * 16_000 + 100])
+def test_blocks_change_nothing(folders, kind, n_samples, monkeypatch):
+    detector, wave = load_detector(folders / kind), sound(n_samples, seed=3)
+    whole = detector.score(wave)
+    monkeypatch.setattr("crywatch.detectors.BLOCK_S", 5.0)
+    for chunk in (3_000, 170_000):
+        chunks = (wave[start : start + chunk] for start in range(0, n_samples, chunk))
+        np.testing.assert_allclose(detector.score_stream(chunks), whole, atol=1e-5)
+
+
+def test_a_long_recording_is_never_whole_in_memory(folders, monkeypatch):
+    detector = load_detector(folders / "blazenet")
+    monkeypatch.setattr("crywatch.detectors.BLOCK_S", 10.0)
+    lengths = []
+    monkeypatch.setattr(
+        "crywatch.detectors.from_wave",
+        lambda wave, config: lengths.append(len(wave)) or from_wave(wave, config),
+    )
+    assert len(detector.score_stream(sound(16_000, seed=i) for i in range(100))) == 100
+    assert max(lengths) <= 14 * 16_000
+
+
 def test_seconds_share_the_score_of_their_5_s_segment(folders):
     detector = load_detector(folders / "blazenet_5s")
     scores = detector.score(sound(12 * 16_000))
@@ -160,6 +184,56 @@ def test_a_model_folder_is_all_that_is_needed(folders, kind, tmp_path, monkeypat
     shutil.copytree(folders / kind, tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     assert np.array_equal(load_detector("moved").score(wave), expected)
+
+
+def changed(folders, kind, tmp_path, change):
+    """A copy of a model folder whose description went through ``change``."""
+    folder = tmp_path / kind
+    shutil.copytree(folders / kind, folder)
+    description = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(change(description)))
+    return folder
+
+
+def without(*keys):
+    return lambda description: {k: v for k, v in description.items() if k not in keys}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("blazenet", without("frontend"), "no 'frontend'"),
+        ("blazenet", lambda d: d | {"frontend": {"rate_hz": 8000}}, "missing"),
+        ("rtfm", without("dim"), "no 'dim'"),
+        ("rtfm", lambda d: d | {"dim": 128}, "does not fit RtfmNetwork"),
+        ("rtfm", lambda d: d | {"backbone": {"name": "x"}}, "no 'frontend'"),
+        ("miner", without("embedder"), "no 'embedder'"),
+        ("miner", lambda d: d | {"embedder": {"name": "logmel"}}, "'dim'"),
+        ("miner", lambda d: d | {"embedder": d["embedder"] | {"digest": "x"}}, "other weights"),
+        ("blazenet", lambda d: [d], "not a mapping"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_named(folders, tmp_path, kind, change, message):
+    folder = changed(folders, kind, tmp_path, change)
+    with pytest.raises(ModelError, match=message) as refused:
+        load_detector(folder)
+    assert str(folder) in str(refused.value)
+
+
+def test_weights_of_another_network_are_named(folders, tmp_path):
+    model = load(folders / "blazenet")
+    weights = {f"{name}x": value for name, value in model.weights.items()}
+    save(tmp_path, ModelFolder(model.description, weights))
+    with pytest.raises(ModelError, match="does not fit BlazeNet") as refused:
+        load_detector(tmp_path)
+    assert str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_description_that_is_no_json_is_named(folders, tmp_path):
+    shutil.copytree(folders / "blazenet", tmp_path / "torn")
+    (tmp_path / "torn" / "model.json").write_text('{"kind": ')
+    with pytest.raises(ModelError, match=r"torn.model\.json: not JSON"):
+        load_detector(tmp_path / "torn")
 
 
 def test_a_missing_or_broken_folder_is_named(folders, tmp_path):

@@ -18,7 +18,7 @@ import pytest
 
 from crywatch import corpora, params
 from crywatch.corpora import Remote
-from crywatch.corpora.base import MISSING_NOTE
+from crywatch.corpora.base import AUDIO, MISSING_NOTE
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download import DataConfig, DownloadConfig, run, transfer
@@ -512,6 +512,16 @@ def test_a_mirror_out_of_layout_is_told_and_what_was_there_stays(mirror, tmp_pat
         bring("esc50", data("mirror", broken), tmp_path)
     assert files_sha256([tmp_path / "raw" / "esc50"]) == before
     assert names(tmp_path / "raw") == ["esc50"]
+
+
+@pytest.mark.parametrize("corpus", corpora.NAMES)
+def test_a_corpus_without_a_single_recording_is_told(corpus, mirror, tmp_path):
+    shutil.copytree(mirror / corpus, tmp_path / "bare" / corpus)
+    for path in sorted((tmp_path / "bare").rglob("*")):
+        if path.suffix in AUDIO:
+            path.rename(path.with_suffix(".txt"))
+    with pytest.raises(CorpusError, match=rf"raw/{corpus}: the layout of {corpus}, but no audio"):
+        bring(corpus, data("mirror", tmp_path / "bare"), tmp_path)
 
 
 def test_folders_that_a_mirror_links_to_are_copied(mirror, tmp_path):

@@ -13,7 +13,14 @@ import soxr
 
 from crywatch.audio import decode, resample
 from crywatch.segments import RATE_HZ
-from crywatch.split.duplicates import CANDIDATE, describe, find_pairs, similarity, time_free
+from crywatch.split.duplicates import (
+    CANDIDATE,
+    Comparison,
+    describe,
+    find_pairs,
+    similarity,
+    time_free,
+)
 from split_cases import clips_table, cry_like, noise, row, tone
 
 THRESHOLD = 0.8  # as in conf/split.yaml
@@ -190,3 +197,13 @@ def test_generated_tones_are_duplicates_by_their_samples_only(tmp_path):
     first, second = (0.3 * np.sin(2 * np.pi * 441 * t + phase) for phase in (0, 1))
     assert _found(tmp_path, {"a": first, "b": second}) == set()
     assert _found(tmp_path, {"a": first, "b": first}) == {("a", "b")}
+
+
+def test_two_clips_are_compared_when_asked(tmp_path):
+    sound = cry_like(1, 2.0)
+    rows = [row(tmp_path, f"a/{n}", wave) for n, wave in enumerate((sound, sound, sound * 0.5))]
+    rows.append(row(tmp_path, "a/3", noise(1, 2.0)))
+    compare = Comparison(clips_table(rows))
+    assert compare(0, 1) == 1.0
+    assert 0.95 < compare(0, 2) <= 1.0
+    assert 0.0 <= compare(0, 3) < 0.5

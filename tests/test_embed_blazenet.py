@@ -39,6 +39,14 @@ def embed(model, pictures, folder, batch_size):
     )
 
 
+def test_work_that_other_inputs_left_is_removed(model, tmp_path):
+    left = tmp_path / "work" / "0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "a.part").touch()
+    embed(model, picture_store(tmp_path / "pictures", CLIPS, {"a/1"}), tmp_path / "out", 8)
+    assert not (tmp_path / "work").exists()
+
+
 def test_embeddings_are_the_networks_features_whatever_the_batch(model, tmp_path):
     pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
     network = BlazeNet().eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -204,3 +205,27 @@ def test_what_is_missing_is_named(undisturbed, tmp_path):
     assert "esc50/z" not in store
     with pytest.raises(TableError, match="'esc50/z' has no features"):
         store.clip("esc50/z")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("store.json", b"{"),
+        ("store.json", b"[]"),
+        ("store.json", b'{"name": "x"}'),
+        ("*.npy", b"no array"),
+        ("*.npy", b""),
+        ("*.parquet", b"no table"),
+        ("*.parquet", None),
+    ],
+)
+def test_a_damaged_store_is_named(undisturbed, tmp_path, name, content):
+    folder = tmp_path / "store"
+    shutil.copytree(undisturbed, folder)
+    damaged = sorted(folder.glob(name))[0]
+    damaged.unlink()
+    if content is not None:
+        damaged.write_bytes(content)
+    with pytest.raises(TableError, match=r"store: damaged feature store .*run the stage"):
+        store = FeatureStore(folder)
+        assert store.n_rows and list(store)

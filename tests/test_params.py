@@ -1,12 +1,14 @@
 """params.yaml is what conf/ composes, and typed sections say what is wrong with a key."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from typer.testing import CliRunner
 
-from crywatch import params
+from crywatch import cli, params
 from crywatch.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +73,12 @@ def test_a_section_becomes_a_dataclass(tmp_path):
         ("other: {}\n", "section 'example' is missing"),
         ("example: {size: many}\n", "example"),
         ("example: {size: 1, sise: 2}\n", "sise"),
+        ("example: {}\n", "size must be set"),
+        ("example: 3\n", "example: 3 stands where keys and values are expected"),
+        ("example: [1]\n", "stands where keys and values are expected"),
+        ("example: ${nope}\n", "example: Interpolation key 'nope' not found"),
+        ("example: [\n", r"params\.yaml: not YAML"),
+        ("- example\n", r"params\.yaml: a list, not sections"),
     ],
 )
 def test_errors_name_the_key(tmp_path, text, message):
@@ -81,3 +89,30 @@ def test_errors_name_the_key(tmp_path, text, message):
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match="crywatch params"):
         params.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("profile=nope", "Could not find 'profile/nope'.*Available options.*demo"),
+        ("nokey=3", "Could not override 'nokey'"),
+        ("profile", "Error parsing override 'profile'"),
+        ("clean.workers=[1", "no viable alternative"),
+    ],
+)
+def test_a_bad_override_is_one_line_and_changes_nothing(tmp_path, override, message):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    with pytest.raises(ConfigError, match=message) as refused:
+        params.compose_to_file([override], tmp_path)
+    assert "\n" not in str(refused.value) and "\t" not in str(refused.value)
+    assert not (tmp_path / "params.yaml").exists()
+
+
+def test_the_command_composes_from_a_folder_below(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path / "src")
+    result = CliRunner().invoke(cli.app, ["params", "seed=5"])
+    assert result.exit_code == 0
+    assert params.plain("seed", tmp_path / "params.yaml") == 5
+    assert not (tmp_path / "src" / "params.yaml").exists()

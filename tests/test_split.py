@@ -118,10 +118,28 @@ def _pairs_table(members: list[dict[str, object]]) -> pd.DataFrame:
     )
 
 
+def never(first, second):
+    raise AssertionError(f"rows {first} and {second} are a pair")
+
+
+def test_a_member_linked_through_another_has_its_own_similarity():
+    clips = _pairs_table([{}, {"bandwidth_hz": 9_000.0}, {}, {}])
+    asked = []
+
+    def compare(first, second):
+        asked.append((first, second))
+        return 0.7
+
+    clusters = duplicate_clusters(clips, [Pair(1, 2, 0.9), Pair(2, 3, 0.85)], compare)
+    assert clusters["clip_id"].tolist() == ["toy/1", "toy/2", "toy/3"]
+    assert clusters["similarity"].tolist() == [1.0, 0.9, 0.7]
+    assert asked == [(1, 3)]
+
+
 def test_the_widest_copy_is_canonical_and_listed_first():
     clips = _pairs_table([{"bandwidth_hz": hz} for hz in (3_900.0, 7_900.0, 8_000.0, 7_910.0)])
     pairs = [Pair(0, 1, 0.9), Pair(1, 3, 0.95)]
-    clusters = duplicate_clusters(clips, pairs)
+    clusters = duplicate_clusters(clips, pairs, never)
     assert clusters["clip_id"].tolist() == ["toy/1", "toy/3", "toy/0"]
     assert clusters["canonical"].tolist() == [True, False, False]
     assert clusters["similarity"].tolist() == [1.0, 0.95, 0.9]
@@ -130,7 +148,7 @@ def test_the_widest_copy_is_canonical_and_listed_first():
 
 def test_clusters_are_joined_by_sound_not_by_recording():
     clips = _pairs_table([{"recording_id": "r"}] * 4)
-    clusters = duplicate_clusters(clips, [Pair(0, 1, 1.0), Pair(2, 3, 1.0)])
+    clusters = duplicate_clusters(clips, [Pair(0, 1, 1.0), Pair(2, 3, 1.0)], never)
     assert clusters["cluster_id"].nunique() == 2
     assert clusters.groupby("cluster_id")["canonical"].sum().tolist() == [1, 1]
 
@@ -224,7 +242,8 @@ def test_no_clips_are_refused(tmp_path):
 def test_a_labelled_copy_is_canonical_before_a_wider_unknown_one():
     members = [("unknown", 8_000.0), ("cry", 3_000.0), ("cry", 4_000.0)]
     clips = _pairs_table([{"label": label, "bandwidth_hz": hz} for label, hz in members])
-    clusters = duplicate_clusters(clips, [Pair(0, 1, 0.9), Pair(1, 2, 0.9), Pair(0, 2, 0.9)])
+    pairs = [Pair(0, 1, 0.9), Pair(1, 2, 0.9), Pair(0, 2, 0.9)]
+    clusters = duplicate_clusters(clips, pairs, never)
     assert clusters["clip_id"].tolist() == ["toy/2", "toy/1", "toy/0"]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio import read_clean
-from crywatch.errors import TableError
+from crywatch.audio import read_clean, write_flac
+from crywatch.errors import ConfigError, TableError
 from crywatch.segments import RATE_HZ
 from crywatch.tables import PARTS, read_table, write_table
 from crywatch.untrimmed import CROSSFADE_S, MAX_CRY_CLIPS, UntrimmedConfig, choose, join, run
@@ -182,3 +183,33 @@ def test_recordings_keep_to_the_durations(split_clips, with_cry):
         chosen = choose(clips, with_cry, config, np.random.default_rng(seed))
         seconds = chosen["duration_s"].sum() - CROSSFADE_S * (len(chosen) - 1)
         assert 6.2 <= seconds <= 8.0
+
+
+@pytest.mark.parametrize("label", ["cry", "other"])
+def test_long_clips_do_not_make_a_recording_too_long(split_clips, tmp_path, label):
+    clips = read_table(split_clips, "split_clips")
+    config = replace(CONFIG, min_duration_s=6.2, max_duration_s=8.0)
+    long = tmp_path / "long.flac"
+    write_flac(long, np.full(round(7.0 * RATE_HZ), 0.1, dtype=np.float32))
+    endless = tmp_path / "endless.flac"
+    write_flac(endless, np.full(round(9.0 * RATE_HZ), 0.1, dtype=np.float32))
+    rows = clips.index[(clips["label"] == label) & clips["canonical"]]
+    for path, seconds, chosen in ((long, 7.0, rows[::3]), (endless, 9.0, rows[1::3])):
+        clips.loc[chosen, ["path", "duration_s"]] = [str(path), seconds]
+    write_table(clips, tmp_path / "clips.parquet", "split_clips")
+    run(tmp_path / "clips.parquet", config, 0, tmp_path / "untrimmed")
+    table = read_table(tmp_path / "untrimmed" / "clips.parquet", "split_clips")
+    assert table["duration_s"].max() <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_duration_s": 61.0, "max_duration_s": 60.0}, "not 61 and 60"),
+        ({"per_part": {"train": 2, "test": 2}}, "per_part: .* val"),
+        ({"single_source": 50.0}, "single_source: 50"),
+    ],
+)
+def test_settings_out_of_range_are_named(split_clips, tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message):
+        run(split_clips, replace(CONFIG, **change), 0, tmp_path / "untrimmed")

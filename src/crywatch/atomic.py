@@ -6,6 +6,7 @@ written file under a final name.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 TEMP_PREFIX = ".tmp-"
+_UNIQUE = 12  # characters that make a temporary name unique
 
 
 def _temp_beside(final: Path) -> Path:
     # The suffix is kept: writers such as soundfile choose the format by it.
-    return final.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:12]}-{final.name}")
+    return final.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex[:_UNIQUE]}-{final.name}")
 
 
 @contextmanager
@@ -49,9 +51,14 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(final: Path | str) -> Iterator[Path]:
-    """Yield a temporary folder beside ``final``; on success it replaces ``final`` as a whole."""
+    """Yield a temporary folder beside ``final``; on success it replaces ``final`` as a whole.
+
+    Folders that killed runs left of the same name are removed: they can hold gigabytes.
+    """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f"{TEMP_PREFIX}{'?' * _UNIQUE}-{glob.escape(final.name)}"):
+        shutil.rmtree(left, ignore_errors=True)
     temp = _temp_beside(final)
     temp.mkdir()
     try:

@@ -7,7 +7,7 @@ channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,14 @@ from crywatch.atomic import atomic_path
 from crywatch.errors import AudioError
 from crywatch.segments import RATE_HZ
 
+GATHER_SAMPLES = 1 << 18  # resampled and written at a time
 SILENCE_DBFS = -200.0  # stands for a level of minus infinity
 BANDWIDTH_FRAME = 2048  # samples
 BANDWIDTH_FRAMES = 256  # at most, spread over the recording
 BANDWIDTH_BELOW_PEAK_DB = 60.0
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 1_000_000  # of a source; others are damaged headers
+# They name other files, which would be read in place of this one.
+PLAYLISTS = frozenset({"concat", "concatf", "dash", "hls", "imf"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class StreamInfo:
 class BlockReader:
     """Decode ``path`` block by block: iterate for mono float32 arrays [samples].
 
-    ``info`` is known at once; ``truncated`` when the iteration has ended.
+    ``info`` is known at once; ``truncated`` and ``n_samples`` when the iteration has ended.
 
     Raises
     ------
@@ -59,14 +63,24 @@ class BlockReader:
 
         self.path = Path(path)
         self.truncated = False
+        self.n_samples = 0
         if not self.path.is_file():
             raise AudioError(f"{self.path}: no such file")
         if self.path.stat().st_size == 0:
             raise AudioError(f"{self.path}: the file is empty (0 bytes)")
         try:
-            self._container = av.open(str(self.path), metadata_errors="ignore")
+            # Without "file:" a name such as "night:1.wav" is taken for a protocol.
+            self._container = av.open(
+                f"file:{self.path}",
+                metadata_errors="ignore",
+                options={"protocol_whitelist": "file"},
+            )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise AudioError(f"{self.path}: not a recording that can be read ({error})") from error
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"{self.path}: not a recording that can be read ({reason})") from error
+        if PLAYLISTS & set(self._container.format.name.split(",")):
+            self._container.close()
+            raise AudioError(f"{self.path}: a list of other files, not a recording")
         streams = self._container.streams.audio
         if not streams:
             self._container.close()
@@ -76,12 +90,15 @@ class BlockReader:
         if not context.sample_rate:
             self._container.close()
             raise AudioError(f"{self.path}: names no sample rate")
+        if not MIN_RATE_HZ <= context.sample_rate <= MAX_RATE_HZ:
+            self._container.close()
+            raise AudioError(f"{self.path}: names a sample rate of {context.sample_rate} Hz")
         self.info = StreamInfo(context.sample_rate, context.channels, context.name)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         import av
 
-        n_samples = 0
+        self.n_samples = 0
         try:
             frames = self._container.decode(self._stream)
             while True:
@@ -97,11 +114,11 @@ class BlockReader:
                 if not np.isfinite(block).all():
                     raise AudioError(f"{self.path}: holds samples that are NaN or infinite")
                 if len(block):
-                    n_samples += len(block)
+                    self.n_samples += len(block)
                     yield block
-            if not n_samples:
+            if not self.n_samples:
                 raise AudioError(f"{self.path}: nothing in it decodes")
-            self.truncated = self.truncated or self._is_short(n_samples)
+            self.truncated = self.truncated or self._is_short(self.n_samples)
         finally:
             self._container.close()
 
@@ -168,6 +185,40 @@ def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     import soxr
 
     return soxr.resample(np.asarray(wave, dtype=np.float32), from_hz, to_hz, quality="HQ")
+
+
+def gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of about ``size``: fewer, larger calls."""
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count >= size:
+            yield np.concatenate(held)
+            held, count = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def at_rate(reader: BlockReader, to_hz: int) -> Iterator[np.ndarray]:
+    """The samples of ``reader`` at ``to_hz``, in blocks; AudioError if not one is left."""
+    import soxr
+
+    from_hz = reader.info.rate_hz
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+    n_samples = 0
+    for block in gathered(reader, GATHER_SAMPLES):
+        block = np.ascontiguousarray(block)
+        block = stream.resample_chunk(block) if from_hz != to_hz else block
+        n_samples += len(block)
+        yield block
+    if from_hz != to_hz:
+        block = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        n_samples += len(block)
+        yield block
+    if not n_samples:
+        raise AudioError(f"{reader.path}: too short ({reader.n_samples} sample(s) at {from_hz} Hz)")
 
 
 def level_dbfs(value: float) -> float:

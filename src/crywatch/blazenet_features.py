@@ -7,6 +7,7 @@ memory maps.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def run(
         store = out_dir / folder_name(segment_s)
         writer.finish(corpora, store)
         counts[folder_name(segment_s)] = FeatureStore(store).n_rows
+    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     return FeaturesSummary(len(clips), counts)
 
 

@@ -13,19 +13,28 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crywatch.atomic import TEMP_PREFIX, atomic_path, write_json
-from crywatch.audio import SILENCE_DBFS, BandwidthMeter, BlockReader, level_dbfs, to_int16
+from crywatch.audio import (
+    GATHER_SAMPLES,
+    SILENCE_DBFS,
+    BandwidthMeter,
+    BlockReader,
+    gathered,
+    level_dbfs,
+    to_int16,
+)
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
 from crywatch.digest import value_sha256
-from crywatch.errors import AudioError
+from crywatch.errors import AudioError, ConfigError, CrywatchError
 from crywatch.progress import progress_bar
+from crywatch.segments import RATE_HZ
 
-FLUSH_SAMPLES = 1 << 18  # resampled and written at a time
 MAX_STEM = 200  # characters; a file name has 255, and the temporary one is longer
 
 
@@ -90,6 +99,13 @@ def run(
     corpus: Corpus, config: CleanConfig, raw_dir: Path, out_dir: Path, work_dir: Path
 ) -> CleanSummary:
     """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, three tables, summary.json)."""
+    if config.rate_hz != RATE_HZ:
+        raise ConfigError(f"clean.rate_hz: {config.rate_hz}, but all stages read {RATE_HZ} Hz")
+    if not 0 <= config.min_duration_s < config.max_duration_s:
+        raise ConfigError(
+            "clean: needs 0 <= min_duration_s < max_duration_s, not "
+            f"{config.min_duration_s:g} and {config.max_duration_s:g}"
+        )
     entries = list(corpus.index(raw_dir))
     key = value_sha256(
         [asdict(config)]
@@ -164,8 +180,14 @@ def _parallel(tasks: dict[str, _Task], workers: int) -> Iterator[tuple[str, Meas
             yield path, clean_file(task)
         return
     # Chunks keep the queue short and the cost of a task's transfer low.
-    with ProcessPoolExecutor(workers) as pool:
-        yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+    except BrokenProcessPool as error:
+        raise CrywatchError(
+            "clean: a worker process died, of too little memory perhaps. What is finished is kept: "
+            "run the stage again, with clean.workers=1 if it stays so"
+        ) from error
 
 
 def clean_file(task: _Task) -> Measured | str:
@@ -206,7 +228,7 @@ def _convert(task: _Task) -> Measured:
             with soundfile.SoundFile(
                 temp, "w", config.rate_hz, 1, subtype="PCM_16", format="FLAC"
             ) as sink:
-                for block in _gathered(reader, FLUSH_SAMPLES):
+                for block in gathered(reader, GATHER_SAMPLES):
                     n_read += len(block)
                     if n_read / rate_hz > config.max_duration_s:
                         raise AudioError(f"{task.source}: longer than {config.max_duration_s} s")
@@ -239,20 +261,6 @@ def _gain(task: _Task) -> float:
     """What brings the source's peak to 1: a pass of its own, before anything can clip."""
     peak = max(float(np.abs(block).max()) for block in BlockReader(task.source))
     return 1.0 if level_dbfs(peak) < task.config.min_peak_dbfs else 1.0 / peak
-
-
-def _gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of about ``size``: fewer, larger calls."""
-    held: list[np.ndarray] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += len(block)
-        if count >= size:
-            yield np.concatenate(held)
-            held, count = [], 0
-    if held:
-        yield np.concatenate(held)
 
 
 class _Level:

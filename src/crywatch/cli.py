@@ -65,6 +65,12 @@ def detect(
     for path in progress(files, "detect", unit="file"):
         detection = detect_file(path, detector, config)
         failed = failed or detection.error is not None
+        if detection.truncated:
+            typer.echo(
+                f"crywatch: {path}: the file breaks off; the {detection.duration_s:g} s before "
+                "that are scored",
+                err=True,
+            )
         if detection.error is not None and format is Format.audacity:
             typer.echo(f"crywatch: {detection.error}", err=True)
         elif line := FORMATS[format](detection):
@@ -84,7 +90,7 @@ def compose_params(
     """Compose conf/ into params.yaml, as `dvc exp run -S` does."""
     from crywatch import params
 
-    params.compose_to_file(overrides or [])
+    params.compose_to_file(overrides or [], root(params.CONF_DIR / "config.yaml"))
 
 
 @app.command()
@@ -95,15 +101,19 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     tracking.ui(port=port)
 
 
-def root() -> Path:
-    """The repository root: the nearest folder at or above here that holds params.yaml."""
+def root(mark: Path | None = None) -> Path:
+    """The repository root: the nearest folder at or above here that holds params.yaml.
+
+    ``mark`` is another file to know it by.
+    """
     from crywatch import params
 
+    mark = mark or params.PARAMS_FILE
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / params.PARAMS_FILE).is_file():
+        if (folder / mark).is_file():
             return folder.relative_to(here) if folder == here else folder
-    raise CrywatchError(f"no params.yaml in {here} or above: run crywatch inside the project")
+    raise CrywatchError(f"no {mark} in {here} or above: run crywatch inside the project")
 
 
 def main() -> None:

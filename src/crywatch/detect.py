@@ -59,13 +59,14 @@ class Detection:
     seconds: tuple[Second, ...] = ()
     events: tuple[DetectedEvent, ...] = ()
     error: str | None = field(default=None)
+    truncated: bool = False  # the file broke off; what came before was scored
 
 
 class Scorer(Protocol):
     """What `crywatch.detectors.Detector` offers here."""
 
-    def score(self, wave: np.ndarray) -> np.ndarray:
-        """Scores [plain seconds] of ``wave`` [samples] at 16 kHz."""
+    def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+        """Scores [plain seconds] of a recording at 16 kHz that comes in ``chunks`` [samples]."""
 
 
 def merge_events(
@@ -94,16 +95,18 @@ def merge_events(
 
 
 def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection:
-    """Decode and score one file; an error the user can act on becomes ``Detection.error``."""
+    """Decode and score one file; an error the user can act on becomes ``Detection.error``.
+
+    The file is read block by block: memory grows with its length only by what the detector keeps.
+    """
     from crywatch import audio
 
     try:
-        decoded = audio.decode(path)
-        wave = audio.resample(decoded.wave, decoded.rate_hz, RATE_HZ)
+        reader = audio.BlockReader(path)
+        scores = np.asarray(detector.score_stream(audio.at_rate(reader, RATE_HZ)), dtype=np.float64)
     except (CrywatchError, OSError) as error:
         return Detection(path=str(path), error=str(error))
-    duration_s = len(decoded.wave) / decoded.rate_hz
-    scores = np.asarray(detector.score(wave), dtype=np.float64)
+    duration_s = reader.n_samples / reader.info.rate_hz
     return Detection(
         path=str(path),
         duration_s=round(duration_s, 3),
@@ -112,17 +115,23 @@ def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection
         events=merge_events(
             scores, duration_s, config.threshold, config.min_event_s, config.max_gap_s
         ),
+        truncated=reader.truncated,
     )
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as given; folders give the audio files below them (by suffix), sorted."""
+    """Files as given; folders give the audio files below them (by suffix), sorted.
+
+    Hidden files are passed over: macOS leaves a "._name.wav" beside each file that it copies.
+    """
     for path in paths:
         if path.is_dir():
             yield from sorted(
                 file
                 for file in path.rglob("*")
-                if file.is_file() and file.suffix.lower() in AUDIO_SUFFIXES
+                if file.suffix.lower() in AUDIO_SUFFIXES
+                and not file.name.startswith(".")
+                and file.is_file()
             )
         else:
             yield path
@@ -131,10 +140,21 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
 def to_jsonl(detection: Detection) -> str:
     """One line of JSON; a file that could not be decoded has only ``path`` and ``error``."""
     if detection.error is not None:
-        return json.dumps({"path": detection.path, "error": detection.error}, ensure_ascii=False)
+        return _json({"path": detection.path, "error": detection.error})
     record = asdict(detection)
-    record.pop("error")
-    return json.dumps(record, ensure_ascii=False)
+    for key in ("error", "truncated"):
+        record.pop(key)
+    return _json(record)
+
+
+def _json(record: dict) -> str:
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A file name that is no UTF-8: escaped, a reader gets the very name back.
+        return json.dumps(record)
+    return text
 
 
 def to_audacity(detection: Detection) -> str:

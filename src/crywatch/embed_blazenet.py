@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,13 @@ def run(
 ) -> EmbedBlazenetSummary:
     """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``."""
     model = load(model_dir)
-    if model.description["segment_s"] != 1.0:
+    if model.setting("segment_s") != 1.0:
         raise ConfigError(
             f"embed_blazenet.backbones: {model_dir.name} has a front end of "
             f"{model.description['segment_s']:g} s; a number a second needs one of 1 s"
         )
     network = BlazeNet()
-    network.load_state_dict(model.part("backbone"))
+    model.fill(network, "backbone")
     network.eval()
     pictures = FeatureStore(pictures_dir)
     digest = file_sha256(model_dir / WEIGHTS)
@@ -67,6 +68,7 @@ def run(
         ]
         writer.write(corpus, _embedded(left, pictures, network, config.batch_size, corpus))
     writer.finish(pictures.corpora, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     return EmbedBlazenetSummary(FeatureStore(out_dir).n_rows)
 
 

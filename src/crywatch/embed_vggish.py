@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ def run(
         left = rows[~rows["clip_id"].isin(done)]
         writer.write(corpus, embed_clips(left, embedder, config.batch_s, corpus))
     writer.finish(corpora, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     seconds = sum(n_segments(round(d * RATE_HZ)) for d in clips["duration_s"])
     return EmbedSummary(len(clips), seconds, info.name, info.dim, info.digest)
 

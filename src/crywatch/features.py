@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,7 +155,18 @@ class FeatureStore:
         self.folder = Path(folder)
         if not (self.folder / "store.json").is_file():
             raise TableError(f"{self.folder}: no feature store: run the stage that makes it")
-        self.info = StoreInfo(**read_json(self.folder / "store.json"))
+        with self._named():
+            self.info = StoreInfo(**read_json(self.folder / "store.json"))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What a damaged file raises, as a TableError that names the folder."""
+        try:
+            yield
+        except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+            raise TableError(
+                f"{self.folder}: damaged feature store ({error}): run the stage that makes it"
+            ) from error
 
     @cached_property
     def corpora(self) -> tuple[str, ...]:
@@ -163,14 +175,16 @@ class FeatureStore:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {c: np.load(self.folder / f"{c}.npy", mmap_mode="r") for c in self.corpora}
+        with self._named():
+            return {c: np.load(self.folder / f"{c}.npy", mmap_mode="r") for c in self.corpora}
 
     @cached_property
     def _rows(self) -> dict[str, tuple[str, int, int]]:
         """clip_id -> corpus, first row, row after the last."""
         rows = {}
         for corpus in self.corpora:
-            ids = pd.read_parquet(self.folder / f"{corpus}.parquet")["clip_id"]
+            with self._named():
+                ids = pd.read_parquet(self.folder / f"{corpus}.parquet")["clip_id"]
             first = np.flatnonzero(ids.ne(ids.shift()).to_numpy())
             last = np.append(first, len(ids))[1:]
             for clip_id, start, end in zip(ids.to_numpy()[first], first, last, strict=True):

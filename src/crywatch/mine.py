@@ -47,8 +47,8 @@ class MineSummary:
 def load_head(folder: Path) -> RtfmNetwork:
     """The anomaly network of a model folder, ready to score."""
     model = load(folder)
-    network = RtfmNetwork(model.description["dim"])
-    network.load_state_dict(model.part("head"))
+    network = RtfmNetwork(model.setting("dim"))
+    model.fill(network, "head")
     return network.eval()
 
 

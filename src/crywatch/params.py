@@ -22,7 +22,15 @@ def load(path: Path | str = PARAMS_FILE) -> DictConfig:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
-    return OmegaConf.load(path)
+    from yaml import YAMLError
+
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
+    return config
 
 
 def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
@@ -30,11 +38,17 @@ def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
 
     An unknown key, a wrong type or a value still ``???`` is a ConfigError that names the key.
     """
-    config = load(path)
-    node = OmegaConf.select(config, name)
+    node = _select(load(path), name, path)
     if node is None:
         raise ConfigError(f"{path}: section {name!r} is missing")
     return typed(node, cls, f"{path}: {name}")
+
+
+def _select(config: DictConfig, name: str, path: Path | str) -> Any:
+    try:
+        return OmegaConf.select(config, name)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {name}: {str(error).splitlines()[0]}") from error
 
 
 def typed(node: Any, cls: type[T], where: str) -> T:
@@ -42,6 +56,8 @@ def typed(node: Any, cls: type[T], where: str) -> T:
 
     Dataclasses inside ``cls`` must not be frozen: OmegaConf merges into them.
     """
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{where}: {node!r} stands where keys and values are expected")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), node)
         missing = sorted(OmegaConf.missing_keys(merged))
@@ -58,7 +74,7 @@ def typed(node: Any, cls: type[T], where: str) -> T:
 def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
     """A value, a section or (without a name) everything, as plain containers."""
     config = load(path)
-    node = config if name is None else OmegaConf.select(config, name)
+    node = config if name is None else _select(config, name, path)
     if node is None:
         raise ConfigError(f"{path}: {name!r} is missing")
     if not OmegaConf.is_config(node):
@@ -67,16 +83,26 @@ def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
 
 
 def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> DictConfig:
-    """conf/config.yaml with Hydra ``overrides``, as `dvc exp run` composes it into params.yaml."""
+    """conf/config.yaml with Hydra ``overrides``, as `dvc exp run` composes it into params.yaml.
+
+    An override of a key or group that is not there, or out of Hydra's grammar, is a ConfigError.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.errors import HydraException
 
-    with initialize_config_dir(str(Path(conf_dir).resolve()), version_base=None):
-        return hydra_compose("config", overrides=list(overrides))
+    try:
+        with initialize_config_dir(str(Path(conf_dir).resolve()), version_base=None):
+            return hydra_compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        said = str(error).partition("Config search path:")[0]
+        reason = " ".join(said.split())
+        raise ConfigError(f"{conf_dir}: {reason}") from error
 
 
-def compose_to_file(overrides: Sequence[str] = (), path: Path | str = PARAMS_FILE) -> None:
-    """Write the composed configuration to params.yaml."""
+def compose_to_file(overrides: Sequence[str] = (), root: Path | str = ".") -> None:
+    """Write the configuration composed of conf/ to params.yaml, both below ``root``."""
     from crywatch.atomic import write_text
 
-    write_text(path, OmegaConf.to_yaml(compose(overrides), resolve=True))
+    config = compose(overrides, Path(root) / CONF_DIR)
+    write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(config, resolve=True))

@@ -31,8 +31,8 @@ class ClipScores:
 def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:
     """Scores by an anomaly head of the vectors it was trained on."""
     model = load(model_dir)
-    network = RtfmNetwork(model.description["dim"])
-    network.load_state_dict(model.part("head"))
+    network = RtfmNetwork(model.setting("dim"))
+    model.fill(network, "head")
     for clip_id in progress(clips, f"score {model_dir.name}", unit="clip"):
         yield ClipScores(clip_id, score_seconds(network, store.clip(clip_id)))
 
@@ -41,7 +41,7 @@ def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> It
 def blazenet_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:
     """Scores by BlazeNet of stored pictures."""
     network = BlazeNet()
-    network.load_state_dict(load(model_dir).part("backbone"))
+    load(model_dir).fill(network, "backbone")
     network.eval()
     held: list[ClipScores] = []
     count = 0

@@ -16,7 +16,7 @@ import pandas as pd
 
 from crywatch.atomic import atomic_dir
 from crywatch.audio import bandwidth_hz, level_dbfs, read_clean, to_int16, write_flac
-from crywatch.errors import TableError
+from crywatch.errors import ConfigError, TableError
 from crywatch.progress import progress
 from crywatch.segments import RATE_HZ
 from crywatch.tables import PARTS, read_table, write_table
@@ -62,15 +62,21 @@ class Placed:
 
 def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) -> UntrimmedSummary:
     """Build the recordings of every part; writes audio/, clips, events and members."""
+    _check(config)
     clips = read_table(split_clips, "split_clips")
     clips = clips[clips["canonical"] & clips["label"].isin(["cry", "other"])]
+    # A longer one fits no recording; one as short as the crossfade adds nothing to it.
+    clips = clips[clips["duration_s"].between(2 * CROSSFADE_S, config.max_duration_s)]
     rows, events, members = [], [], []
     with atomic_dir(out_dir) as temp:
         for number, part in enumerate(PARTS):
             pool = clips[clips["split"] == part]
             for label in ("cry", "other"):
                 if config.per_part[part] and not (pool["label"] == label).any():
-                    raise TableError(f"untrimmed: part {part} has no clip labelled {label!r}")
+                    raise TableError(
+                        f"untrimmed: part {part} has no clip labelled {label!r} of at most "
+                        f"{config.max_duration_s:g} s"
+                    )
             for index in progress(range(config.per_part[part]), f"untrimmed {part}"):
                 rng = np.random.default_rng([seed, number, index])
                 chosen = choose(pool, index % 2 == 0, config, rng)
@@ -99,6 +105,18 @@ def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) ->
     )
 
 
+def _check(config: UntrimmedConfig) -> None:
+    if not 0 < config.min_duration_s <= config.max_duration_s:
+        raise ConfigError(
+            "untrimmed: needs 0 < min_duration_s <= max_duration_s, not "
+            f"{config.min_duration_s:g} and {config.max_duration_s:g}"
+        )
+    if set(config.per_part) != set(PARTS) or min(config.per_part.values()) < 0:
+        raise ConfigError(f"untrimmed.per_part: needs a number for each of {', '.join(PARTS)}")
+    if not 0 <= config.single_source <= 1:
+        raise ConfigError(f"untrimmed.single_source: {config.single_source:g} is not in 0..1")
+
+
 def choose(
     pool: pd.DataFrame, with_cry: bool, config: UntrimmedConfig, rng: np.random.Generator
 ) -> pd.DataFrame:
@@ -115,10 +133,14 @@ def choose(
     if with_cry:
         count = min(int(rng.integers(1, MAX_CRY_CLIPS + 1)), len(cries))
         picked = rng.choice(len(cries), count, replace=False).tolist()
-    parts = [cries.iloc[[row]] for row in picked]
+    parts = []
     # Of the recording, not of its clips: each joint takes a crossfade away.
     total_s = CROSSFADE_S
-    total_s += sum(float(part["duration_s"].iloc[0]) - CROSSFADE_S for part in parts)
+    for row in picked:
+        more_s = float(cries["duration_s"].iloc[row]) - CROSSFADE_S
+        if not parts or total_s + more_s <= config.max_duration_s:
+            parts.append(cries.iloc[[row]])
+            total_s += more_s
     while total_s < target_s:
         parts.append(others.iloc[[int(rng.integers(len(others)))]])
         total_s += float(parts[-1]["duration_s"].iloc[0]) - CROSSFADE_S

@@ -43,8 +43,12 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[bags, WIDTH, segments] to the same."""
-        attention = self.theta(x).transpose(1, 2) @ self.phi(x) / x.shape[-1]
-        mixed = attention @ self.g(x).transpose(1, 2)
+        theta, phi, g = self.theta(x).transpose(1, 2), self.phi(x), self.g(x).transpose(1, 2)
+        if x.shape[-1] > INNER:
+            # The same product in the other order: memory does not grow with the square of hours.
+            mixed = theta @ (phi @ g / x.shape[-1])
+        else:
+            mixed = (theta @ phi / x.shape[-1]) @ g
         return self.out(mixed.transpose(1, 2)) + x
 
 

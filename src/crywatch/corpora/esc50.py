@@ -37,29 +37,47 @@ class Esc50(Corpus):
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the table in its order, then audio files that it does not list."""
         listed: set[str] = set()
-        with open(folder / META, newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if absent:
-                raise CorpusError(f"{folder / META}: column(s) {', '.join(absent)} are missing")
-            for row in reader:
-                path = f"{ROOT}/audio/{row['filename']}"
-                listed.add(path)
-                if not (row["target"] or "").isdigit():
-                    raise CorpusError(
-                        f"{folder / META}, line {reader.line_num}: target {row['target']!r} "
-                        "is not a class number"
-                    )
-                if not (folder / path).is_file():
-                    yield Refused(path, "listed in meta/esc50.csv, but the file is missing")
-                    continue
-                yield ClipEntry(
-                    source_path=path,
-                    label="cry" if int(row["target"]) == CRY_TARGET else "other",
-                    category=row["category"],
-                    recording_id=f"freesound/{row['src_file']}",
-                    licence="CC BY 3.0" if row["esc10"] == "True" else self.licence,
-                )
+        for row in _rows(folder / META):
+            path = f"{ROOT}/audio/{row['filename']}"
+            listed.add(path)
+            if not (folder / path).is_file():
+                yield Refused(path, "listed in meta/esc50.csv, but the file is missing")
+                continue
+            yield ClipEntry(
+                source_path=path,
+                label="cry" if int(row["target"]) == CRY_TARGET else "other",
+                category=row["category"],
+                recording_id=f"freesound/{row['src_file']}",
+                licence="CC BY 3.0" if row["esc10"] == "True" else self.licence,
+            )
         for path in self.audio_files(folder, f"{ROOT}/audio"):
             if path not in listed:
                 yield Refused(path, "not listed in meta/esc50.csv")
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    """The rows of meta/esc50.csv; CorpusError, with the line, for one that cannot be right."""
+    names: set[str] = set()
+    try:
+        # A table that went through a spreadsheet starts with a byte order mark.
+        with open(table, newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if absent:
+                raise CorpusError(f"{table}: column(s) {', '.join(absent)} are missing")
+            for row in reader:
+                here = f"{table}, line {reader.line_num}"
+                empty = [name for name in COLUMNS if not row[name]]
+                if empty:
+                    raise CorpusError(f"{here}: {', '.join(empty)} is empty")
+                if not row["target"].isdigit():
+                    raise CorpusError(f"{here}: target {row['target']!r} is not a class number")
+                name = row["filename"]
+                if "/" in name or "\\" in name:
+                    raise CorpusError(f"{here}: filename {name!r} leads to another folder")
+                if name in names:
+                    raise CorpusError(f"{here}: {name} is listed twice")
+                names.add(name)
+                yield row
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{table}: not UTF-8 text ({error.reason})") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crywatch import corpora
 from crywatch.atomic import atomic_dir, write_text
-from crywatch.corpora.base import MISSING_NOTE, Corpus
+from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download.archive import extract
@@ -59,7 +59,7 @@ def run(
     with atomic_dir(out_dir) as temp:
         try:
             _bring(loader, data, config, temp, work_dir)
-            loader.check(temp)
+            _check(loader, temp, out_dir)
         except ConfigError:
             raise
         except CrywatchError as error:
@@ -77,6 +77,16 @@ def run(
         sha256=files_sha256([out_dir]),
         missing=missing,
     )
+
+
+def _check(loader: Corpus, temp: Path, out_dir: Path) -> None:
+    """Raise CorpusError unless ``temp`` has the layout and audio; messages name ``out_dir``."""
+    try:
+        loader.check(temp)
+        if not any(isinstance(entry, ClipEntry) for entry in loader.entries(temp)):
+            raise CorpusError(f"{temp}: the layout of {loader.name}, but no audio file in it")
+    except CorpusError as error:
+        raise CorpusError(str(error).replace(str(temp), str(out_dir))) from error
 
 
 def _bring(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from crywatch.atomic import atomic_dir, write_json
 from crywatch.errors import ConfigError, TableError
-from crywatch.split.duplicates import Pair, find_pairs
+from crywatch.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.split.groups import assign_parts, group_ids
 from crywatch.tables import PARTS, conform, empty, read_table, write_table
 
@@ -58,7 +58,7 @@ def run(
         twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise TableError(f"split: clip_id {twice!r} stands twice")
     pairs = list(find_pairs(clips, config.similarity))
-    clusters = duplicate_clusters(clips, pairs)
+    clusters = duplicate_clusters(clips, pairs, Comparison(clips))
     clips = clips.merge(clusters[["clip_id", "cluster_id", "canonical"]], how="left", on="clip_id")
     clips["canonical"] = clips["canonical"].map(lambda value: value is not False)
     clips["group_id"] = group_ids(clips, [(pair.first, pair.second) for pair in pairs])
@@ -81,12 +81,15 @@ def run(
     return summary
 
 
-def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+def duplicate_clusters(
+    clips: pd.DataFrame, pairs: Sequence[Pair], compare: Callable[[int, int], float]
+) -> pd.DataFrame:
     """Table ``duplicates``: the members of each cluster, the canonical one first.
 
     Canonical is a labelled member before one of unknown label (training reads canonical clips
     only, and must not lose a label to an unlabelled copy), among those the one with the widest
-    band (the least processed copy), then the first row.
+    band (the least processed copy), then the first row. ``compare`` gives the similarity of two
+    rows that are in one cluster through others only.
     """
     if not pairs:
         return empty("duplicates")
@@ -97,8 +100,9 @@ def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFra
     nameless = members.assign(recording_id=None, infant_id=None)
     members["cluster_id"] = group_ids(nameless, links)
     best: dict[tuple[int, int], float] = {}
-    for pair, link in zip(pairs, links, strict=True):
-        best[link] = max(pair.similarity, best.get(link, 0.0))
+    for pair, (one, other) in zip(pairs, links, strict=True):
+        for link in ((one, other), (other, one)):
+            best[link] = max(pair.similarity, best.get(link, 0.0))
     found = []
     for cluster_id, cluster in members.groupby("cluster_id", sort=True):
         rank = pd.DataFrame(
@@ -107,12 +111,14 @@ def duplicate_clusters(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFra
         order = rank.sort_values(["known", "band_hz"], ascending=False, kind="stable").index
         first = order[0]
         for row in order:
-            alike = max(best.get((first, row), 0.0), best.get((row, first), 0.0))
+            alike = 1.0 if row == first else best.get((first, row))
+            if alike is None:
+                alike = compare(rows[first], rows[row])
             found.append(
                 {
                     "cluster_id": cluster_id,
                     "clip_id": members.at[row, "clip_id"],
-                    "similarity": 1.0 if row == first else alike,
+                    "similarity": alike,
                     "canonical": row == first,
                 }
             )

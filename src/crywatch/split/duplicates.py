@@ -123,6 +123,20 @@ def find_pairs(clips: pd.DataFrame, threshold: float) -> Iterator[Pair]:
                     yield Pair(first, second, min(alike, 1.0))
 
 
+class Comparison:
+    """How alike two clips (row numbers of ``clips``) are, 0..1; reads them when asked."""
+
+    def __init__(self, clips: pd.DataFrame):
+        self._sha256 = clips["sha256"].to_numpy()
+        self._described = _Descriptions(clips["path"].to_numpy())
+
+    def __call__(self, first: int, second: int) -> float:
+        if self._sha256[first] == self._sha256[second]:
+            return 1.0
+        alike = similarity(self._described.get(first), self._described.get(second))
+        return min(max(alike, 0.0), 1.0)
+
+
 def _equal_samples(clips: pd.DataFrame) -> Iterator[Pair]:
     for _, rows in clips.reset_index(drop=True).groupby("sha256").groups.items():
         for row in rows[1:]:
