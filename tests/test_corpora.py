@@ -13,7 +13,8 @@ import pytest
 from crywatch import audio, corpora
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
 from crywatch.corpora.base import MISSING_NOTE
-from crywatch.corpora.generate import ESC50_CLASSES, GeneratorConfig, encode, generate
+from crywatch.corpora.encode import encode
+from crywatch.corpora.generate import ESC50_CLASSES, GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.errors import ConfigError, CorpusError
 from crywatch.tables import LABELS

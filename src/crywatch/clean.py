@@ -21,6 +21,8 @@ import numpy as np
 from crywatch.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.audio import SILENCE_DBFS, BandwidthMeter, BlockReader, level_dbfs, to_int16
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.details import FILE as DETAILS_FILE
+from crywatch.corpora.details import ClipDetails, write_details
 from crywatch.digest import value_sha256
 from crywatch.errors import AudioError
 from crywatch.progress import progress_bar
@@ -89,7 +91,7 @@ class _Task:
 def run(
     corpus: Corpus, config: CleanConfig, raw_dir: Path, out_dir: Path, work_dir: Path
 ) -> CleanSummary:
-    """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, three tables, summary.json)."""
+    """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, the tables, summary.json)."""
     entries = list(corpus.index(raw_dir))
     key = value_sha256(
         [asdict(config)]
@@ -290,6 +292,7 @@ def _write_tables(
     from crywatch.tables import conform, empty, write_table
 
     clips, events, quarantine = [], [], []
+    details: list[ClipDetails] = []
     n_truncated = 0
     for entry in entries:
         result = entry.reason if isinstance(entry, Refused) else results[entry.source_path]
@@ -318,11 +321,15 @@ def _write_tables(
             }
         )
         events += [(clip_id, e.onset_s, e.offset_s, e.label) for e in entry.events]
+        if entry.details is not None:
+            details.append(ClipDetails(clip_id, entry.details))
     tables = {"clips": clips, "events": events, "quarantine": quarantine}
     for name, rows in tables.items():
         columns = list(empty(name).columns)
         frame = pd.DataFrame(rows, columns=None if name == "clips" and rows else columns)
         write_table(conform(frame, name), state / f"{name}.parquet", name)
+    if details:
+        write_details(details, state / DETAILS_FILE)
     for note in (state / "audio").glob("*.json"):
         note.unlink()
     summary = CleanSummary(

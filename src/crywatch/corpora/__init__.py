@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from crywatch.corpora.baby_cry_detection import BabyCryDetection
-from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused, Remote
+from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote
 from crywatch.corpora.donateacry import DonateACry
 from crywatch.corpora.esc50 import Esc50
 from crywatch.errors import ConfigError
 
-__all__ = ["NAMES", "ClipEntry", "Corpus", "Event", "Refused", "Remote", "get"]
+__all__ = ["NAMES", "ClipEntry", "Corpus", "Details", "Event", "Refused", "Remote", "get"]
 
 _CORPORA: dict[str, Corpus] = {
     corpus.name: corpus for corpus in (Esc50(), BabyCryDetection(), DonateACry())

@@ -50,6 +50,7 @@ class DonateACry(Corpus):
     citation = "G. Veres. Donate-a-cry corpus, 2015 (GitHub gveres/donateacry-corpus)."
     licence = "ODbL 1.0 / DbCL 1.0"
     terms = "Open Database Licence: name the source, share derived databases alike."
+    commercial_use = True
     homepage = "https://github.com/gveres/donateacry-corpus"
     remotes = (
         Remote(
