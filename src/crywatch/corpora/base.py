@@ -128,5 +128,5 @@ class Corpus(ABC):
             if not (folder / path).exists():
                 raise CorpusError(
                     f"{folder}: {path} is missing; {self.name} is expected in its publisher's "
-                    f"layout ({self.homepage})"
+                    f"layout ({self.homepage or self.obtain})"
                 )

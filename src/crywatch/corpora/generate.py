@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import baby_cry_detection, donateacry, esc50, synthesis
+from crywatch.corpora import baby_cry_detection, donateacry, esc50, generate_infants, synthesis
 from crywatch.corpora.encode import write_sound
 from crywatch.corpora.synthesis import RATE_HZ, Voice
 
@@ -33,6 +33,7 @@ class GeneratorConfig:
     baby_cry_detection_clips_per_class: int
     donateacry_infants: int
     donateacry_sessions: int  # of an infant
+    other_infants: int = 4  # of each corpus that the demo does not use by default
 
 
 Sound = Callable[[float, np.random.Generator], np.ndarray]
@@ -64,7 +65,17 @@ def generate(corpus: str, folder: Path, config: GeneratorConfig) -> None:
         "baby_cry_detection": _baby_cry_detection,
         "donateacry": _donateacry,
     }
-    makers[corpus](folder, config)
+    others = {
+        "cryceleb": generate_infants.write_cryceleb,
+        "icsd": generate_infants.write_icsd,
+        "enesbabycries": generate_infants.write_enesbabycries,
+        "chillanto": generate_infants.write_chillanto,
+        "recordings": generate_infants.write_recordings,
+    }
+    if corpus in others:
+        others[corpus](folder, config.seed, config.other_infants)
+    else:
+        makers[corpus](folder, config)
 
 
 def _rng(config: GeneratorConfig, *key: int) -> np.random.Generator:
