@@ -64,12 +64,30 @@ def test_files_and_metadata_that_disagree_are_refused(folder):
     assert refused == {}
 
 
+def test_a_file_that_stands_twice_counts_once(folder):
+    before = [e.source_path for e in entries(folder)]
+    table = folder / cryceleb.META
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    found = entries(folder)
+    assert [e.source_path for e in found if not isinstance(e, Refused)] == before
+    (twice,) = (e for e in found if isinstance(e, Refused))
+    assert twice.source_path == before[0] and "twice" in twice.reason
+
+
+def test_a_label_of_a_pair_is_0_or_1(folder):
+    edit(folder / cryceleb.PAIRS["dev"], ",1\n", ",2\n")
+    with pytest.raises(CorpusError, match=r"dev_pairs\.csv, line 2, column label: '2'"):
+        read_pairs(folder, "dev")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         (",B,", ",X,", r"metadata\.csv, line 2, column period: 'X'"),
         (",train,", ",training,", r"metadata\.csv, line 2, column split: 'training'"),
         (",0.9,", ",short,", r"metadata\.csv, line 2, column duration: 'short'"),
+        (",audio/train", ",../audio/train", r"line 2, column file_name: .* must lie below"),
+        (",0.9,train,1,", ",0.9,train,nan,", r"line 2, column chronological_index: 'nan'"),
         ("spk1,", ",", r"metadata\.csv, line 2, column baby_id: is empty"),
         ("period", "time", r"metadata\.csv, line 1: column\(s\) period are missing"),
     ],

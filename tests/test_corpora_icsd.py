@@ -116,7 +116,7 @@ def test_synthetic_clips_of_one_part_stay_together(tmp_path):
     }
 
 
-def test_files_that_are_missing_or_listed_twice_are_refused(tmp_path):
+def test_files_that_are_missing_are_refused(tmp_path):
     rows = "a.wav\t0\t1\tInfantcry\ngone.wav\t0\t1\tSnoring\n"
     found = entries(corpus_of(tmp_path, rows=rows, files=["a.wav"]))
     assert isinstance(found["gone.wav"], Refused) and "missing" in found["gone.wav"].reason
@@ -128,6 +128,8 @@ def test_files_that_are_missing_or_listed_twice_are_refused(tmp_path):
     [
         ("a.wav\tsoon\t1\tInfantcry\n", r"real_strong_train\.tsv, line 2, column onset: 'soon'"),
         ("a.wav\t2\t1\tInfantcry\n", r"real_strong_train\.tsv, line 2, column offset"),
+        ("a.wav\tnan\t1\tInfantcry\n", r"line 2, column onset: 'nan' is not a number"),
+        ("../a.wav\t0\t1\tInfantcry\n", r"line 2, column filename: .* must lie below"),
         ("\t0\t1\tInfantcry\n", r"real_strong_train\.tsv, line 2, column filename: is empty"),
     ],
 )

@@ -81,6 +81,9 @@ class CryCeleb(Corpus):
         """Rows of the metadata in their order, then audio files that it does not list."""
         listed: set[str] = set()
         for cry in read_metadata(folder):
+            if cry.path in listed:
+                yield Refused(cry.path, f"listed twice in {META}")
+                continue
             listed.add(cry.path)
             if not (folder / cry.path).is_file():
                 yield Refused(cry.path, f"listed in {META}, but the file is missing")
@@ -111,7 +114,7 @@ def read_metadata(folder: Path) -> list[Cry]:
             raise row.error("split", f"{row['split']!r} is none of {', '.join(PARTS)}")
         cries.append(
             Cry(
-                path=row.filled("file_name"),
+                path=row.inside("file_name"),
                 baby_id=row.filled("baby_id"),
                 period=row["period"],
                 part=row["split"],
@@ -129,7 +132,9 @@ def read_pairs(folder: Path, part: str) -> list[Pair]:
     for row in read_rows(folder / PAIRS[part], required):
         same = None
         if row["label"]:  # of the test pairs since the challenge is over
-            same = bool(row.number("label"))
+            if row.number("label") not in (0, 1):
+                raise row.error("label", f"{row['label']!r} is neither 0 nor 1")
+            same = row.number("label") == 1
         trial_id = row.filled("id") if part == "test" else str(row.line)
         pairs.append(Pair(row.filled("baby_id_B"), row.filled("baby_id_D"), same, trial_id))
     return pairs

@@ -90,13 +90,11 @@ class Icsd(Corpus):
                 if table.stem.endswith(DURATIONS):
                     continue
                 for clip in _read(folder, root, part, table):
-                    if clip.path in listed:
-                        yield Refused(clip.path, f"listed in {table.name} and before it")
-                    elif not (folder / clip.path).is_file():
-                        yield Refused(clip.path, f"listed in {table.name}, but missing")
-                    else:
-                        yield self._entry(clip)
                     listed.add(clip.path)
+                    if (folder / clip.path).is_file():
+                        yield self._entry(clip)
+                    else:
+                        yield Refused(clip.path, f"listed in {table.name}, but missing")
         for path in self.audio_files(folder, f"{root}/audio"):
             if path not in listed:
                 yield Refused(path, "listed in no table of metadata/")
@@ -142,7 +140,7 @@ def _read(folder: Path, root: str, part: str, table: Path) -> list[_Clip]:
     audio = Path(root) / "audio" / part / table.stem
     clips: dict[str, _Clip] = {}
     for row in read_rows(table, WEAK if weak else STRONG, delimiter="\t"):
-        name = row.filled("filename")
+        name = row.inside("filename")
         clip = clips.setdefault(name, _Clip((audio / name).as_posix(), kind, part))
         labels = row["event_labels"].split(",") if weak else [row["event_label"]]
         labels = [label.strip() for label in labels if label.strip()]
@@ -152,7 +150,7 @@ def _read(folder: Path, root: str, part: str, table: Path) -> list[_Clip]:
     durations = table.with_name(f"{table.stem}{DURATIONS}.tsv")
     if durations.is_file():
         for row in read_rows(durations, ("filename",), delimiter="\t"):
-            name = row.filled("filename")
+            name = row.inside("filename")
             clips.setdefault(name, _Clip((audio / name).as_posix(), kind, part))
     return list(clips.values())
 

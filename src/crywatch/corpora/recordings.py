@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from crywatch.corpora.base import AUDIO, ClipEntry, Corpus, Refused
 from crywatch.corpora.rows import Row, read_rows
@@ -97,15 +97,12 @@ def _delimiter(table: Path) -> str:
 
 
 def _path(folder: Path, row: Row) -> str:
-    given = row.filled("path")
-    path = PurePosixPath(given.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise row.error("path", f"{given!r} must lie below {folder}")
-    if path.suffix.lower() not in AUDIO:
-        raise row.error("path", f"{given!r} is not an audio file ({', '.join(sorted(AUDIO))})")
+    path = row.inside("path")
+    if Path(path).suffix.lower() not in AUDIO:
+        raise row.error("path", f"{path!r} is not an audio file ({', '.join(sorted(AUDIO))})")
     if not (folder / path).is_file():
-        raise row.error("path", f"there is no file {given!r} below {folder}")
-    return path.as_posix()
+        raise row.error("path", f"there is no file {path!r} below {folder}")
+    return path
 
 
 def _time(row: Row) -> datetime | None:

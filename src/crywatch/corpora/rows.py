@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from crywatch.errors import CorpusError
 
@@ -22,17 +23,28 @@ class Row:
         return self.values.get(column, "")
 
     def number(self, column: str) -> float:
-        """The cell as a number."""
+        """The cell as a finite number."""
         try:
-            return float(self[column])
+            number = float(self[column])
         except ValueError:
-            raise self.error(column, f"{self[column]!r} is not a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(column, f"{self[column]!r} is not a number")
+        return number
 
     def filled(self, column: str) -> str:
         """The cell, which must not be empty."""
         if not self[column]:
             raise self.error(column, "is empty")
         return self[column]
+
+    def inside(self, column: str) -> str:
+        """The cell as a path with forward slashes, which must not lead out of its folder."""
+        given = self.filled(column)
+        path = PurePosixPath(given.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise self.error(column, f"{given!r} must lie below the corpus' folder")
+        return path.as_posix()
 
     def error(self, column: str, what: str) -> CorpusError:
         """What is wrong with a cell, to be raised."""
