@@ -11,7 +11,8 @@ import numpy as np
 from crywatch.audio import resample, to_int16
 from crywatch.corpora import synthesis
 from crywatch.corpora.base import ClipEntry, Corpus
-from crywatch.corpora.generate import ESC50_CLASSES, ESC50_SECONDS, encode
+from crywatch.corpora.encode import encode
+from crywatch.corpora.generate import ESC50_CLASSES, ESC50_SECONDS
 from crywatch.segments import RATE_HZ
 
 SEED = 7

@@ -12,8 +12,9 @@ import pytest
 
 from crywatch import audio, corpora
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
-from crywatch.corpora.base import MISSING_NOTE
-from crywatch.corpora.generate import ESC50_CLASSES, GeneratorConfig, encode, generate
+from crywatch.corpora.base import AUDIO, MISSING_NOTE
+from crywatch.corpora.encode import encode
+from crywatch.corpora.generate import ESC50_CLASSES, GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.errors import ConfigError, CorpusError
 from crywatch.tables import LABELS
@@ -24,6 +25,7 @@ TINY = GeneratorConfig(
     baby_cry_detection_clips_per_class=6,
     donateacry_infants=2,
     donateacry_sessions=2,
+    other_infants=2,
 )
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get("CRYWATCH_CORPORA", ROOT.parent / "shared" / "corpora"))
@@ -66,8 +68,8 @@ def put(folder, path, content=b"not read by the loaders"):
 
 
 def test_an_unknown_corpus_is_named_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"'audioset' is unknown.*esc50.*donateacry"):
-        corpora.get("audioset")
+    with pytest.raises(ConfigError, match=r"'urbansound' is unknown.*esc50.*donateacry"):
+        corpora.get("urbansound")
 
 
 @pytest.mark.parametrize("name", corpora.NAMES)
@@ -75,12 +77,16 @@ def test_every_corpus_says_where_it_is_from(name):
     corpus = corpora.get(name)
     assert corpus.name == name
     assert all((corpus.citation, corpus.licence, corpus.terms))
-    assert corpus.homepage.startswith("https://")
-    assert corpus.remotes
+    assert isinstance(corpus.commercial_use, bool)
+    # what can be fetched has a page; what cannot says how to come by it
+    assert corpus.homepage.startswith("https://") or not corpus.remotes
+    assert corpus.remotes or f"data.folders.{name}=" in corpus.obtain
     for remote in corpus.remotes:
         assert remote.url.startswith("https://")
         assert remote.filename and "/" not in remote.filename
         assert remote.sha256 is None or len(remote.sha256) == 64
+        assert remote.host in ("", "huggingface", "osf")
+    assert len({remote.filename for remote in corpus.remotes}) == len(corpus.remotes)
 
 
 @pytest.mark.parametrize("name", corpora.NAMES)
@@ -96,17 +102,38 @@ def test_the_index_keeps_its_contract(name, generated):
     assert all(clip.recorded_at is None or clip.recorded_at.tzinfo for clip in clips)
     assert all((clip.infant_id is None) == (clip.session_id is None) for clip in clips)
     # every audio file of the folder is in the index
-    sounds = {".wav", ".ogg", ".3gp", ".caf"}
-    files = [p for p in (generated / name).rglob("*") if p.suffix in sounds]
+    files = [p for p in (generated / name).rglob("*") if p.suffix in AUDIO]
     assert len(files) == len(clips)
     # a second reading gives the same, in the same order
     assert index(name, generated / name)[0] == clips
+    # recordings and infants are named so that no other corpus can have the same by chance
+    owners = (*corpora.NAMES, "freesound", "youtube")
+    assert {clip.recording_id.partition("/")[0] for clip in clips} <= set(owners)
+    assert {clip.infant_id.partition("/")[0] for clip in clips if clip.infant_id} <= set(owners)
+    # an infant's recording is one infant's, and a session too
+    for key in ("recording_id", "session_id"):
+        pairs = {(getattr(c, key), c.infant_id) for c in clips if c.infant_id}
+        assert len(pairs) == len({value for value, _ in pairs})
+    for clip in clips:
+        assert all(0 <= event.onset_s < event.offset_s for event in clip.events)
+        assert clip.label == "cry" or not any(event.label == "cry" for event in clip.events)
+
+
+@pytest.mark.parametrize("name", corpora.NAMES)
+def test_every_clip_loads(name, generated):
+    corpus = corpora.get(name)
+    for clip in index(name, generated / name)[0][::5]:
+        sound = corpus.load(generated / name, clip)
+        assert sound.rate_hz >= 8000 and np.abs(sound.wave).max() > 0
+        assert all(event.offset_s <= len(sound.wave) / sound.rate_hz for event in clip.events)
 
 
 @pytest.mark.parametrize("name", corpora.NAMES)
 def test_a_folder_without_the_layout_is_refused_with_what_is_missing(name, tmp_path):
-    with pytest.raises(CorpusError, match=r"is missing.*https://github.com"):
-        list(corpora.get(name).index(tmp_path))
+    corpus = corpora.get(name)
+    with pytest.raises(CorpusError, match="is missing") as caught:
+        list(corpus.index(tmp_path))
+    assert (corpus.homepage or corpus.obtain) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", corpora.NAMES)

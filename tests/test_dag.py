@@ -56,7 +56,7 @@ def test_only_one_module_talks_to_mlflow_reads_params_and_decodes():
         }
 
     assert users(r"^ *(import|from) mlflow\b") == {"tracking"}
-    # corpora/generate.py writes 3GP and CAF.
+    # corpora/encode.py writes 3GP and CAF.
     assert users(r"^ *(import|from) av\b") == {"audio.py", "corpora"}
     assert users(r"\"params\.yaml\"") == {"params.py"}
 

@@ -32,6 +32,7 @@ TINY = GeneratorConfig(
     baby_cry_detection_clips_per_class=3,
     donateacry_infants=2,
     donateacry_sessions=1,
+    other_infants=2,
 )
 BODY = bytes(range(256)) * 1200  # several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()

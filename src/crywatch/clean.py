@@ -30,6 +30,8 @@ from crywatch.audio import (
     to_int16,
 )
 from crywatch.corpora.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.details import FILE as DETAILS_FILE
+from crywatch.corpora.details import ClipDetails, write_details
 from crywatch.digest import value_sha256
 from crywatch.errors import AudioError, ConfigError, CrywatchError
 from crywatch.progress import progress_bar
@@ -98,7 +100,7 @@ class _Task:
 def run(
     corpus: Corpus, config: CleanConfig, raw_dir: Path, out_dir: Path, work_dir: Path
 ) -> CleanSummary:
-    """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, three tables, summary.json)."""
+    """Clean ``corpus`` from ``raw_dir`` to ``out_dir`` (audio/, the tables, summary.json)."""
     if config.rate_hz != RATE_HZ:
         raise ConfigError(f"clean.rate_hz: {config.rate_hz}, but all stages read {RATE_HZ} Hz")
     if not 0 <= config.min_duration_s < config.max_duration_s:
@@ -298,6 +300,7 @@ def _write_tables(
     from crywatch.tables import conform, empty, write_table
 
     clips, events, quarantine = [], [], []
+    details: list[ClipDetails] = []
     n_truncated = 0
     for entry in entries:
         result = entry.reason if isinstance(entry, Refused) else results[entry.source_path]
@@ -326,11 +329,15 @@ def _write_tables(
             }
         )
         events += [(clip_id, e.onset_s, e.offset_s, e.label) for e in entry.events]
+        if entry.details is not None:
+            details.append(ClipDetails(clip_id, entry.details))
     tables = {"clips": clips, "events": events, "quarantine": quarantine}
     for name, rows in tables.items():
         columns = list(empty(name).columns)
         frame = pd.DataFrame(rows, columns=None if name == "clips" and rows else columns)
         write_table(conform(frame, name), state / f"{name}.parquet", name)
+    if details:
+        write_details(details, state / DETAILS_FILE)
     for note in (state / "audio").glob("*.json"):
         note.unlink()
     summary = CleanSummary(

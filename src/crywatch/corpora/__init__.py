@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from crywatch.corpora.baby_cry_detection import BabyCryDetection
-from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused, Remote
+from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote
+from crywatch.corpora.chillanto import BabyChillanto
+from crywatch.corpora.cryceleb import CryCeleb
 from crywatch.corpora.donateacry import DonateACry
+from crywatch.corpora.enesbabycries import EnesBabyCries
 from crywatch.corpora.esc50 import Esc50
+from crywatch.corpora.icsd import Icsd
+from crywatch.corpora.recordings import Recordings
 from crywatch.errors import ConfigError
 
-__all__ = ["NAMES", "ClipEntry", "Corpus", "Event", "Refused", "Remote", "get"]
+__all__ = ["NAMES", "ClipEntry", "Corpus", "Details", "Event", "Refused", "Remote", "get"]
 
 _CORPORA: dict[str, Corpus] = {
-    corpus.name: corpus for corpus in (Esc50(), BabyCryDetection(), DonateACry())
+    corpus.name: corpus
+    for corpus in (
+        Esc50(),
+        BabyCryDetection(),
+        DonateACry(),
+        CryCeleb(),
+        Icsd(),
+        EnesBabyCries(),
+        BabyChillanto(),
+        Recordings(),
+    )
 }
 NAMES = tuple(_CORPORA)
 

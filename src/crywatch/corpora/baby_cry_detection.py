@@ -26,6 +26,7 @@ class BabyCryDetection(Corpus):
     citation = "G. Bianchi. baby_cry_detection (GitHub giulbia/baby_cry_detection), 2017."
     licence = "none given"
     terms = "The repository names no licence: research use only."
+    commercial_use = False
     homepage = "https://github.com/giulbia/baby_cry_detection"
     remotes = (
         Remote(

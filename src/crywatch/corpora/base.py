@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from crywatch.errors import CorpusError
+
+if TYPE_CHECKING:
+    from crywatch.audio import Decoded
 
 AUDIO = frozenset({".wav", ".ogg", ".flac", ".mp3", ".m4a", ".3gp", ".caf"})
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
@@ -19,13 +22,17 @@ MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
 class Remote:
     """A file on the publisher's server.
 
-    ``sha256`` is None for archives that the host makes anew at each request; what was inside is
-    then recorded by the digests of the clips.
+    ``sha256`` is None where the host itself names it (``host`` is huggingface or osf: it is then
+    asked for and checked), and for archives that the host makes anew at each request; what was
+    inside is then recorded by the digests of the clips.
     """
 
     url: str
     filename: str
     sha256: str | None = None
+    host: str = ""  # huggingface: gated, needs a token; osf: ``url`` lists the files by name
+    into: str = ""  # folder below the corpus folder that takes the content
+    unpack: bool = True  # false: the file is kept as it is
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,19 @@ class Event:
     onset_s: float
     offset_s: float
     label: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """What only some publishers say of a clip; a row of table ``details`` (`corpora.details`)."""
+
+    part: str | None = None  # of the publisher's own split: train, dev, validation, test
+    kind: str | None = None  # what sort of clip: cry or bout; real, weak or synthetic
+    sex: str | None = None  # f, m
+    age_months: float | None = None
+    age_round: str | None = None  # of recording, in the publisher's terms
+    cause: str | None = None  # of the crying, in the publisher's classes
+    cause_parent: str | None = None  # the same in the parent's judgement, where both are told
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,7 @@ class ClipEntry:
     session_id: str | None = None
     recorded_at: datetime | None = None
     events: tuple[Event, ...] = ()
+    details: Details | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +88,10 @@ class Corpus(ABC):
     citation: ClassVar[str]
     licence: ClassVar[str]
     terms: ClassVar[str]
+    commercial_use: ClassVar[bool]  # false where the terms forbid it for any clip, or say nothing
     homepage: ClassVar[str]
-    remotes: ClassVar[tuple[Remote, ...]]
+    remotes: ClassVar[tuple[Remote, ...]]  # empty: `obtain` says how to come by the files
+    obtain: ClassVar[str] = ""
 
     @abstractmethod
     def check(self, folder: Path) -> None:
@@ -85,6 +108,12 @@ class Corpus(ABC):
         self.check(folder)
         yield from self.entries(folder)
 
+    def load(self, folder: Path, entry: ClipEntry) -> Decoded:
+        """The sound of ``entry``, as recorded; AudioError where it cannot be decoded."""
+        from crywatch.audio import decode
+
+        return decode(folder / entry.source_path)
+
     def audio_files(self, folder: Path, below: str) -> list[str]:
         """Paths of all audio files at any depth of ``folder / below``, sorted, below ``folder``."""
         return [
@@ -99,5 +128,5 @@ class Corpus(ABC):
             if not (folder / path).exists():
                 raise CorpusError(
                     f"{folder}: {path} is missing; {self.name} is expected in its publisher's "
-                    f"layout ({self.homepage})"
+                    f"layout ({self.homepage or self.obtain})"
                 )

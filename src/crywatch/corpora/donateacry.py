@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.corpora.sessions import number_sessions
 
 ROOT = "donateacry-corpus-master"
 CLEANED = f"{ROOT}/donateacry_corpus_cleaned_and_updated_data"
@@ -25,7 +26,6 @@ REASONS = {
     "sc": "scared",
     "dk": "unknown_reason",
 }
-SESSION_GAP_S = 6 * 3600.0
 
 _NAME = re.compile(
     r"^(?P<instance>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
@@ -42,6 +42,16 @@ class Upload:
     recorded_at: datetime
     reason: str
 
+    @property
+    def infant_id(self) -> str:
+        """The same in every corpus that took the upload over."""
+        return f"donateacry/{self.instance}"
+
+    @property
+    def recording_id(self) -> str:
+        """The same for the raw upload and the cleaned clip."""
+        return f"donateacry/{self.instance}/{int(self.recorded_at.timestamp())}"
+
 
 class DonateACry(Corpus):
     """The raw uploads (``.3gp``, ``.caf``; label unknown) and the cleaned WAVs (label cry)."""
@@ -50,6 +60,7 @@ class DonateACry(Corpus):
     citation = "G. Veres. Donate-a-cry corpus, 2015 (GitHub gveres/donateacry-corpus)."
     licence = "ODbL 1.0 / DbCL 1.0"
     terms = "Open Database Licence: name the source, share derived databases alike."
+    commercial_use = True
     homepage = "https://github.com/gveres/donateacry-corpus"
     remotes = (
         Remote(
@@ -80,14 +91,13 @@ class DonateACry(Corpus):
         sessions = _sessions(uploads)
         for upload in uploads:
             cleaned = upload.path.startswith(CLEANED)
-            epoch = int(upload.recorded_at.timestamp())
             yield ClipEntry(
                 source_path=upload.path,
                 label="cry" if cleaned else "unknown",
                 category=Path(upload.path).parent.name if cleaned else upload.reason,
-                recording_id=f"donateacry/{upload.instance}/{epoch}",
+                recording_id=upload.recording_id,
                 licence=self.licence,
-                infant_id=f"donateacry/{upload.instance}",
+                infant_id=upload.infant_id,
                 session_id=sessions[upload],
                 recorded_at=upload.recorded_at,
             )
@@ -113,11 +123,7 @@ def _sessions(uploads: list[Upload]) -> dict[Upload, str]:
         by_instance[upload.instance].append(upload)
     sessions: dict[Upload, str] = {}
     for instance, members in by_instance.items():
-        members.sort(key=lambda upload: upload.recorded_at)
-        number = 0
-        last = members[0].recorded_at
-        for upload in members:
-            number += (upload.recorded_at - last).total_seconds() >= SESSION_GAP_S
-            last = upload.recorded_at
+        numbers = number_sessions([upload.recorded_at for upload in members])
+        for upload, number in zip(members, numbers, strict=True):
             sessions[upload] = f"donateacry/{instance}/{number:03d}"
     return sessions

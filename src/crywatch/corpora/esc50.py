@@ -22,6 +22,7 @@ class Esc50(Corpus):
     citation = "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. ACM MM 2015."
     licence = "CC BY-NC 3.0"
     terms = "The ESC-10 subset is CC BY 3.0; the rest may not be used commercially."
+    commercial_use = False
     homepage = "https://github.com/karolpiczak/ESC-50"
     remotes = (
         Remote(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import uuid
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import baby_cry_detection, donateacry, esc50, synthesis
+from crywatch.corpora import baby_cry_detection, donateacry, esc50, generate_infants, synthesis
+from crywatch.corpora.encode import write_sound
 from crywatch.corpora.synthesis import RATE_HZ, Voice
 
 ESC50_SECONDS = 5.0
@@ -33,6 +33,7 @@ class GeneratorConfig:
     baby_cry_detection_clips_per_class: int
     donateacry_infants: int
     donateacry_sessions: int  # of an infant
+    other_infants: int = 4  # of each corpus that the demo does not use by default
 
 
 Sound = Callable[[float, np.random.Generator], np.ndarray]
@@ -64,7 +65,17 @@ def generate(corpus: str, folder: Path, config: GeneratorConfig) -> None:
         "baby_cry_detection": _baby_cry_detection,
         "donateacry": _donateacry,
     }
-    makers[corpus](folder, config)
+    others = {
+        "cryceleb": generate_infants.write_cryceleb,
+        "icsd": generate_infants.write_icsd,
+        "enesbabycries": generate_infants.write_enesbabycries,
+        "chillanto": generate_infants.write_chillanto,
+        "recordings": generate_infants.write_recordings,
+    }
+    if corpus in others:
+        others[corpus](folder, config.seed, config.other_infants)
+    else:
+        makers[corpus](folder, config)
 
 
 def _rng(config: GeneratorConfig, *key: int) -> np.random.Generator:
@@ -113,7 +124,7 @@ def _esc50(folder: Path, config: GeneratorConfig) -> None:
     rows = []
     for category in ESC50_CLASSES:
         for clip in _esc50_clips(config, category):
-            _write(audio / f"{clip.stem}.wav", clip.wave, 44_100)
+            write_sound(audio / f"{clip.stem}.wav", clip.wave, 44_100)
             rows.append(
                 (f"{clip.stem}.wav", clip.fold, clip.target, category, True, clip.source, clip.take)
             )
@@ -136,11 +147,11 @@ def _baby_cry_detection(folder: Path, config: GeneratorConfig) -> None:
     shared = _esc50_clips(config, "crying_baby")[: per_class // 2]
     for clip in shared:
         stem = clip.stem.rsplit("-", 1)[0]
-        _write(folders["crying_baby"] / f"{stem}.ogg", clip.wave, RATE_HZ)
+        write_sound(folders["crying_baby"] / f"{stem}.ogg", clip.wave, RATE_HZ)
     noises = [c for name in ("rain", "dog", "helicopter") for c in _esc50_clips(config, name)]
     for clip in noises[: per_class // 2]:
         stem = clip.stem.rsplit("-", 1)[0]
-        _write(folders["noise"] / f"{stem}.ogg", clip.wave, RATE_HZ)
+        write_sound(folders["noise"] / f"{stem}.ogg", clip.wave, RATE_HZ)
 
     def cuts(category: str, source: str, count: int, key: int, make: Sound) -> None:
         rng = _rng(config, 2, key)
@@ -148,7 +159,7 @@ def _baby_cry_detection(folder: Path, config: GeneratorConfig) -> None:
         wave = synthesis.room(make(count * ESC50_SECONDS, rng), rng)
         for number in range(count):
             cut = wave[number * length : (number + 1) * length]
-            _write(folders[category] / f"{source}_{number}.wav", cut, RATE_HZ)
+            write_sound(folders[category] / f"{source}_{number}.wav", cut, RATE_HZ)
 
     rest = per_class - len(shared)
     third = -(-rest // 3)
@@ -186,77 +197,7 @@ def _donateacry(folder: Path, config: GeneratorConfig) -> None:
                 wave = synthesis.room(synthesis.cry(DONATEACRY_SECONDS, voice, rng), rng)
                 cleaned = folder / donateacry.CLEANED / reason
                 cleaned.mkdir(exist_ok=True)
-                _write(cleaned / f"{stem}.wav", wave, 8_000)
+                write_sound(cleaned / f"{stem}.wav", wave, 8_000)
                 if clip == 0:
                     raw = ios / f"{stem}.caf" if is_ios else android / f"{stem}.3gp"
-                    _write(raw, wave, 8_000)
-
-
-def _write(path: Path, wave: np.ndarray, rate_hz: int) -> None:
-    """Write ``wave`` [samples] at 22.05 kHz as a file of ``rate_hz``, format by suffix."""
-    from crywatch.audio import resample, to_int16
-
-    samples = to_int16(resample(wave, RATE_HZ, rate_hz))
-    if path.suffix in (".wav", ".ogg"):
-        import soundfile
-
-        soundfile.write(path, samples, rate_hz)
-        if path.suffix == ".ogg":
-            path.write_bytes(_with_fixed_serial(path.read_bytes()))
-    else:
-        encode(path, samples, rate_hz)
-
-
-def _with_fixed_serial(ogg: bytes) -> bytes:
-    """An Ogg file with stream serial 1 and the pages' checksums set anew (RFC 3533, section 6).
-
-    libsndfile draws the serial at random, so that no two files of the same sound were the same.
-    """
-    pages, start = [], 0
-    while start < len(ogg):
-        page = bytearray(ogg[start:])
-        table = page[27 : 27 + page[26]]
-        page = page[: 27 + len(table) + sum(table)]
-        start += len(page)
-        page[14:18] = (1).to_bytes(4, "little")
-        page[22:26] = bytes(4)
-        # Ogg's CRC-32 is zlib's with the bits the other way round, and without its inversions.
-        crc = zlib.crc32(page.translate(_MIRRORED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        page[22:26] = int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
-        pages.append(bytes(page))
-    return b"".join(pages)
-
-
-_MIRRORED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-
-# What the suffix stands for: container and codec.
-_CODECS = {
-    ".3gp": ("3gp", "aac"),
-    ".caf": ("caf", "pcm_s16be"),
-    ".m4a": ("ipod", "aac"),
-    ".mp3": ("mp3", "mp3"),
-    ".flac": ("flac", "flac"),
-    ".opus": ("ogg", "libopus"),
-}
-
-
-def encode(path: Path, samples: np.ndarray, rate_hz: int) -> None:
-    """Write int16 ``samples`` [samples] with PyAV in the format of the suffix of ``path``."""
-    import av
-
-    container_format, codec = _CODECS[path.suffix]
-    with av.open(str(path), "w", format=container_format) as container:
-        container.flags |= 0x400  # bit-exact: no date or version in the file
-        stream = container.add_stream(codec, rate=rate_hz)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = rate_hz
-        resampler = av.AudioResampler(
-            format=stream.codec_context.format,
-            layout="mono",
-            rate=rate_hz,
-            frame_size=stream.codec_context.frame_size or 4096,
-        )
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(part))
-        container.mux(stream.encode(None))
+                    write_sound(raw, wave, 8_000)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crywatch import corpora
 from crywatch.atomic import atomic_dir, write_text
-from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus
+from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, Remote
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download.archive import extract
@@ -29,6 +29,7 @@ class DataConfig:
     mirror: str  # folder, for source mirror
     allow_missing: bool  # report and skip a corpus that cannot be had
     generator: GeneratorConfig | None = field(default=None)
+    folders: dict[str, str] = field(default_factory=dict)  # of a corpus by name, before `source`
 
 
 @dataclass(frozen=True)
@@ -92,30 +93,45 @@ def _check(loader: Corpus, temp: Path, out_dir: Path) -> None:
 def _bring(
     loader: Corpus, data: DataConfig, config: DownloadConfig, folder: Path, work_dir: Path
 ) -> None:
-    if data.source == "generated":
+    if own := data.folders.get(loader.name):
+        source = Path(own).expanduser()
+        if not source.is_dir():
+            raise ConfigError(f"data.folders.{loader.name}: {own!r} is not a folder")
+        _copy(loader, source, folder)
+    elif data.source == "generated":
         if data.generator is None:
             raise ConfigError("data.generator is missing: choose -S data=generated")
         generate(loader.name, folder, data.generator)
     elif data.source == "mirror":
-        _copy(loader, data.mirror, folder)
+        _copy(loader, _in_mirror(loader, data.mirror), folder)
     elif data.source == "publishers":
+        if not loader.remotes:
+            raise CorpusError(f"{loader.name} cannot be downloaded: {loader.obtain}")
         transfer = TransferConfig(timeout_s=config.timeout_s, retries=config.retries)
         for remote in loader.remotes:
-            archive = fetch(remote, work_dir, transfer)
-            try:
-                extract(archive, folder, int(config.max_unpacked_gb * 1e9))
-            except ArchiveError:
-                # Without a checksum the next run would take the bad file for the right one.
-                archive.unlink(missing_ok=True)
-                raise
+            _place(fetch(remote, work_dir, transfer), remote, folder, config)
     else:
         raise ConfigError(
             f"data.source: {data.source!r} is unknown; there are {', '.join(SOURCES)}"
         )
 
 
-def _copy(loader: Corpus, mirror: str, folder: Path) -> None:
-    """Copy the corpus' folder of a mirror; links are followed, nothing is left behind."""
+def _place(file: Path, remote: Remote, folder: Path, config: DownloadConfig) -> None:
+    """Bring a fetched file, or what is packed in it, to its place in the layout."""
+    target = folder / remote.into
+    if not remote.unpack:
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / remote.filename)
+        return
+    try:
+        extract(file, target, int(config.max_unpacked_gb * 1e9))
+    except ArchiveError:
+        # Without a checksum the next run would take the bad file for the right one.
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _in_mirror(loader: Corpus, mirror: str) -> Path:
     root = Path(mirror).expanduser()
     if not mirror or not root.is_dir():  # Path("") is the working folder
         raise ConfigError(
@@ -124,6 +140,11 @@ def _copy(loader: Corpus, mirror: str, folder: Path) -> None:
     source = root / loader.name
     if not source.is_dir():
         raise CorpusError(f"{source}: no such folder; data.mirror needs one folder a corpus")
+    return source
+
+
+def _copy(loader: Corpus, source: Path, folder: Path) -> None:
+    """Copy a folder in the corpus' layout; links are followed, nothing is left behind."""
     loader.check(source)
     for file in progress(sorted(_files(source)), f"copy {loader.name}", unit="file"):
         target = folder / file.relative_to(source)

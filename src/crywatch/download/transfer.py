@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
 from crywatch.atomic import read_json, write_json
 from crywatch.corpora.base import Remote
 from crywatch.digest import file_sha256
+from crywatch.download import hosts
 from crywatch.errors import DownloadError
 from crywatch.progress import progress_bar
 
@@ -57,9 +59,12 @@ def fetch(remote: Remote, folder: Path, config: TransferConfig) -> Path:
         final.unlink()
     part = folder / f"{remote.filename}.part"
     wait_s = config.backoff_s
+    expected = remote.sha256
     for attempt in range(config.retries + 1):
         try:
-            _attempt(remote, part, config)
+            address = hosts.locate(remote, lambda url: _get_json(remote, url, config))
+            announced = _attempt(remote, address, part, config)
+            expected = remote.sha256 or address.sha256 or announced
             break
         except (_Broken, requests.ConnectionError, requests.Timeout) as error:
             reason = str(error) or type(error).__name__
@@ -75,10 +80,10 @@ def fetch(remote: Remote, folder: Path, config: TransferConfig) -> Path:
             raise DownloadError(f"{remote.url}: the server redirects in a circle") from error
         except requests.RequestException as error:
             raise DownloadError(f"{remote.url}: {error}") from error
-    if remote.sha256 is not None and (found := file_sha256(part)) != remote.sha256:
+    if expected is not None and (found := file_sha256(part)) != expected:
         _forget(part)
         raise DownloadError(
-            f"{remote.url}: checksum {found[:12]}..., expected {remote.sha256[:12]}...: the file "
+            f"{remote.url}: checksum {found[:12]}..., expected {expected[:12]}...: the file "
             "was removed; run the stage again, and if it stays so the publisher changed the file"
         )
     part.replace(final)
@@ -95,7 +100,19 @@ def _forget(part: Path) -> None:
     _state(part).unlink(missing_ok=True)
 
 
-def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
+def _get_json(remote: Remote, url: str, config: TransferConfig) -> Any:
+    with requests.get(url, timeout=config.timeout_s) as reply:
+        _check_status(remote, reply)
+        try:
+            return reply.json()
+        except requests.JSONDecodeError as error:
+            raise DownloadError(f"{url}: the server sent no JSON") from error
+
+
+def _attempt(
+    remote: Remote, address: hosts.Address, part: Path, config: TransferConfig
+) -> str | None:
+    """Fetch what is not there yet; the digest that the host announces, where it does."""
     have = part.stat().st_size if part.is_file() else 0
     validator = read_json(_state(part)).get("validator") if _state(part).is_file() else None
     if have and not validator:
@@ -105,7 +122,10 @@ def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with requests.get(remote.url, headers=headers, stream=True, timeout=config.timeout_s) as reply:
+    auth = hosts.Bearer(address.token) if address.token else None
+    with requests.get(
+        address.url, headers=headers, auth=auth, stream=True, timeout=config.timeout_s
+    ) as reply:
         if reply.status_code == 416:
             _forget(part)
             raise _Broken("the part does not fit the file any more, starting over", 0.0)
@@ -118,6 +138,7 @@ def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
             have = 0
             # Before the new validator is noted: it must never stand beside the old bytes.
             _forget(part)
+        announced = hosts.announced_sha256(remote, reply)
         length = reply.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
@@ -135,12 +156,14 @@ def _attempt(remote: Remote, part: Path, config: TransferConfig) -> None:
             raise _Broken(f"the connection broke off ({error})") from error
     if total is not None and part.stat().st_size != total:
         raise _Broken(f"{part.stat().st_size} of {total} bytes came")
+    return announced
 
 
 def _check_status(remote: Remote, reply: requests.Response) -> None:
     status = reply.status_code
     if status in FINAL_STATUS:
-        raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}")
+        hint = hosts.refusal(remote, status)
+        raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}{hint}")
     if status == 429 or status >= 500:
         after = reply.headers.get("Retry-After", "")
         raise _Broken(f"HTTP {status} {reply.reason}", float(after) if after.isdigit() else None)

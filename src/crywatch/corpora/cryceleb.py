@@ -1,0 +1,162 @@
+"""CryCeleb2023: cries of 786 newborns at birth and at discharge, for verification of infants."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.atomic import atomic_path
+from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused, Remote
+from crywatch.corpora.rows import read_rows
+from crywatch.errors import CorpusError
+
+AUDIO = "audio"
+META = "metadata.csv"
+PAIRS = {"dev": "dev_pairs.csv", "test": "test_pairs.csv"}
+SAMPLE_SUBMISSION = "sample_submission.csv"
+COLUMNS = (
+    "baby_id",
+    "period",
+    "duration",
+    "split",
+    "chronological_index",
+    "file_name",
+    "file_id",
+)
+PARTS = ("train", "dev", "test")
+PERIODS = {"B": "birth", "D": "discharge"}
+_HUB = "https://huggingface.co/datasets/Ubenwa/CryCeleb2023"
+
+
+@dataclass(frozen=True)
+class Cry:
+    """One row of metadata.csv: an expiration."""
+
+    path: str  # below the corpus folder
+    baby_id: str
+    period: str  # B, D
+    part: str  # train, dev, test
+    number: int  # in the order of time within baby and period
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A trial: are the cries of one infant's birth and another's discharge from one infant?
+
+    The protocol joins all cries of (``baby_b``, B) and of (``baby_d``, D) to one sound each.
+    """
+
+    baby_b: str
+    baby_d: str
+    same: bool | None  # None where the publisher keeps it back
+    trial_id: str  # of the submission; in the dev pairs, which have none, the line number
+
+
+class CryCeleb(Corpus):
+    """``audio/{split}/{baby}/{B|D}/{baby}_{B|D}_{001}.wav`` and ``metadata.csv``."""
+
+    name = "cryceleb"
+    citation = (
+        "D. Budaghyan, C. C. Onu, A. Gorin, C. Subakan, D. Precup. CryCeleb: A Speaker "
+        "Verification Dataset Based on Infant Cry Sounds. ICASSP 2024 (arXiv 2305.00969)."
+    )
+    licence = "CC BY-NC-ND 4.0"
+    terms = "Academic use only, no commercial use; the terms are accepted on Hugging Face."
+    commercial_use = False
+    homepage = _HUB
+    remotes = tuple(
+        Remote(f"{_HUB}/resolve/main/{name}", name, host="huggingface", unpack=name == "audio.zip")
+        for name in (META, *PAIRS.values(), SAMPLE_SUBMISSION, "audio.zip")
+    )
+
+    def check(self, folder: Path) -> None:
+        """The audio, the metadata and both tables of pairs must be there."""
+        self.require(folder, AUDIO, META, *PAIRS.values())
+
+    def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
+        """Rows of the metadata in their order, then audio files that it does not list."""
+        listed: set[str] = set()
+        for cry in read_metadata(folder):
+            if cry.path in listed:
+                yield Refused(cry.path, f"listed twice in {META}")
+                continue
+            listed.add(cry.path)
+            if not (folder / cry.path).is_file():
+                yield Refused(cry.path, f"listed in {META}, but the file is missing")
+                continue
+            session = f"cryceleb/{cry.baby_id}/{cry.period}"
+            yield ClipEntry(
+                source_path=cry.path,
+                label="cry",
+                category=PERIODS[cry.period],
+                recording_id=session,
+                licence=self.licence,
+                infant_id=f"cryceleb/{cry.baby_id}",
+                session_id=session,
+                details=Details(part=cry.part, kind="cry", age_round=cry.period),
+            )
+        for path in self.audio_files(folder, AUDIO):
+            if path not in listed:
+                yield Refused(path, f"not listed in {META}")
+
+
+def read_metadata(folder: Path) -> list[Cry]:
+    """All cries of metadata.csv, with the official parts; CorpusError names row and column."""
+    cries = []
+    for row in read_rows(folder / META, COLUMNS):
+        if row["period"] not in PERIODS:
+            raise row.error("period", f"{row['period']!r} is neither B nor D")
+        if row["split"] not in PARTS:
+            raise row.error("split", f"{row['split']!r} is none of {', '.join(PARTS)}")
+        cries.append(
+            Cry(
+                path=row.inside("file_name"),
+                baby_id=row.filled("baby_id"),
+                period=row["period"],
+                part=row["split"],
+                number=int(row.number("chronological_index")),
+                duration_s=row.number("duration"),
+            )
+        )
+    return cries
+
+
+def read_pairs(folder: Path, part: str) -> list[Pair]:
+    """The official trials of ``part`` (dev or test), in their order."""
+    required = ("baby_id_B", "baby_id_D", *(("label",) if part == "dev" else ("id",)))
+    pairs = []
+    for row in read_rows(folder / PAIRS[part], required):
+        same = None
+        if row["label"]:  # of the test pairs since the challenge is over
+            if row.number("label") not in (0, 1):
+                raise row.error("label", f"{row['label']!r} is neither 0 nor 1")
+            same = row.number("label") == 1
+        trial_id = row.filled("id") if part == "test" else str(row.line)
+        pairs.append(Pair(row.filled("baby_id_B"), row.filled("baby_id_D"), same, trial_id))
+    return pairs
+
+
+def write_submission(path: Path, pairs: Sequence[Pair], scores: Mapping[str, float]) -> None:
+    """Write ``scores`` by trial (higher: more alike) as the challenge wants them: ``id,score``.
+
+    The rows are in the order of ``pairs`` (`read_pairs` of the test part gives that of
+    sample_submission.csv).
+
+    Raises
+    ------
+    CorpusError
+        A trial has no score or one that is not finite, or a score belongs to no trial.
+    """
+    for pair in pairs:
+        if not math.isfinite(scores.get(pair.trial_id, math.nan)):
+            raise CorpusError(f"{path}: trial {pair.trial_id!r} has no finite score")
+    if unknown := sorted(set(scores) - {pair.trial_id for pair in pairs}):
+        raise CorpusError(f"{path}: a score for {unknown[0]!r}, which is no trial")
+    with atomic_path(path) as temp, open(temp, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(("id", "score"))
+        writer.writerows((pair.trial_id, repr(float(scores[pair.trial_id]))) for pair in pairs)

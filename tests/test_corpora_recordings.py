@@ -1,0 +1,108 @@
+"""The user's own recordings: the table's columns, its errors, and sessions."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from crywatch import corpora
+from crywatch.corpora import Refused
+from crywatch.errors import CorpusError
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Index a folder with the files a.wav, b.wav and night 1/ü.m4a and a given table."""
+    for name in ("a.wav", "b.wav", "night 1/ü.m4a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"not read by the loader")
+
+    def index(table, encoding="utf-8"):
+        (tmp_path / "recordings.csv").write_bytes(table.encode(encoding))
+        return {e.source_path: e for e in corpora.get("recordings").index(tmp_path)}
+
+    return index
+
+
+def test_the_path_alone_is_enough(own):
+    found = own("path\na.wav\nnight 1/ü.m4a\n")
+    clip = found["night 1/ü.m4a"]
+    assert (clip.label, clip.category) == ("unknown", "unknown")
+    assert clip.infant_id is None and clip.session_id is None and clip.recorded_at is None
+    assert isinstance(found["b.wav"], Refused)
+    assert found["b.wav"].reason == "not listed in recordings.csv"
+
+
+def test_all_columns_in_any_order(own):
+    found = own(
+        "infant,recorded_at,label,path\n"
+        "Mia,2025-03-31T04:30:00+02:00,cry,a.wav\n"
+        ",2025-03-31,Other,b.wav\n"
+        "Mia,,,night 1\\ü.m4a\n"
+    )
+    mia, other, undated = (found[name] for name in ("a.wav", "b.wav", "night 1/ü.m4a"))
+    assert (mia.label, mia.infant_id) == ("cry", "recordings/Mia")
+    assert mia.recorded_at == datetime(2025, 3, 31, 2, 30, tzinfo=UTC)
+    assert other.label == "other" and other.infant_id is None and other.session_id is None
+    assert other.recorded_at == datetime(2025, 3, 31, tzinfo=UTC)
+    assert undated.infant_id == "recordings/Mia" and undated.session_id.endswith("Mia/undated")
+
+
+def test_recordings_six_hours_apart_are_two_sessions(own):
+    found = own(
+        "path,infant,recorded_at\n"
+        "b.wav,Mia,2025-03-31T10:00\n"
+        "a.wav,Mia,2025-03-31T04:00\n"
+        "night 1/ü.m4a,Mia,2025-03-31T09:59\n"
+    )
+    assert found["a.wav"].session_id == found["night 1/ü.m4a"].session_id
+    assert found["b.wav"].session_id == found["a.wav"].session_id  # a minute after ü
+    found = own("path,infant,recorded_at\nb.wav,Mia,2025-03-31T10:00\na.wav,Mia,2025-03-31T04:00\n")
+    assert found["a.wav"].session_id == "recordings/Mia/000"
+    assert found["b.wav"].session_id == "recordings/Mia/001"
+
+
+@pytest.mark.parametrize(
+    ("table", "encoding"),
+    [
+        ("path;label\r\na.wav;cry\r\n", "utf-8"),
+        ("path;label\na.wav;cry\n", "utf-8-sig"),
+        ("path,label\n\n a.wav , cry \n,\n", "utf-8"),
+        ('path,label,\n"a.wav","cry",\n', "utf-8"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(table, encoding, own):
+    found = own(table, encoding)
+    assert found["a.wav"].label == "cry"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("path\na.wav\nc.wav\n", "line 3, column path: there is no file 'c.wav'"),
+        ("path\n/etc/passwd.wav\n", "line 2, column path: '/etc/passwd.wav' must lie below"),
+        ("path\n../a.wav\n", "line 2, column path: '../a.wav' must lie below"),
+        ("path\nC:\\a.wav\n", "line 2, column path: .* must lie below"),
+        ("path\nrecordings.csv\n", "line 2, column path: .* is not an audio file"),
+        ("path\na.wav\n./a.wav\n", "line 3, column path: 'a.wav' stands in line 2 already"),
+        ("path,label\n,cry\n", "line 2, column path: is empty"),
+        ("path,label\na.wav,crying\n", "line 2, column label: 'crying' is none of cry, other"),
+        ("path,recorded_at\na.wav,31.3.2025\n", "line 2, column recorded_at: '31.3.2025'"),
+        ("file,label\na.wav,cry\n", r"line 1: column\(s\) path are missing; there are: file"),
+        ("path,lable\na.wav,cry\n", "line 1: column 'lable' is unknown; there can be path"),
+        ("path,label\na.wav,cry,Mia\n", "line 2: more cells than the header has columns"),
+        ("", r"line 1: column\(s\) path are missing; there are: none"),
+    ],
+)
+def test_an_error_names_file_row_and_column(table, message, own):
+    with pytest.raises(CorpusError, match=rf"recordings\.csv, {message}"):
+        own(table)
+
+
+def test_a_table_in_another_encoding_is_told(own):
+    with pytest.raises(CorpusError, match=r"recordings\.csv: not UTF-8"):
+        own("path\nnight 1/ü.m4a\n", "latin-1")
+
+
+def test_a_folder_without_a_table_says_what_is_wanted(tmp_path):
+    with pytest.raises(CorpusError, match=r"recordings\.csv is missing.*only path is required"):
+        list(corpora.get("recordings").index(tmp_path))
