@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crywatch.anomaly.network import RtfmNetwork, n_parameters
 from crywatch.blazenet.frontend import FrontEndConfig, from_wave
 from crywatch.blazenet.network import BlazeNet, cry_probability
 from crywatch.errors import ModelError
@@ -19,7 +21,7 @@ BATCH = 256  # segments
 BLOCK_S = 300.0  # of a long recording, taken at a time
 
 
-class Detector:
+class Detector(ABC):
     """Scores of the plain seconds of a recording at 16 kHz."""
 
     def __init__(self, name: str, n_parameters: int):
@@ -30,9 +32,9 @@ class Detector:
         """[samples] float32 at 16 kHz to [plain seconds] in 0..1."""
         return self.score_stream([wave])
 
+    @abstractmethod
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         """The same of a recording that comes in ``chunks`` [samples], which are not kept."""
-        raise NotImplementedError
 
 
 class BlazeNetDetector(Detector):
@@ -43,7 +45,7 @@ class BlazeNetDetector(Detector):
         self.network = BlazeNet()
         model.fill(self.network, "backbone")
         self.network.eval()
-        super().__init__(model.setting("name"), _count(self.network))
+        super().__init__(model.setting("name"), n_parameters(self.network))
 
     @torch.inference_mode()
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
@@ -76,12 +78,10 @@ class RtfmDetector(Detector):
     """The anomaly head over a frozen BlazeNet or over an embedder."""
 
     def __init__(self, model: ModelFolder):
-        from crywatch.anomaly.network import RtfmNetwork
-
         self.head = RtfmNetwork(model.setting("dim"))
         model.fill(self.head, "head")
         self.head.eval()
-        count = _count(self.head)
+        count = n_parameters(self.head)
         if "backbone" in model.description:
             backbone = {k: v for k, v in model.weights.items() if k.startswith("backbone.")}
             inner = BlazeNetDetector(
@@ -166,10 +166,6 @@ class _Counted:
         for chunk in self._chunks:
             self.n_samples += len(chunk)
             yield chunk
-
-
-def _count(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def load_detector(folder: Path | str) -> Detector:

@@ -1,4 +1,4 @@
-"""Content digests: files, folders, arrays and plain values."""
+"""Content digests: files, folders and plain values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 _CHUNK = 1 << 20
 _PACKAGE = Path(__file__).parent
@@ -20,14 +18,6 @@ def file_sha256(path: Path | str) -> str:
     with open(path, "rb") as handle:
         while chunk := handle.read(_CHUNK):
             digest.update(chunk)
-    return digest.hexdigest()
-
-
-def array_sha256(array: np.ndarray) -> str:
-    """SHA-256 of an array's type, shape and values, hex."""
-    array = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(array.tobytes())
     return digest.hexdigest()
 
 

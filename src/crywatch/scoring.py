@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crywatch.anomaly.network import RtfmNetwork
 from crywatch.anomaly.training import score_seconds
 from crywatch.blazenet.frontend import FRAMES
 from crywatch.blazenet.network import BlazeNet, cry_probability
 from crywatch.features import FeatureStore
+from crywatch.mine import load_head
 from crywatch.models import load
 from crywatch.progress import progress
 
@@ -30,9 +30,7 @@ class ClipScores:
 
 def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:
     """Scores by an anomaly head of the vectors it was trained on."""
-    model = load(model_dir)
-    network = RtfmNetwork(model.setting("dim"))
-    model.fill(network, "head")
+    network = load_head(model_dir)
     for clip_id in progress(clips, f"score {model_dir.name}", unit="clip"):
         yield ClipScores(clip_id, score_seconds(network, store.clip(clip_id)))
 
