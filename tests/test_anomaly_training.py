@@ -23,15 +23,9 @@ from crywatch.anomaly.training import (
 )
 from crywatch.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAIN, VAL = toy_bags(20, seed=1), toy_bags(15, seed=2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def go(work_dir, config=None, seed=3, on_evaluation=None, bags=TRAIN, val=VAL, scale=1.0):
@@ -46,7 +40,6 @@ def same_weights(one: Trained, other: Trained) -> bool:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Trained:
-    torch.set_num_threads(1)
     return go(tmp_path_factory.mktemp("undisturbed") / "work")
 
 

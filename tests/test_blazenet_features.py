@@ -15,16 +15,8 @@ from crywatch.digest import files_sha256
 from crywatch.errors import CrywatchError
 from crywatch.features import FeatureStore
 
-CONFIG = BlazenetFeaturesConfig(
-    rate_hz=8000,
-    n_mels=64,
-    window_s=0.064,
-    hop_s=0.01475,
-    fmin_hz=0.0,
-    fmax_hz=8000.0,
-    top_db=80.0,
-    segments_s=[1.0, 5.0],
-)
+SHARED = {name: value for name, value in ONE_SECOND.as_dict().items() if name != "segment_s"}
+CONFIG = BlazenetFeaturesConfig(**SHARED, segments_s=[1.0, 5.0])
 DURATIONS_S = {"a/one": 1.0, "a/two": 2.6, "a/five": 5.0, "b/long": 7.6, "b/short": 0.2}
 
 

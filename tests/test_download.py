@@ -10,7 +10,6 @@ import tarfile
 import threading
 import zipfile
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +24,7 @@ from crywatch.download import DataConfig, DownloadConfig, run, transfer
 from crywatch.download.archive import extract
 from crywatch.download.transfer import TransferConfig, fetch
 from crywatch.errors import ArchiveError, ConfigError, CorpusError, CrywatchError, DownloadError
+from http_cases import serving
 
 TINY = GeneratorConfig(
     seed=3,
@@ -89,23 +89,12 @@ def server(*replies):
     """Serve ``replies`` one after the other, the last one for ever; yields address and log."""
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append(dict(self.headers))
-            replies[min(len(seen), len(replies)) - 1](self)
+    def reply(request):
+        seen.append(dict(request.headers))
+        replies[min(len(seen), len(replies)) - 1](request)
 
-        def log_message(self, *args):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}/file.zip", seen=seen)
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with serving(reply) as address:
+        yield SimpleNamespace(url=f"{address}/file.zip", seen=seen)
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,8 @@
 import hashlib
 import json
 import shutil
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +16,7 @@ from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download import DataConfig, DownloadConfig, hosts, run, transfer
 from crywatch.errors import ConfigError, CorpusError, DownloadError
+from http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)
 CONFIG = DownloadConfig(timeout_s=5.0, retries=1, max_unpacked_gb=1.0)
@@ -34,28 +33,17 @@ def site(answer):
     """A server; ``answer(path, headers)`` gives status, headers and body; yields url and log."""
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append((self.path, dict(self.headers)))
-            status, headers, body = answer(self.path, self.headers)
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(request):
+        seen.append((request.path, dict(request.headers)))
+        status, headers, body = answer(request.path, request.headers)
+        request.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **headers}.items():
+            request.send_header(key, value)
+        request.end_headers()
+        request.wfile.write(body)
 
-        def log_message(self, *args):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}", seen=seen)
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+    with serving(reply) as address:
+        yield SimpleNamespace(url=address, seen=seen)
 
 
 @pytest.fixture(autouse=True)

@@ -39,6 +39,18 @@ def embed(model, pictures, folder, batch_size):
     )
 
 
+def interrupted(forward, calls):
+    """``forward`` that notes its calls and is stopped at the third."""
+
+    def failing(held, network):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(held)
+        return forward(held, network)
+
+    return failing
+
+
 def test_work_that_other_inputs_left_is_removed(model, tmp_path):
     left = tmp_path / "work" / "0123456789abcdef"
     left.mkdir(parents=True)
@@ -69,13 +81,7 @@ def test_interrupted_embedding_goes_on(model, tmp_path, monkeypatch):
     embed(model, pictures, tmp_path / "x" / "undisturbed", 1)
     forward, calls = embed_blazenet._forward, []
 
-    def failing(held, network):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(held)
-        return forward(held, network)
-
-    monkeypatch.setattr(embed_blazenet, "_forward", failing)
+    monkeypatch.setattr(embed_blazenet, "_forward", interrupted(forward, calls))
     with pytest.raises(KeyboardInterrupt):
         embed(model, pictures, tmp_path / "y" / "killed", 1)
     monkeypatch.setattr(
@@ -91,15 +97,9 @@ def test_numbers_of_other_code_are_made_again(model, tmp_path, monkeypatch):
     pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
     forward, calls = embed_blazenet._forward, []
 
-    def failing(held, network):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(held)
-        return forward(held, network)
-
     with monkeypatch.context() as patch:
         patch.setattr(embed_blazenet, "code_sha256", lambda *_: "before an edit")
-        patch.setattr(embed_blazenet, "_forward", failing)
+        patch.setattr(embed_blazenet, "_forward", interrupted(forward, calls))
         with pytest.raises(KeyboardInterrupt):
             embed(model, pictures, tmp_path / "out", 1)
     later = []

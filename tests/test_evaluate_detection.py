@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from blazenet_cases import clip_rows
@@ -39,8 +38,7 @@ NAMES = ["blazenet/all_1s", "blazenet/all_5s", "rtfm/trimmed", "rtfm/untrimmed"]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> World:
-    torch.set_num_threads(1)
+def world(tmp_path_factory, one_thread) -> World:
     return World(tmp_path_factory.mktemp("world"))
 
 

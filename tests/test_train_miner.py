@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
-import torch
 
 from anomaly_cases import MIL, RTFM, fields_of, training_config, write_two_corpora
 from blazenet_cases import write_clips
@@ -24,17 +23,11 @@ from crywatch.models import load
 from crywatch.selection import labelled
 from crywatch.train_miner import DatasetConfig, TrainMinerConfig, run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 INFO = StoreInfo("logmel", 8, "digest of the embedder")
 EMBEDDER = EmbedderConfig("logmel", 8, "")
 DATASETS = {"trimmed": DatasetConfig(5), "untrimmed": DatasetConfig(10)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

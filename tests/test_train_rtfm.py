@@ -25,6 +25,8 @@ from crywatch.models import ModelFolder, load, save
 from crywatch.train_blazenet import TrainBlazenetConfig
 from crywatch.train_rtfm import RtfmVariant, TrainRtfmConfig, run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 INFO = StoreInfo("blazenet all_1s", FEATURES, "digest of the backbone")
 VARIANTS = {
     "trimmed": RtfmVariant("all_1s", "trimmed", 5, ""),
@@ -34,14 +36,6 @@ VARIANTS = {
     "no_such_corpus": RtfmVariant("all_1s_no_c", "trimmed", 5, "c"),
     "no_such_dataset": RtfmVariant("all_1s", "video", 5, ""),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
