@@ -158,7 +158,9 @@ class Bench:
 
         def read(store: FeatureStore) -> None:
             clips = tables.read_table(table, "split_clips")
-            data = SegmentDataset(store, plain_segments(clips, store), 1 << 30)
+            data = SegmentDataset(
+                store, plain_segments(clips, store, tables.empty("events")), 1 << 30
+            )
             data.__getitems__(list(range(len(data))))
 
         def once() -> None:

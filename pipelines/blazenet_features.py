@@ -7,7 +7,7 @@ from crywatch.blazenet_features import BlazenetFeaturesConfig, run
 def main() -> None:
     with tracking.stage_run("blazenet_features") as log:
         summary = run(
-            [paths.SPLIT_CLIPS, paths.UNTRIMMED / "clips.parquet"],
+            paths.CLIPS_TABLES,
             params.section("blazenet_features", BlazenetFeaturesConfig),
             paths.BLAZENET_FEATURES,
             paths.WORK / "blazenet_features",

@@ -8,7 +8,7 @@ from crywatch.embedders import EmbedderConfig
 def main() -> None:
     with tracking.stage_run("embed_vggish") as log:
         summary = run(
-            [paths.SPLIT_CLIPS, paths.UNTRIMMED / "clips.parquet"],
+            paths.CLIPS_TABLES,
             params.section("embedder", EmbedderConfig),
             params.section("embed_vggish", EmbedVggishConfig),
             paths.EMBED_VGGISH,

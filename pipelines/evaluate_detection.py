@@ -3,7 +3,9 @@
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import folder_name
 from crywatch.charts import curve_figure, score_figure
-from crywatch.evaluate_detection import EvaluateDetectionConfig, ModelRef, run
+from crywatch.evaluate_detection import EvaluateDetectionConfig, run
+from crywatch.scoring import ModelRef
+from crywatch.selection import Source
 
 
 def models() -> list[ModelRef]:
@@ -29,14 +31,13 @@ def main() -> None:
     with tracking.stage_run("evaluate_detection") as log:
         summary = run(
             models(),
-            paths.SPLIT_CLIPS,
-            paths.UNTRIMMED / "clips.parquet",
-            paths.UNTRIMMED / "events.parquet",
+            list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES)),
             params.section("evaluate_detection", EvaluateDetectionConfig),
             paths.EVALUATE_DETECTION,
         )
         log.headline(summary.headline())
-        log.artifact(paths.EVALUATE_DETECTION / "tables.json")
+        for name in ("tables.json", "events.json"):
+            log.artifact(paths.EVALUATE_DETECTION / name)
         for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
             figure = curve_figure(paths.EVALUATE_DETECTION / f"{name}.csv", x, y)
             log.figure(figure, f"{name}.png")

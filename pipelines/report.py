@@ -15,6 +15,7 @@ def main() -> None:
                 split_table=paths.SPLIT_TABLE,
                 quarantines=[paths.clean(name) / "quarantine.parquet" for name in corpora],
                 untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
+                soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
                 mine_metrics=paths.MINE / "metrics.json",
                 evaluation=paths.EVALUATE_DETECTION,
             ),

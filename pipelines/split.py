@@ -6,9 +6,13 @@ from crywatch.split import SplitConfig, run
 
 def main() -> None:
     with tracking.stage_run("split") as log:
-        tables = [paths.clean(corpus) / "clips.parquet" for corpus in params.plain("corpora")]
+        folders = [paths.clean(corpus) for corpus in params.plain("corpora")]
         summary = run(
-            tables, params.section("split", SplitConfig), params.plain("seed"), paths.SPLIT
+            [folder / "clips.parquet" for folder in folders],
+            params.section("split", SplitConfig),
+            params.plain("seed"),
+            paths.SPLIT,
+            [folder / "events.parquet" for folder in folders],
         )
         log.metrics(summary.as_metrics())
         log.table(summary.table, "split.csv")

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.selection import Source
 from crywatch.train_blazenet import Inputs, TrainBlazenetConfig, run
 
 
@@ -24,7 +25,10 @@ def main(variant: str) -> None:
             params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
             Inputs(
                 features=paths.BLAZENET_FEATURES / folder_name(segment_s),
-                split_clips=paths.SPLIT_CLIPS,
+                split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
+                soundscapes=Source(
+                    paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
+                ),
                 untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
                 mined_trimmed=paths.MINE / "trimmed.parquet",
                 mined_untrimmed=paths.MINE / "untrimmed.parquet",

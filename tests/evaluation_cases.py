@@ -14,10 +14,11 @@ from crywatch.anomaly.network import RtfmNetwork
 from crywatch.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 from crywatch.blazenet.network import FEATURES, BlazeNet
 from crywatch.detectors import load_detector
-from crywatch.evaluate_detection import ModelRef
 from crywatch.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.models import ModelFolder, save
+from crywatch.scoring import ModelRef
 from crywatch.segments import RATE_HZ
+from crywatch.selection import Source
 from crywatch.tables import write_table
 
 DURATION_S = {"short": 0.3, "long": 7.4}  # by what a clip's name ends in; 2 s otherwise
@@ -26,6 +27,7 @@ CLIPS = [f"both/{label}-{n}" for label in ("cry", "other") for n in range(3)]
 CLIPS += ["few/cry-0", "few/other-0", "few/cry-long", "few/other-short", "cries/cry-0"]
 UNTRIMMED = {"untrimmed/cry-0": [(0.6, 2.4)], "untrimmed/other-0": []}
 UNTRIMMED_S = 4.0
+STRONG = {"both/cry-2": [(0.2, 0.9)]}  # of 2 s
 
 
 def label(clip_id: str) -> str:
@@ -66,6 +68,14 @@ def split_rows() -> list[dict]:
     return rows
 
 
+def write_cries(path: Path, placed: dict[str, list[tuple[float, float]]]) -> Path:
+    """A table of events, all of them cries."""
+    rows = [(clip_id, on, off, "cry") for clip_id, cries in placed.items() for on, off in cries]
+    columns = ["clip_id", "onset_s", "offset_s", "label"]
+    write_table(pd.DataFrame(rows, columns=columns), path, "events")
+    return path
+
+
 class World:
     """The folders and tables that ``evaluate_detection`` reads, below ``root``."""
 
@@ -74,11 +84,14 @@ class World:
         rows = split_rows()
         joined = [row(c, "test", corpus="untrimmed") for c in UNTRIMMED]
         self.split_clips = write_clips(root / "split.parquet", rows)
-        self.untrimmed_clips = write_clips(root / "untrimmed.parquet", joined)
-        self.untrimmed_events = root / "events.parquet"
-        events = [(c, on, off, "cry") for c, placed in UNTRIMMED.items() for on, off in placed]
-        columns = ["clip_id", "onset_s", "offset_s", "label"]
-        write_table(pd.DataFrame(events, columns=columns), self.untrimmed_events, "events")
+        self.split_events = write_cries(root / "split_events.parquet", STRONG)
+        self.sources = [
+            Source(self.split_clips, self.split_events),
+            Source(
+                write_clips(root / "untrimmed.parquet", joined),
+                write_cries(root / "untrimmed_events.parquet", UNTRIMMED),
+            ),
+        ]
         self.clip_ids = [r["clip_id"] for r in rows + joined if r["label"] != "unknown"]
         self._models()
 

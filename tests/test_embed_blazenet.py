@@ -79,14 +79,12 @@ def test_embeddings_are_the_networks_features_whatever_the_batch(model, tmp_path
 def test_interrupted_embedding_goes_on(model, tmp_path, monkeypatch):
     pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
     embed(model, pictures, tmp_path / "x" / "undisturbed", 1)
-    forward, calls = embed_blazenet._forward, []
+    forward, calls = BlazeNet.features, []
 
-    monkeypatch.setattr(embed_blazenet, "_forward", interrupted(forward, calls))
+    monkeypatch.setattr(BlazeNet, "features", interrupted(forward, calls))
     with pytest.raises(KeyboardInterrupt):
         embed(model, pictures, tmp_path / "y" / "killed", 1)
-    monkeypatch.setattr(
-        embed_blazenet, "_forward", lambda *given: calls.append(given) or forward(*given)
-    )
+    monkeypatch.setattr(BlazeNet, "features", lambda *given: calls.append(given) or forward(*given))
     embed(model, pictures, tmp_path / "y" / "killed", 1)
     assert len(calls) == len(CLIPS)
     outs = [files_sha256([tmp_path / name]) for name in ("x/undisturbed", "y/killed")]
@@ -95,17 +93,15 @@ def test_interrupted_embedding_goes_on(model, tmp_path, monkeypatch):
 
 def test_numbers_of_other_code_are_made_again(model, tmp_path, monkeypatch):
     pictures = picture_store(tmp_path / "pictures", CLIPS, {"a/1"})
-    forward, calls = embed_blazenet._forward, []
+    forward, calls = BlazeNet.features, []
 
     with monkeypatch.context() as patch:
         patch.setattr(embed_blazenet, "code_sha256", lambda *_: "before an edit")
-        patch.setattr(embed_blazenet, "_forward", interrupted(forward, calls))
+        patch.setattr(BlazeNet, "features", interrupted(forward, calls))
         with pytest.raises(KeyboardInterrupt):
             embed(model, pictures, tmp_path / "out", 1)
     later = []
-    monkeypatch.setattr(
-        embed_blazenet, "_forward", lambda *given: later.append(given) or forward(*given)
-    )
+    monkeypatch.setattr(BlazeNet, "features", lambda *given: later.append(given) or forward(*given))
     embed(model, pictures, tmp_path / "out", 1)
     assert len(later) == len(CLIPS)
 

@@ -18,7 +18,7 @@ from crywatch.embedders import EmbedderConfig, build
 from crywatch.errors import AudioError, ConfigError
 from crywatch.features import FeatureStore
 from crywatch.segments import cut, n_segments
-from crywatch.tables import read_table, write_table
+from crywatch.tables import empty, read_table, write_table
 from embedder_cases import save_vggish, vggish_reference
 from split_cases import clips_table, noise, row
 
@@ -207,6 +207,7 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
         clips = read_table(path, "split_clips")
         clips["path"] = [f"data/{Path(p).relative_to(tmp_path)}" for p in clips["path"]]
         write_table(clips, path, "split_clips")
+    write_table(empty("split_clips"), tmp_path / paths.SOUNDSCAPES / "clips.parquet", "split_clips")
     (tmp_path / "params.yaml").write_text(
         "embedder: {name: logmel, dim: 128, handle: ''}\nembed_vggish: {batch_s: 4}\n"
     )

@@ -18,7 +18,6 @@ from crywatch.evaluate_detection import (
     CURVE_MODELS,
     HEADLINE,
     EvaluateDetectionConfig,
-    ModelRef,
     measure,
     run,
     scopes,
@@ -26,8 +25,9 @@ from crywatch.evaluate_detection import (
 from crywatch.features import FeatureStore
 from crywatch.intervals import Intervals
 from crywatch.metrics import binary_metrics
-from crywatch.scoring import anomaly_scores, blazenet_scores
+from crywatch.scoring import ModelRef, blazenet_scores, clip_scores
 from crywatch.segments import RATE_HZ, n_segments
+from crywatch.selection import Source
 from crywatch.tables import read_table
 from evaluation_cases import World, duration_s, label, row, wave
 
@@ -43,8 +43,7 @@ def world(tmp_path_factory, one_thread) -> World:
 
 
 def evaluate(world: World, models: list[ModelRef], out_dir: Path):
-    tables = (world.split_clips, world.untrimmed_clips, world.untrimmed_events)
-    return run(models, *tables, CONFIG, out_dir)
+    return run(models, world.sources, CONFIG, out_dir)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +66,10 @@ def n_seconds(clip_id: str) -> int:
 
 def test_stored_features_give_the_scores_of_the_detector(world):
     ids = world.clip_ids[:6] + ["few/cry-long", "few/other-short", "untrimmed/cry-0"]
-    for name, scorer in (
-        ("blazenet/all_1s", blazenet_scores),
-        ("rtfm/trimmed", anomaly_scores),
-    ):
+    for name in ("blazenet/all_1s", "rtfm/trimmed"):
         model = world.model(name)
         detector = load_detector(model.folder)
-        found = list(scorer(model.folder, FeatureStore(model.features), ids))
+        found = list(clip_scores(model, ids))
         assert [clip.clip_id for clip in found] == ids
         for clip in found:
             expected = detector.score(wave(clip.clip_id))
@@ -135,6 +131,8 @@ def test_seconds_of_untrimmed_recordings_are_labelled_by_their_events(evaluated)
     assert by_clip["untrimmed/cry-0"] == [False, True, False, False]
     assert by_clip["untrimmed/other-0"] == [False] * 4
     assert by_clip["few/cry-long"] == [True] * 7
+    # Strongly labelled: the cry ends at 0.9 s.
+    assert by_clip["both/cry-2"] == [True, False]
 
 
 @pytest.mark.parametrize("unit", ["second", "clip"])
@@ -144,13 +142,15 @@ def test_pooled_metrics_come_from_the_stored_scores(world, evaluated, unit):
     clips = read_table(world.split_clips, "split_clips").set_index("clip_id")
     for name in NAMES:
         labels, values = [], []
+        truth = summary.seconds.set_index(["model", "clip_id"])["is_cry"].sort_index()
         for clip_id, frame in scores[scores["model"] == name].groupby("clip_id"):
             if clip_id.startswith("untrimmed") or clips.loc[clip_id, "split"] != "test":
                 continue
             if clips.loc[clip_id, "canonical"]:
                 kept = frame["score"].tolist() if unit == "second" else [frame["score"].max()]
                 values += kept
-                labels += [label(clip_id) == "cry"] * len(kept)
+                is_cry = truth.loc[[(name, clip_id)]].tolist()
+                labels += is_cry if unit == "second" else [label(clip_id) == "cry"]
         (found,) = rows_of(summary, model=name, scope="pooled", unit=unit, part="test")
         expected = binary_metrics(np.array(labels), np.array(values), 0.5)
         assert found.metrics.as_dict() == pytest.approx(expected.as_dict())
@@ -158,7 +158,7 @@ def test_pooled_metrics_come_from_the_stored_scores(world, evaluated, unit):
 
 def test_files(evaluated):
     summary, out = evaluated
-    files = {"scores.parquet", "tables.json", "metrics.json", "roc.csv", "pr.csv"}
+    files = {"scores.parquet", "tables.json", "events.json", "metrics.json", "roc.csv", "pr.csv"}
     assert {path.name for path in out.iterdir()} == files
     assert read_json(out / "tables.json") == [r.as_dict() for r in summary.rows]
     short = read_json(out / "metrics.json")
@@ -221,17 +221,17 @@ def test_a_clip_that_no_stage_made_features_of_is_not_left_out_in_silence(world,
         [read_table(world.split_clips, "split_clips"), clip_rows([row("both/cry-gone", "test")])]
     )
     clips.to_parquet(tmp_path / "clips.parquet")
-    tables = (tmp_path / "clips.parquet", world.untrimmed_clips, world.untrimmed_events)
+    sources = [Source(tmp_path / "clips.parquet", world.split_events), *world.sources[1:]]
     with pytest.raises(TableError, match="both/cry-gone"):
-        run([world.model("rtfm/trimmed")], *tables, CONFIG, tmp_path / "out")
+        run([world.model("rtfm/trimmed")], sources, CONFIG, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 # Scopes
 
 
-def seconds_of(rows: list[dict], score: float = 0.3) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Seconds and clips for `measure`; every clip has two seconds, a cry's second one is higher."""
+def seconds_of(rows: list[dict], score: float = 0.3) -> pd.DataFrame:
+    """Seconds for `measure`; every clip has two seconds, a cry's second one is higher."""
     clips = clip_rows(rows)
     parts = []
     for clip in clips.itertuples():
@@ -239,12 +239,8 @@ def seconds_of(rows: list[dict], score: float = 0.3) -> tuple[pd.DataFrame, pd.D
         columns = {"model": "m", "clip_id": clip.clip_id, "start_s": [0.0, 1.0]}
         columns |= {"end_s": [1.0, 2.0], "score": [score, 0.9 if cry else 0.2], "is_cry": cry}
         parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True), clips
-
-
-def joined(rows: list[dict]) -> pd.DataFrame:
-    seconds, clips = seconds_of(rows)
-    return seconds.merge(clips[["clip_id", "corpus", "canonical"]], on="clip_id")
+    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id"]
+    return pd.concat(parts, ignore_index=True).merge(clips[columns], on="clip_id")
 
 
 def clips_in(frame: pd.DataFrame) -> set[str]:
@@ -254,8 +250,8 @@ def clips_in(frame: pd.DataFrame) -> set[str]:
 def test_scopes():
     rows = [row(c, "test") for c in ("a/cry-0", "a/other-0", "b/other-0", "c/cry-0")]
     rows += [row("a/cry-1", "test", canonical=False), row("b/other-1", "test", canonical=False)]
-    rows.append(row("untrimmed/cry-0", "test"))
-    found = {name: clips_in(frame) for name, frame in scopes(joined(rows))}
+    rows += [row("untrimmed/cry-0", "test"), row("soundscapes/cry-0", "test")]
+    found = {name: clips_in(frame) for name, frame in scopes(seconds_of(rows))}
     assert found == {
         "pooled": {"a/cry-0", "a/other-0", "b/other-0", "c/cry-0"},
         # A corpus by itself has its duplicates.
@@ -264,13 +260,13 @@ def test_scopes():
         "c cries, a others": {"c/cry-0", "a/other-0"},
         "c cries, b others": {"c/cry-0", "b/other-0", "b/other-1"},
         "untrimmed": {"untrimmed/cry-0"},
+        "soundscapes": {"soundscapes/cry-0"},
     }
 
 
 def metrics_of(rows: list[dict], leave_out: str = "") -> dict[tuple[str, str, str], object]:
-    seconds, clips = seconds_of(rows)
     model = ModelRef("blazenet/m", Path("m"), Path("f"), 1.0, leave_out)
-    found = list(measure(model, seconds, clips, 0.5))
+    found = list(measure(model, seconds_of(rows), 0.5))
     assert {r.model for r in found} == {"blazenet/m"}
     return {(r.scope, r.unit, r.part): r.metrics for r in found}
 
@@ -297,10 +293,10 @@ def test_a_clip_has_the_score_of_its_highest_second():
 
 def test_a_recording_whose_cry_fills_no_second_is_a_cry_clip():
     rows = [*PARTED, row("untrimmed/cry-0", "test"), row("untrimmed/other-0", "test")]
-    seconds, clips = seconds_of(rows)
+    seconds = seconds_of(rows)
     seconds.loc[seconds["clip_id"] == "untrimmed/cry-0", "is_cry"] = False
     model = ModelRef("blazenet/m", Path("m"), Path("f"), 1.0, "")
-    found = [r for r in measure(model, seconds, clips, 0.5) if r.scope == "untrimmed"]
+    found = [r for r in measure(model, seconds, 0.5) if r.scope == "untrimmed"]
     assert {r.unit: (r.metrics.n, r.metrics.n_cry) for r in found} == {
         "second": (4, 0),
         "clip": (2, 1),

@@ -14,7 +14,7 @@ from crywatch.anomaly.network import RtfmNetwork
 from crywatch.anomaly.training import score_seconds
 from crywatch.errors import TableError
 from crywatch.features import FeatureStore, StoreInfo
-from crywatch.mine import MineConfig, cry_seconds, load_head, run, top_seconds
+from crywatch.mine import MineConfig, load_head, run, top_seconds
 from crywatch.models import ModelFolder, save
 from crywatch.tables import read_table, write_table
 
@@ -114,18 +114,6 @@ def test_a_clip_without_features_is_named(tmp_path, model):
     with pytest.raises(TableError, match="'a/test_cry0' has no features"):
         run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet")
     assert not (tmp_path / "mined.parquet").exists()
-
-
-def test_a_second_holds_a_cry_if_half_of_it_does():
-    def seconds(*events):
-        return cry_seconds(pd.DataFrame(events, columns=["onset_s", "offset_s"]), 5).tolist()
-
-    assert seconds() == [False] * 5
-    assert seconds((1.0, 3.0)) == [False, True, True, False, False]
-    assert seconds((1.5, 3.25)) == [False, True, True, False, False]
-    assert seconds((1.75, 2.25)) == [False] * 5
-    assert seconds((0.0, 0.25), (0.5, 0.75)) == [True] + [False] * 4
-    assert seconds((4.25, 9.0)) == [False] * 4 + [True]
 
 
 def test_precision_and_chance_by_hand(tmp_path, model, first_number_is_the_score):

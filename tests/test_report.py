@@ -36,6 +36,26 @@ def measured(model: str, scope: str, unit: str, part: str, **values) -> dict:
     return head | dict.fromkeys(names) | values
 
 
+EVENTS = [
+    {
+        "model": "blazenet/all_1s",
+        "scope": "soundscapes",
+        "part": "test",
+        "threshold_from": "validation",
+        "recordings": 30,
+        "hours": 0.1,
+        "events": 17,
+        "threshold": 0.62,
+        "event_f1": 0.25,
+        "intersection_f1": 0.5,
+        "psds1": 0.4,
+        "psds2": 0.75,
+        "false_alarms_per_hour": 12.34,
+        "found": 0.8,
+        "latency_s": 1.25,
+        "latency_p90_s": None,
+    }
+]
 ROWS = [
     measured("blazenet/all_1s", "pooled", "second", "val", accuracy=0.81111),
     measured("blazenet/all_1s", "pooled", "second", "test", accuracy=0.82222, auc=0.93333),
@@ -72,6 +92,7 @@ def inputs(tmp_path_factory) -> Inputs:
     (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
     write_json(folder / "mine.json", {"untrimmed_precision": 0.875, "untrimmed_chance": 0.25})
     write_json(folder / "evaluation" / "tables.json", ROWS)
+    write_json(folder / "evaluation" / "events.json", EVENTS)
     curve = pd.DataFrame({"model": "blazenet/all_1s", "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]})
     curve.to_csv(folder / "evaluation" / "roc.csv", index=False)
     pd.DataFrame(columns=["model", "recall", "precision"]).to_csv(
@@ -82,6 +103,7 @@ def inputs(tmp_path_factory) -> Inputs:
         split_table=folder / "split.csv",
         quarantines=[folder / "quarantine.parquet"],
         untrimmed_clips=folder / "untrimmed.parquet",
+        soundscapes_clips=folder / "untrimmed.parquet",
         mine_metrics=folder / "mine.json",
         evaluation=folder / "evaluation",
     )
@@ -104,6 +126,15 @@ def cells(found: Table, first: str) -> dict[str, str]:
 
 
 # Tables
+
+
+def test_events_have_a_table_a_scope(report):
+    found = table(report, "Events: soundscapes")
+    assert found.title.endswith("17 cries in 30 recordings of 360 s")
+    line = cells(found, "blazenet/all_1s")
+    assert (line["threshold"], line["event F1"], line["PSDS2"]) == ("0.62 (val)", "0.250", "0.750")
+    assert (line["false alarms an hour"], line["latency, median"]) == ("12.3", "1.2 s")
+    assert line["latency, 90 %"] == "n/a"
 
 
 def test_every_table_of_the_paper_is_there(report):

@@ -20,6 +20,8 @@ from crywatch.digest import files_sha256
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore
 from crywatch.models import load
+from crywatch.selection import Source
+from crywatch.tables import read_table
 from crywatch.train_blazenet import (
     Inputs,
     TrainBlazenetConfig,
@@ -28,10 +30,12 @@ from crywatch.train_blazenet import (
     run,
     training_segments,
 )
+from evaluation_cases import write_cries
 
 TRAIN = {"a/cry1": 5, "a/cry2": 1, "a/other1": 3, "a/other2": 4, "b/cry3": 2, "b/other3": 5}
 VAL = {"a/cry4": 4, "a/other4": 4, "b/cry5": 3, "b/other5": 3}
 UNTRIMMED = {"untrimmed/cry": 12, "untrimmed/other": 10, "untrimmed/val": 9}
+SOUNDSCAPES = {"soundscapes/cry": 4, "soundscapes/other": 3}
 MINED = {"a/cry1": [3, 0], "a/cry2": [0], "a/other1": [1, 2], "a/other2": [0, 1], "b/cry3": [1, 0]}
 MINED |= {"b/other3": [4, 2], "a/cry4": [1, 0]}
 KINDS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
@@ -68,11 +72,19 @@ def inputs(tmp_path_factory) -> Inputs:
     split.append({"clip_id": "a/unknown", "label": "unknown", "split": "train"})
     untrimmed = rows(UNTRIMMED, "train")
     untrimmed[2]["split"] = "val"
-    clips = TRAIN | VAL | UNTRIMMED | {"a/cry_copy": 2, "a/cry_test": 3}
+    made = rows(SOUNDSCAPES, "train")
+    clips = TRAIN | VAL | UNTRIMMED | SOUNDSCAPES | {"a/cry_copy": 2, "a/cry_test": 3}
     cries = {clip_id for clip_id in clips if "cry" in clip_id}
     return Inputs(
         features=picture_store(folder / "1s", clips, cries),
-        split_clips=write_clips(folder / "split.parquet", split),
+        split=Source(
+            write_clips(folder / "split.parquet", split),
+            write_cries(folder / "split_events.parquet", {}),
+        ),
+        soundscapes=Source(
+            write_clips(folder / "soundscapes.parquet", made),
+            write_cries(folder / "soundscapes_events.parquet", {"soundscapes/cry": [(0.6, 2.2)]}),
+        ),
         untrimmed_clips=write_clips(folder / "untrimmed.parquet", untrimmed),
         mined_trimmed=write_mined(folder / "trimmed_mined.parquet", MINED),
         mined_untrimmed=write_mined(
@@ -113,6 +125,31 @@ def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
     assert {(ref.clip_id, ref.index) for ref in refs} == expected
     assert len(refs) == len(expected)
     assert all(ref.is_cry == ("cry" in ref.clip_id) for ref in refs)
+
+
+def test_soundscapes_join_all_with_the_labels_of_their_seconds(inputs):
+    store = FeatureStore(inputs.features)
+    refs = training_segments(VariantConfig(1.0, "soundscapes", ""), inputs, store, 1)
+    of_clips = training_segments(VariantConfig(1.0, "all", ""), inputs, store, 1)
+    assert refs[: len(of_clips)] == of_clips
+    made = {(ref.clip_id, ref.index): ref.is_cry for ref in refs[len(of_clips) :]}
+    assert made == {
+        ("soundscapes/cry", 0): False,  # 0.4 s of a cry
+        ("soundscapes/cry", 1): True,
+        ("soundscapes/cry", 2): False,
+        ("soundscapes/cry", 3): False,
+        **{("soundscapes/other", index): False for index in range(3)},
+    }
+
+
+def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
+    placed = {"a/cry1": [(1.5, 3.0)]}  # of 5 s
+    split = replace(inputs.split, events=write_cries(tmp_path / "events.parquet", placed))
+    variant, store = VariantConfig(1.0, "all", ""), FeatureStore(inputs.features)
+    refs = training_segments(variant, replace(inputs, split=split), store, 1)
+    found = [ref.is_cry for ref in refs if ref.clip_id == "a/cry1"]
+    assert found == [False, True, True, False, False]
+    assert all(ref.is_cry for ref in refs if ref.clip_id in ("a/cry2", "b/cry3"))
 
 
 def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
@@ -171,7 +208,7 @@ def test_one_class_or_an_unknown_name_is_refused(inputs, tmp_path):
     only = rows(TRAIN, "train") + rows({"a/other4": 4}, "val")
     clips = write_clips(tmp_path / "clips.parquet", only)
     with pytest.raises(TableError, match="the val part lacks"):
-        train(replace(inputs, split_clips=clips), tmp_path)
+        train(replace(inputs, split=replace(inputs.split, clips=clips)), tmp_path)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
@@ -348,6 +385,7 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
 
 
 def test_validation_is_on_plain_segments_for_every_line(inputs):
-    clips = train_blazenet.labelled(inputs.split_clips)
-    refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features))
+    clips = train_blazenet.labelled(inputs.split.clips)
+    events = read_table(inputs.split.events, "events")
+    refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features), events)
     assert len(refs) == sum(VAL.values())

@@ -21,7 +21,7 @@ from crywatch.digest import code_sha256, value_sha256
 from crywatch.errors import ConfigError
 from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.progress import progress
-from crywatch.tables import read_table
+from crywatch.selection import sounds
 from crywatch.threads import one_thread
 
 
@@ -63,9 +63,8 @@ def folder_name(segment_s: float) -> str:
 def run(
     clips_tables: Sequence[Path], config: BlazenetFeaturesConfig, out_dir: Path, work_dir: Path
 ) -> FeaturesSummary:
-    """Pictures of all clips labelled cry or other in the split's and the untrimmed tables."""
-    clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
-    clips = clips[clips["label"].isin(["cry", "other"])]
+    """Pictures of all clips labelled cry or other of the tables."""
+    clips = sounds(clips_tables)
     corpora = sorted(clips["corpus"].unique())
     contents = clips[["clip_id", "sha256"]].values.tolist()
     code = code_sha256("audio.py", "blazenet/frontend.py", "segments.py")
@@ -78,7 +77,8 @@ def run(
         info = StoreInfo(
             f"blazenet picture {folder_name(segment_s)}", dim, digest, "<f2", segment_s
         )
-        writer = FeatureWriter(info, work_dir / value_sha256([vars(info), code])[:16])
+        key = value_sha256([vars(info), code])
+        writer = FeatureWriter(info, work_dir / folder_name(segment_s), key)
         for corpus in corpora:
             rows = clips[clips["corpus"] == corpus]
             left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]
@@ -86,7 +86,7 @@ def run(
         store = out_dir / folder_name(segment_s)
         writer.finish(corpora, store)
         counts[folder_name(segment_s)] = FeatureStore(store).n_rows
-    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
+    shutil.rmtree(work_dir, ignore_errors=True)
     return FeaturesSummary(len(clips), counts)
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from crywatch.blazenet.frontend import FRAMES
 from crywatch.blazenet.network import FEATURES, BlazeNet
+from crywatch.blazenet.pictures import forward
 from crywatch.digest import code_sha256, file_sha256, value_sha256
 from crywatch.errors import ConfigError
-from crywatch.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
+from crywatch.features import FeatureStore, FeatureWriter, StoreInfo
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
 from crywatch.threads import one_thread
@@ -58,7 +53,7 @@ def run(
     info = StoreInfo(f"blazenet {model_dir.name}", FEATURES, digest)
     code = code_sha256("audio.py", "blazenet", "segments.py")
     key = value_sha256([vars(info), pictures.info.digest, list(pictures), code])
-    writer = FeatureWriter(info, work_dir / key[:16])
+    writer = FeatureWriter(info, work_dir, key)
     for corpus in pictures.corpora:
         done = set(writer.done(corpus))
         left = [
@@ -66,32 +61,7 @@ def run(
             for clip_id in pictures
             if pictures.rows(clip_id).corpus == corpus and clip_id not in done
         ]
-        writer.write(corpus, _embedded(left, pictures, network, config.batch_size, corpus))
+        shown = progress(left, f"embed {corpus}", unit="clip")
+        writer.write(corpus, forward(pictures, shown, network.features, config.batch_size))
     writer.finish(pictures.corpora, out_dir)
-    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     return EmbedBlazenetSummary(FeatureStore(out_dir).n_rows)
-
-
-def _embedded(
-    clip_ids: list[str], pictures: FeatureStore, network: BlazeNet, size: int, what: str
-) -> Iterator[ClipFeatures]:
-    held: list[tuple[str, np.ndarray]] = []
-    count = 0
-    for clip_id in progress(clip_ids, f"embed {what}", unit="clip"):
-        rows = pictures.clip(clip_id)
-        held.append((clip_id, rows))
-        count += len(rows)
-        if count >= size:
-            yield from _forward(held, network)
-            held, count = [], 0
-    if held:
-        yield from _forward(held, network)
-
-
-@torch.inference_mode()
-def _forward(held: list[tuple[str, np.ndarray]], network: BlazeNet) -> Iterator[ClipFeatures]:
-    rows = np.concatenate([rows for _, rows in held]).astype(np.float32)
-    vectors = network.features(torch.from_numpy(rows).reshape(len(rows), -1, FRAMES)).numpy()
-    cuts = np.cumsum([len(rows) for _, rows in held])[:-1]
-    for (clip_id, _), part in zip(held, np.split(vectors, cuts), strict=True):
-        yield ClipFeatures(clip_id, part)

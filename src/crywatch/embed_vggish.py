@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from crywatch.audio import read_clean
 from crywatch.digest import code_sha256, value_sha256
@@ -15,7 +13,10 @@ from crywatch.embedders import Embedder, EmbedderConfig, build
 from crywatch.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.progress import progress
 from crywatch.segments import RATE_HZ, n_segments
-from crywatch.tables import read_table
+from crywatch.selection import sounds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,13 @@ def run(
     out_dir: Path,
     work_dir: Path,
 ) -> EmbedSummary:
-    """Embed all clips labelled cry or other of the split's and the untrimmed tables."""
-    clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
-    clips = clips[clips["label"].isin(["cry", "other"])]
+    """Embed all clips labelled cry or other of the tables."""
+    clips = sounds(clips_tables)
     embedder = build(embedder_config)
     info = StoreInfo(embedder_config.name, embedder_config.dim, embedder.digest)
     code = code_sha256("audio.py", "embedders", "segments.py")
     key = value_sha256([asdict(info), clips[["clip_id", "sha256"]].values.tolist(), code])
-    writer = FeatureWriter(info, work_dir / key[:16])
+    writer = FeatureWriter(info, work_dir, key)
     corpora = sorted(clips["corpus"].unique())
     for corpus in corpora:
         rows = clips[clips["corpus"] == corpus]
@@ -58,7 +58,6 @@ def run(
         left = rows[~rows["clip_id"].isin(done)]
         writer.write(corpus, embed_clips(left, embedder, config.batch_s, corpus))
     writer.finish(corpora, out_dir)
-    shutil.rmtree(work_dir, ignore_errors=True)  # what runs on other inputs left half done
     seconds = sum(n_segments(round(d * RATE_HZ)) for d in clips["duration_s"])
     return EmbedSummary(len(clips), seconds, info.name, info.dim, info.digest)
 

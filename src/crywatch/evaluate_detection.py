@@ -4,11 +4,14 @@ A metric is named by model, scope (what it was measured on), unit (second or cli
 ``pooled`` (canonical clips of all corpora), each corpus by itself (its own clips, duplicates
 included), ``untrimmed``, a corpus' cries against the other sounds of another where it has none of
 its own, and ``<corpus>, left out``: all clips of a corpus for a model that never saw it.
+
+A second of a strongly labelled clip is a cry if half of it is; of a weakly labelled one it is what
+the clip is. Event-level metrics, in `evaluate_events`, are of strongly labelled clips alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +19,18 @@ import numpy as np
 import pandas as pd
 
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.features import FeatureStore
+from crywatch.evaluate_events import CHOSEN, EventRow, measure_events
 from crywatch.intervals import Intervals, group_bootstrap
 from crywatch.metrics import BinaryMetrics, binary_metrics, precision_recall, roc
-from crywatch.mine import cry_seconds
-from crywatch.scoring import ClipScores, anomaly_scores, blazenet_scores
+from crywatch.scoring import ClipScores, ModelRef, clip_scores
 from crywatch.segments import RATE_HZ, n_segments, segments_to_seconds
-from crywatch.tables import read_table, write_table
+from crywatch.selection import MADE, Source, sounds, strong_labels
+from crywatch.tables import write_table
 from crywatch.threads import one_thread
+from crywatch.truth import Truth
 
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
+EVENT_HEADLINE = ("event_f1", "psds1", "false_alarms_per_hour", "latency_s")
 CURVE_MODELS = ("blazenet/all_1s", "rtfm/trimmed", "rtfm/untrimmed")  # Table 6 and Figure 3
 CURVE_POINTS = 200
 LEFT_OUT = "left out"
@@ -36,22 +41,6 @@ class EvaluateDetectionConfig:
     """Section ``evaluate_detection``."""
 
     threshold: float  # of the accuracies in Tables 3 to 5
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """A model to evaluate."""
-
-    name: str  # family/variant
-    folder: Path
-    features: Path
-    segment_s: float
-    leave_out: str  # corpus never trained on, or ""
-
-    @property
-    def family(self) -> str:
-        """miner, blazenet, rtfm."""
-        return self.name.split("/")[0]
 
 
 @dataclass(frozen=True)
@@ -76,13 +65,14 @@ class EvaluationSummary:
     """All rows, and the scores behind them."""
 
     rows: list[Row]
+    events: list[EventRow]
     seconds: pd.DataFrame  # one row a second and model, with label and clip
 
     def headline(self) -> dict[str, float]:
         """Two dozen numbers for the parent run, ``family/variant/metric``."""
         return {
             f"{model}/{name}": value
-            for model, values in headlines(self.rows).items()
+            for model, values in headlines(self.rows, self.events).items()
             for name, value in values.items()
         }
 
@@ -90,32 +80,28 @@ class EvaluationSummary:
 @one_thread()
 def run(
     models: list[ModelRef],
-    split_clips: Path,
-    untrimmed_clips: Path,
-    untrimmed_events: Path,
+    sources: Sequence[Source],
     config: EvaluateDetectionConfig,
     out_dir: Path,
 ) -> EvaluationSummary:
-    """Score and measure; writes scores, tables.json, metrics.json, roc.csv and pr.csv."""
-    clips = pd.concat(
-        [read_table(split_clips, "split_clips"), read_table(untrimmed_clips, "split_clips")],
-        ignore_index=True,
-    )
-    clips = clips[clips["label"].isin(["cry", "other"])]
-    events = read_table(untrimmed_events, "events")
-    frames = [score(model, clips, events) for model in models]
+    """Score and measure; writes scores, tables.json, events.json, metrics.json and the curves."""
+    clips = sounds(source.clips for source in sources)
+    truth = Truth(clips, strong_labels(source.events for source in sources))
+    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id", "duration_s"]
+    frames, rows, events = [], [], []
+    for model in models:
+        frames.append(score(model, clips, truth))
+        known = frames[-1].merge(clips[columns], on="clip_id", how="left", validate="many_to_one")
+        rows += measure(model, known, config.threshold)
+        events += measure_events(model, known, truth, config.threshold)
     seconds = pd.concat(frames, ignore_index=True)
-    rows = [
-        row
-        for model, frame in zip(models, frames, strict=True)
-        for row in measure(model, frame, clips, config.threshold)
-    ]
-    summary = EvaluationSummary(rows, seconds)
+    summary = EvaluationSummary(rows, events, seconds)
     with atomic_dir(out_dir) as temp:
         columns = ["model", "clip_id", "start_s", "end_s", "score"]
         write_table(seconds[columns], temp / "scores.parquet", "scores")
         write_json(temp / "tables.json", [row.as_dict() for row in rows])
-        write_json(temp / "metrics.json", headlines(rows))
+        write_json(temp / "events.json", [row.as_dict() for row in events])
+        write_json(temp / "metrics.json", headlines(rows, events))
         curves = list(_curves(summary, clips))
         for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
             empty = pd.DataFrame(columns=["model", x, y])
@@ -125,27 +111,19 @@ def run(
     return summary
 
 
-def score(model: ModelRef, clips: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+def score(model: ModelRef, clips: pd.DataFrame, truth: Truth) -> pd.DataFrame:
     """Seconds of one model: clip_id, start_s, end_s, score, is_cry."""
     # What was trained on is not measured on.
     wanted = clips[(clips["split"] != "train") | (clips["corpus"] == model.leave_out)]
-    store = FeatureStore(model.features)
     ids = wanted["clip_id"].tolist()
-    scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores
     durations = dict(zip(wanted["clip_id"], wanted["duration_s"], strict=True))
-    labels = dict(zip(wanted["clip_id"], wanted["label"], strict=True))
-    by_clip = dict(tuple(events.groupby("clip_id")))
-    none = events.iloc[:0]
     parts = []
-    for found in scorer(model.folder, store, ids):
+    for found in clip_scores(model, ids):
         scores = _per_second(found, model.segment_s, durations[found.clip_id])
-        if found.clip_id.startswith("untrimmed/"):
-            truth = cry_seconds(by_clip.get(found.clip_id, none), len(scores))
-        else:
-            truth = np.full(len(scores), labels[found.clip_id] == "cry")
+        is_cry = truth.segments(found.clip_id, len(scores))
         starts = np.arange(len(scores), dtype=float)
         columns = {"clip_id": found.clip_id, "start_s": starts, "end_s": starts + 1}
-        parts.append(pd.DataFrame(columns | {"score": scores, "is_cry": truth}))
+        parts.append(pd.DataFrame(columns | {"score": scores, "is_cry": is_cry}))
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(0, "model", model.name)
     return frame
@@ -158,12 +136,8 @@ def _per_second(found: ClipScores, segment_s: float, duration_s: float) -> np.nd
     return segments_to_seconds(found.scores, segment_s, count)
 
 
-def measure(
-    model: ModelRef, seconds: pd.DataFrame, clips: pd.DataFrame, threshold: float
-) -> Iterator[Row]:
-    """Rows of one model over parts, scopes and units."""
-    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id"]
-    seconds = seconds.merge(clips[columns], on="clip_id", how="left", validate="many_to_one")
+def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterator[Row]:
+    """Rows of one model over parts, scopes and units; ``seconds`` know their clips."""
     for part in ("val", "test"):
         here = seconds[seconds["split"] == part]
         for scope, frame in scopes(here):
@@ -171,10 +145,10 @@ def measure(
     if model.leave_out:
         left = seconds[seconds["corpus"] == model.leave_out]
         scope = f"{model.leave_out}, {LEFT_OUT}"
-        if left["is_cry"].nunique() == 1 and left["is_cry"].iloc[0]:
+        if len(left) and (left["label"] == "cry").all():
             # A corpus of cries alone: against the others' other sounds, of the test part.
-            others = seconds[~seconds["is_cry"] & (seconds["split"] == "test")]
-            others = others[others["canonical"] & (others["corpus"] != "untrimmed")]
+            others = seconds[(seconds["label"] == "other") & (seconds["split"] == "test")]
+            others = others[others["canonical"] & ~others["corpus"].isin(MADE)]
             left = pd.concat([left, others])
             scope += ", against test others"
         yield from _units(model.name, scope, "all", left, threshold)
@@ -182,21 +156,22 @@ def measure(
 
 def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Name and seconds of each scope within one part."""
-    trimmed = seconds[seconds["corpus"] != "untrimmed"]
+    made = seconds["corpus"].isin(MADE)
+    trimmed = seconds[~made]
     yield "pooled", trimmed[trimmed["canonical"]]
     others = {}
     for corpus, frame in trimmed.groupby("corpus"):
+        is_other = frame["label"] == "other"  # a silent second of a cry is not of this kind
         if frame["is_cry"].nunique() == 2:
             yield str(corpus), frame
-        if (~frame["is_cry"]).any():
-            others[corpus] = frame[~frame["is_cry"]]
+        if is_other.any():
+            others[corpus] = frame[is_other]
     for corpus, frame in trimmed.groupby("corpus"):
         if corpus not in others:
             for other, negatives in others.items():
                 yield f"{corpus} cries, {other} others", pd.concat([frame, negatives])
-    untrimmed = seconds[seconds["corpus"] == "untrimmed"]
-    if len(untrimmed):
-        yield "untrimmed", untrimmed
+    for corpus, frame in seconds[made].groupby("corpus"):
+        yield str(corpus), frame
 
 
 def _units(
@@ -219,7 +194,7 @@ def _units(
         yield Row(model, scope, unit, part, metrics, intervals)
 
 
-def headlines(rows: list[Row]) -> dict[str, dict[str, float]]:
+def headlines(rows: list[Row], events: list[EventRow]) -> dict[str, dict[str, float]]:
     """For `dvc metrics` and `dvc exp show`: a few numbers per second of the main models."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -233,6 +208,11 @@ def headlines(rows: list[Row]) -> dict[str, dict[str, float]]:
             mine |= {name: values[name] for name in HEADLINE}
         elif row.model in CURVE_MODELS and "," not in row.scope:
             mine[f"auc_{row.scope}"] = values["auc"]
+    for row in events:
+        if row.model in CURVE_MODELS and row.threshold_from == CHOSEN and row.scope in MADE:
+            values = row.metrics.as_dict()
+            named = {f"{name}_{row.scope}": values[name] for name in EVENT_HEADLINE}
+            found.setdefault(row.model, {}).update(named)
     rounded = {
         model: {name: round(value, 6) for name, value in values.items() if value is not None}
         for model, values in found.items()
@@ -241,7 +221,7 @@ def headlines(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def _curves(summary: EvaluationSummary, clips: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    test = clips[(clips["split"] == "test") & clips["canonical"] & (clips["corpus"] != "untrimmed")]
+    test = clips[(clips["split"] == "test") & clips["canonical"] & ~clips["corpus"].isin(MADE)]
     seconds = summary.seconds[summary.seconds["clip_id"].isin(set(test["clip_id"]))]
     for name in CURVE_MODELS:
         frame = seconds[seconds["model"] == name]

@@ -52,13 +52,15 @@ class RowRange:
 class FeatureWriter:
     """Write a store corpus by corpus, streaming; an interrupted corpus goes on where it stopped.
 
-    ``work_dir`` must be of this store's inputs alone (name it by their digest): what it holds is
-    trusted. Memory does not grow with the number of clips.
+    What lies in ``work_dir`` under ``key``, the digest of the inputs, is trusted; `finish` removes
+    the whole folder, with what runs on other inputs left half done. Memory does not grow with the
+    number of clips.
     """
 
-    def __init__(self, info: StoreInfo, work_dir: Path):
+    def __init__(self, info: StoreInfo, work_dir: Path, key: str = ""):
         self.info = info
-        self.work_dir = work_dir
+        self._root = work_dir
+        self.work_dir = work_dir = work_dir / key[:16]
         self._row_bytes = info.dim * np.dtype(info.dtype).itemsize
         work_dir.mkdir(parents=True, exist_ok=True)
 
@@ -117,7 +119,7 @@ class FeatureWriter:
         shutil.rmtree(out_dir, ignore_errors=True)
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         temp.rename(out_dir)
-        shutil.rmtree(self.work_dir)
+        shutil.rmtree(self._root)
 
     def _finish_corpus(self, corpus: str, folder: Path) -> None:
         records = [json.loads(line) for line in self._journal(corpus).read_text().splitlines()]

@@ -15,6 +15,7 @@ from crywatch.models import load
 from crywatch.progress import progress
 from crywatch.selection import labelled
 from crywatch.tables import empty, read_table, write_table
+from crywatch.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -84,28 +85,20 @@ def top_seconds(scores: np.ndarray, t: int) -> list[int]:
     return np.argsort(-scores, kind="stable")[:t].tolist()
 
 
-def cry_seconds(events: pd.DataFrame, n_seconds: int) -> np.ndarray:
-    """[n_seconds] bool: at least half of the second lies in a cry event of one recording."""
-    covered = np.zeros(n_seconds)
-    starts = np.arange(n_seconds)
-    for onset, offset in zip(events["onset_s"], events["offset_s"], strict=True):
-        covered += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
-    return covered >= 0.5
-
-
 def mining_precision(
     mined: pd.DataFrame, clips: pd.DataFrame, events: pd.DataFrame, store: FeatureStore
 ) -> tuple[float | None, float | None]:
     """Precision over the cry recordings of the parts not trained on, and chance."""
     held_out = clips[(clips["label"] == "cry") & (clips["split"] != "train")]
+    truth = Truth(held_out, events)
     by_clip = dict(tuple(mined.groupby("clip_id")))
     hits, chances = [], []
     for clip_id in held_out["clip_id"]:
         n_seconds = len(store.clip(clip_id))
-        truth = cry_seconds(events[events["clip_id"] == clip_id], n_seconds)
+        crying = truth.segments(clip_id, n_seconds)
         chosen = by_clip[clip_id]["start_s"].astype(int)
-        hits.append(truth[chosen].mean())
-        chances.append(truth.mean())
+        hits.append(crying[chosen].mean())
+        chances.append(crying.mean())
     if not hits:
         return None, None
     return float(np.mean(hits)), float(np.mean(chances))

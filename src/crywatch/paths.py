@@ -10,9 +10,11 @@ WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
 DUPLICATES = SPLIT / "duplicates.parquet"
+SPLIT_EVENTS = SPLIT / "events.parquet"
 SPLIT_TABLE = SPLIT / "split.csv"
 
 UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
+SOUNDSCAPES = DATA / "soundscapes"  # the same
 
 EMBED_VGGISH = DATA / "embed_vggish"
 TRAIN_MINER = DATA / "train_miner"
@@ -23,6 +25,10 @@ EMBED_BLAZENET = DATA / "embed_blazenet"
 TRAIN_RTFM = DATA / "train_rtfm"
 EVALUATE_DETECTION = DATA / "evaluate_detection"
 REPORTS = DATA / "reports"
+
+# Everything that is listened to, table by table.
+CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
+EVENTS_TABLES = (SPLIT_EVENTS, UNTRIMMED / "events.parquet", SOUNDSCAPES / "events.parquet")
 
 
 def raw(corpus: str) -> Path:

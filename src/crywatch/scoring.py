@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from crywatch.anomaly.training import score_seconds
-from crywatch.blazenet.frontend import FRAMES
 from crywatch.blazenet.network import BlazeNet, cry_probability
+from crywatch.blazenet.pictures import forward
 from crywatch.features import FeatureStore
 from crywatch.mine import load_head
 from crywatch.models import load
@@ -28,6 +28,28 @@ class ClipScores:
     scores: np.ndarray
 
 
+@dataclass(frozen=True)
+class ModelRef:
+    """A model to score with, and the features it reads."""
+
+    name: str  # family/variant
+    folder: Path
+    features: Path
+    segment_s: float
+    leave_out: str  # corpus never trained on, or ""
+
+    @property
+    def family(self) -> str:
+        """miner, blazenet, rtfm."""
+        return self.name.split("/")[0]
+
+
+def clip_scores(model: ModelRef, clips: list[str]) -> Iterator[ClipScores]:
+    """Scores of every segment of ``clips`` (clip ids), in their order."""
+    scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores
+    yield from scorer(model.folder, FeatureStore(model.features), clips)
+
+
 def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:
     """Scores by an anomaly head of the vectors it was trained on."""
     network = load_head(model_dir)
@@ -35,28 +57,15 @@ def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> It
         yield ClipScores(clip_id, score_seconds(network, store.clip(clip_id)))
 
 
-@torch.inference_mode()
 def blazenet_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:
     """Scores by BlazeNet of stored pictures."""
     network = BlazeNet()
     load(model_dir).fill(network, "backbone")
     network.eval()
-    held: list[ClipScores] = []
-    count = 0
-    for clip_id in progress(clips, f"score {model_dir.name}", unit="clip"):
-        held.append(ClipScores(clip_id, store.clip(clip_id)))
-        count += len(held[-1].scores)
-        if count >= BATCH:
-            yield from _forward(network, held)
-            held, count = [], 0
-    if held:
-        yield from _forward(network, held)
 
+    def scores(pictures: torch.Tensor) -> torch.Tensor:
+        return cry_probability(network(pictures))
 
-def _forward(network: BlazeNet, held: list[ClipScores]) -> Iterator[ClipScores]:
-    rows = np.concatenate([item.scores for item in held]).astype(np.float32)
-    pictures = torch.from_numpy(rows).reshape(len(rows), -1, FRAMES)
-    scores = cry_probability(network(pictures)).numpy().astype(np.float64)
-    cuts = np.cumsum([len(item.scores) for item in held])[:-1]
-    for item, part in zip(held, np.split(scores, cuts), strict=True):
-        yield ClipScores(item.clip_id, part)
+    shown = progress(clips, f"score {model_dir.name}", unit="clip")
+    for found in forward(store, shown, scores, BATCH):
+        yield ClipScores(found.clip_id, found.vectors.astype(np.float64))

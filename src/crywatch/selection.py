@@ -1,8 +1,10 @@
-"""Which clips a training sees: canonical, labelled, of one part, without a corpus left out."""
+"""Which clips a stage sees: labelled; for a training canonical, without a corpus left out."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +12,28 @@ import pandas as pd
 from crywatch.errors import ConfigError
 from crywatch.tables import read_table
 
+LABELS = ("cry", "other")
+MADE = ("untrimmed", "soundscapes")  # recordings made of clips, by the name of their corpus
 VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of clips (schema split_clips) and their strong labels."""
+
+    clips: Path
+    events: Path
+
+
+def sounds(clips_tables: Iterable[Path]) -> pd.DataFrame:
+    """All clips labelled cry or other, duplicates too: what is embedded, drawn and measured."""
+    clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
+    return clips[clips["label"].isin(LABELS)].reset_index(drop=True)
+
+
+def strong_labels(events_tables: Iterable[Path]) -> pd.DataFrame:
+    """All rows of those tables of events."""
+    return pd.concat([read_table(path, "events") for path in events_tables], ignore_index=True)
 
 
 def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
@@ -26,13 +49,13 @@ def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
             raise ConfigError(f"leave_out: there is no corpus {leave_out!r} in {clips_table}")
         touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
         clips = _validated(clips[~clips["group_id"].isin(touched)].copy())
-    return clips[clips["canonical"] & clips["label"].isin(["cry", "other"])]
+    return clips[clips["canonical"] & clips["label"].isin(LABELS)]
 
 
 def _validated(clips: pd.DataFrame) -> pd.DataFrame:
     """``clips`` with both classes in the validation part, where there are groups for it."""
     usable = clips[clips["canonical"]]
-    for label in ("cry", "other"):
+    for label in LABELS:
         of_label = usable[usable["label"] == label]
         if (of_label["split"] == "val").any():
             continue

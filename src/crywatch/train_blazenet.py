@@ -25,11 +25,14 @@ from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.errors import ConfigError, TableError
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
-from crywatch.selection import labelled
+from crywatch.selection import Source, labelled, strong_labels
 from crywatch.tables import read_table
 from crywatch.threads import one_thread
+from crywatch.truth import Truth
 
 SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
+SEGMENTS += ("soundscapes",)  # all, and those of the soundscapes
+OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
 # What makes pictures and weights; the segments are in the key themselves.
@@ -73,7 +76,8 @@ class Inputs:
     """The files the stage reads."""
 
     features: Path  # of the front end of the variant
-    split_clips: Path
+    split: Source
+    soundscapes: Source
     untrimmed_clips: Path
     mined_trimmed: Path
     mined_untrimmed: Path
@@ -119,8 +123,9 @@ def run(
     variant = config.variant(name)
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
-    val_clips = labelled(inputs.split_clips, variant.leave_out)
-    val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store)
+    val_clips = labelled(inputs.split.clips, variant.leave_out)
+    events = strong_labels([inputs.split.events])
+    val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store, events)
     for part, refs in (("train", train_refs), ("val", val_refs)):
         if len({ref.is_cry for ref in refs}) < 2:
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
@@ -204,12 +209,16 @@ def fit(
     return module, keeper
 
 
-def plain_segments(clips: pd.DataFrame, store: FeatureStore) -> list[SegmentRef]:
-    """Every segment of ``clips`` with the label of its clip."""
+def plain_segments(
+    clips: pd.DataFrame, store: FeatureStore, events: pd.DataFrame
+) -> list[SegmentRef]:
+    """Every segment of ``clips``, with its own label where there are strong ones."""
+    truth = Truth(clips, events)
     refs = []
-    for clip_id, label in zip(clips["clip_id"], clips["label"], strict=True):
+    for clip_id in clips["clip_id"]:
         rows = store.rows(clip_id)
-        refs += [SegmentRef(clip_id, i, label == "cry") for i in range(rows.last - rows.first)]
+        crying = truth.segments(clip_id, rows.last - rows.first, store.info.segment_s)
+        refs += [SegmentRef(clip_id, i, is_cry) for i, is_cry in enumerate(crying.tolist())]
     return refs
 
 
@@ -221,26 +230,35 @@ def training_segments(
         raise ConfigError(
             f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
         )
-    if variant.leave_out and variant.segments.startswith("mined"):
+    if variant.leave_out and variant.segments.startswith(OF_ALL_CORPORA):
         raise ConfigError(
-            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner and the "
-            "untrimmed recordings know every corpus; with leave_out there are all, random"
+            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner, the "
+            "untrimmed recordings and the soundscapes know every corpus; with leave_out there are "
+            "all, random"
         )
     if variant.segments == "mined_untrimmed":
         clips = read_table(inputs.untrimmed_clips, "split_clips")
         return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)
-    clips = labelled(inputs.split_clips, variant.leave_out)
+    clips = labelled(inputs.split.clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
+    events = strong_labels([inputs.split.events])
     cries, others = clips[clips["label"] == "cry"], clips[clips["label"] == "other"]
     if variant.segments == "all":
-        return plain_segments(clips, store)
+        return plain_segments(clips, store, events)
+    if variant.segments == "soundscapes":
+        made = labelled(inputs.soundscapes.clips)
+        made = made[made["split"] == "train"]
+        known = strong_labels([inputs.soundscapes.events])
+        return plain_segments(clips, store, events) + plain_segments(made, store, known)
     if variant.segments == "random":
-        return _random(plain_segments(clips, store), seed)
+        return _random(plain_segments(clips, store, events), seed)
     if variant.segments == "mined_both":
         return _mined(clips, inputs.mined_trimmed, variant, store)
     if variant.segments == "mined_pos":
-        return _mined(cries, inputs.mined_trimmed, variant, store) + plain_segments(others, store)
-    return plain_segments(cries, store) + _mined(others, inputs.mined_trimmed, variant, store)
+        mined = _mined(cries, inputs.mined_trimmed, variant, store)
+        return mined + plain_segments(others, store, events)
+    mined = _mined(others, inputs.mined_trimmed, variant, store)
+    return plain_segments(cries, store, events) + mined
 
 
 def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:

@@ -10,6 +10,7 @@ import pandas as pd
 from crywatch import charts
 from crywatch.atomic import atomic_dir, read_json, write_text
 from crywatch.report import tables
+from crywatch.report.event_tables import event_tables
 from crywatch.report.tables import Results, Table
 from crywatch.tables import read_table
 
@@ -31,6 +32,7 @@ class Inputs:
     split_table: Path
     quarantines: list[Path]
     untrimmed_clips: Path
+    soundscapes_clips: Path
     mine_metrics: Path
     evaluation: Path  # folder
 
@@ -54,6 +56,7 @@ class Report:
     n_clips: int
     n_seconds: float
     n_untrimmed: int
+    n_soundscapes: int
     tables: list[Table]
     figures: dict[str, str]  # caption to data URI
 
@@ -86,7 +89,7 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         for corpus, count in read_table(path, "quarantine")["corpus"].value_counts().items():
             quarantined[str(corpus)] = int(count)
     results = Results(read_json(inputs.evaluation / "tables.json"))
-    untrimmed = read_table(inputs.untrimmed_clips, "split_clips")
+    events = read_json(inputs.evaluation / "events.json")
     labelled = clips[clips["label"] != "unknown"]
     contents = [
         tables.sources(clips, quarantined),
@@ -103,6 +106,7 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         tables.by_scope(results, "average_precision", "clip", "Average precision per clip"),
         tables.by_scope(results, "auc", "second", "AUC per second"),
         tables.by_scope(results, "auc", "clip", "AUC per clip"),
+        *event_tables(events),
         _mining(inputs.mine_metrics),
     ]
     roc = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr")
@@ -112,7 +116,8 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         origin=origin,
         n_clips=len(labelled),
         n_seconds=float(labelled["duration_s"].sum()),
-        n_untrimmed=len(untrimmed),
+        n_untrimmed=len(read_table(inputs.untrimmed_clips, "split_clips")),
+        n_soundscapes=len(read_table(inputs.soundscapes_clips, "split_clips")),
         tables=contents,
         figures={
             "Figure 3. ROC per second, pooled test part": charts.inline_svg(roc),

@@ -24,6 +24,7 @@ TABLE4 = (
     ("Mined positive top-2", "blazenet/mined_pos_1s", 0.8748, 0.8562),
     ("Mined negative top-2", "blazenet/mined_neg_1s", 0.8748, 0.8622),
     ("Mined top-2 from untrimmed", "blazenet/mined_untrimmed_1s", 0.8142, 0.8292),
+    ("All and soundscapes", "blazenet/soundscapes_1s", None, None),
     ("All segments, 5 s front end", "blazenet/all_5s", None, None),
 )
 TABLE5 = (

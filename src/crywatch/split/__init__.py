@@ -46,9 +46,16 @@ class SplitSummary:
 
 
 def run(
-    clips_tables: Sequence[Path], config: SplitConfig, seed: int, out_dir: Path
+    clips_tables: Sequence[Path],
+    config: SplitConfig,
+    seed: int,
+    out_dir: Path,
+    events_tables: Sequence[Path] = (),
 ) -> SplitSummary:
-    """Split all clips of ``clips_tables``; writes clips, duplicates, split.csv and metrics.json."""
+    """Split all clips of ``clips_tables``; writes clips, duplicates, split.csv and metrics.json.
+
+    The strong labels of ``events_tables`` go along as one table ``events``.
+    """
     if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
         raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
     clips = pd.concat([read_table(path, "clips") for path in clips_tables], ignore_index=True)
@@ -75,6 +82,8 @@ def run(
     )
     with atomic_dir(out_dir) as temp:
         write_table(clips, temp / "clips.parquet", "split_clips")
+        events = [empty("events"), *(read_table(path, "events") for path in events_tables)]
+        write_table(pd.concat(events), temp / "events.parquet", "events")
         write_table(clusters, temp / "duplicates.parquet", "duplicates")
         table.to_csv(temp / "split.csv", index=False, lineterminator="\n")
         write_json(temp / "metrics.json", summary.as_metrics())

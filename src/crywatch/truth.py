@@ -1,0 +1,77 @@
+"""What is known of every second of a clip: from strong labels where there are any, else its own.
+
+A clip of the events table is strongly labelled. So is any other sound: none of its seconds is a
+cry. A crying clip without events is weak: each of its seconds has the clip's label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+CRY = "cry"
+CRY_S = 0.5  # of crying in a segment that counts as cry
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of a recording."""
+
+    onset_s: float
+    offset_s: float
+
+
+class Truth:
+    """Labels of the segments and events of ``clips`` (clip_id, label), by table ``events``."""
+
+    def __init__(self, clips: pd.DataFrame, events: pd.DataFrame):
+        self._labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
+        cries: dict[str, list[Interval]] = {}
+        others: dict[str, list[Interval]] = {}
+        columns = [events[name] for name in ("clip_id", "onset_s", "offset_s", "label")]
+        for clip_id, onset_s, offset_s, label in zip(*columns, strict=True):
+            found = cries if label == CRY else others
+            found.setdefault(clip_id, []).append(Interval(float(onset_s), float(offset_s)))
+        self._cries = {clip_id: merged(found) for clip_id, found in cries.items()}
+        self._others = {clip_id: merged(found) for clip_id, found in others.items()}
+
+    def is_strong(self, clip_id: str) -> bool:
+        """Whether it is known when the clip cries, and when not."""
+        return clip_id in self._cries or self._labels[clip_id] != CRY
+
+    def cries(self, clip_id: str) -> list[Interval]:
+        """The cries of a strongly labelled clip, in order and apart from each other."""
+        return self._cries.get(clip_id, [])
+
+    def others(self, clip_id: str) -> list[Interval]:
+        """Its other labelled sounds, of whatever class."""
+        return self._others.get(clip_id, [])
+
+    def segments(self, clip_id: str, count: int, segment_s: float = 1.0) -> np.ndarray:
+        """[count] bool: at least half a second of the segment is crying."""
+        if not self.is_strong(clip_id):
+            return np.ones(count, dtype=bool)
+        return crying_segments(self.cries(clip_id), count, segment_s)
+
+
+def crying_segments(cries: list[Interval], count: int, segment_s: float = 1.0) -> np.ndarray:
+    """[count] bool: at least `CRY_S` of the segment lies in ``cries``, which do not overlap."""
+    starts = segment_s * np.arange(count)
+    covered_s = np.zeros(count)
+    for cry in cries:
+        inside = np.minimum(starts + segment_s, cry.offset_s) - np.maximum(starts, cry.onset_s)
+        covered_s += np.clip(inside, 0, segment_s)
+    return covered_s >= CRY_S - 1e-9
+
+
+def merged(intervals: list[Interval]) -> list[Interval]:
+    """In order, those that overlap or touch as one."""
+    found: list[Interval] = []
+    for interval in sorted(intervals, key=lambda one: (one.onset_s, one.offset_s)):
+        if found and interval.onset_s <= found[-1].offset_s:
+            last = found.pop()
+            interval = Interval(last.onset_s, max(last.offset_s, interval.offset_s))
+        found.append(interval)
+    return found
