@@ -182,7 +182,9 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
 def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")
-    with pytest.raises(ConfigError, match=r"datasets: 'mine' is unknown; there are trimmed, untr"):
+    with pytest.raises(
+        ConfigError, match=r"datasets: the project has no 'mine'; there are trimmed, untr"
+    ):
         go(inputs, tmp_path, "mine")
     clips = pd.read_parquet(inputs[0])
     no_cry = clips[(clips["split"] != "val") | (clips["label"] != "cry")]

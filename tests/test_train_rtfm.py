@@ -146,7 +146,7 @@ def test_a_corpus_left_out_takes_its_groups_along(inputs, tmp_path):
     ("name", "message"),
     [
         ("best", r"train_rtfm\.variants has no 'best'"),
-        ("no_such_dataset", r"variants\.no_such_dataset\.dataset: 'video'"),
+        ("no_such_dataset", r"variants\.no_such_dataset\.dataset: the project has no 'video'"),
         ("no_such_corpus", "no corpus 'c'"),
         ("heard_b", r"variants\.heard_b: leaves out 'b', but its backbone 'all_1s' has heard"),
     ],

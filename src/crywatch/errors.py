@@ -1,5 +1,12 @@
 """Errors a user can act on: the message names the file, row or key and says what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class CrywatchError(Exception):
     """Base of all errors that bad input, configuration or a broken environment causes."""
@@ -31,3 +38,10 @@ class TableError(CrywatchError):
 
 class ModelError(CrywatchError):
     """A model folder that is missing, incomplete or of an unknown kind."""
+
+
+def named(entries: Mapping[str, T], name: str, key: str) -> T:
+    """The entry of parameter ``key`` of that name; ConfigError, naming all, if there is none."""
+    if name not in entries:
+        raise ConfigError(f"{key} has no {name!r}; there are {', '.join(entries)}")
+    return entries[name]

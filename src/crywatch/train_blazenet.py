@@ -22,7 +22,7 @@ from crywatch.blazenet.frontend import FrontEndConfig
 from crywatch.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
 from crywatch.blazenet.network import N_PARAMETERS
 from crywatch.digest import code_sha256, files_sha256, value_sha256
-from crywatch.errors import ConfigError, TableError
+from crywatch.errors import ConfigError, TableError, named
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
 from crywatch.selection import Source, labelled, strong_labels
@@ -64,11 +64,7 @@ class TrainBlazenetConfig:
 
     def variant(self, name: str) -> VariantConfig:
         """By name; ConfigError if there is none."""
-        if name not in self.variants:
-            raise ConfigError(
-                f"train_blazenet.variants has no {name!r}; there are {', '.join(self.variants)}"
-            )
-        return self.variants[name]
+        return named(self.variants, name, "train_blazenet.variants")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from crywatch.anomaly.training import Evaluation, Trained, TrainingConfig, train
 from crywatch.atomic import atomic_dir, write_json
 from crywatch.digest import code_sha256, files_sha256, value_sha256
 from crywatch.embedders import EmbedderConfig
-from crywatch.errors import ConfigError
+from crywatch.errors import named
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
 from crywatch.selection import labelled
@@ -65,16 +65,11 @@ def run(
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> AnomalySummary:
     """Train on the table of ``dataset`` in ``clips_tables``; writes a model folder."""
-    if dataset not in config.datasets:
-        raise ConfigError(f"train_miner.datasets has no {dataset!r}")
-    if dataset not in clips_tables:
-        raise ConfigError(
-            f"train_miner.datasets: {dataset!r} is unknown; there are {', '.join(clips_tables)}"
-        )
-    segments = config.datasets[dataset].segments
+    segments = named(config.datasets, dataset, "train_miner.datasets").segments
+    clips_table = named(clips_tables, dataset, "train_miner.datasets: the project")
     store = FeatureStore(features_dir)
     trained, summary = train_on(
-        clips_tables[dataset], "", store, segments, config, scale, seed, work_dir, on_evaluation
+        clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
     )
     description = {
         "kind": "rtfm",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crywatch.anomaly.training import Evaluation, TrainingConfig
-from crywatch.errors import ConfigError
+from crywatch.errors import ConfigError, named
 from crywatch.features import FeatureStore
 from crywatch.models import load
 from crywatch.train_miner import AnomalySummary, train_on, write_model
@@ -31,11 +31,7 @@ class TrainRtfmConfig(TrainingConfig):
 
     def variant(self, name: str) -> RtfmVariant:
         """By name; ConfigError if there is none."""
-        if name not in self.variants:
-            raise ConfigError(
-                f"train_rtfm.variants has no {name!r}; there are {', '.join(self.variants)}"
-            )
-        return self.variants[name]
+        return named(self.variants, name, "train_rtfm.variants")
 
 
 def run(
@@ -52,11 +48,9 @@ def run(
 ) -> AnomalySummary:
     """Train variant ``name``; ``clips_tables`` has a table for each data set."""
     variant = config.variant(name)
-    if variant.dataset not in clips_tables:
-        raise ConfigError(
-            f"train_rtfm.variants.{name}.dataset: {variant.dataset!r} is unknown; there are "
-            f"{', '.join(clips_tables)}"
-        )
+    clips_table = named(
+        clips_tables, variant.dataset, f"train_rtfm.variants.{name}.dataset: the project"
+    )
     backbone = load(backbone_dir)
     never_heard = backbone.description.get("trained_on", {}).get("leave_out", "")
     if variant.leave_out not in ("", never_heard):
@@ -66,7 +60,7 @@ def run(
         )
     store = FeatureStore(features_dir)
     trained, summary = train_on(
-        clips_tables[variant.dataset],
+        clips_table,
         variant.leave_out,
         store,
         variant.segments,
