@@ -183,7 +183,7 @@ def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")
     with pytest.raises(
-        ConfigError, match=r"datasets: the project has no 'mine'; there are trimmed, untr"
+        ConfigError, match=r"the project has no 'mine'; there are trimmed"
     ):
         go(inputs, tmp_path, "mine")
     clips = pd.read_parquet(inputs[0])
