@@ -7,6 +7,8 @@ from pathlib import Path
 DATA = Path("data")
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 
+CLEAN = DATA / "clean"
+
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
 DUPLICATES = SPLIT / "duplicates.parquet"
@@ -15,6 +17,8 @@ SPLIT_TABLE = SPLIT / "split.csv"
 
 UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
 SOUNDSCAPES = DATA / "soundscapes"  # the same
+
+SOUNDSCAPES = DATA / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED_VGGISH = DATA / "embed_vggish"
 TRAIN_MINER = DATA / "train_miner"
@@ -38,4 +42,4 @@ def raw(corpus: str) -> Path:
 
 def clean(corpus: str) -> Path:
     """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
-    return DATA / "clean" / corpus
+    return CLEAN / corpus

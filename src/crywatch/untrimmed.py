@@ -7,7 +7,6 @@ pauses within it count as cry, as they do in the clip's own label.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from crywatch.atomic import atomic_dir
-from crywatch.audio import bandwidth_hz, level_dbfs, read_clean, to_int16, write_flac
+from crywatch.audio import read_clean, write_flac
 from crywatch.errors import ConfigError, TableError
+from crywatch.made import check_per_part, check_share, clip_row, crossfaded, write_tables
 from crywatch.progress import progress
 from crywatch.segments import RATE_HZ
-from crywatch.tables import PARTS, read_table, write_table
+from crywatch.selection import labelled
+from crywatch.tables import PARTS
 
 CORPUS = "untrimmed"
 CROSSFADE_S = 0.05
@@ -63,8 +64,7 @@ class Placed:
 def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) -> UntrimmedSummary:
     """Build the recordings of every part; writes audio/, clips, events and members."""
     _check(config)
-    clips = read_table(split_clips, "split_clips")
-    clips = clips[clips["canonical"] & clips["label"].isin(["cry", "other"])]
+    clips = labelled(split_clips)
     # A longer one fits no recording; one as short as the crossfade adds nothing to it.
     clips = clips[clips["duration_s"].between(2 * CROSSFADE_S, config.max_duration_s)]
     rows, events, members = [], [], []
@@ -85,22 +85,21 @@ def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) ->
                 write_flac(temp / "audio" / f"{name}.flac", wave)
                 clip_id = f"{CORPUS}/{name}"
                 audio_path = (out_dir / "audio" / f"{name}.flac").as_posix()
-                rows.append(_row(clip_id, audio_path, part, wave, chosen))
+                single = chosen["corpus"].nunique() == 1
+                category = "single_source" if single else "several_sources"
+                rows.append(clip_row(clip_id, audio_path, part, category, wave, chosen))
                 for item in placed:
                     members.append((clip_id, item.clip_id, item.onset_s, item.offset_s))
                     if item.label == "cry":
                         events.append((clip_id, item.onset_s, item.offset_s, "cry"))
-        table = pd.DataFrame(rows)
-        write_table(table, temp / "clips.parquet", "split_clips")
-        columns = ["clip_id", "onset_s", "offset_s", "label"]
-        write_table(pd.DataFrame(events, columns=columns), temp / "events.parquet", "events")
+        write_tables(temp, rows, events)
         columns = ["clip_id", "member_clip_id", "onset_s", "offset_s"]
         pd.DataFrame(members, columns=columns).to_csv(
             temp / "members.csv", index=False, lineterminator="\n"
         )
     return UntrimmedSummary(
         recordings=dict(config.per_part),
-        seconds=round(float(table["duration_s"].sum()), 1),
+        seconds=round(float(sum(row["duration_s"] for row in rows)), 1),
         cry_seconds=round(float(sum(event[2] - event[1] for event in events)), 1),
     )
 
@@ -111,10 +110,8 @@ def _check(config: UntrimmedConfig) -> None:
             "untrimmed: needs 0 < min_duration_s <= max_duration_s, not "
             f"{config.min_duration_s:g} and {config.max_duration_s:g}"
         )
-    if set(config.per_part) != set(PARTS) or min(config.per_part.values()) < 0:
-        raise ConfigError(f"untrimmed.per_part: needs a number for each of {', '.join(PARTS)}")
-    if not 0 <= config.single_source <= 1:
-        raise ConfigError(f"untrimmed.single_source: {config.single_source:g} is not in 0..1")
+    check_per_part("untrimmed.per_part", config.per_part)
+    check_share("untrimmed.single_source", config.single_source)
 
 
 def choose(
@@ -153,49 +150,10 @@ def choose(
 
 def join(waves: list[np.ndarray], chosen: pd.DataFrame) -> tuple[np.ndarray, list[Placed]]:
     """One wave [samples] with linear crossfades, and where each clip lies in it."""
-    fade = round(CROSSFADE_S * RATE_HZ)
-    ramp = np.linspace(0, 1, fade, dtype=np.float32)
-    total = sum(map(len, waves)) - fade * (len(waves) - 1)
-    out = np.zeros(total, dtype=np.float32)
+    joined = crossfaded(waves, round(CROSSFADE_S * RATE_HZ))
     placed = []
-    position = 0
-    for number, wave in enumerate(waves):
-        wave = wave.copy()
-        if number > 0 and len(wave) > fade:
-            wave[:fade] *= ramp
-        if number < len(waves) - 1 and len(wave) > fade:
-            wave[-fade:] *= ramp[::-1]
-        out[position : position + len(wave)] += wave
+    for number, (start, wave) in enumerate(zip(joined.starts, waves, strict=True)):
         clip = chosen.iloc[number]
-        onset, offset = position / RATE_HZ, (position + len(wave)) / RATE_HZ
+        onset, offset = start / RATE_HZ, (start + len(wave)) / RATE_HZ
         placed.append(Placed(clip["clip_id"], clip["label"], onset, offset))
-        position += max(len(wave) - fade, 1)
-    return out, placed
-
-
-def _row(clip_id: str, path: str, part: str, wave: np.ndarray, chosen: pd.DataFrame) -> dict:
-    samples = to_int16(wave)
-    corpora = sorted(set(chosen["corpus"]))
-    return {
-        "clip_id": clip_id,
-        "corpus": CORPUS,
-        "path": path,
-        "source_path": "+".join(corpora),
-        "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
-        "duration_s": len(wave) / RATE_HZ,
-        "rate_hz": RATE_HZ,
-        "bandwidth_hz": bandwidth_hz(wave, RATE_HZ),
-        "peak_dbfs": level_dbfs(float(np.abs(wave).max())),
-        "rms_dbfs": level_dbfs(float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))),
-        "label": "cry" if (chosen["label"] == "cry").any() else "other",
-        "category": "single_source" if len(corpora) == 1 else "several_sources",
-        "recording_id": clip_id,
-        "infant_id": None,
-        "session_id": None,
-        "recorded_at": pd.NaT,
-        "licence": "; ".join(sorted(set(chosen["licence"]))),
-        "cluster_id": None,
-        "canonical": True,
-        "group_id": f"{CORPUS}/{part}",
-        "split": part,
-    }
+    return joined.wave, placed

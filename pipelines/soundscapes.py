@@ -1,0 +1,18 @@
+"""Mix labelled soundscapes from the split's clips: `python pipelines/soundscapes.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.soundscapes import SoundscapesConfig, run
+
+
+def main() -> None:
+    with tracking.stage_run("soundscapes") as log:
+        config = params.section("soundscapes", SoundscapesConfig)
+        seed = params.plain("seed")
+        summary = run(paths.SPLIT_CLIPS, paths.CLEAN, config, seed, paths.SOUNDSCAPES)
+        log.metrics(summary.as_metrics())
+        log.dataset("mixtures", paths.SOUNDSCAPES / "clips.parquet")
+        log.outputs(paths.SOUNDSCAPES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Stage ``soundscapes``: mixtures of cries and other sounds over a background, strongly labelled.
+
+Made as the synthetic part of ICSD (Q. Liu et al., arXiv 2408.10561) and as Scaper makes
+its soundscapes (J. Salamon et al., WASPAA 2017): foregrounds at random onsets and signal-to-noise
+ratios over a looped background. All that goes into one comes from clips of one part of the split.
+An event is a stretch that sounds: a longer pause within a cry clip is no cry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.atomic import atomic_dir
+from crywatch.audio import write_flac
+from crywatch.errors import ConfigError
+from crywatch.made import check_per_part, check_share, clip_row, write_tables
+from crywatch.progress import progress
+from crywatch.selection import labelled
+from crywatch.soundscapes.draw import (
+    KindConfig,
+    Range,
+    RoomConfig,
+    SoundscapesConfig,
+    Sources,
+    draw,
+)
+from crywatch.soundscapes.extents import ExtentConfig, Stretch, merged
+from crywatch.soundscapes.mixer import Mixture, Soundscape, render
+from crywatch.tables import PARTS, read_table
+
+__all__ = [
+    "ExtentConfig",
+    "KindConfig",
+    "Mixture",
+    "Range",
+    "RoomConfig",
+    "Soundscape",
+    "SoundscapesConfig",
+    "SoundscapesSummary",
+    "render",
+    "run",
+]
+
+CORPUS = "soundscapes"
+ANNOTATIONS = "annotations.jsonl"
+TEN_S = 10.0
+ICSD_CRY = "Infantcry"  # cry's name in the tables of ICSD
+FOLDERS = {"train": "train", "val": "validation", "test": "test"}  # of those tables
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
+
+
+@dataclass(frozen=True)
+class SoundscapesSummary:
+    """What was made."""
+
+    recordings: dict[str, int]  # by part
+    seconds: float
+    cry_seconds: float
+    cry_events: int
+    other_events: int
+    generated_backgrounds: float  # share of mixtures
+    in_rooms: float  # share of mixtures
+    mean_snr_db: float | None  # of the foregrounds; None where there is none
+
+    def as_metrics(self) -> dict[str, float | None]:
+        """For the tracking store."""
+        counts = {f"recordings_{part}": float(n) for part, n in self.recordings.items()}
+        return counts | {
+            "seconds": self.seconds,
+            "cry_seconds": self.cry_seconds,
+            "cry_events": float(self.cry_events),
+            "other_events": float(self.other_events),
+            "generated_backgrounds": self.generated_backgrounds,
+            "in_rooms": self.in_rooms,
+            "mean_snr_db": self.mean_snr_db,
+        }
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One of the two kinds of mixtures."""
+
+    section: str
+    category: str  # in the clips table
+    prefix: str  # of the number in the name
+
+
+KINDS = (_Kind("ten_s", "10s", ""), _Kind("untrimmed", "untrimmed", "u"))
+
+
+def run(
+    split_clips: Path, clean_dir: Path, config: SoundscapesConfig, seed: int, out_dir: Path
+) -> SoundscapesSummary:
+    """Build the mixtures of every part.
+
+    Writes audio/, clips, events, annotations.jsonl and metadata/ (tables in the form of ICSD).
+    ``clean_dir`` holds a folder a corpus, with its own strong labels in events.parquet. A mixture
+    depends on the seed, its part, kind and number only.
+    """
+    _check(config)
+    clips = labelled(split_clips)
+    clips = clips[clips["duration_s"] <= config.max_clip_s]
+    own = _own_events(sorted(set(clips["corpus"])), clean_dir)
+    rows: list[dict] = []
+    events: list[tuple] = []
+    plans: list[Soundscape] = []
+    with atomic_dir(out_dir) as temp:
+        with open(temp / ANNOTATIONS, "w", encoding="utf-8") as annotations:
+            for part_number, part in enumerate(PARTS):
+                sources = Sources(part, clips[clips["split"] == part], own, config)
+                for kind_number, kind in enumerate(KINDS):
+                    count = getattr(config, kind.section).per_part[part]
+                    for index in progress(range(count), f"soundscapes {part} {kind.category}"):
+                        rng = np.random.default_rng([seed, part_number, kind_number, index])
+                        plan = _plan(sources, kind, index, rng)
+                        mixture = render(plan, sources.read)
+                        name = f"{plan.clip_id.split('/')[1]}.flac"
+                        write_flac(temp / "audio" / name, mixture.wave)
+                        path = (out_dir / "audio" / name).as_posix()
+                        record = mixture.annotation(plan, path)
+                        annotations.write(json.dumps(record, allow_nan=False) + "\n")
+                        used = _used(plan, sources.clips)
+                        rows.append(
+                            clip_row(plan.clip_id, path, part, kind.category, mixture.wave, used)
+                        )
+                        events += _events(plan, config.extents.min_gap_s)
+                        plans.append(plan)
+        write_tables(temp, rows, events)
+        _write_metadata(temp, rows, events)
+    return _summary(plans, events)
+
+
+def _check(config: SoundscapesConfig) -> None:
+    for kind in KINDS:
+        section: KindConfig = getattr(config, kind.section)
+        check_per_part(f"soundscapes.{kind.section}.per_part", section.per_part)
+        if section.max_cries < 1 or section.max_confusers < 0:
+            raise ConfigError(
+                f"soundscapes.{kind.section}: needs max_cries of at least 1 and max_confusers of "
+                f"at least 0, not {section.max_cries} and {section.max_confusers}"
+            )
+    check_share("soundscapes.cry_share", config.cry_share)
+    check_share("soundscapes.rooms.share", config.rooms.share)
+    extents = config.extents
+    config.untrimmed_s.check("soundscapes.untrimmed_s", above=0)
+    config.foreground_s.check("soundscapes.foreground_s", above=extents.min_length_s)
+    config.snr_db.check("soundscapes.snr_db")
+    config.background_dbfs.check("soundscapes.background_dbfs")
+    config.rooms.rt60_s.check("soundscapes.rooms.rt60_s", above=0)
+    config.rooms.direct_db.check("soundscapes.rooms.direct_db")
+    if not 0 <= extents.on_below_peak_db <= extents.off_below_peak_db:
+        raise ConfigError(
+            "soundscapes.extents: needs 0 <= on_below_peak_db <= off_below_peak_db, not "
+            f"{extents.on_below_peak_db:g} and {extents.off_below_peak_db:g}"
+        )
+    if extents.min_gap_s < 0 or extents.min_length_s <= 0:
+        raise ConfigError(
+            "soundscapes.extents: needs 0 <= min_gap_s and 0 < min_length_s, not "
+            f"{extents.min_gap_s:g} and {extents.min_length_s:g}"
+        )
+
+
+def _own_events(corpora: Sequence[str], clean_dir: Path) -> pd.DataFrame:
+    tables = [read_table(clean_dir / name / "events.parquet", "events") for name in corpora]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _plan(sources: Sources, kind: _Kind, index: int, rng: np.random.Generator) -> Soundscape:
+    config = sources.config
+    duration_s = TEN_S if kind.section == "ten_s" else config.untrimmed_s.draw(rng, 3)
+    # Evenly over the numbers: any first ones have the share, and more of them change none.
+    before, after = (np.ceil(round(n * config.cry_share, 9)) for n in (index, index + 1))
+    return draw(
+        sources,
+        f"{CORPUS}/{sources.part}-{kind.prefix}{index:05d}",
+        kind.category,
+        duration_s,
+        getattr(config, kind.section),
+        bool(after > before),
+        rng,
+    )
+
+
+def _used(plan: Soundscape, clips: pd.DataFrame) -> pd.DataFrame:
+    names = [plan.background.clip_id, *(found.clip_id for found in plan.foregrounds)]
+    return clips.loc[[name for name in names if name is not None]]
+
+
+def _events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
+    """Rows of table ``events``; what overlaps under one label is one event."""
+    by_label: dict[str, list[Stretch]] = {}
+    for found in plan.foregrounds:
+        by_label.setdefault(found.label, []).extend(found.events())
+    return sorted(
+        (plan.clip_id, event.onset_s, event.offset_s, label)
+        for label, stretches in by_label.items()
+        for event in merged(stretches, min_gap_s)
+    )
+
+
+def _write_metadata(folder: Path, rows: Sequence[dict], events: Sequence[tuple]) -> None:
+    """A table of events and one of durations for each part, as ICSD and DESED have them."""
+    strong = pd.DataFrame(
+        [
+            (f"{clip_id.split('/')[1]}.flac", onset_s, offset_s, ICSD_CRY if cry else label)
+            for clip_id, onset_s, offset_s, label in events
+            for cry in [label == "cry"]
+        ],
+        columns=list(EVENT_COLUMNS),
+    )
+    part_of = {f"{row['clip_id'].split('/')[1]}.flac": row["split"] for row in rows}
+    durations = pd.DataFrame(
+        [(f"{row['clip_id'].split('/')[1]}.flac", row["duration_s"]) for row in rows],
+        columns=["filename", "duration"],
+    )
+    for part, name in FOLDERS.items():
+        (folder / "metadata" / name).mkdir(parents=True)
+        for table, stem in ((strong, CORPUS), (durations, f"{CORPUS}_durations")):
+            table[table["filename"].map(part_of) == part].to_csv(
+                folder / "metadata" / name / f"{stem}.tsv",
+                sep="\t",
+                index=False,
+                lineterminator="\n",
+            )
+
+
+def _summary(plans: Sequence[Soundscape], events: Sequence[tuple]) -> SoundscapesSummary:
+    cries = [event for event in events if event[3] == "cry"]
+    snrs_db = [found.snr_db for plan in plans for found in plan.foregrounds]
+    count = max(len(plans), 1)
+    return SoundscapesSummary(
+        recordings={part: sum(plan.part == part for plan in plans) for part in PARTS},
+        seconds=round(sum(plan.duration_s for plan in plans), 1),
+        cry_seconds=round(sum(offset_s - onset_s for _, onset_s, offset_s, _ in cries), 1),
+        cry_events=len(cries),
+        other_events=len(events) - len(cries),
+        generated_backgrounds=sum(plan.background.clip_id is None for plan in plans) / count,
+        in_rooms=sum(plan.rt60_s is not None for plan in plans) / count,
+        mean_snr_db=round(float(np.mean(snrs_db)), 2) if snrs_db else None,
+    )
