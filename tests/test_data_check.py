@@ -134,7 +134,7 @@ def test_what_was_refused_is_told_with_its_reason(done, monkeypatch):
 def test_the_terms_are_told(raw, monkeypatch):
     output = check(raw, monkeypatch).output
     assert "CC BY-NC 3.0; commercial use not allowed" in output
-    assert "licences of the clips: CC BY-NC 3.0 " in output
+    assert "licences of the clips: CC BY 3.0 " in output
 
 
 def test_one_only_cleaned_says_what_splits_it(project, monkeypatch):

@@ -92,6 +92,7 @@ def test_the_model_folder_describes_itself(undisturbed):
         "segments": 5,
         "top_k": 2,
         "loss": asdict(RTFM),
+        "corpora": ["a", "b"],
     }
     assert all(name.startswith("head.") for name in model.weights)
     assert read_json(out / "metrics.json") == summary.as_metrics()

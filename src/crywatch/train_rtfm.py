@@ -58,6 +58,8 @@ def run(
             f"{', '.join(clips_tables)}"
         )
     backbone = load(backbone_dir)
+    # What the frozen backbone has heard is in the head's answers too.
+    inherited = backbone.setting("corpora")
     never_heard = backbone.description.get("trained_on", {}).get("leave_out", "")
     if variant.leave_out not in ("", never_heard):
         raise ConfigError(
@@ -86,6 +88,7 @@ def run(
         "top_k": config.top_k,
         "loss": asdict(config.loss),
         "trained_on": asdict(variant),
+        "corpora": sorted({*summary.corpora, *inherited}),
     }
     write_model(out_dir, description, backbone.weights, trained, summary)
     return summary
