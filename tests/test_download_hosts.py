@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from crywatch.errors import ConfigError, CorpusError, DownloadError
 from http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)
-CONFIG = DownloadConfig(timeout_s=5.0, retries=1, max_unpacked_gb=1.0)
+CONFIG = DownloadConfig(timeout_s=5.0, min_bytes_s=1000.0, retries=1, max_unpacked_gb=1.0)
 TOKEN = "hf_not-a-real-token"
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -50,7 +51,8 @@ def site(answer):
 def environment(monkeypatch, tmp_path):
     """No proxy, no waiting, and neither token nor login of the machine."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "time", SimpleNamespace(sleep=lambda seconds: None))
+    quick = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr(transfer, "time", quick)
     for name in (*hosts.TOKEN_NAMES, "HF_HOME", "HF_TOKEN_PATH", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

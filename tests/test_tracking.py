@@ -278,7 +278,7 @@ def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, 
     import mlflow
 
     Path("model").mkdir()
-    Path("model/model.json").write_text('{"gain": 2.0}')
+    Path("model/model.json").write_text('{"gain": 2.0, "corpora": ["esc50", "donateacry"]}')
     opened = store.open_store()
     other = opened.client.create_run(opened.experiment_id, run_name="other").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", other)
@@ -297,6 +297,14 @@ def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, 
     assert info.signature.inputs.inputs[0].type == np.float32
     assert info.saved_input_example_info is not None
     folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
+    terms = {
+        "corpora": "donateacry, esc50",
+        "commercial_use": "no",
+        "licences": "donateacry: ODbL 1.0 / DbCL 1.0; esc50: CC BY-NC 3.0",
+    }
+    assert terms.items() <= logged.tags.items() and terms.items() <= run.data.tags.items()
+    assert info.metadata["commercial_use"] is False
+    assert info.metadata["corpora"] == ["donateacry", "esc50"]
     assert (folder / "code/crywatch/detectors.py").is_file()
     needed = (folder / "requirements.txt").read_text()
     assert "crywatch" not in needed and "+" not in needed, "these are on no index"

@@ -72,6 +72,7 @@ def inputs(tmp_path_factory) -> Inputs:
     split.append({"clip_id": "a/unknown", "label": "unknown", "split": "train"})
     untrimmed = rows(UNTRIMMED, "train")
     untrimmed[2]["split"] = "val"
+    untrimmed = [row | {"source_path": "b+c"} for row in untrimmed]
     made = rows(SOUNDSCAPES, "train")
     clips = TRAIN | VAL | UNTRIMMED | SOUNDSCAPES | {"a/cry_copy": 2, "a/cry_test": 3}
     cries = {clip_id for clip_id in clips if "cry" in clip_id}
@@ -308,8 +309,17 @@ def test_the_model_folder_describes_itself(undisturbed):
     assert model.description["kind"] == "blazenet"
     assert model.description["frontend"] == ONE_SECOND.as_dict()
     assert model.description["parameters"] == 89_680
+    assert model.description["corpora"] == ["a", "b"]
     assert read_json(out / "metrics.json")["val_loss"] == summary.best.val_loss
     assert (summary.n_train, summary.n_train_cry, summary.n_val) == (20, 8, 14)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"), [("no_b", ["a"]), ("mined_untrimmed", ["a", "b", "c"])]
+)
+def test_the_folder_names_the_corpora_that_were_heard(inputs, tmp_path, variant, expected):
+    train(inputs, tmp_path, variant, config(max_epochs=1))
+    assert load(tmp_path / "out").description["corpora"] == expected
 
 
 def test_equal_inputs_give_equal_bytes_and_nothing_else_is_written(

@@ -92,6 +92,7 @@ def test_the_model_folder_describes_itself(undisturbed):
         "segments": 5,
         "top_k": 2,
         "loss": asdict(RTFM),
+        "corpora": ["a", "b"],
     }
     assert all(name.startswith("head.") for name in model.weights)
     assert read_json(out / "metrics.json") == summary.as_metrics()
@@ -182,9 +183,7 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
 def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"train_miner\.datasets has no 'video'"):
         go(inputs, tmp_path, "video")
-    with pytest.raises(
-        ConfigError, match=r"the project has no 'mine'; there are trimmed"
-    ):
+    with pytest.raises(ConfigError, match=r"the project has no 'mine'; there are trimmed"):
         go(inputs, tmp_path, "mine")
     clips = pd.read_parquet(inputs[0])
     no_cry = clips[(clips["split"] != "val") | (clips["label"] != "cry")]

@@ -50,7 +50,7 @@ def inputs(tmp_path_factory):
         "frontend": ONE_SECOND.as_dict(),
     }
     for name, leave_out in (("all_1s", ""), ("all_1s_no_b", "b"), ("all_1s_no_c", "c")):
-        own = {"name": name, "trained_on": {"leave_out": leave_out}}
+        own = {"name": name, "trained_on": {"leave_out": leave_out}, "corpora": ["a", "heard"]}
         save(folder / name, ModelFolder(description | own, weights))
     return *write_two_corpora(folder, INFO), folder / "all_1s"
 
@@ -105,6 +105,7 @@ def test_the_model_folder_holds_the_backbone(inputs, undisturbed):
         "top_k": 2,
         "loss": asdict(RTFM),
         "trained_on": asdict(VARIANTS["trimmed"]),
+        "corpora": ["a", "b", "heard"],  # its own and the backbone's
     }
     assert set(model.part("backbone")) == set(backbone.part("backbone"))
     for name, value in backbone.part("backbone").items():
@@ -139,7 +140,9 @@ def test_untrimmed_bags_have_ten_segments(inputs, tmp_path):
 def test_a_corpus_left_out_takes_its_groups_along(inputs, tmp_path):
     summary = go(inputs, tmp_path, "trimmed_no_b", steps=1)
     assert (summary.n_abnormal, summary.n_normal) == (3, 4)
-    assert load(tmp_path / "out").description["trained_on"]["leave_out"] == "b"
+    description = load(tmp_path / "out").description
+    assert description["trained_on"]["leave_out"] == "b"
+    assert description["corpora"] == ["a", "heard"]
 
 
 @pytest.mark.parametrize(
@@ -163,5 +166,10 @@ def test_a_missing_backbone_or_store_is_named(inputs, tmp_path, monkeypatch):
         patch.setattr("crywatch.train_rtfm.train_on", lambda *_: pytest.fail("it was trained"))
         with pytest.raises(ModelError, match="nowhere"):
             go(inputs, tmp_path, backbone=tmp_path / "nowhere", steps=1)
+        description = load(inputs[2]).description
+        silent = {name: description[name] for name in description if name != "corpora"}
+        save(tmp_path / "silent", ModelFolder(silent, load(inputs[2]).weights))
+        with pytest.raises(ModelError, match="silent: .*no 'corpora'"):
+            go(inputs, tmp_path, backbone=tmp_path / "silent", steps=1)
     with pytest.raises(TableError, match="no feature store"):
         go((inputs[0], tmp_path / "nowhere", inputs[2]), tmp_path)

@@ -20,6 +20,10 @@ app = typer.Typer(
 )
 
 
+data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
 class Format(StrEnum):
     """Output of `crywatch detect`."""
 
@@ -99,6 +103,40 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     from crywatch import tracking
 
     tracking.ui(port=port)
+
+
+@data_app.command("check")
+def data_check(
+    corpus: Annotated[
+        str | None, typer.Argument(help="A corpus; without it all of params.yaml's `corpora`.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Of CORPUS in its publisher's layout: look there, clean nothing."),
+    ] = None,
+    all_corpora: Annotated[bool, typer.Option("--all", help="All of params.yaml.")] = False,
+) -> None:
+    """Print clips, seconds, labels, terms, refused files and duplicates of each corpus.
+
+    Says what is not there yet and which command makes it. Exit code 1 if something is wrong.
+    """
+    from crywatch import params
+    from crywatch.data_check import check_corpus, check_folder, render
+
+    if all_corpora and (corpus is not None or folder is not None):
+        raise CrywatchError("--all goes without a corpus and without --folder")
+    if folder is not None and corpus is None:
+        raise CrywatchError("--folder needs the name of its corpus: crywatch data check CORPUS")
+    if folder is not None:
+        checks = [check_folder(corpus, folder)]
+    else:
+        here = root()
+        listed = params.plain("corpora", here / params.PARAMS_FILE)
+        names = listed if corpus is None else [corpus]
+        checks = [check_corpus(name, here, listed) for name in names]
+    typer.echo(render(checks))
+    if any(check.problems for check in checks):
+        raise typer.Exit(1)
 
 
 def root(mark: Path | None = None) -> Path:

@@ -16,7 +16,12 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     return tqdm(items, desc=what, total=total, unit=unit, disable=not sys.stderr.isatty())
 
 
-def progress_bar(what: str, total: int | None, unit: str = "it", scale: bool = False) -> tqdm:
-    """A bar to be updated by hand; ``scale`` prints thousands as k, M (for bytes)."""
+def progress_bar(
+    what: str, total: int | None, unit: str = "it", scale: bool = False, done: int = 0
+) -> tqdm:
+    """A bar to be updated by hand; ``scale`` prints thousands as k, M (for bytes).
+
+    ``done`` was there before: it counts as progress, and not in the rate or the time left.
+    """
     quiet = not sys.stderr.isatty()
-    return tqdm(desc=what, total=total, unit=unit, unit_scale=scale, disable=quiet)
+    return tqdm(desc=what, total=total, unit=unit, unit_scale=scale, initial=done, disable=quiet)

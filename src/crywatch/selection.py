@@ -13,7 +13,9 @@ from crywatch.errors import ConfigError
 from crywatch.tables import read_table
 
 LABELS = ("cry", "other")
-MADE = ("untrimmed", "soundscapes")  # recordings made of clips, by the name of their corpus
+# Recordings made of clips, by the name of their corpus; their source_path names the corpora of the
+# clips: "donateacry+esc50".
+MADE = ("untrimmed", "soundscapes")
 VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
 
 

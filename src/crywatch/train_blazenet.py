@@ -26,6 +26,7 @@ from crywatch.errors import ConfigError, TableError, named
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
 from crywatch.selection import Source, labelled, strong_labels
+from crywatch.sources import heard
 from crywatch.tables import read_table
 from crywatch.threads import one_thread
 from crywatch.truth import Truth
@@ -87,6 +88,7 @@ class BlazenetSummary:
     n_train: int
     n_train_cry: int
     n_val: int
+    corpora: tuple[str, ...]  # whose clips it was trained or validated on
     epochs: int
     best: Epoch
     history: list[Epoch]
@@ -144,6 +146,10 @@ def run(
         n_train=len(train_refs),
         n_train_cry=sum(ref.is_cry for ref in train_refs),
         n_val=len(val_refs),
+        corpora=heard(
+            (inputs.split.clips, inputs.untrimmed_clips, inputs.soundscapes.clips),
+            {ref.clip_id for ref in (*train_refs, *val_refs)},
+        ),
         epochs=len(keeper.history),
         best=keeper.best,
         history=keeper.history,
@@ -300,6 +306,7 @@ def _write(
         "segment_s": variant.segment_s,
         "frontend": front_end.as_dict(),
         "parameters": N_PARAMETERS,
+        "corpora": list(summary.corpora),
         "trained_on": asdict(variant) | {"segments_n": summary.n_train},
     }
     with atomic_dir(out_dir) as temp:

@@ -15,6 +15,7 @@ from crywatch.errors import named
 from crywatch.features import FeatureStore
 from crywatch.models import ModelFolder, save
 from crywatch.selection import labelled
+from crywatch.sources import corpora_of
 
 
 @dataclass
@@ -39,6 +40,7 @@ class AnomalySummary:
     n_normal: int
     best: Evaluation
     steps: int  # taken until it stopped
+    corpora: tuple[str, ...]  # whose clips it was trained or validated on
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
@@ -80,6 +82,7 @@ def run(
         "segments": segments,
         "top_k": config.top_k,
         "loss": asdict(config.loss),
+        "corpora": list(summary.corpora),
     }
     write_model(out_dir, description, {}, trained, summary)
     return summary
@@ -113,6 +116,7 @@ def train_on(
         n_normal=len(bags["train"].normal),
         best=trained.best,
         steps=trained.history[-1].step,
+        corpora=corpora_of(clips[clips["split"] != "test"]),
     )
     return trained, summary
 

@@ -52,6 +52,8 @@ def run(
         clips_tables, variant.dataset, f"train_rtfm.variants.{name}.dataset: the project"
     )
     backbone = load(backbone_dir)
+    # What the frozen backbone has heard is in the head's answers too.
+    inherited = backbone.setting("corpora")
     never_heard = backbone.description.get("trained_on", {}).get("leave_out", "")
     if variant.leave_out not in ("", never_heard):
         raise ConfigError(
@@ -80,6 +82,7 @@ def run(
         "top_k": config.top_k,
         "loss": asdict(config.loss),
         "trained_on": asdict(variant),
+        "corpora": sorted({*summary.corpora, *inherited}),
     }
     write_model(out_dir, description, backbone.weights, trained, summary)
     return summary

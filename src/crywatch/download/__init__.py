@@ -38,6 +38,7 @@ class DownloadConfig:
 
     timeout_s: float
     retries: int
+    min_bytes_s: float  # a slower transfer counts as broken
     max_unpacked_gb: float
 
 
@@ -107,7 +108,7 @@ def _bring(
     elif data.source == "publishers":
         if not loader.remotes:
             raise CorpusError(f"{loader.name} cannot be downloaded: {loader.obtain}")
-        transfer = TransferConfig(timeout_s=config.timeout_s, retries=config.retries)
+        transfer = TransferConfig(config.timeout_s, config.retries, min_bytes_s=config.min_bytes_s)
         for remote in loader.remotes:
             _place(fetch(remote, work_dir, transfer), remote, folder, config)
     else:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import requests
+import urllib3
 
 from crywatch.atomic import read_json, write_json
 from crywatch.corpora.base import Remote
@@ -28,6 +31,7 @@ class TransferConfig:
     timeout_s: float  # without a byte before it counts as broken
     retries: int
     backoff_s: float = 1.0  # before the first retry; doubles each time
+    min_bytes_s: float = 1000.0  # over ``timeout_s``; a slower one counts as broken too
 
 
 class _Broken(Exception):
@@ -134,6 +138,10 @@ def _attempt(
         if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             _forget(part)
             raise _Broken("the server sent another range than asked for, starting over", 0.0)
+        if resumed and _changed(validator, reply):
+            # A server that does not know If-Range would mix two files.
+            _forget(part)
+            raise _Broken("the file changed on the server, starting over", 0.0)
         if not resumed:
             have = 0
             # Before the new validator is noted: it must never stand beside the old bytes.
@@ -141,22 +149,52 @@ def _attempt(
         announced = hosts.announced_sha256(remote, reply)
         length = reply.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
-        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
+        if not resumed:
+            validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
         write_json(_state(part), {"validator": validator})
         try:
             with (
                 open(part, "ab" if resumed else "wb") as sink,
-                progress_bar(remote.filename, total, unit="B", scale=True) as bar,
+                progress_bar(remote.filename, total, unit="B", scale=True, done=have) as bar,
             ):
-                bar.update(have)
-                for chunk in reply.iter_content(CHUNK_BYTES):
+                pace = _Pace(config)
+                # What has come, not a full chunk: that may take a slow server hours.
+                while chunk := reply.raw.read1(CHUNK_BYTES, decode_content=True):
                     sink.write(chunk)
                     bar.update(len(chunk))
-        except (requests.exceptions.ChunkedEncodingError, requests.ConnectionError) as error:
+                    pace.add(len(chunk))
+        except urllib3.exceptions.HTTPError as error:
             raise _Broken(f"the connection broke off ({error})") from error
     if total is not None and part.stat().st_size != total:
         raise _Broken(f"{part.stat().st_size} of {total} bytes came")
     return announced
+
+
+class _Pace:
+    """Raises `_Broken` once less than ``min_bytes_s`` came over ``timeout_s``."""
+
+    def __init__(self, config: TransferConfig):
+        self._window_s = config.timeout_s
+        self._least = config.min_bytes_s * config.timeout_s
+        self._start_s, self._came = time.monotonic(), 0
+
+    def add(self, n_bytes: int) -> None:
+        """Count what came."""
+        self._came += n_bytes
+        spent_s = time.monotonic() - self._start_s
+        if spent_s < self._window_s:
+            return
+        if self._came < self._least:
+            rate = self._came / spent_s
+            raise _Broken(f"only {rate:.0f} bytes a second came over {spent_s:.0f} s")
+        self._start_s, self._came = time.monotonic(), 0
+
+
+def _changed(validator: str, reply: requests.Response) -> bool:
+    """Whether ``reply`` is of another file than the one that ``validator`` stands for."""
+    is_etag = validator.startswith(('"', "W/"))
+    now = reply.headers.get("ETag" if is_etag else "Last-Modified")
+    return now is not None and now != validator
 
 
 def _check_status(remote: Remote, reply: requests.Response) -> None:
@@ -165,10 +203,23 @@ def _check_status(remote: Remote, reply: requests.Response) -> None:
         hint = hosts.refusal(remote, status)
         raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}{hint}")
     if status == 429 or status >= 500:
-        after = reply.headers.get("Retry-After", "")
-        raise _Broken(f"HTTP {status} {reply.reason}", float(after) if after.isdigit() else None)
+        raise _Broken(f"HTTP {status} {reply.reason}", _retry_after_s(reply))
     if status not in (200, 206):
         raise DownloadError(f"{remote.url}: unexpected HTTP {status} {reply.reason}")
-    kind = reply.headers.get("Content-Type", "")
+    kind = reply.headers.get("Content-Type", "").lower()
     if kind.startswith("text/html") and not remote.filename.endswith((".html", ".htm")):
         raise DownloadError(f"{remote.url}: the server sent a web page instead of the file")
+
+
+def _retry_after_s(reply: requests.Response) -> float | None:
+    """The pause that the server asks for, as seconds or as an HTTP date; None where it does not."""
+    text = reply.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:  # "-0000": UTC, of no known place
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())

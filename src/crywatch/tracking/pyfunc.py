@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import crywatch
+from crywatch.atomic import read_json
+from crywatch.models import DESCRIPTION
 from crywatch.segments import RATE_HZ
+from crywatch.terms import Terms, terms_of_model
 from crywatch.tracking.store import Store
 
 MODEL_CODE = Path(__file__).with_name("detector_model.py")
@@ -16,8 +19,8 @@ MODEL_CODE = Path(__file__).with_name("detector_model.py")
 REQUIREMENTS = ("torch", "numpy", "librosa", "soxr", "safetensors", "omegaconf")
 
 
-def log_model(store: Store, run_id: str, name: str, folder: Path) -> None:
-    """Log ``folder`` to a run with signature and input example.
+def log_model(store: Store, run_id: str, name: str, folder: Path) -> Terms:
+    """Log ``folder`` to a run with signature and input example; the terms that it is tagged with.
 
     The model is code by path and the folder's files: nothing is pickled. The package is on no
     index, so its source goes along, and the model loads where crywatch is not installed.
@@ -26,6 +29,7 @@ def log_model(store: Store, run_id: str, name: str, folder: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    terms = terms_of_model(read_json(folder / DESCRIPTION))
     mlflow.set_tracking_uri(store.uri)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
@@ -42,6 +46,9 @@ def log_model(store: Store, run_id: str, name: str, folder: Path) -> None:
                 input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
                 # Without "+cpu", which is on PyTorch's own index only.
                 pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in REQUIREMENTS],
+                tags=terms.as_tags(),
+                metadata=terms.as_metadata(),  # in the model's own file, wherever that goes
             )
     finally:  # leaving `start_run` ends the run, and the stage still runs
         store.client.update_run(run_id, status="RUNNING")
+    return terms

@@ -118,10 +118,17 @@ class StageRun:
         )
 
     def model(self, name: str, folder: Path | str) -> None:
-        """A model folder as a pyfunc with signature and input example."""
+        """A model folder as a pyfunc with signature and input example.
+
+        The corpora that it heard, their licences and whether commercial use is allowed are tags
+        of the model and of the run.
+        """
         from crywatch.tracking.pyfunc import log_model
 
-        self._try(lambda store: log_model(store, self._run_id, name, Path(folder)))
+        def send(store: Store) -> None:
+            self.tags(log_model(store, self._run_id, name, Path(folder)).as_tags())
+
+        self._try(send)
 
     def outputs(self, *outs: Path | str) -> None:
         """Digests of what the stage made, as DVC will write them; call it last."""
