@@ -129,7 +129,7 @@ def run(
                         rows.append(
                             clip_row(plan.clip_id, path, part, kind.category, mixture.wave, used)
                         )
-                        events += _events(plan, config.extents.min_gap_s)
+                        events += labelled_events(plan, config.extents.min_gap_s)
                         plans.append(plan)
         write_tables(temp, rows, events)
         _write_metadata(temp, rows, events)
@@ -154,6 +154,8 @@ def _check(config: SoundscapesConfig) -> None:
     config.background_dbfs.check("soundscapes.background_dbfs")
     config.rooms.rt60_s.check("soundscapes.rooms.rt60_s", above=0)
     config.rooms.direct_db.check("soundscapes.rooms.direct_db")
+    if config.max_dynamics_db < 0:
+        raise ConfigError(f"soundscapes.max_dynamics_db: {config.max_dynamics_db:g} is below 0")
     if not 0 <= extents.on_below_peak_db <= extents.off_below_peak_db:
         raise ConfigError(
             "soundscapes.extents: needs 0 <= on_below_peak_db <= off_below_peak_db, not "
@@ -192,7 +194,7 @@ def _used(plan: Soundscape, clips: pd.DataFrame) -> pd.DataFrame:
     return clips.loc[[name for name in names if name is not None]]
 
 
-def _events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
+def labelled_events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
     """Rows of table ``events``; what overlaps under one label is one event."""
     by_label: dict[str, list[Stretch]] = {}
     for found in plan.foregrounds:
