@@ -58,6 +58,7 @@ def test_made_up_recordings_count_by_their_sources():
             row("recordings/a"),
             row("untrimmed/a", source_path="esc50+recordings"),
             row("soundscapes/a", source_path="donateacry"),
+            row("soundscapes/b", source_path="generated"),
         ]
     )
     assert corpora_of(clips) == ("donateacry", "esc50", "recordings")

@@ -13,9 +13,8 @@ import pandas as pd
 from crywatch.audio import bandwidth_hz, level_dbfs, to_int16
 from crywatch.errors import ConfigError
 from crywatch.segments import RATE_HZ
+from crywatch.selection import NO_SOURCE
 from crywatch.tables import COLUMNS, PARTS, write_table
-
-NO_SOURCE = "generated"  # stands for the corpus and the licence of what no clip went into
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ LABELS = ("cry", "other")
 # Recordings made of clips, by the name of their corpus; their source_path names the corpora of the
 # clips: "donateacry+esc50".
 MADE = ("untrimmed", "soundscapes")
+NO_SOURCE = "generated"  # stands for the corpus and the licence of what no clip went into
 VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
 
 

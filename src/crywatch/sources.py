@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.selection import MADE
+from crywatch.selection import MADE, NO_SOURCE
 from crywatch.tables import read_table
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def corpora_of(clips: pd.DataFrame) -> tuple[str, ...]:
     found = set(clips.loc[~made_up, "corpus"])
     for source_path in clips.loc[made_up, "source_path"].unique():
         found.update(source_path.split("+"))
+    found.discard(NO_SOURCE)
     return tuple(sorted(found))
 
 
