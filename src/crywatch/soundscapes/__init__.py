@@ -9,7 +9,7 @@ An event is a stretch that sounds: a longer pause within a cry clip is no cry.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,28 +112,25 @@ def run(
     plans: list[Soundscape] = []
     with atomic_dir(out_dir) as temp:
         with open(temp / ANNOTATIONS, "w", encoding="utf-8") as annotations:
-            for part_number, part in enumerate(PARTS):
-                sources = Sources(part, clips[clips["split"] == part], own, config)
-                for kind_number, kind in enumerate(KINDS):
-                    count = getattr(config, kind.section).per_part[part]
-                    for index in progress(range(count), f"soundscapes {part} {kind.category}"):
-                        rng = np.random.default_rng([seed, part_number, kind_number, index])
-                        plan = _plan(sources, kind, index, rng)
-                        mixture = render(plan, sources.read)
-                        name = f"{plan.clip_id.split('/')[1]}.flac"
-                        write_flac(temp / "audio" / name, mixture.wave)
-                        path = (out_dir / "audio" / name).as_posix()
-                        record = mixture.annotation(plan, path)
-                        annotations.write(json.dumps(record, allow_nan=False) + "\n")
-                        used = _used(plan, sources.clips)
-                        rows.append(
-                            clip_row(plan.clip_id, path, part, kind.category, mixture.wave, used)
-                        )
-                        events += labelled_events(plan, config.extents.min_gap_s)
-                        plans.append(plan)
+            for sources, plan in _planned(clips, own, config, seed):
+                mixture = render(plan, sources.read)
+                write_flac(temp / "audio" / _file(plan.clip_id), mixture.wave)
+                path = (out_dir / "audio" / _file(plan.clip_id)).as_posix()
+                record = mixture.annotation(plan, path)
+                annotations.write(json.dumps(record, allow_nan=False) + "\n")
+                used = sources.clips.loc[plan.clip_ids()]
+                rows.append(
+                    clip_row(plan.clip_id, path, plan.part, plan.category, mixture.wave, used)
+                )
+                events += labelled_events(plan, config.extents.min_gap_s)
+                plans.append(plan)
         write_tables(temp, rows, events)
         _write_metadata(temp, rows, events)
     return _summary(plans, events)
+
+
+def _file(clip_id: str) -> str:
+    return f"{clip_id.split('/')[1]}.flac"
 
 
 def _check(config: SoundscapesConfig) -> None:
@@ -173,25 +170,36 @@ def _own_events(corpora: Sequence[str], clean_dir: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _plan(sources: Sources, kind: _Kind, index: int, rng: np.random.Generator) -> Soundscape:
-    config = sources.config
-    duration_s = TEN_S if kind.section == "ten_s" else config.untrimmed_s.draw(rng, 3)
-    # Evenly over the numbers: any first ones have the share, and more of them change none.
-    before, after = (np.ceil(round(n * config.cry_share, 9)) for n in (index, index + 1))
-    return draw(
-        sources,
-        f"{CORPUS}/{sources.part}-{kind.prefix}{index:05d}",
-        kind.category,
-        duration_s,
-        getattr(config, kind.section),
-        bool(after > before),
-        rng,
-    )
+def _planned(
+    clips: pd.DataFrame, own: pd.DataFrame, config: SoundscapesConfig, seed: int
+) -> Iterator[tuple[Sources, Soundscape]]:
+    """The plans of all mixtures, each with the clips of its part."""
+    for part_number, part in enumerate(PARTS):
+        sources = Sources(part, clips[clips["split"] == part], own, config)
+        for kind_number, kind in enumerate(KINDS):
+            section: KindConfig = getattr(config, kind.section)
+            what = f"soundscapes {part} {kind.category}"
+            for index in progress(range(section.per_part[part]), what):
+                rng = np.random.default_rng([seed, part_number, kind_number, index])
+                duration_s = TEN_S if kind is KINDS[0] else config.untrimmed_s.draw(rng, 3)
+                yield (
+                    sources,
+                    draw(
+                        sources,
+                        f"{CORPUS}/{part}-{kind.prefix}{index:05d}",
+                        kind.category,
+                        duration_s,
+                        section,
+                        _has_cry(index, config.cry_share),
+                        rng,
+                    ),
+                )
 
 
-def _used(plan: Soundscape, clips: pd.DataFrame) -> pd.DataFrame:
-    names = [plan.background.clip_id, *(found.clip_id for found in plan.foregrounds)]
-    return clips.loc[[name for name in names if name is not None]]
+def _has_cry(index: int, share: float) -> bool:
+    """Spread evenly: any first mixtures have the share, and more of them change none."""
+    before, after = (np.ceil(round(count * share, 9)) for count in (index, index + 1))
+    return bool(after > before)
 
 
 def labelled_events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
@@ -210,17 +218,16 @@ def _write_metadata(folder: Path, rows: Sequence[dict], events: Sequence[tuple])
     """A table of events and one of durations for each part, as ICSD and DESED have them."""
     strong = pd.DataFrame(
         [
-            (f"{clip_id.split('/')[1]}.flac", onset_s, offset_s, ICSD_CRY if cry else label)
+            (_file(clip_id), onset_s, offset_s, ICSD_CRY if label == "cry" else label)
             for clip_id, onset_s, offset_s, label in events
-            for cry in [label == "cry"]
         ],
         columns=list(EVENT_COLUMNS),
     )
-    part_of = {f"{row['clip_id'].split('/')[1]}.flac": row["split"] for row in rows}
     durations = pd.DataFrame(
-        [(f"{row['clip_id'].split('/')[1]}.flac", row["duration_s"]) for row in rows],
+        [(_file(row["clip_id"]), row["duration_s"]) for row in rows],
         columns=["filename", "duration"],
     )
+    part_of = {_file(row["clip_id"]): row["split"] for row in rows}
     for part, name in FOLDERS.items():
         (folder / "metadata" / name).mkdir(parents=True)
         for table, stem in ((strong, CORPUS), (durations, f"{CORPUS}_durations")):

@@ -75,6 +75,11 @@ class Soundscape:
     rt60_s: float | None  # of the room of all foregrounds, None in the open
     foregrounds: tuple[Foreground, ...]
 
+    def clip_ids(self) -> list[str]:
+        """Of the background and the foregrounds."""
+        names = [self.background.clip_id, *(found.clip_id for found in self.foregrounds)]
+        return [name for name in names if name is not None]
+
     @classmethod
     def from_annotation(cls, record: dict[str, Any]) -> Soundscape:
         """The plan in a line of annotations.jsonl; `render` gives the same samples from it."""
