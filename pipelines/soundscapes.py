@@ -8,7 +8,7 @@ def main() -> None:
     with tracking.stage_run("soundscapes") as log:
         config = params.section("soundscapes", SoundscapesConfig)
         seed = params.plain("seed")
-        summary = run(paths.SPLIT_CLIPS, paths.CLEAN, config, seed, paths.SOUNDSCAPES)
+        summary = run(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS, config, seed, paths.SOUNDSCAPES)
         log.metrics(summary.as_metrics())
         log.dataset("mixtures", paths.SOUNDSCAPES / "clips.parquet")
         log.outputs(paths.SOUNDSCAPES)

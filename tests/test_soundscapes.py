@@ -76,18 +76,18 @@ def _rows(folder: Path) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory) -> Path:
-    """split/clips.parquet, and clean/ with the corpora's own events."""
+    """split/clips.parquet, and split/events.parquet with the corpora's own events."""
     folder = tmp_path_factory.mktemp("sources")
     table = clips_table(_rows(folder / "audio"), "split_clips")
     write_table(table, folder / "split" / "clips.parquet", "split_clips")
     own = pd.DataFrame([(*OWN, "cry")], columns=list(empty("events").columns))
-    write_table(own, folder / "clean" / "a" / "events.parquet", "events")
-    write_table(empty("events"), folder / "clean" / "b" / "events.parquet", "events")
+    write_table(own, folder / "split" / "events.parquet", "events")
     return folder
 
 
 def make(sources: Path, out: Path, config=CONFIG, seed=0, split: Path | None = None):
-    return run(split or sources / "split/clips.parquet", sources / "clean", config, seed, out)
+    events = sources / "split/events.parquet"
+    return run(split or sources / "split/clips.parquet", events, config, seed, out)
 
 
 @pytest.fixture(scope="module")
@@ -354,9 +354,3 @@ def test_settings_out_of_range_are_named(sources, tmp_path, change, message):
     with pytest.raises(ConfigError, match=message):
         make(sources, tmp_path / "out", replace(CONFIG, **change))
     assert not (tmp_path / "out").exists()
-
-
-def test_a_corpus_without_its_events_table_is_named(sources, tmp_path):
-    with pytest.raises(TableError, match=r"b/events\.parquet is missing"):
-        shutil.copytree(sources / "clean" / "a", tmp_path / "clean" / "a")
-        run(sources / "split/clips.parquet", tmp_path / "clean", CONFIG, 0, tmp_path / "out")

@@ -7,7 +7,6 @@ from pathlib import Path
 DATA = Path("data")
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 
-CLEAN = DATA / "clean"
 
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
@@ -42,4 +41,4 @@ def raw(corpus: str) -> Path:
 
 def clean(corpus: str) -> Path:
     """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
-    return CLEAN / corpus
+    return DATA / "clean" / corpus

@@ -95,18 +95,18 @@ KINDS = (_Kind("ten_s", "10s", ""), _Kind("untrimmed", "untrimmed", "u"))
 
 
 def run(
-    split_clips: Path, clean_dir: Path, config: SoundscapesConfig, seed: int, out_dir: Path
+    split_clips: Path, split_events: Path, config: SoundscapesConfig, seed: int, out_dir: Path
 ) -> SoundscapesSummary:
     """Build the mixtures of every part.
 
     Writes audio/, clips, events, annotations.jsonl and metadata/ (tables in the form of ICSD).
-    ``clean_dir`` holds a folder a corpus, with its own strong labels in events.parquet. A mixture
-    depends on the seed, its part, kind and number only.
+    ``split_events`` are the strong labels of the clips that have some. A mixture depends on the
+    seed, its part, kind and number only.
     """
     _check(config)
     clips = labelled(split_clips)
     clips = clips[clips["duration_s"] <= config.max_clip_s]
-    own = _own_events(sorted(set(clips["corpus"])), clean_dir)
+    own = read_table(split_events, "events")
     rows: list[dict] = []
     events: list[tuple] = []
     plans: list[Soundscape] = []
@@ -163,11 +163,6 @@ def _check(config: SoundscapesConfig) -> None:
             "soundscapes.extents: needs 0 <= min_gap_s and 0 < min_length_s, not "
             f"{extents.min_gap_s:g} and {extents.min_length_s:g}"
         )
-
-
-def _own_events(corpora: Sequence[str], clean_dir: Path) -> pd.DataFrame:
-    tables = [read_table(clean_dir / name / "events.parquet", "events") for name in corpora]
-    return pd.concat(tables, ignore_index=True)
 
 
 def _planned(
