@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import stat
 import tarfile
 import zipfile
 
@@ -30,10 +29,11 @@ def tar_info(name, kind=tarfile.REGTYPE, link=""):
     return info
 
 
-def zip_link(name):
+def zip_special(name, kind):
+    """An entry that is a link or a device, by its Unix file type."""
     info = zipfile.ZipInfo(name)
     info.create_system = 3
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    info.external_attr = (kind | 0o777) << 16
     return info
 
 

@@ -1,6 +1,11 @@
 """Archives: unpacked whole, or refused before anything is written."""
 
+import gzip
+import io
+import stat
 import tarfile
+import tracemalloc
+import zipfile
 
 import pytest
 
@@ -11,8 +16,9 @@ from archive_cases import (
     make_zip,
     short_tar,
     tar_info,
-    zip_link,
+    zip_special,
 )
+from crywatch.download import archive as archives
 from crywatch.download.archive import extract
 from crywatch.errors import ArchiveError
 
@@ -65,8 +71,11 @@ def test_names_that_lead_out_are_refused_before_anything_is_written(name, kind, 
         tar_info("link", tarfile.LNKTYPE, "/etc/passwd"),
         tar_info("pipe", tarfile.FIFOTYPE),
         tar_info("disk", tarfile.BLKTYPE),
+        tar_info("terminal", tarfile.CHRTYPE),
+        tar_info("link", tarfile.SYMTYPE, "good.txt"),
+        tar_info("top/link", tarfile.LNKTYPE, "../good.txt"),
     ],
-    ids=["symlink", "hardlink", "fifo", "device"],
+    ids=["symlink", "hardlink", "fifo", "disk", "terminal", "symlink within", "hardlink within"],
 )
 def test_links_and_devices_in_a_tar_are_refused(info, tmp_path):
     archive = make_tar(tmp_path / "bad.tar", {tar_info("good.txt"): b"g", info: b""}, "w")
@@ -75,11 +84,12 @@ def test_links_and_devices_in_a_tar_are_refused(info, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_symlink_in_a_zip_is_refused(tmp_path):
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK, stat.S_IFCHR])
+def test_links_and_devices_in_a_zip_are_refused(kind, tmp_path):
     archive = make_zip(
-        tmp_path / "bad.zip", {zip_link("top"): b"/tmp", "top/file.txt": b"through the link"}
+        tmp_path / "bad.zip", {zip_special("top", kind): b"/tmp", "top/file.txt": b"through it"}
     )
-    with pytest.raises(ArchiveError, match=r"'top' is a link"):
+    with pytest.raises(ArchiveError, match=r"'top' is a link or device"):
         extract(archive, tmp_path / "out", 1000)
     assert not (tmp_path / "out").exists()
 
@@ -110,3 +120,89 @@ def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "page.zip").write_bytes(b"<html>busy</html>")
     with pytest.raises(ArchiveError, match=r"page\.zip: neither a zip nor a tar"):
         extract(tmp_path / "page.zip", tmp_path / "out", 1000)
+
+
+CLASHES = {
+    "twice": ("a.txt", "a.txt"),
+    "twice by another spelling": ("top/a.txt", "top//a.txt"),
+    "below a file": ("a", "a/b"),
+    "a file above": ("a/b", "a"),
+    "a folder and a file": ("a/", "a"),
+}
+
+
+@pytest.mark.parametrize("clash", CLASHES)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_exclude_each_other_are_refused(clash, kind, tmp_path):
+    listed = CLASHES[clash]
+    path = tmp_path / f"bad.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as opened:
+            for name in listed:
+                opened.writestr(name, b"")
+    else:
+        members = {}
+        for name in listed:
+            members[tar_info(name, tarfile.DIRTYPE if name.endswith("/") else b"0")] = b""
+        make_tar(path, members, "w")
+    with pytest.raises(ArchiveError, match="stands twice|both a file and a folder"):
+        extract(path, tmp_path / "out", 1000)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 3)
+    archive = make_zip(tmp_path / "many.zip", {f"{number}": b"" for number in range(4)})
+    with pytest.raises(ArchiveError, match="more than 3 entries"):
+        extract(archive, tmp_path / "out", 1000)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 4)
+    extract(archive, tmp_path / "out", 1000)
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def headers_of(size, kind):
+    """A compressed tar whose first header promises ``size`` bytes that are there, all zero."""
+    info = tar_info("bomb", kind)
+    info.size = size
+    packed = io.BytesIO()
+    with gzip.open(packed, "wb", compresslevel=1) as sink:
+        sink.write(info.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(size >> 20):
+            sink.write(bytes(1 << 20))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_bomb_in_a_header_is_refused_before_it_is_in_memory(kind, tmp_path):
+    archive = tmp_path / "bomb.tgz"
+    archive.write_bytes(headers_of(64 << 20, kind))
+    tracemalloc.start()
+    with pytest.raises(ArchiveError, match="a header of 67108864 bytes"):
+        extract(archive, tmp_path / "out", 1 << 30)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_follows_a_bomb_is_not_even_listed(tmp_path):
+    archive = tmp_path / "bomb.tgz"
+    # 64 MB of an entry that is 10 TB by its header: to list the next one is to unpack it.
+    info = tar_info("bomb")
+    info.size = 10 << 40
+    archive.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(64 << 20), 1))
+    with pytest.raises(ArchiveError, match="max_unpacked_gb"):
+        extract(archive, tmp_path / "out", 1 << 30)
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path):
+    info = tar_info("plain")
+    info.pax_headers = {"path": "good\0.txt"}
+    with tarfile.open(tmp_path / "bad.tar", "w", format=tarfile.PAX_FORMAT) as opened:
+        opened.addfile(tar_info("good.txt"))
+        opened.addfile(info)
+    with pytest.raises(ArchiveError, match="no proper name"):
+        extract(tmp_path / "bad.tar", tmp_path / "out", 1000)
+    assert not (tmp_path / "out").exists()

@@ -52,6 +52,7 @@ class SplitCounts:
     """What the split says of a corpus."""
 
     parts: dict[str, int]  # clips by part
+    labels: dict[str, dict[str, int]]  # label -> clips by part
     duplicates: Duplicates
 
 
@@ -122,9 +123,14 @@ def count_split(clips: pd.DataFrame, split_dir: Path) -> SplitCounts | None:
         zip(clips["clip_id"], clips["sha256"], strict=True)
     ):
         return None
-    parts = Counter(own["split"])
+
+    def by_part(members: pd.DataFrame) -> dict[str, int]:
+        counts = Counter(members["split"])
+        return {part: counts[part] for part in PARTS}
+
     return SplitCounts(
-        parts={part: parts[part] for part in PARTS},
+        parts=by_part(own),
+        labels={label: by_part(members) for label, members in own.groupby("label", sort=True)},
         duplicates=_duplicates(read_table(files[1], "duplicates"), set(own["clip_id"])),
     )
 

@@ -28,6 +28,7 @@ EMBED_BLAZENET = DATA / "embed_blazenet"
 TRAIN_RTFM = DATA / "train_rtfm"
 EVALUATE_DETECTION = DATA / "evaluate_detection"
 REPORTS = DATA / "reports"
+DATASHEETS = DATA / "datasheets"
 
 # Everything that is listened to, table by table.
 CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
@@ -42,3 +43,8 @@ def raw(corpus: str) -> Path:
 def clean(corpus: str) -> Path:
     """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
     return DATA / "clean" / corpus
+
+
+def datasheet(corpus: str) -> Path:
+    """index.html and measures.json."""
+    return DATASHEETS / corpus

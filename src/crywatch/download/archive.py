@@ -7,11 +7,14 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crywatch.errors import ArchiveError
+
+MAX_ENTRIES = 500_000  # more of them fill a disk without a byte in any
+MAX_HEADER_BYTES = 1 << 20  # of a tar entry's long name or attributes, which are read into memory
 
 # What the standard library raises on archives that are cut off, damaged or encrypted.
 _DAMAGED = (
@@ -43,9 +46,10 @@ def extract(archive: Path, folder: Path, max_bytes: int) -> None:
     Raises
     ------
     ArchiveError
-        Not an archive, or an entry with an absolute path or ``..``, a link or device, or more than
-        ``max_bytes`` unpacked; nothing has been written then. Or an entry is damaged, which shows
-        only on reading it: what came before it has been written.
+        Not an archive, or an entry with an absolute path or ``..``, a link or device, one that
+        stands twice or lies below a file, or more than ``max_bytes`` unpacked; nothing has been
+        written then. Or an entry is damaged, which shows only on reading it: what came before it
+        has been written.
     """
     try:
         _extract(archive, folder, max_bytes)
@@ -57,21 +61,39 @@ def extract(archive: Path, folder: Path, max_bytes: int) -> None:
 def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
-            members = list(_zip_members(opened))
-            check(archive, members, max_bytes)
+            members = check(archive, _zip_members(opened), max_bytes)
             _write(folder, members, opened.open, archive)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as opened:
-            members = list(_tar_members(opened))
-            check(archive, members, max_bytes)
-            _write(folder, members, opened.extractfile, archive)
-    else:
-        raise ArchiveError(f"{archive}: neither a zip nor a tar archive")
+        return
+    try:
+        opened = tarfile.open(archive, tarinfo=_BoundedInfo)  # noqa: SIM115
+    except tarfile.ReadError as error:
+        raise ArchiveError(f"{archive}: neither a zip nor a tar archive") from error
+    with opened:
+        members = check(archive, _tar_members(opened), max_bytes)
+        _write(folder, members, opened.extractfile, archive)
 
 
-def check(archive: Path, members: list[Member], max_bytes: int) -> None:
-    """Raise ArchiveError, naming the entry, if any of ``members`` must not be unpacked."""
+class _BoundedInfo(tarfile.TarInfo):
+    """A header that is refused before an endless name or attribute is read into memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # The method that tarfile names as the one to override (cpython, Lib/tarfile.py).
+        is_file = self.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
+        if not is_file and self.size > MAX_HEADER_BYTES:
+            raise ArchiveError(
+                f"{tar.name}: entry {self.name!r} has a header of {self.size} bytes: refused"
+            )
+        return super()._proc_member(tar)
+
+
+def check(archive: Path, members: Iterable[Member], max_bytes: int) -> list[Member]:
+    """All of ``members``; ArchiveError, naming the entry, if one must not be unpacked.
+
+    They are taken one by one: listing what follows a bomb would unpack it.
+    """
     total = 0
+    checked: list[Member] = []
+    names = _Names(archive)
     for member in members:
         path = PurePosixPath(member.name.replace("\\", "/"))
         if path.is_absolute() or (path.parts and ":" in path.parts[0]):
@@ -86,6 +108,35 @@ def check(archive: Path, members: list[Member], max_bytes: int) -> None:
                 f"{archive}: would unpack to more than {max_bytes / 1e9:.1f} GB: refused "
                 "(raise download.max_unpacked_gb if that is right)"
             )
+        if len(checked) == MAX_ENTRIES:
+            raise ArchiveError(f"{archive}: more than {MAX_ENTRIES} entries: refused")
+        names.add(member, path)
+        checked.append(member)
+    return checked
+
+
+class _Names:
+    """Names so far; ArchiveError for one that cannot be written beside the others."""
+
+    def __init__(self, archive: Path):
+        self._archive = archive
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def add(self, member: Member, path: PurePosixPath) -> None:
+        own = path.as_posix()
+        above = {parent.as_posix() for parent in path.parents if parent.parts}
+        if "\0" in own or not (path.parts or member.is_dir):
+            raise self._refused(member, "has no proper name")
+        if not member.is_dir and own in self._files:
+            raise self._refused(member, "stands twice")
+        (self._folders if member.is_dir else self._files).add(own)
+        self._folders |= above
+        if not self._files.isdisjoint(above) or own in self._files & self._folders:
+            raise self._refused(member, "is both a file and a folder")
+
+    def _refused(self, member: Member, why: str) -> ArchiveError:
+        return ArchiveError(f"{self._archive}: entry {member.name!r} {why}: refused")
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
@@ -96,7 +147,7 @@ def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
-    for info in opened.getmembers():
+    for info in opened:
         yield Member(info.name, info.size, info.isdir(), info.isfile() or info.isdir())
 
 

@@ -1,0 +1,26 @@
+"""Write the datasheet of one corpus: `python pipelines/datasheet.py esc50`."""
+
+import sys
+
+from crywatch import corpora, params, paths, tracking
+from crywatch.datasheet import DatasheetConfig, is_generated, run
+
+
+def main(corpus: str) -> None:
+    with tracking.stage_run("datasheet", corpus) as log:
+        out = paths.datasheet(corpus)
+        sheet = run(
+            corpora.get(corpus),
+            params.section("datasheet", DatasheetConfig),
+            paths.clean(corpus),
+            paths.SPLIT,
+            is_generated(corpus, params.plain("data.source"), params.plain("data.folders")),
+            out,
+        )
+        log.metrics(sheet.as_metrics())
+        log.artifact(out, "datasheet")
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
