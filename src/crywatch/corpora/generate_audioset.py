@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from crywatch.corpora.encode import write_sound
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import Gone, write_ledger
 from crywatch.corpora.synthesis import RATE_HZ
+from crywatch.tfrecords import SequenceExample, write_records
 
 SECONDS = 10.0
 SPEECH, MUSIC = "/m/09x0r", "/m/04rlf"
@@ -149,44 +149,20 @@ def _audio(folder: Path, chosen: Sequence[Chosen], gone: set[str], seed: int) ->
 
 def _features(path: Path, clips: Sequence[_Clip], seed: int) -> None:
     """A shard as published: ten vectors of 128 bytes a clip, higher where an infant cries."""
-    from tfrecord import example_pb2 as pb
-
     index = {mid: number for number, mid in enumerate(NAMES)}
-    path.parent.mkdir(parents=True)
-    with open(path, "wb") as sink:
-        for number, clip in enumerate(clips):
-            rng = np.random.default_rng([seed, 12, number])
-            rows = rng.integers(0, 200, (int(SECONDS), 128))
-            rows += 50 * (audioset.BABY_CRY in clip.mids)
-            labels = [index[mid] for mid in clip.mids]
-            context = {
-                "video_id": pb.Feature(bytes_list=pb.BytesList(value=[clip.ytid.encode()])),
-                "start_time_seconds": _float(pb, clip.start_s),
-                "end_time_seconds": _float(pb, clip.start_s + SECONDS),
-                "labels": pb.Feature(int64_list=pb.Int64List(value=labels)),
-            }
-            vectors = [
-                pb.Feature(bytes_list=pb.BytesList(value=[row.astype(np.uint8).tobytes()]))
-                for row in rows
-            ]
-            lists = pb.FeatureLists(
-                feature_list={"audio_embedding": pb.FeatureList(feature=vectors)}
-            )
-            example = pb.SequenceExample(context=pb.Features(feature=context), feature_lists=lists)
-            sink.write(tfrecord_frame(example.SerializeToString(deterministic=True)))
-
-
-def _float(pb, value: float):
-    return pb.Feature(float_list=pb.FloatList(value=[value]))
-
-
-def tfrecord_frame(record: bytes) -> bytes:
-    """``record`` as it stands in a TFRecord file: length, record, and the checksum of each."""
-    from tfrecord.writer import TFRecordWriter
-
-    length = struct.pack("<Q", len(record))
-    crc = TFRecordWriter.masked_crc
-    return length + crc(length) + record + crc(record)
+    records = []
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng([seed, 12, number])
+        rows = rng.integers(0, 200, (int(SECONDS), 128)) + 50 * (audioset.BABY_CRY in clip.mids)
+        context = {
+            "video_id": (clip.ytid.encode(),),
+            "start_time_seconds": (clip.start_s,),
+            "end_time_seconds": (clip.start_s + SECONDS,),
+            "labels": tuple(index[mid] for mid in clip.mids),
+        }
+        vectors = tuple((row.astype(np.uint8).tobytes(),) for row in rows)
+        records.append(SequenceExample(context, {"audio_embedding": vectors}))
+    write_records(path, records)
 
 
 def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str) -> None:
