@@ -2,19 +2,23 @@
 
 import sys
 
-from crywatch import params, paths, tracking
+from crywatch import corpora, params, paths, tracking
 from crywatch.download import DataConfig, DownloadConfig, run
 
 
 def main(corpus: str) -> None:
     with tracking.stage_run("download", corpus) as log:
+        options = corpora.get(corpus).options
         summary = run(
             corpus,
             params.section("data", DataConfig),
             params.section("download", DownloadConfig),
             paths.raw(corpus),
             paths.WORK / "download" / corpus,
+            params.section(corpus, options) if options else None,
         )
+        if summary.report:
+            print(summary.report)
         log.metrics({"files": summary.n_files, "megabytes": summary.n_bytes / 1e6})
         log.tags({"sha256": summary.sha256} | ({"missing": summary.missing or ""}))
         log.outputs(paths.raw(corpus))

@@ -178,6 +178,24 @@ def decode(path: Path | str) -> Decoded:
     return Decoded(wave, info.rate_hz, info.channels, info.codec, reader.truncated)
 
 
+def excerpt(path: Path | str, start_s: float, end_s: float) -> Decoded:
+    """What a file holds from ``start_s`` to ``end_s``; nothing after that is decoded.
+
+    The wave is shorter, or empty, where the file ends before ``end_s``. See `BlockReader` for the
+    errors.
+    """
+    reader = BlockReader(path)
+    first, last = (round(second * reader.info.rate_hz) for second in (start_s, end_s))
+    parts, at = [np.zeros(0, dtype=np.float32)], 0
+    for block in reader:
+        parts.append(block[max(0, first - at) : max(0, last - at)])
+        at += len(block)
+        if at >= last:
+            break
+    info = reader.info
+    return Decoded(np.concatenate(parts), info.rate_hz, info.channels, info.codec, reader.truncated)
+
+
 def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     """``wave`` [samples] at ``from_hz`` as [samples] at ``to_hz``, float32 (soxr, high quality)."""
     if from_hz == to_hz:

@@ -85,6 +85,31 @@ def detect(
         raise typer.Exit(1)
 
 
+@app.command("mine-published")
+def mine_published(
+    features: Annotated[Path, typer.Argument(help="audioset_v1_embeddings, or a part of it.")],
+    model: Annotated[Path, typer.Option(help="A miner trained on VGGish with PCA.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    top_t: Annotated[
+        int | None, typer.Option(help="Seconds of a clip; by default params.yaml's mine.top_t.")
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="class_labels_indices.csv; by default the one beside FEATURES."),
+    ] = None,
+) -> None:
+    """Mine the top seconds of AudioSet's clips by their published features, without audio."""
+    from crywatch import params
+    from crywatch.corpora.audioset_selection import AudioSetConfig
+    from crywatch.mine_published import run
+
+    file = root() / params.PARAMS_FILE
+    named = params.section("audioset", AudioSetConfig, file).classes()
+    top_t = params.plain("mine.top_t", file) if top_t is None else top_t
+    mined = run(features, model, named, out, top_t, classes)
+    typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
+
+
 @app.command("params")
 def compose_params(
     overrides: Annotated[

@@ -108,7 +108,8 @@ def _embedder_features(model: ModelFolder) -> Callable[[Iterable[np.ndarray]], n
     from crywatch.embedders import EmbedderConfig, build
 
     told = model.setting("embedder")
-    embedder = build(EmbedderConfig(**{k: told[k] for k in ("name", "dim", "handle")}))
+    named = {k: told[k] for k in ("name", "dim", "handle")}
+    embedder = build(EmbedderConfig(**named, pca=told.get("pca", "")))
     if told.get("digest", embedder.digest) != embedder.digest:
         raise ModelError(
             f"{model.folder}: made with other weights of {told['name']} than embedder.handle "

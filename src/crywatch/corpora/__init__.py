@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crywatch.corpora.audioset import AudioSet
 from crywatch.corpora.baby_cry_detection import BabyCryDetection
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote
+from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote, WantedClip
 from crywatch.corpora.chillanto import BabyChillanto
 from crywatch.corpora.cryceleb import CryCeleb
 from crywatch.corpora.donateacry import DonateACry
@@ -13,7 +14,17 @@ from crywatch.corpora.icsd import Icsd
 from crywatch.corpora.recordings import Recordings
 from crywatch.errors import ConfigError
 
-__all__ = ["NAMES", "ClipEntry", "Corpus", "Details", "Event", "Refused", "Remote", "get"]
+__all__ = [
+    "NAMES",
+    "ClipEntry",
+    "Corpus",
+    "Details",
+    "Event",
+    "Refused",
+    "Remote",
+    "WantedClip",
+    "get",
+]
 
 _CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
@@ -24,6 +35,7 @@ _CORPORA: dict[str, Corpus] = {
         CryCeleb(),
         Icsd(),
         EnesBabyCries(),
+        AudioSet(),
         BabyChillanto(),
         Recordings(),
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from crywatch.errors import CorpusError
 
@@ -33,6 +33,22 @@ class Remote:
     host: str = ""  # huggingface: gated, needs a token; osf: ``url`` lists the files by name
     into: str = ""  # folder below the corpus folder that takes the content
     unpack: bool = True  # false: the file is kept as it is
+
+
+@dataclass(frozen=True)
+class WantedClip:
+    """A stretch of a video on a media host, to be fetched on its own (`download.youtube`)."""
+
+    source_path: str  # below the corpus folder, with forward slashes; a FLAC file
+    url: str
+    start_s: float
+    end_s: float
+    category: str  # its line in the report of what came
+
+    @property
+    def clip(self) -> str:
+        """Its name in the ledger."""
+        return Path(self.source_path).stem
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,19 @@ class Corpus(ABC):
     homepage: ClassVar[str]
     remotes: ClassVar[tuple[Remote, ...]]  # empty: `obtain` says how to come by the files
     obtain: ClassVar[str] = ""
+    options: ClassVar[type | None] = None  # dataclass of its own section of params.yaml, if any
+
+    def files(self, options: Any) -> tuple[Remote, ...]:
+        """The files that are fetched under ``options`` (an instance of `options`)."""
+        return self.remotes
+
+    def choose(self, folder: Path, options: Any) -> Sequence[WantedClip]:
+        """Clips to be fetched one by one, once `files` are in ``folder``.
+
+        What was chosen may be written to ``folder``, which is not the final one yet. That some
+        clips cannot be had any more is normal: a ledger in the folder says why.
+        """
+        return ()
 
     @abstractmethod
     def check(self, folder: Path) -> None:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import baby_cry_detection, donateacry, esc50, generate_infants, synthesis
+from crywatch.corpora import (
+    baby_cry_detection,
+    donateacry,
+    esc50,
+    generate_audioset,
+    generate_infants,
+    synthesis,
+)
 from crywatch.corpora.encode import write_sound
 from crywatch.corpora.synthesis import RATE_HZ, Voice
 
@@ -69,6 +76,7 @@ def generate(corpus: str, folder: Path, config: GeneratorConfig) -> None:
         "cryceleb": generate_infants.write_cryceleb,
         "icsd": generate_infants.write_icsd,
         "enesbabycries": generate_infants.write_enesbabycries,
+        "audioset": generate_audioset.write_audioset,
         "chillanto": generate_infants.write_chillanto,
         "recordings": generate_infants.write_recordings,
     }

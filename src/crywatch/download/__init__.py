@@ -7,14 +7,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crywatch import corpora
 from crywatch.atomic import atomic_dir, write_text
 from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, Remote
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
+from crywatch.download import clips
 from crywatch.download.archive import extract
 from crywatch.download.transfer import TransferConfig, fetch
+from crywatch.download.youtube import ClipsConfig
 from crywatch.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.progress import progress
 
@@ -40,6 +43,7 @@ class DownloadConfig:
     retries: int
     min_bytes_s: float  # a slower transfer counts as broken
     max_unpacked_gb: float
+    clips: ClipsConfig = field(default_factory=ClipsConfig)
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,26 @@ class DownloadSummary:
     n_bytes: int
     sha256: str  # over all files
     missing: str | None  # why there is nothing, where that is allowed
+    report: str = ""  # of clips that came one by one, by class
 
 
 def run(
-    corpus: str, data: DataConfig, config: DownloadConfig, out_dir: Path, work_dir: Path
+    corpus: str,
+    data: DataConfig,
+    config: DownloadConfig,
+    out_dir: Path,
+    work_dir: Path,
+    options: Any = None,
 ) -> DownloadSummary:
-    """Bring ``corpus`` to ``out_dir``; archives that were being fetched wait in ``work_dir``."""
+    """Bring ``corpus`` to ``out_dir``; what was being fetched waits in ``work_dir``.
+
+    ``options`` is an instance of the corpus' own `Corpus.options`, where it has any.
+    """
     loader = corpora.get(corpus)
-    missing = None
+    missing, report = None, ""
     with atomic_dir(out_dir) as temp:
         try:
-            _bring(loader, data, config, temp, work_dir)
+            report = _bring(loader, data, config, temp, work_dir, options)
             _check(loader, temp, out_dir)
         except ConfigError:
             raise
@@ -71,14 +84,25 @@ def run(
             shutil.rmtree(temp)
             temp.mkdir()
             write_text(temp / MISSING_NOTE, f"{corpus} could not be had: {error}\n")
-    shutil.rmtree(work_dir, ignore_errors=True)
+    _clear(work_dir)
     files = [path for path in out_dir.rglob("*") if path.is_file()]
     return DownloadSummary(
         n_files=len(files),
         n_bytes=sum(path.stat().st_size for path in files),
         sha256=files_sha256([out_dir]),
         missing=missing,
+        report=report,
     )
+
+
+def _clear(work_dir: Path) -> None:
+    """Remove what is needed no more; clips that came one by one are never asked for twice."""
+    if not (work_dir / clips.FOLDER).is_dir():
+        shutil.rmtree(work_dir, ignore_errors=True)
+        return
+    for path in work_dir.iterdir():
+        if path.name != clips.FOLDER:
+            path.unlink()
 
 
 def _check(loader: Corpus, temp: Path, out_dir: Path) -> None:
@@ -92,8 +116,14 @@ def _check(loader: Corpus, temp: Path, out_dir: Path) -> None:
 
 
 def _bring(
-    loader: Corpus, data: DataConfig, config: DownloadConfig, folder: Path, work_dir: Path
-) -> None:
+    loader: Corpus,
+    data: DataConfig,
+    config: DownloadConfig,
+    folder: Path,
+    work_dir: Path,
+    options: Any,
+) -> str:
+    """Fill ``folder``; the report of clips that came one by one, where there are any."""
     if own := data.folders.get(loader.name):
         source = Path(own).expanduser()
         if not source.is_dir():
@@ -109,12 +139,15 @@ def _bring(
         if not loader.remotes:
             raise CorpusError(f"{loader.name} cannot be downloaded: {loader.obtain}")
         transfer = TransferConfig(config.timeout_s, config.retries, min_bytes_s=config.min_bytes_s)
-        for remote in loader.remotes:
+        for remote in loader.files(options):
             _place(fetch(remote, work_dir, transfer), remote, folder, config)
+        if wanted := loader.choose(folder, options):
+            return clips.bring_clips(wanted, folder, work_dir, config.clips, config.timeout_s)
     else:
         raise ConfigError(
             f"data.source: {data.source!r} is unknown; there are {', '.join(SOURCES)}"
         )
+    return ""
 
 
 def _place(file: Path, remote: Remote, folder: Path, config: DownloadConfig) -> None:

@@ -12,6 +12,8 @@ NAMES = ("logmel", "vggish", "yamnet")
 
 def build(config: EmbedderConfig) -> Embedder:
     """The embedder that ``config`` names; its libraries are imported only now."""
+    if config.pca and config.name != "vggish":
+        raise ConfigError(f"embedder.pca: only vggish has a PCA, not {config.name}")
     if config.name == "logmel":
         from crywatch.embedders.logmel import LogMel
 

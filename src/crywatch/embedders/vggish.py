@@ -1,4 +1,8 @@
-"""VGGish from TF-Hub: 128 numbers a second (Hershey et al., 2017), before PCA and quantisation."""
+"""VGGish from TF-Hub: 128 numbers a second (Hershey et al., 2017).
+
+As the model gives them, or after PCA and quantisation, where they are in one space with the
+features that AudioSet publishes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from crywatch.digest import value_sha256
 from crywatch.embedders.base import Embedder, EmbedderConfig, handle_digest, load_hub
+from crywatch.embedders.pca import DIM, Pca
 from crywatch.errors import ModelError
 
 
@@ -20,12 +26,14 @@ class VGGish(Embedder):
 
     def __init__(self, config: EmbedderConfig):
         super().__init__(config)
+        self._pca = Pca.load(config.pca) if config.pca else None
         self._model = load_hub(config)
 
     @property
     def digest(self) -> str:
-        """Of the SavedModel's files, or of the URL."""
-        return handle_digest(self.config.handle)
+        """Of the SavedModel's files, or of the URL; and of the PCA, where there is one."""
+        digest = handle_digest(self.config.handle)
+        return digest if self._pca is None else value_sha256([digest, self._pca.digest])
 
     @cached_property
     def _loop(self):
@@ -49,4 +57,7 @@ class VGGish(Embedder):
                 f"{self.config.handle}: gave {vectors.shape[1]} frames for a second of sound; a "
                 "model of VGGish's signature gives one"
             )
-        return vectors[:, 0]
+        # Another width is told by the base class.
+        if self._pca is None or vectors.shape[2] != DIM:
+            return vectors[:, 0]
+        return self._pca.apply(vectors[:, 0])
