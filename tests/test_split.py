@@ -19,7 +19,7 @@ from crywatch.tables import PARTS, read_table, write_table
 from split_cases import clips_table, cry_like, noise, row
 
 RATIOS = {"train": 0.8, "val": 0.1, "test": 0.1}
-CONFIG = SplitConfig(ratios=RATIOS, similarity=0.8)
+CONFIG = SplitConfig(ratios=RATIOS, similarity=0.8, evidence=16.0)
 
 # (group, stratum) of each row
 rows_of_groups = st.lists(
@@ -222,7 +222,7 @@ def test_no_duplicates_and_only_duplicates(tmp_path):
 )
 def test_ratios_must_be_of_the_three_parts(corpora, tmp_path, ratios):
     with pytest.raises(ConfigError, match="split.ratios"):
-        run(corpora, SplitConfig(ratios=ratios, similarity=0.8), 0, tmp_path / "split")
+        run(corpora, SplitConfig(ratios=ratios, similarity=0.8, evidence=16.0), 0, tmp_path / "split")
     assert not (tmp_path / "split").exists()
 
 

@@ -320,12 +320,25 @@ def write_flac(path: Path | str, wave: np.ndarray, rate_hz: int = RATE_HZ) -> No
 
 def read_clean(path: Path | str) -> np.ndarray:
     """A cleaned FLAC as float32 [samples] at 16 kHz; AudioError if it is missing or not one."""
+    return np.concatenate([np.zeros(0, np.float32), *clean_blocks(path)])
+
+
+def clean_blocks(path: Path | str, size: int = -1, overlap: int = 0) -> Iterator[np.ndarray]:
+    """A cleaned FLAC in blocks [samples] float32, each ``overlap`` samples into the next one.
+
+    A block begins every ``size`` samples; -1 reads all at once. AudioError if the file is missing
+    or not one.
+    """
     import soundfile
 
     try:
-        wave, rate_hz = soundfile.read(path, dtype="float32")
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != RATE_HZ or file.channels != 1:
+                raise AudioError(
+                    f"{path}: {file.samplerate} Hz, expected {RATE_HZ} Hz mono: run `dvc repro clean`"
+                )
+            for start in range(0, file.frames, size if size > 0 else max(file.frames, 1)):
+                file.seek(start)
+                yield file.read(size + overlap if size > 0 else -1, dtype="float32")
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: not a cleaned clip ({error}): run `dvc repro clean`") from error
-    if rate_hz != RATE_HZ or wave.ndim != 1:
-        raise AudioError(f"{path}: {rate_hz} Hz, expected {RATE_HZ} Hz mono: run `dvc repro clean`")
-    return wave

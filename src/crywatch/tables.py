@@ -70,12 +70,21 @@ COLUMNS: dict[str, dict[str, tuple[str, bool]]] = {
         "score": ("float64", False),
         "rank": ("int64", False),  # 0 is the clip's highest
     },
-    # Clips that hold the same sound: all members of a cluster, the canonical one first.
+    # Clips that hold the same sound as wholes: all members of a cluster, the canonical one first.
     "duplicates": {
         "cluster_id": ("str", False),
         "clip_id": ("str", False),
         "similarity": ("float64", False),  # to the canonical member, 0..1
         "canonical": ("bool", False),
+    },
+    # Pairs of clips that share a section (an excerpt, a mixture) and are no duplicates.
+    "overlaps": {
+        "first_clip_id": ("str", False),
+        "second_clip_id": ("str", False),
+        "offset_s": ("float64", False),  # at which the second begins on the clock of the first
+        "shared_s": ("float64", False),  # from the first to the last sound that both have
+        "share": ("float64", False),  # shared_s of the shorter clip's duration, 0..1
+        "evidence": ("float64", False),  # nats, for shared sound against chance
     },
 }
 

@@ -20,7 +20,8 @@ class SplitConfig:
     """Section ``split``."""
 
     ratios: dict[str, float]  # by part
-    similarity: float  # from which two clips are duplicates
+    similarity: float  # from which two clips that share sound are duplicates
+    evidence: float  # nats, from which two clips share sound
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class SplitSummary:
     n_clusters: int
     n_cross_corpus_clusters: int
     n_duplicates: int  # clips that are not canonical
+    n_overlaps: int  # pairs that share a section only
+    n_cross_corpus_overlaps: int
     table: pd.DataFrame  # clips, groups, seconds by corpus, label and part
 
     def as_metrics(self) -> dict[str, float]:
@@ -42,6 +45,8 @@ class SplitSummary:
             "clusters": self.n_clusters,
             "clusters_across_corpora": self.n_cross_corpus_clusters,
             "duplicates": self.n_duplicates,
+            "overlaps": self.n_overlaps,
+            "overlaps_across_corpora": self.n_cross_corpus_overlaps,
         }
 
 
@@ -52,9 +57,10 @@ def run(
     out_dir: Path,
     events_tables: Sequence[Path] = (),
 ) -> SplitSummary:
-    """Split all clips of ``clips_tables``; writes clips, duplicates, split.csv and metrics.json.
+    """Split all clips of ``clips_tables``.
 
-    The strong labels of ``events_tables`` go along as one table ``events``.
+    Writes clips, duplicates, overlaps, split.csv, metrics.json, and the strong labels of
+    ``events_tables`` as one table ``events``.
     """
     if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
         raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
@@ -64,8 +70,10 @@ def run(
     if clips["clip_id"].duplicated().any():
         twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise TableError(f"split: clip_id {twice!r} stands twice")
-    pairs = list(find_pairs(clips, config.similarity))
-    clusters = duplicate_clusters(clips, pairs, Comparison(clips))
+    pairs = list(find_pairs(clips, config.similarity, config.evidence))
+    copies = [pair for pair in pairs if pair.duplicate]
+    clusters = duplicate_clusters(clips, copies, Comparison(clips))
+    overlaps = overlap_table(clips, pairs)
     clips = clips.merge(clusters[["clip_id", "cluster_id", "canonical"]], how="left", on="clip_id")
     clips["canonical"] = clips["canonical"].map(lambda value: value is not False)
     clips["group_id"] = group_ids(clips, [(pair.first, pair.second) for pair in pairs])
@@ -78,6 +86,8 @@ def run(
         n_clusters=clusters["cluster_id"].nunique(),
         n_cross_corpus_clusters=_cross_corpus(clusters),
         n_duplicates=int((~clips["canonical"]).sum()),
+        n_overlaps=len(overlaps),
+        n_cross_corpus_overlaps=_cross_corpus_pairs(overlaps),
         table=table,
     )
     with atomic_dir(out_dir) as temp:
@@ -85,6 +95,7 @@ def run(
         events = [empty("events"), *(read_table(path, "events") for path in events_tables)]
         write_table(pd.concat(events), temp / "events.parquet", "events")
         write_table(clusters, temp / "duplicates.parquet", "duplicates")
+        write_table(overlaps, temp / "overlaps.parquet", "overlaps")
         table.to_csv(temp / "split.csv", index=False, lineterminator="\n")
         write_json(temp / "metrics.json", summary.as_metrics())
     return summary
@@ -132,6 +143,32 @@ def duplicate_clusters(
                 }
             )
     return conform(pd.DataFrame(found), "duplicates")
+
+
+def overlap_table(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Table ``overlaps``: the pairs that are no duplicates, in the order of the clips."""
+    clip_ids, durations_s = clips["clip_id"].tolist(), clips["duration_s"].tolist()
+    found = []
+    for pair in sorted(pairs, key=lambda pair: (pair.first, pair.second)):
+        if pair.duplicate:
+            continue
+        shorter_s = min(durations_s[pair.first], durations_s[pair.second])
+        found.append(
+            {
+                "first_clip_id": clip_ids[pair.first],
+                "second_clip_id": clip_ids[pair.second],
+                "offset_s": pair.offset_s,
+                "shared_s": pair.shared_s,
+                "share": min(pair.shared_s / shorter_s, 1.0),
+                "evidence": pair.evidence,
+            }
+        )
+    return conform(pd.DataFrame(found), "overlaps") if found else empty("overlaps")
+
+
+def _cross_corpus_pairs(overlaps: pd.DataFrame) -> int:
+    corpora = [overlaps[f"{which}_clip_id"].str.split("/").str[0] for which in ("first", "second")]
+    return int((corpora[0] != corpora[1]).sum()) if len(overlaps) else 0
 
 
 def _cross_corpus(clusters: pd.DataFrame) -> int:

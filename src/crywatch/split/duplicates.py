@@ -1,10 +1,17 @@
-"""Clips that hold the same sound, whatever their names, codecs, rates and levels.
+"""Clips that hold the same sound, whole or in part, whatever their names, codecs and levels.
 
-A clip is described by the log energy of 24 mel bands below 3.4 kHz in 10 ms steps with the means of
-each band and of each frame taken away: level, filtering and the mere envelope drop out, while even
-a steady noise keeps its own fluctuations. Candidates come from a description without time
-(magnitudes of the modulation spectrum), compared in blocks; a candidate is a duplicate when the
-normalised cross-correlation of the two descriptions, at the best shift, reaches the threshold.
+Landmarks (`crywatch.split.landmarks`) find the pairs that share sound, and where. How alike two
+clips are as wholes is told by their descriptions: the log energy of 24 mel bands below 3.4 kHz in
+10 ms steps, with the means of each band and of each frame taken away, so that level, filtering and
+the mere envelope drop out while even a steady noise keeps its own fluctuations. Silence is zero in
+it: padding does not matter. The similarity is the normalised correlation of two descriptions; what
+only one of the clips holds lowers it.
+
+Of the pairs that share sound, a *duplicate* is one whose wholes are alike and whose sound lies
+nearly all where both clips have some: one more copy, of which one is enough. All others are
+*overlaps*: an excerpt, a common section, a mixture. They must not be divided by a split, but each
+holds something that the other lacks, so both stay. An excerpt of a clip that is silent elsewhere
+is a duplicate, because silence does not count.
 """
 
 from __future__ import annotations
@@ -16,31 +23,35 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from crywatch.audio import read_clean
-from crywatch.progress import progress
+from crywatch.audio import clean_blocks
 from crywatch.segments import RATE_HZ
+from crywatch.split.landmarks import find_shared
 
 BANDS = 24
 FMIN_HZ, FMAX_HZ = 150.0, 3400.0
 HOP_S = 0.01
 N_FFT = 640  # 40 ms
 FLOOR_DB = 50.0  # below the clip's loudest band; hides what codecs do to near-silence
-FRAMES = 1000  # described of a clip: its first 10 s
-MODULATIONS = 96  # lowest modulation frequencies kept for the candidates
-CANDIDATE = 0.75  # cosine of two time-free descriptions
-MAX_SHIFT_S = 0.6
+BLOCK_FRAMES = 6000  # described at a time: 60 s
+SHIFT_FRAMES = 6  # around the offset of the landmarks, whose own steps are 16 ms
+CONTAINED = 0.65  # of a clip's landmarks found in the other: less evidence will do
+WHOLE = 0.3  # of the richer clip's landmarks found in the other; fewer are no duplicate
+COVERED = 0.85  # of each one's sounding frames lie within the other's extent, of a duplicate
 QUIET_DBFS = -60.0  # at or below this peak only equal samples count
-FLAT_DB = 0.1  # rms fluctuation of the bands; a clip as steady as that has nothing to compare
-BLOCK = 512  # clips compared at a time
+CACHE_BYTES = 1 << 28  # of descriptions that are kept
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips (row numbers) and how alike they are, 0..1."""
+    """Two clips (row numbers) that share sound."""
 
     first: int
     second: int
-    similarity: float
+    similarity: float  # of the wholes, 0..1
+    duplicate: bool = True  # the same sound over nearly the whole of both, not only a section
+    offset_s: float = 0.0  # at which the second begins on the clock of the first
+    shared_s: float = 0.0  # from the first to the last sound that both have
+    evidence: float = np.inf  # nats, of shared sound
 
 
 @cache
@@ -52,75 +63,91 @@ def _mel() -> np.ndarray:
     ).astype(np.float32)
 
 
-def describe(wave: np.ndarray) -> np.ndarray:
-    """[bands, FRAMES] float32 of ``wave`` [samples] at 16 kHz: unit norm, zero-padded in time.
-
-    All zeros for a perfectly steady sound (a generated tone): only equal samples count there.
-    """
-    hop = round(HOP_S * RATE_HZ)
-    wave = wave[: FRAMES * hop + N_FFT]
-    if len(wave) < N_FFT:
-        wave = np.pad(wave, (0, N_FFT - len(wave)))
-    frames = np.lib.stride_tricks.sliding_window_view(wave, N_FFT)[::hop][:FRAMES]
+def _bands(wave: np.ndarray) -> np.ndarray:
+    """[bands, frames] power of ``wave`` [samples]."""
+    frames = np.lib.stride_tricks.sliding_window_view(wave, N_FFT)[:: round(HOP_S * RATE_HZ)]
     window = np.hanning(N_FFT).astype(np.float32)
     power = np.abs(np.fft.rfft(frames * window).astype(np.complex64)) ** 2
-    bands = _mel() @ power.T
-    level = 10 * np.log10(bands + bands.max() * 10 ** (-FLOOR_DB / 10) + 1e-20)
-    level -= level.mean(axis=1, keepdims=True)
+    return _mel() @ power.T
+
+
+def describe(blocks: Iterator[np.ndarray]) -> np.ndarray:
+    """[bands, frames] float32 of unit norm; all zeros for silence.
+
+    ``blocks`` [samples] at 16 kHz begin every `BLOCK_FRAMES` and reach N_FFT less a hop into the
+    next one.
+    """
+    short = (np.pad(block, (0, max(0, N_FFT - len(block)))) for block in blocks)
+    bands = np.concatenate([_bands(block) for block in short], axis=1)
+    floor = float(bands.max()) * 10 ** (-FLOOR_DB / 10) + 1e-20
+    sounding = bands.max(axis=0) > floor
+    level = 10 * np.log10(bands + floor)
+    level -= level[:, sounding].mean(axis=1, keepdims=True) if sounding.any() else 0.0
     # Without what all bands do together, one bark in silence is not like any other.
     level -= level.mean(axis=0, keepdims=True)
-    out = np.zeros((BANDS, FRAMES), dtype=np.float32)
-    if np.sqrt(np.mean(level**2)) < FLAT_DB:
-        return out
-    out[:, : level.shape[1]] = level
-    return out / max(float(np.linalg.norm(out)), 1e-9)
+    level[:, ~sounding] = 0.0
+    return level / max(float(np.linalg.norm(level)), 1e-9)
 
 
-def time_free(description: np.ndarray) -> np.ndarray:
-    """[bands * MODULATIONS] float32 of unit norm that a shift in time hardly changes."""
-    pairs = description.reshape(BANDS // 2, 2, FRAMES).sum(axis=1)
-    spectrum = np.abs(np.fft.rfft(pairs, 2 * FRAMES))[:, : 4 * MODULATIONS : 4]
-    flat = spectrum.astype(np.float32).ravel()
-    flat -= flat.mean()
-    return flat / max(float(np.linalg.norm(flat)), 1e-9)
+def similarity(first: np.ndarray, second: np.ndarray, shift: int | None = None) -> float:
+    """Normalised correlation [0, 1] of two descriptions at the best shift.
+
+    ``shift`` is the frame of the first at which the second begins, known to `SHIFT_FRAMES`; None
+    tries all.
+    """
+    import scipy.fft
+
+    size = scipy.fft.next_fast_len(first.shape[1] + second.shape[1] + 2 * SHIFT_FRAMES, real=True)
+    spectra = scipy.fft.rfft(first, size), scipy.fft.rfft(second, size)
+    correlation = scipy.fft.irfft((spectra[0] * np.conj(spectra[1])).sum(axis=0), size)
+    if shift is not None:
+        around = np.arange(shift - SHIFT_FRAMES, shift + SHIFT_FRAMES + 1)
+        correlation = correlation[around % size]
+    return min(max(float(correlation.max()), 0.0), 1.0)
 
 
-def similarity(first: np.ndarray, second: np.ndarray) -> float:
-    """Highest normalised cross-correlation [-1, 1] of two descriptions within the shift allowed."""
-    size = 2 * FRAMES
-    spectra = np.fft.rfft(first, size), np.fft.rfft(second, size)
-    correlation = np.fft.irfft(spectra[0] * np.conj(spectra[1]), size).sum(axis=0)
-    shift = round(MAX_SHIFT_S / HOP_S)
-    best = max(correlation[: shift + 1].max(), correlation[-shift:].max())
-    return float(best)
+def covered(first: np.ndarray, second: np.ndarray, shift: int) -> float:
+    """The least share [0, 1] of a description's sounding frames that lie within the other's extent.
+
+    ``shift`` is the frame of the first at which the second begins.
+    """
+    shares = []
+    for one, other, begin in ((first, second, shift), (second, first, -shift)):
+        sounding = one.any(axis=0)
+        within = sounding[max(begin, 0) : max(begin + other.shape[1], 0)]
+        shares.append(float(within.sum()) / max(float(sounding.sum()), 1.0))
+    return min(shares)
 
 
-def find_pairs(clips: pd.DataFrame, threshold: float) -> Iterator[Pair]:
-    """All pairs of rows of ``clips`` that are duplicates; reads each clip once.
+def find_pairs(clips: pd.DataFrame, threshold: float, evidence: float) -> Iterator[Pair]:
+    """All pairs of rows of ``clips`` that share sound.
 
-    Memory grows with the number of clips only by the time-free descriptions (half precision);
-    a candidate's two descriptions are made again from its audio.
+    ``evidence`` (nats) tells that a pair shares sound. Short sounds cannot give so much: half will
+    do where most of the poorer clip is found, and a quarter where most of both is and the pair is
+    a duplicate. ``threshold`` is the similarity from which one is. Equal samples are duplicates
+    whatever they are; landmarks are looked for in one of them only.
     """
     yield from _equal_samples(clips)
-    loud = np.flatnonzero(clips["peak_dbfs"].to_numpy() > QUIET_DBFS)
-    if len(loud) < 2:
-        return
+    loud = (clips["peak_dbfs"] > QUIET_DBFS) & ~clips["sha256"].duplicated()
+    rows = np.flatnonzero(loud.to_numpy())
     paths = clips["path"].to_numpy()
-    rough = np.zeros((len(loud), BANDS // 2 * MODULATIONS), dtype=np.float16)
-    for row, index in enumerate(progress(loud, "fingerprints", unit="clip")):
-        rough[row] = time_free(describe(read_clean(paths[index])))
-    cached = _Descriptions(paths)
-    for start in range(0, len(loud), BLOCK):
-        block = rough[start : start + BLOCK].astype(np.float32)
-        for other in range(start, len(loud), BLOCK):
-            cosine = block @ rough[other : other + BLOCK].astype(np.float32).T
-            for i, j in np.argwhere(cosine >= CANDIDATE).tolist():
-                if start + i >= other + j:
-                    continue
-                first, second = int(loud[start + i]), int(loud[other + j])
-                alike = similarity(cached.get(first), cached.get(second))
-                if alike >= threshold:
-                    yield Pair(first, second, min(alike, 1.0))
+    descriptions = _Descriptions(paths)
+    for shared in find_shared(paths[rows].tolist(), evidence / 4):
+        if shared.evidence < evidence and shared.part < CONTAINED:
+            continue
+        if shared.evidence < evidence / 2 and shared.whole < CONTAINED:
+            continue
+        first, second = int(rows[shared.first]), int(rows[shared.second])
+        alike, duplicate = 0.0, False
+        if shared.whole >= WHOLE:
+            described = descriptions.get(first), descriptions.get(second)
+            shift = round(shared.offset_s / HOP_S)
+            alike = similarity(*described, shift)
+            duplicate = alike >= threshold and covered(*described, shift) >= COVERED
+        if duplicate or shared.evidence >= evidence / 2:
+            yield Pair(
+                first, second, alike, duplicate, shared.offset_s, shared.shared_s, shared.evidence
+            )
 
 
 class Comparison:
@@ -133,8 +160,7 @@ class Comparison:
     def __call__(self, first: int, second: int) -> float:
         if self._sha256[first] == self._sha256[second]:
             return 1.0
-        alike = similarity(self._described.get(first), self._described.get(second))
-        return min(max(alike, 0.0), 1.0)
+        return similarity(self._described.get(first), self._described.get(second))
 
 
 def _equal_samples(clips: pd.DataFrame) -> Iterator[Pair]:
@@ -144,15 +170,21 @@ def _equal_samples(clips: pd.DataFrame) -> Iterator[Pair]:
 
 
 class _Descriptions:
-    """The last few descriptions, so that a clip with many candidates is read once."""
+    """The last descriptions, so that a clip with many candidates is read once."""
 
-    def __init__(self, paths: np.ndarray, size: int = 256):
-        self._paths, self._size = paths, size
+    def __init__(self, paths: np.ndarray):
+        self._paths = paths
         self._kept: dict[int, np.ndarray] = {}
 
     def get(self, row: int) -> np.ndarray:
         if row not in self._kept:
-            if len(self._kept) >= self._size:
+            hop = round(HOP_S * RATE_HZ)
+            blocks = clean_blocks(self._paths[row], BLOCK_FRAMES * hop, N_FFT - hop)
+            made = describe(blocks)
+            while self._kept and self._size() + made.nbytes > CACHE_BYTES:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[row] = describe(read_clean(self._paths[row]))
+            self._kept[row] = made
         return self._kept[row]
+
+    def _size(self) -> int:
+        return sum(kept.nbytes for kept in self._kept.values())
