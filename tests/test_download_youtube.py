@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crywatch import corpora, params
-from crywatch.audio import decode, excerpt, write_flac
+from crywatch.audio import decode, write_flac
 from crywatch.corpora import Remote, WantedClip
 from crywatch.corpora.audioset_selection import AudioSetConfig
 from crywatch.corpora.encode import encode
@@ -262,15 +262,6 @@ def test_a_file_that_does_not_decode_is_fetched_anew(tmp_path):
     host = FakeHost(a=[b"garbage", track()])
     assert fetch(clips("a"), tmp_path, host).gone == {}
     assert (tmp_path / "audio/a.flac").is_file()
-
-
-def test_excerpts(tmp_path):
-    write_flac(tmp_path / "t.flac", track(5), RATE_HZ)
-    for start_s, end_s, seconds in [(0, 5, 5), (1.5, 2.25, 0.75), (4, 9, 1), (7, 9, 0)]:
-        wave = excerpt(tmp_path / "t.flac", start_s, end_s).wave
-        assert len(wave) == seconds * RATE_HZ
-        first, last = (round(s * RATE_HZ) for s in (start_s, end_s))
-        np.testing.assert_allclose(wave, track(5)[first:last], atol=1e-4)
 
 
 # Placing, and the report

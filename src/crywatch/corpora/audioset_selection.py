@@ -13,6 +13,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class AudioSetConfig:
     confusers_per_cry: Any  # a number, shared evenly by the classes, or "all"
     ambiguous_per_cry: float
     max_clips: int  # over all parts; 0: no limit
-    features: bool  # fetch the published VGGish features too (2.4 GB)
+    features: bool  # fetch the published VGGish features too (gigabytes)
 
     def classes(self) -> Classes:
         """The classes alone."""
@@ -56,14 +58,18 @@ class Classes:
     ambiguous: dict[str, str]
     confusers: dict[str, str]
 
+    @cached_property
+    def _by_mid(self) -> dict[str, tuple[int, ClassOf]]:
+        """MID -> its rank and what it makes of a clip; cries first."""
+        kinds = (CRY, self.cry), (AMBIGUOUS, self.ambiguous), (CONFUSER, self.confusers)
+        known = [ClassOf(kind, *entry) for kind, classes in kinds for entry in classes.items()]
+        # The first of two classes with one MID counts.
+        return {what.mid: (rank, what) for rank, what in reversed(list(enumerate(known)))}
+
     def of(self, mids: Sequence[str]) -> ClassOf:
         """The class of a clip with ``mids``: the first that fits, cries first."""
-        kinds = (CRY, self.cry), (AMBIGUOUS, self.ambiguous), (CONFUSER, self.confusers)
-        for kind, classes in kinds:
-            for name, mid in classes.items():
-                if mid in mids:
-                    return ClassOf(kind, name, mid)
-        return ClassOf(OTHER, OTHER, "")
+        found = [self._by_mid[mid] for mid in mids if mid in self._by_mid]
+        return min(found, key=itemgetter(0))[1] if found else _OTHER
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class ClassOf:
     kind: str  # cry, ambiguous, confuser, other
     name: str  # of its class; other
     mid: str  # of its class; empty for other
+
+
+_OTHER = ClassOf(OTHER, OTHER, "")
 
 
 @dataclass(frozen=True)

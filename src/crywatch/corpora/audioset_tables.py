@@ -6,6 +6,7 @@ All are streamed: the unbalanced part has two million rows.
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,6 +87,14 @@ def _segment(file: Path, line: int, cells: list[str]) -> Segment:
         raise CorpusError(
             f"{file}, line {line}: {len(cells)} cells, expected {', '.join(SEGMENT_COLUMNS)}"
         )
+    name, start, end, labels = cells
+    try:
+        start_s, end_s = float(start), float(end)
+    except ValueError:
+        start_s = end_s = math.nan
+    if _YTID.fullmatch(name) and 0 <= start_s < end_s < math.inf:
+        return Segment(name, start_s, end_s, _split(labels))
+    # Rows by the million: only one that is wrong is looked at cell by cell.
     row = Row(file, line, dict(zip(SEGMENT_COLUMNS, map(str.strip, cells), strict=True)))
     return Segment(
         ytid(row, "YTID"), *times(row, *SEGMENT_COLUMNS[1:3]), mids(row, "positive_labels")
@@ -109,7 +118,11 @@ def times(row: Row, start: str, end: str) -> tuple[float, float]:
 
 def mids(row: Row, column: str) -> tuple[str, ...]:
     """The ids of classes in a cell, separated by commas."""
-    return tuple(filter(None, map(str.strip, row[column].split(","))))
+    return _split(row[column])
+
+
+def _split(cell: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, cell.split(","))))
 
 
 def read_strong(file: Path) -> Iterator[StrongLabel]:

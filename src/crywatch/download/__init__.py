@@ -101,7 +101,7 @@ def _clear(work_dir: Path) -> None:
         shutil.rmtree(work_dir, ignore_errors=True)
         return
     for path in work_dir.iterdir():
-        if path.name != clips.FOLDER:
+        if path.is_file():
             path.unlink()
 
 
