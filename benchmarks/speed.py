@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = measure(getattr(bench, name)(), options.rounds)
             print(_table(result), flush=True)
             results.append(result)
-    report = Report(_machine(), options.seconds, tuple(results), _targets(results))
+    report = Report(machine(), options.seconds, tuple(results), _targets(results))
     if report.targets:
         print(_target_table(report.targets))
     if options.json:
@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--yamnet", type=Path, help="YAMNet's quantised .tflite file")
     parser.add_argument("--vggish", default="", help="VGGish: a TF-Hub handle or a folder")
-    parser.add_argument("--seconds", type=_positive, default=512, help="of sound for each thing")
-    parser.add_argument("--rounds", type=_positive, default=11, help="medians are over these")
+    parser.add_argument("--seconds", type=positive, default=512, help="of sound for each thing")
+    parser.add_argument("--rounds", type=positive, default=11, help="medians are over these")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -103,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
@@ -159,7 +160,8 @@ def _target_table(targets: Sequence[Target]) -> str:
     return "\n".join(lines)
 
 
-def _machine() -> Machine:
+def machine() -> Machine:
+    """This one."""
     import torch
 
     return Machine(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,16 @@ def test_an_unknown_comparison_is_refused(benchmarks, capsys):
     with pytest.raises(SystemExit):
         speed.main(["--only", "no such thing"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_cleaning_is_measured_by_clips_and_workers(tmp_path):
+    command = [sys.executable, str(FOLDER / "clean.py"), "--clips", "16", "30", "--workers", "2"]
+    command += ["--folder", str(tmp_path), "--json", str(tmp_path / "clean.json")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    runs = read_json(tmp_path / "clean.json")["runs"]
+    assert [(run["clips"], run["workers"]) for run in runs] == [(16, 2), (30, 2)]
+    assert [line.split()[:2] for line in printed.splitlines()[1:]] == [["16", "2"], ["30", "2"]]
+    for run in runs:
+        assert run["sound_s"] == pytest.approx(run["clips"], rel=0.1) and run["wall_s"] > 0
+        assert 50 < run["start_mib"] <= run["main_mib"] <= run["peak_mib"]
+    assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]

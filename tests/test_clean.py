@@ -284,7 +284,9 @@ def test_three_hours_are_cleaned_in_little_memory(tmp_path, raw):
     with soundfile.SoundFile(target, "w", rate_hz, 1, subtype="PCM_16") as sink:
         for _ in range(hours * 60):
             sink.write(rng.uniform(-0.1, 0.1, 60 * rate_hz))
-    task = clean._Task(target, tmp_path / "night.flac", "cry", replace(CONFIG, rate_hz=2_000))
+    task = clean._Task(
+        "night.flac", target, tmp_path / "night.flac", "cry", replace(CONFIG, rate_hz=2_000)
+    )
     tracemalloc.start()
     measured = clean.clean_file(task)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -292,6 +294,27 @@ def test_three_hours_are_cleaned_in_little_memory(tmp_path, raw):
     assert measured.duration_s == 3600 * hours
     assert soundfile.info(tmp_path / "night.flac").duration == pytest.approx(3600 * hours)
     assert peak_bytes < 12e6  # 43 MB of floats come in, 86 MB go out
+
+
+def name_of(task):
+    return task.name
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_a_few_files_wait_for_a_worker(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(clean, "clean_file", name_of)
+    drawn = []
+
+    def tasks():
+        for number in range(1003):
+            drawn.append(number)
+            yield clean._Task(str(number), tmp_path, tmp_path, "cry", CONFIG)
+
+    results = clean._parallel(tasks(), workers)
+    first = next(results)
+    assert len(drawn) <= workers * clean.CHUNKS_AHEAD * clean.CHUNK < 100
+    found = dict([first, *results])
+    assert found == {str(number): str(number) for number in range(1003)}
 
 
 def die(task):

@@ -12,9 +12,10 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,9 @@ from crywatch.errors import AudioError, ConfigError, CrywatchError
 from crywatch.progress import progress_bar
 from crywatch.segments import RATE_HZ
 
+CHUNK = 8  # files of one transfer to a worker: its cost is shared
+CHUNKS_AHEAD = 4  # of a worker; more would only wait in memory
+FEW = 8  # files that are not worth a pool
 MAX_STEM = 200  # characters; a file name has 255, and the temporary one is longer
 
 
@@ -53,7 +57,7 @@ class CleanConfig:
     workers: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # kept for every clip
 class Measured:
     """What cleaning found out about one file."""
 
@@ -91,6 +95,7 @@ class CleanSummary:
 
 @dataclass(frozen=True)
 class _Task:
+    name: str  # source_path of the entry
     source: Path
     target: Path
     label: str
@@ -122,17 +127,18 @@ def run(
     for half in (state / "audio").glob(f"{TEMP_PREFIX}*"):
         half.unlink()  # of a run that was killed
     stems = unique_stems([entry.source_path for entry in entries])
-    tasks = {
-        entry.source_path: _Task(
+    clips = [entry for entry in entries if isinstance(entry, ClipEntry)]
+    tasks = (
+        _Task(
+            entry.source_path,
             raw_dir / entry.source_path,
             state / "audio" / f"{stems[entry.source_path]}.flac",
             entry.label,
             config,
         )
-        for entry in entries
-        if isinstance(entry, ClipEntry)
-    }
-    results = _clean_all(tasks, config.workers, corpus.name)
+        for entry in clips
+    )
+    results = _clean_all(tasks, len(clips), config.workers, corpus.name)
     summary = _write_tables(corpus, entries, stems, results, state, out_dir)
     shutil.rmtree(out_dir, ignore_errors=True)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -166,30 +172,48 @@ def unique_stems(source_paths: Iterable[str]) -> dict[str, str]:
     return stems
 
 
-def _clean_all(tasks: dict[str, _Task], workers: int, what: str) -> dict[str, Measured | str]:
+def _clean_all(
+    tasks: Iterator[_Task], count: int, workers: int, what: str
+) -> dict[str, Measured | str]:
     """Result of every task: what was measured, or the reason it was refused."""
     results: dict[str, Measured | str] = {}
-    with progress_bar(f"clean {what}", len(tasks), unit="file") as bar:
-        for path, result in _parallel(tasks, workers):
-            results[path] = result
+    with progress_bar(f"clean {what}", count, unit="file") as bar:
+        for name, result in _parallel(tasks, workers if count >= FEW else 1):
+            results[name] = result
             bar.update()
     return results
 
 
-def _parallel(tasks: dict[str, _Task], workers: int) -> Iterator[tuple[str, Measured | str]]:
-    if workers <= 1 or len(tasks) < 8:
-        for path, task in tasks.items():
-            yield path, clean_file(task)
+def _parallel(tasks: Iterator[_Task], workers: int) -> Iterator[tuple[str, Measured | str]]:
+    """Results as they come; only so many files wait that no worker does, however many there are."""
+    if workers <= 1:
+        for task in tasks:
+            yield task.name, clean_file(task)
         return
-    # Chunks keep the queue short and the cost of a task's transfer low.
+    running: dict[Future[list[Measured | str]], list[str]] = {}  # files of each chunk
     try:
         with ProcessPoolExecutor(workers) as pool:
-            yield from zip(tasks, pool.map(clean_file, tasks.values(), chunksize=8), strict=True)
+            try:
+                while True:
+                    while len(running) < workers * CHUNKS_AHEAD and (
+                        chunk := list(islice(tasks, CHUNK))
+                    ):
+                        running[pool.submit(_clean_files, chunk)] = [task.name for task in chunk]
+                    if not running:
+                        return
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield from zip(running.pop(future), future.result(), strict=True)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # after an error: what waits
     except BrokenProcessPool as error:
         raise CrywatchError(
             "clean: a worker process died, of too little memory perhaps. What is finished is kept: "
             "run the stage again, with clean.workers=1 if it stays so"
         ) from error
+
+
+def _clean_files(tasks: list[_Task]) -> list[Measured | str]:
+    return [clean_file(task) for task in tasks]
 
 
 def clean_file(task: _Task) -> Measured | str:

@@ -42,6 +42,7 @@ def histogram(clips: pd.DataFrame, quantity: Quantity) -> str:
         _bars(axes, values, clips["label"].to_numpy(), labels)
     else:
         edges = np.histogram_bin_edges(values, BINS)
+        axes.locator_params(axis="x", nbins=5)
         for label in labels:
             own = values[(clips["label"] == label).to_numpy()]
             weights = np.full(len(own), 100 / len(own))
