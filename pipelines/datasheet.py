@@ -14,7 +14,7 @@ def main(corpus: str) -> None:
             params.section("datasheet", DatasheetConfig),
             paths.clean(corpus),
             paths.SPLIT,
-            is_generated(corpus, params.plain("data.source"), params.plain("data.folders")),
+            is_generated(params.plain("data.source"), params.plain(f"corpus.{corpus}.folder")),
             out,
         )
         log.metrics(sheet.as_metrics())

@@ -8,14 +8,13 @@ from crywatch.download import DataConfig, DownloadConfig, run
 
 def main(corpus: str) -> None:
     with tracking.stage_run("download", corpus) as log:
-        options = corpora.get(corpus).options
         summary = run(
             corpus,
             params.section("data", DataConfig),
             params.section("download", DownloadConfig),
             paths.raw(corpus),
             paths.WORK / "download" / corpus,
-            params.section(corpus, options) if options else None,
+            params.section(f"corpus.{corpus}", corpora.get(corpus).options),
         )
         if summary.report:
             print(summary.report)

@@ -80,7 +80,7 @@ def test_every_corpus_says_where_it_is_from(name):
     assert isinstance(corpus.commercial_use, bool)
     # what can be fetched has a page; what cannot says how to come by it
     assert corpus.homepage.startswith("https://") or not corpus.remotes
-    assert corpus.remotes or f"data.folders.{name}=" in corpus.obtain
+    assert corpus.remotes or f"corpus.{name}.folder=" in corpus.obtain
     for remote in corpus.remotes:
         assert remote.url.startswith("https://")
         assert remote.filename and "/" not in remote.filename

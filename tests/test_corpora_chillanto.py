@@ -85,5 +85,5 @@ def test_the_classes_that_are_missing_are_named(tmp_path):
 
 def test_there_is_nothing_to_download():
     corpus = corpora.get("chillanto")
-    assert corpus.remotes == () and "data.folders.chillanto=FOLDER" in corpus.obtain
+    assert corpus.remotes == () and "corpus.chillanto.folder=FOLDER" in corpus.obtain
     assert not corpus.commercial_use

@@ -85,7 +85,7 @@ def test_a_folder_is_indexed_and_nothing_is_made(name, raw, tmp_path, monkeypatc
     found = check_folder(name, folder)
     assert found.counts.clips > 0 and found.counts.seconds is None
     assert line(result.output, name)[:4] == [name, "folder", str(found.counts.clips), "-"]
-    assert f"++data.folders.{name}={folder}" in result.output
+    assert f"corpus.{name}.folder={folder}" in result.output
     assert not any(tmp_path.iterdir())
 
 
@@ -247,10 +247,10 @@ def test_reasons_are_counted_without_what_was_measured(reason, kind):
 
 def test_the_command_that_it_names_composes():
     config = params.compose(
-        ["corpora=[esc50,icsd]", "++data.folders.icsd=/some/folder", "++data.folders.recordings=x"],
+        ["corpora=[esc50,icsd]", "corpus.icsd.folder=/some/folder", "corpus.recordings.folder=x"],
         CONF,
     )
-    assert config.data.folders.icsd == "/some/folder" and config.data.folders.recordings == "x"
+    assert config.corpus.icsd.folder == "/some/folder" and config.corpus.recordings.folder == "x"
 
 
 def test_no_clip_is_counted_twice():

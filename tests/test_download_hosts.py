@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from crywatch import corpora, params
-from crywatch.corpora.base import MISSING_NOTE
+from crywatch.corpora.base import MISSING_NOTE, CorpusConfig
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download import DataConfig, DownloadConfig, hosts, run, transfer
@@ -58,15 +58,13 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def publishers(allow_missing=False, **folders):
-    return DataConfig(
-        "publishers", "", allow_missing, None, {k: str(v) for k, v in folders.items()}
-    )
+def publishers(allow_missing=False):
+    return DataConfig("publishers", "", allow_missing, None)
 
 
-def bring(corpus, tmp_path, config=None):
-    work = tmp_path / "work" / corpus
-    return run(corpus, config or publishers(), CONFIG, tmp_path / "raw" / corpus, work)
+def bring(corpus, tmp_path, config=None, folder=""):
+    work, out = tmp_path / "work" / corpus, tmp_path / "raw" / corpus
+    return run(corpus, config or publishers(), CONFIG, out, work, CorpusConfig(str(folder)))
 
 
 def published(name, folder):
@@ -289,7 +287,7 @@ def test_a_listing_that_goes_in_a_circle_ends(at, tmp_path):
 
 @pytest.mark.parametrize("name", ["chillanto", "recordings"])
 def test_what_cannot_be_downloaded_says_how_to_come_by_it(name, tmp_path):
-    with pytest.raises(CorpusError, match=rf"cannot be downloaded.*data\.folders\.{name}=FOLDER"):
+    with pytest.raises(CorpusError, match=rf"cannot be downloaded.*corpus\.{name}\.folder=FOLDER"):
         bring(name, tmp_path)
     summary = bring(name, tmp_path, publishers(allow_missing=True))
     assert "cannot be downloaded" in summary.missing
@@ -300,27 +298,26 @@ def test_what_cannot_be_downloaded_says_how_to_come_by_it(name, tmp_path):
 @pytest.mark.parametrize("source", ["publishers", "generated", "mirror"])
 def test_a_folder_of_ones_own_goes_before_the_source(name, source, tmp_path):
     generate(name, tmp_path / "mine", TINY)
-    config = DataConfig(source, "", False, None, {name: str(tmp_path / "mine")})
-    bring(name, tmp_path, config)
+    bring(name, tmp_path, DataConfig(source, "", False, None), tmp_path / "mine")
     assert files_sha256([tmp_path / "raw" / name]) == files_sha256([tmp_path / "mine"])
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path):
-    config = publishers(allow_missing=True, chillanto=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match=r"data\.folders\.chillanto: .*nowhere' is not a folder"):
-        bring("chillanto", tmp_path, config)
+    with pytest.raises(ConfigError, match=r"corpus\.chillanto\.folder: .*nowhere' is not a folder"):
+        bring("chillanto", tmp_path, publishers(allow_missing=True), tmp_path / "nowhere")
 
 
 def test_a_wrong_table_stops_the_stage_before_anything_is_copied(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "recordings.csv").write_text("path\nnight.wav\n")
     with pytest.raises(CorpusError, match=r"mine/recordings\.csv, line 2, column path"):
-        bring("recordings", tmp_path, publishers(recordings=tmp_path / "mine"))
+        bring("recordings", tmp_path, folder=tmp_path / "mine")
     assert not (tmp_path / "raw" / "recordings").exists()
 
 
-@pytest.mark.parametrize("group", ["generated", "mirror", "publishers"])
-def test_folders_are_named_by_one_setting(group):
-    overrides = [f"data={group}", "data.mirror=somewhere", "data.folders.recordings=../nights"]
-    config = params.typed(params.compose(overrides, conf_dir=CONF).data, DataConfig, "data")
-    assert config.folders == {"chillanto": "", "recordings": "../nights"}
+def test_every_corpus_has_its_section_and_its_folder():
+    config = params.compose(["corpus.recordings.folder=../nights"], conf_dir=CONF)
+    assert set(config.corpus) == set(corpora.NAMES)
+    for name in corpora.NAMES:
+        section = params.typed(config.corpus[name], corpora.get(name).options, f"corpus.{name}")
+        assert section.folder == ("../nights" if name == "recordings" else "")

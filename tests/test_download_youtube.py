@@ -327,7 +327,9 @@ def bring(tmp_path, host, monkeypatch, allow_missing=False):
     import yt_dlp
 
     monkeypatch.setattr(yt_dlp, "YoutubeDL", host)
-    options = params.typed(params.compose([], CONF).audioset, AudioSetConfig, "audioset")
+    options = params.typed(
+        params.compose([], CONF).corpus.audioset, AudioSetConfig, "corpus.audioset"
+    )
     return run(
         "audioset",
         DataConfig("publishers", "", allow_missing),

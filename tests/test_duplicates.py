@@ -13,7 +13,7 @@ import soxr
 
 from crywatch.audio import decode, resample
 from crywatch.segments import RATE_HZ
-from crywatch.split.duplicates import Comparison, covered, describe, find_pairs, similarity
+from crywatch.split.duplicates import Comparison, describe, find_pairs, similarity
 from split_cases import clips_table, cry_like, noise, row, tone
 
 THRESHOLD, EVIDENCE = 0.8, 16.0  # as in conf/split.yaml

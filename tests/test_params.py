@@ -45,7 +45,6 @@ def test_the_local_profile_needs_a_mirror(tmp_path):
         mirror: str
         allow_missing: bool
         generator: dict | None
-        folders: dict
 
     with pytest.raises(ConfigError, match=r"-S data\.mirror=VALUE"):
         params.section("data", Data, tmp_path / "params.yaml")

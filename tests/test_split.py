@@ -222,7 +222,12 @@ def test_no_duplicates_and_only_duplicates(tmp_path):
 )
 def test_ratios_must_be_of_the_three_parts(corpora, tmp_path, ratios):
     with pytest.raises(ConfigError, match="split.ratios"):
-        run(corpora, SplitConfig(ratios=ratios, similarity=0.8, evidence=16.0), 0, tmp_path / "split")
+        run(
+            corpora,
+            SplitConfig(ratios=ratios, similarity=0.8, evidence=16.0),
+            0,
+            tmp_path / "split",
+        )
     assert not (tmp_path / "split").exists()
 
 

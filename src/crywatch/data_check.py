@@ -62,7 +62,7 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     if found.problems:
         return found
     use = (
-        f"to use it: dvc exp run -S 'corpora=[{name}]' -S '++data.folders.{name}="
+        f"to use it: dvc exp run -S 'corpora=[{name}]' -S 'corpus.{name}.folder="
         f"{folder.resolve()}' (with the other corpora's names in the list)"
     )
     return CorpusCheck(name, found.state, found.counts, missing=("not in the project yet; " + use,))

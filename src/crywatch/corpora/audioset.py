@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from crywatch.corpora.audioset_selection import (
     AMBIGUOUS,
@@ -20,14 +19,23 @@ from crywatch.corpora.audioset_selection import (
 )
 from crywatch.corpora.audioset_selection import FILE as SELECTION
 from crywatch.corpora.audioset_tables import CLASSES, SEGMENTS, STRONG, read_classes, read_strong
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote, WantedClip
+from crywatch.corpora.base import (
+    ClipEntry,
+    Corpus,
+    CorpusConfig,
+    Details,
+    Event,
+    Refused,
+    Remote,
+    WantedClip,
+)
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import read_ledger
 from crywatch.errors import ConfigError
 
 AUDIO = "audio"
 FEATURES = "audioset_v1_embeddings"
-# Of a folder that has no selection; conf/audioset.yaml names the same.
+# Of a folder that has no selection; conf/corpus.yaml names the same.
 BABY_CRY, CRYING = "/t/dd00002", "/m/0463cq4"
 DEFAULT_CLASSES = Classes(
     cry={"baby_cry": BABY_CRY},
@@ -88,7 +96,7 @@ class AudioSet(Corpus):
         Remote(f"{_PUBLISHER}/v1/features/features.tar.gz", "features.tar.gz"),
     )
 
-    def files(self, options: AudioSetConfig) -> tuple[Remote, ...]:
+    def files(self, options: CorpusConfig) -> tuple[Remote, ...]:
         """The tables of the parts that are chosen from, and the features where asked for."""
         options = _configured(options)
         left_out = {name for part, name in SEGMENTS.items() if part not in options.parts}
@@ -96,7 +104,7 @@ class AudioSet(Corpus):
             left_out.add("features.tar.gz")
         return tuple(remote for remote in self.remotes if remote.filename not in left_out)
 
-    def choose(self, folder: Path, options: Any) -> Sequence[WantedClip]:
+    def choose(self, folder: Path, options: CorpusConfig) -> Sequence[WantedClip]:
         """Writes ``selection.csv``; the clips of its rows, in their order."""
         chosen = choose(folder, _configured(options))
         write_selection(folder / SELECTION, chosen)
@@ -161,9 +169,9 @@ class AudioSet(Corpus):
         )
 
 
-def _configured(options: AudioSetConfig | None) -> AudioSetConfig:
-    if options is None:
-        raise ConfigError("audioset: the section is missing: run `crywatch params`")
+def _configured(options: CorpusConfig) -> AudioSetConfig:
+    if not isinstance(options, AudioSetConfig):
+        raise ConfigError("corpus.audioset says not what to choose: run `crywatch params`")
     return options
 
 

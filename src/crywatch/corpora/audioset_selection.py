@@ -21,6 +21,7 @@ from typing import Any
 from crywatch.atomic import atomic_path
 from crywatch.corpora import audioset_tables as tables
 from crywatch.corpora.audioset_tables import SEGMENTS, Segment, read_segments
+from crywatch.corpora.base import CorpusConfig
 from crywatch.corpora.rows import read_rows
 from crywatch.errors import ConfigError, CorpusError
 
@@ -31,8 +32,8 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class AudioSetConfig:
-    """Section ``audioset``: classes by name, each with its MID, and how many clips."""
+class AudioSetConfig(CorpusConfig):
+    """Section ``corpus.audioset``: classes by name, each with its MID, and how many clips."""
 
     parts: list[str]  # balanced, unbalanced, eval
     seed: int

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from crywatch.errors import CorpusError
 
@@ -97,6 +97,13 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Section ``corpus.<name>``."""
+
+    folder: str  # in the publisher's layout, read before the source of the profile; "" for none
+
+
 class Corpus(ABC):
     """A corpus in its publisher's layout. Stateless: everything is in the folder."""
 
@@ -108,13 +115,13 @@ class Corpus(ABC):
     homepage: ClassVar[str]
     remotes: ClassVar[tuple[Remote, ...]]  # empty: `obtain` says how to come by the files
     obtain: ClassVar[str] = ""
-    options: ClassVar[type | None] = None  # dataclass of its own section of params.yaml, if any
+    options: ClassVar[type[CorpusConfig]] = CorpusConfig  # section ``corpus.<name>``
 
-    def files(self, options: Any) -> tuple[Remote, ...]:
-        """The files that are fetched under ``options`` (an instance of `options`)."""
+    def files(self, options: CorpusConfig) -> tuple[Remote, ...]:
+        """The files that are fetched under ``options``, an instance of `options`."""
         return self.remotes
 
-    def choose(self, folder: Path, options: Any) -> Sequence[WantedClip]:
+    def choose(self, folder: Path, options: CorpusConfig) -> Sequence[WantedClip]:
         """Clips to be fetched one by one, once `files` are in ``folder``.
 
         What was chosen may be written to ``folder``, which is not the final one yet. That some

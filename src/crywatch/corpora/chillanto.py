@@ -44,7 +44,7 @@ class BabyChillanto(Corpus):
     remotes = ()
     obtain = (
         "it is given on request by INAOE (https://www.inaoep.mx); unpack it and name the folder "
-        "with -S data.folders.chillanto=FOLDER"
+        "with -S corpus.chillanto.folder=FOLDER"
     )
 
     def check(self, folder: Path) -> None:

@@ -48,6 +48,7 @@ CLIPS: tuple[tuple[tuple[str, ...], bool], ...] = (
     ((audioset.BABY_CRY, SPEECH), False),
 )
 CONFIG = AudioSetConfig(
+    folder="",
     parts=list(SEGMENTS),
     seed=1,
     cry=audioset.DEFAULT_CLASSES.cry,

@@ -43,7 +43,7 @@ class Recordings(Corpus):
     remotes = ()
     obtain = (
         f"it is a folder of your own audio with a table {TABLE} ({', '.join(COLUMNS)}; only path "
-        "is required); name it with -S data.folders.recordings=FOLDER"
+        "is required); name it with -S corpus.recordings.folder=FOLDER"
     )
 
     def check(self, folder: Path) -> None:

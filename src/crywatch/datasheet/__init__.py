@@ -94,9 +94,9 @@ class Datasheet:
         return found
 
 
-def is_generated(corpus: str, source: str, folders: dict[str, str]) -> bool:
-    """Whether the profile generates the sounds of ``corpus``: a folder named for it goes before."""
-    return source == "generated" and not folders.get(corpus)
+def is_generated(source: str, folder: str) -> bool:
+    """Whether the profile generates a corpus' sounds: a ``folder`` named for it goes before."""
+    return source == "generated" and not folder
 
 
 def run(

@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from crywatch import corpora
 from crywatch.atomic import atomic_dir, write_text
-from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, Remote
+from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, CorpusConfig, Remote
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.digest import files_sha256
 from crywatch.download import clips
@@ -21,6 +20,7 @@ from crywatch.download.youtube import ClipsConfig
 from crywatch.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.progress import progress
 
+NO_FOLDER = CorpusConfig(folder="")
 SOURCES = ("generated", "mirror", "publishers")
 
 
@@ -32,7 +32,6 @@ class DataConfig:
     mirror: str  # folder, for source mirror
     allow_missing: bool  # report and skip a corpus that cannot be had
     generator: GeneratorConfig | None = field(default=None)
-    folders: dict[str, str] = field(default_factory=dict)  # of a corpus by name, before `source`
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,11 @@ def run(
     config: DownloadConfig,
     out_dir: Path,
     work_dir: Path,
-    options: Any = None,
+    options: CorpusConfig = NO_FOLDER,
 ) -> DownloadSummary:
     """Bring ``corpus`` to ``out_dir``; what was being fetched waits in ``work_dir``.
 
-    ``options`` is an instance of the corpus' own `Corpus.options`, where it has any.
+    ``options`` is an instance of the corpus' own `Corpus.options`.
     """
     loader = corpora.get(corpus)
     missing, report = None, ""
@@ -121,13 +120,13 @@ def _bring(
     config: DownloadConfig,
     folder: Path,
     work_dir: Path,
-    options: Any,
+    options: CorpusConfig,
 ) -> str:
     """Fill ``folder``; the report of clips that came one by one, where there are any."""
-    if own := data.folders.get(loader.name):
+    if own := options.folder:
         source = Path(own).expanduser()
         if not source.is_dir():
-            raise ConfigError(f"data.folders.{loader.name}: {own!r} is not a folder")
+            raise ConfigError(f"corpus.{loader.name}.folder: {own!r} is not a folder")
         _copy(loader, source, folder)
     elif data.source == "generated":
         if data.generator is None:
