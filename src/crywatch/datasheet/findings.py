@@ -46,7 +46,10 @@ def _findings(sheet: Datasheet) -> Iterator[str]:
     }
     for label, median_hz in medians.items():
         if median_hz < NARROW_HZ:
-            yield f"Narrow band: half of the clips labelled {label} end at {median_hz:.0f} Hz or below."
+            yield (
+                f"Narrow band: half of the clips labelled {label} end at {median_hz:.0f} Hz or "
+                "below."
+            )
     for one in sheet.sound:
         if one.clipped >= CLIPPED:
             yield f"Clipping: {one.clipped:.0%} of the measured clips labelled {one.label} clip."
