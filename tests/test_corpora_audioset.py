@@ -23,7 +23,7 @@ from crywatch.corpora.ledger import Gone, Ledger, read_ledger, write_ledger
 from crywatch.errors import ConfigError, CorpusError
 
 CONF = Path(__file__).parents[1] / "conf"
-CONFIG = params.typed(params.compose([], CONF).audioset, AudioSetConfig, "audioset")
+CONFIG = params.typed(params.compose([], CONF).corpus.audioset, AudioSetConfig, "corpus.audioset")
 ONE_PART = replace(CONFIG, parts=["balanced"])
 CAT, LAUGH, SPEECH = "/m/01yrx", "/t/dd00001", "/m/09x0r"
 HEADER = "# Segments csv\n# num_ytids=1\n# YTID, start_seconds, end_seconds, positive_labels\n"
@@ -297,7 +297,7 @@ def test_the_files_are_those_of_the_parts_and_the_features_on_request():
     assert not {"unbalanced_train_segments.csv", "features.tar.gz"} & names
     everything = corpus.files(replace(CONFIG, features=True))
     assert everything == corpus.remotes
-    with pytest.raises(ConfigError, match="audioset: the section is missing"):
+    with pytest.raises(ConfigError, match="corpus.audioset says not what"):
         corpus.files(None)
 
 

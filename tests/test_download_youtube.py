@@ -333,7 +333,7 @@ def bring(tmp_path, host, monkeypatch, allow_missing=False):
     return run(
         "audioset",
         DataConfig("publishers", "", allow_missing),
-        DownloadConfig(timeout_s=5.0, retries=0, max_unpacked_gb=1.0, clips=CONFIG),
+        DownloadConfig(5.0, 0, min_bytes_s=1.0, max_unpacked_gb=1.0, clips=CONFIG),
         tmp_path / "raw" / "audioset",
         tmp_path / "work" / "audioset",
         options,
