@@ -130,7 +130,7 @@ def cells(found: Table, first: str) -> dict[str, str]:
 
 def test_events_have_a_table_a_scope(report):
     found = table(report, "Events: soundscapes")
-    assert found.title.endswith("17 cries in 30 recordings of 360 s")
+    assert found.title.endswith("17 cries in 30 recordings, 360 s together")
     line = cells(found, "blazenet/all_1s")
     assert (line["threshold"], line["event F1"], line["PSDS2"]) == ("0.62 (val)", "0.250", "0.750")
     assert (line["false alarms an hour"], line["latency, median"]) == ("12.3", "1.2 s")

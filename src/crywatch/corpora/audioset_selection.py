@@ -104,8 +104,8 @@ def choose(folder: Path, config: AudioSetConfig) -> list[Chosen]:
     chosen = [row for part in config.parts for row in _of_part(folder, part, config)]
     if not any(row.what.kind == CRY for row in chosen):
         raise CorpusError(
-            f"{folder}: no clip of the classes in audioset.cry ({', '.join(config.cry.values())}) "
-            f"in the parts {', '.join(config.parts)}"
+            f"{folder}: no clip of the classes in corpus.audioset.cry "
+            f"({', '.join(config.cry.values())}) in the parts {', '.join(config.parts)}"
         )
     if config.max_clips and len(chosen) > config.max_clips:
         share = config.max_clips / len(chosen)
@@ -123,7 +123,7 @@ def _check(config: AudioSetConfig) -> None:
     for part in config.parts:
         if part not in SEGMENTS:
             raise ConfigError(
-                f"audioset.parts: {part!r} is unknown; there are {', '.join(SEGMENTS)}"
+                f"corpus.audioset.parts: {part!r} is unknown; there are {', '.join(SEGMENTS)}"
             )
     if not config.parts or not config.cry:
         raise ConfigError("audioset: needs at least one of parts, and a class in cry")
@@ -139,7 +139,7 @@ def _check(config: AudioSetConfig) -> None:
             or not isinstance(value, int | float)
             or not 0 <= value < math.inf
         ):
-            raise ConfigError(f"audioset.{key}: {value!r} is no number from 0 on")
+            raise ConfigError(f"corpus.audioset.{key}: {value!r} is no number from 0 on")
 
 
 def _of_part(folder: Path, part: str, config: AudioSetConfig) -> Iterator[Chosen]:

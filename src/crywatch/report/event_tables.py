@@ -27,9 +27,10 @@ def event_tables(rows: list[dict]) -> list[Table]:
         here = [row for row in rows if row["scope"] == scope]
         title = (
             f"Events: {scope}, test part, {here[0]['events']} cries in {here[0]['recordings']} "
-            f"recordings of {3600 * here[0]['hours']:.0f} s"
+            f"recordings, {3600 * here[0]['hours']:.0f} s together"
         )
-        found.append(Table(title, COLUMNS, [_cells(row) for row in here], NOTE))
+        note = "" if found else NOTE  # once
+        found.append(Table(title, COLUMNS, [_cells(row) for row in here], note))
     return found
 
 
@@ -37,7 +38,7 @@ def _cells(row: dict) -> list[str]:
     source = " (val)" if row["threshold_from"] == CHOSEN else ""
     return [
         row["model"],
-        number(row["threshold"], 2) + source,
+        f"{row['threshold']:.2g}{source}",
         *(number(row[name]) for name in ("event_f1", "intersection_f1", "psds1", "psds2")),
         number(row["false_alarms_per_hour"], 1),
         number(row["found"]),
