@@ -163,7 +163,7 @@ def test_a_setting_that_cannot_be_is_named(change, message, tmp_path):
 
 
 def test_a_part_without_a_cry_is_told(tmp_path):
-    with pytest.raises(CorpusError, match=r"no clip of the classes in audioset\.cry"):
+    with pytest.raises(CorpusError, match=r"no clip of the classes in corpus\.audioset\.cry"):
         choose(weak(tmp_path, [(1, CAT)]), ONE_PART)
 
 
