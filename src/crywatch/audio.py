@@ -317,7 +317,8 @@ def clean_blocks(path: Path | str, size: int = -1, overlap: int = 0) -> Iterator
         with soundfile.SoundFile(path) as file:
             if file.samplerate != RATE_HZ or file.channels != 1:
                 raise AudioError(
-                    f"{path}: {file.samplerate} Hz, expected {RATE_HZ} Hz mono: run `dvc repro clean`"
+                    f"{path}: {file.samplerate} Hz, expected {RATE_HZ} Hz mono: "
+                    "run `dvc repro clean`"
                 )
             for start in range(0, file.frames, size if size > 0 else max(file.frames, 1)):
                 file.seek(start)
