@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import soundfile
+import soxr
 
-from crywatch.audio import bandwidth_hz, level_dbfs, to_int16, write_flac
+from crywatch.audio import bandwidth_hz, decode, level_dbfs, resample, to_int16, write_flac
 from crywatch.segments import RATE_HZ
 from crywatch.tables import conform
 
@@ -38,6 +41,41 @@ def tone(seed: int, seconds: float = 4.0, hz: float = 441.0) -> np.ndarray:
     wave = 0.3 * np.sin(2 * np.pi * hz * t + seed)
     rng = np.random.default_rng([3, seed])
     return (wave + 1e-3 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+def ticks(seed: int, seconds: float = 4.0, period_s: float = 0.5) -> np.ndarray:
+    """A clock: one and the same tick, over noise and from a time of its own; [samples], 16 kHz."""
+    rng = np.random.default_rng([4, seed])
+    tick = np.exp(-np.arange(800) / 80) * np.random.default_rng(4).standard_normal(800)
+    wave = 1e-3 * rng.standard_normal(round(seconds * RATE_HZ) + len(tick))
+    for start in range(
+        int(rng.integers(8000)), round(seconds * RATE_HZ), round(period_s * RATE_HZ)
+    ):
+        wave[start : start + len(tick)] += 0.3 * tick
+    return wave[: -len(tick)].astype(np.float32)
+
+
+def beeps(seed: int, seconds: float = 4.0, period_s: float = 0.8) -> np.ndarray:
+    """A telephone's two tones again and again, over noise of its own; [samples], 16 kHz."""
+    rng = np.random.default_rng([5, seed])
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    phase = (t + rng.uniform(0, period_s)) % period_s
+    low = np.sin(2 * np.pi * 1000 * t) * (phase < 0.15)
+    high = np.sin(2 * np.pi * 1500 * t) * ((phase >= 0.15) & (phase < 0.3))
+    return (0.3 * (low + high) + 2e-3 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+def recoded(wave: np.ndarray, folder: Path, kind: str, rate_hz: int) -> np.ndarray:
+    """``wave`` [samples] through a file of that kind and rate."""
+    path = folder / f"copy.{kind}"
+    coding = {"ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III"), "wav": ("WAV", "PCM_16")}
+    file_format, subtype = coding[kind]
+    if file_format not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile has no {file_format}")
+    there = soxr.resample(wave, RATE_HZ, rate_hz)
+    soundfile.write(path, there, rate_hz, format=file_format, subtype=subtype)
+    back = decode(path)
+    return resample(back.wave, back.rate_hz, RATE_HZ)
 
 
 def row(folder: Path, clip_id: str, wave: np.ndarray, **columns: object) -> dict[str, object]:

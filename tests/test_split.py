@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,8 +200,39 @@ def test_run_writes_what_it_promises(corpora, tmp_path):
 def test_same_inputs_give_the_same_bytes(corpora, tmp_path):
     for name in ("first", "second"):
         run(corpora, CONFIG, 0, tmp_path / name)
-    for file in ("clips.parquet", "duplicates.parquet", "split.csv", "metrics.json"):
+    files = ("clips", "duplicates", "overlaps")
+    for file in (*(f"{name}.parquet" for name in files), "split.csv", "metrics.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clips_that_overlap_stay_together_and_both_stay(tmp_path, seed):
+    """A mixture in one corpus, an excerpt in another: no border between them and their source."""
+    sources = [cry_like(n, 6.0) for n in range(10)]
+    a = [row(tmp_path, f"a/{n}", wave, label="cry") for n, wave in enumerate(sources)]
+    b = []
+    for n in range(5):
+        mixture = 0.1 * noise(n, 8.0)
+        mixture[8_000 : 8_000 + 80_000] += sources[n][:80_000]
+        b.append(row(tmp_path, f"b/mixture{n}", 0.5 * mixture, label="cry"))
+        b.append(row(tmp_path, f"b/cut{n}", sources[n][40_000:80_000], label="cry"))
+    for name, rows in (("a", a), ("b", b)):
+        write_table(clips_table(rows), tmp_path / f"{name}.parquet", "clips")
+    tables = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    summary = run(tables, CONFIG, seed, tmp_path / "split")
+    clips = read_table(tmp_path / "split/clips.parquet", "split_clips").set_index("clip_id")
+    overlaps = read_table(tmp_path / "split/overlaps.parquet", "overlaps")
+    assert clips["canonical"].all() and summary.n_duplicates == 0
+    found = {(pair.first_clip_id, pair.second_clip_id): pair for pair in overlaps.itertuples()}
+    assert summary.n_overlaps == len(overlaps) >= 10
+    assert summary.n_cross_corpus_overlaps == 10
+    for n in range(5):
+        cut, mixture = found[f"a/{n}", f"b/cut{n}"], found[f"a/{n}", f"b/mixture{n}"]
+        assert (cut.offset_s, mixture.offset_s) == pytest.approx((2.5, -0.5), abs=0.03)
+        assert cut.share > 0.7 and cut.shared_s == pytest.approx(2.5, abs=0.5)
+        members = clips.loc[[f"a/{n}", f"b/cut{n}", f"b/mixture{n}"]]
+        assert members["group_id"].nunique() == members["split"].nunique() == 1
+    assert clips["group_id"].nunique() == 10
 
 
 def test_no_duplicates_and_only_duplicates(tmp_path):
@@ -229,6 +261,12 @@ def test_ratios_must_be_of_the_three_parts(corpora, tmp_path, ratios):
             tmp_path / "split",
         )
     assert not (tmp_path / "split").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("evidence", 0.0), ("similarity", 1.5)])
+def test_thresholds_must_make_sense(corpora, tmp_path, key, value):
+    with pytest.raises(ConfigError, match=f"split.{key}"):
+        run(corpora, replace(CONFIG, **{key: value}), 0, tmp_path / "split")
 
 
 def test_a_clip_listed_twice_is_refused(corpora, tmp_path):

@@ -64,6 +64,10 @@ def run(
     """
     if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
         raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
+    if not 0 < config.similarity <= 1:
+        raise ConfigError(f"split.similarity: {config.similarity:g} is not above 0 and at most 1")
+    if not config.evidence > 0:
+        raise ConfigError(f"split.evidence: {config.evidence:g} nats, needs more than 0")
     clips = pd.concat([read_table(path, "clips") for path in clips_tables], ignore_index=True)
     if clips.empty:
         raise TableError("split: no clips at all; every corpus is empty or missing")

@@ -34,7 +34,6 @@ N_FFT = 640  # 40 ms
 FLOOR_DB = 50.0  # below the clip's loudest band; hides what codecs do to near-silence
 BLOCK_FRAMES = 6000  # described at a time: 60 s
 SHIFT_FRAMES = 6  # around the offset of the landmarks, whose own steps are 16 ms
-CONTAINED = 0.65  # of a clip's landmarks found in the other: less evidence will do
 WHOLE = 0.3  # of the richer clip's landmarks found in the other; fewer are no duplicate
 COVERED = 0.85  # of each one's sounding frames lie within the other's extent, of a duplicate
 QUIET_DBFS = -60.0  # at or below this peak only equal samples count
@@ -122,21 +121,16 @@ def covered(first: np.ndarray, second: np.ndarray, shift: int) -> float:
 def find_pairs(clips: pd.DataFrame, threshold: float, evidence: float) -> Iterator[Pair]:
     """All pairs of rows of ``clips`` that share sound.
 
-    ``evidence`` (nats) tells that a pair shares sound. Short sounds cannot give so much: half will
-    do where most of the poorer clip is found, and a quarter where most of both is and the pair is
-    a duplicate. ``threshold`` is the similarity from which one is. Equal samples are duplicates
-    whatever they are; landmarks are looked for in one of them only.
+    ``evidence`` (nats) tells that a pair shares sound, and ``threshold`` is the similarity from
+    which it is a duplicate then. Equal samples are duplicates whatever they are; landmarks are
+    looked for in one of them only.
     """
     yield from _equal_samples(clips)
     loud = (clips["peak_dbfs"] > QUIET_DBFS) & ~clips["sha256"].duplicated()
     rows = np.flatnonzero(loud.to_numpy())
     paths = clips["path"].to_numpy()
     descriptions = _Descriptions(paths)
-    for shared in find_shared(paths[rows].tolist(), evidence / 4):
-        if shared.evidence < evidence and shared.part < CONTAINED:
-            continue
-        if shared.evidence < evidence / 2 and shared.whole < CONTAINED:
-            continue
+    for shared in find_shared(paths[rows].tolist(), evidence):
         first, second = int(rows[shared.first]), int(rows[shared.second])
         alike, duplicate = 0.0, False
         if shared.whole >= WHOLE:
@@ -144,7 +138,7 @@ def find_pairs(clips: pd.DataFrame, threshold: float, evidence: float) -> Iterat
             shift = round(shared.offset_s / HOP_S)
             alike = similarity(*described, shift)
             duplicate = alike >= threshold and covered(*described, shift) >= COVERED
-        if duplicate or shared.evidence >= evidence / 2:
+        if duplicate or shared.evidence >= evidence / 2:  # little is enough for copies only
             yield Pair(
                 first, second, alike, duplicate, shared.offset_s, shared.shared_s, shared.evidence
             )

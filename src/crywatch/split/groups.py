@@ -13,8 +13,8 @@ from crywatch.tables import PARTS
 def group_ids(clips: pd.DataFrame, links: Iterable[tuple[int, int]]) -> list[str]:
     """A group for each row: rows that share a recording, an infant or a link are in one group.
 
-    ``links`` are pairs of row numbers (clips that share sound). A group is named after its
-    smallest clip_id.
+    ``links`` are pairs of row numbers (clips that share sound). A group is named after its smallest
+    clip_id.
     """
     parent = list(range(len(clips)))
 
