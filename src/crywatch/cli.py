@@ -104,7 +104,7 @@ def mine_published(
     from crywatch.mine_published import run
 
     file = root() / params.PARAMS_FILE
-    named = params.section("audioset", AudioSetConfig, file).classes()
+    named = params.section("corpus.audioset", AudioSetConfig, file).classes()
     top_t = params.plain("mine.top_t", file) if top_t is None else top_t
     mined = run(features, model, named, out, top_t, classes)
     typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
