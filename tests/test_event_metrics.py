@@ -124,8 +124,20 @@ def test_the_best_threshold_parts_cries_from_the_rest():
 
 
 def test_the_best_threshold_of_a_detector_that_finds_nothing_is_none():
-    never = recording([0.9, 0.9, 0.0, 0.0], [(3.0, 4.0)])
-    assert best_threshold([never]) is None or best_threshold([never]) <= 0.0
+    assert best_threshold([recording([0.9, 0.9, 0.0, 0.0], [(3.0, 4.0)])]) is None
+
+
+def test_where_calling_every_second_is_best_the_threshold_is_the_lowest_score():
+    whole = recording([0.9, 0.5, 0.9, 0.9], [(0.0, 4.0)])
+    assert best_threshold([whole]) == 0.5
+    assert event_metrics([whole], 0.5).intersection_f1 == 1.0
+
+
+def test_a_score_at_the_threshold_is_called_by_every_metric():
+    found = event_metrics([recording([0.1, 0.5, 0.5, 0.1], [(1.0, 3.0)])], 0.5)
+    assert (found.event_f1, found.intersection_f1, found.found) == (1.0, 1.0, 1.0)
+    missed = event_metrics([recording([0.1, 0.5, 0.5, 0.1], [(1.0, 3.0)])], np.nextafter(0.5, 1))
+    assert (missed.event_f1, missed.intersection_f1, missed.found) == (0.0, 0.0, 0.0)
 
 
 def test_nothing_is_warned_of():

@@ -35,6 +35,24 @@ def test_losses_are_a_group(loss):
     assert config.train_rtfm.loss.name == "rtfm"
 
 
+@pytest.mark.parametrize("name", ["esc50", "baby_cry_detection", "donateacry"])
+def test_a_corpus_goes_with_the_variants_that_leave_it_out(name):
+    """As README says: else these variants stop a rebuild without the corpus."""
+    everything = params.compose(conf_dir=ROOT / "conf")
+    backbones = [one for one in everything.embed_blazenet.backbones if not one.endswith(name)]
+    config = params.compose(
+        [
+            f"~train_blazenet.variants.all_1s_no_{name}",
+            f"~train_rtfm.variants.trimmed_no_{name}",
+            f"embed_blazenet.backbones=[{','.join(backbones)}]",
+        ],
+        ROOT / "conf",
+    )
+    left = [config.train_blazenet.variants, config.train_rtfm.variants]
+    assert name not in {body.leave_out for variants in left for body in variants.values()}
+    assert {body.backbone for body in config.train_rtfm.variants.values()} <= set(backbones)
+
+
 def test_the_local_profile_needs_a_mirror(tmp_path):
     config = params.compose(["profile=local"], ROOT / "conf")
     OmegaConf.save(config, tmp_path / "params.yaml")

@@ -17,6 +17,7 @@ from crywatch.atomic import write_json
 from crywatch.audio import SILENCE_DBFS, write_flac
 from crywatch.errors import TableError
 from crywatch.report import Inputs, Origin, ReportConfig, build, render, run, tables
+from crywatch.report.event_tables import event_tables
 from crywatch.report.tables import Results, Table
 from crywatch.segments import RATE_HZ
 from crywatch.tables import conform, write_table
@@ -137,6 +138,15 @@ def test_events_have_a_table_a_scope(report):
     assert line["latency, 90 %"] == "n/a"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(4.76e-05, "4.8e-05"), (0.994, "0.99"), (0.99654, "1 - 0.0035"), (0.999973, "1 - 2.7e-05")],
+)
+def test_a_threshold_below_1_is_never_printed_as_1(value, text):
+    (found,) = event_tables([EVENTS[0] | {"threshold": value, "threshold_from": "fixed"}])
+    assert found.rows[0][1] == text
+
+
 def test_every_table_of_the_paper_is_there(report):
     starts = ["Table 2", "Split", "Table 3", "Table 4", "Table 5", "Table 6"]
     titles = [t.title for t in report.tables]
@@ -215,6 +225,7 @@ def test_corpora_left_out_say_how_many(report):
     assert found["groups, cry / other"] == "3 / 1"
     note = table(report, "Corpora left out").note
     assert "fewer than two groups" in note and "too narrow" in note
+    assert "Untrimmed recordings share clips" in note and "soundscapes too" in note
 
 
 def test_mining(report):

@@ -334,14 +334,51 @@ def test_a_part_without_a_cry_that_sounds_is_an_error(sources, tmp_path, silent_
     )
 
 
+def test_digital_silence_within_a_strong_event_is_never_scaled_to_a_cry(sources, tmp_path):
+    wave = np.zeros(20 * RATE_HZ, dtype=np.float32)
+    wave[RATE_HZ : 2 * RATE_HZ] = cry_like(3, 1.0)
+    rows = []
+    for part in PARTS:
+        columns = {"label": "cry", "category": "hungry", "cluster_id": None, "split": part}
+        columns |= {"canonical": True, "group_id": f"c/{part}"}
+        rows.append(row(tmp_path / "audio", f"c/{part}", wave, **columns))
+    more = clips_table(rows, "split_clips")
+    split = changed(sources, tmp_path, lambda t: pd.concat([t[t["label"] != "cry"], more]))
+    own = [(f"c/{part}", 0.5, 19.5, "cry") for part in PARTS]
+    own = pd.DataFrame(own, columns=list(empty("events").columns))
+    write_table(own, tmp_path / "events.parquet", "events")
+    run(split, tmp_path / "events.parquet", CONFIG, 0, tmp_path / "out")
+    cries = 0
+    for record in annotations(tmp_path / "out"):
+        for found in Soundscape.from_annotation(record).foregrounds:
+            cries += found.label == "cry"
+            inside = [(s.onset_s, s.offset_s) for s in found.stretches if found.label == "cry"]
+            assert all(0.9 <= onset_s < offset_s <= 2.1 for onset_s, offset_s in inside)
+    assert cries
+
+
+@pytest.mark.parametrize(
+    ("zero", "count"), [(("ten_s", "untrimmed"), 0), (("ten_s",), 4), (("untrimmed",), 16)]
+)
+def test_no_mixture_of_a_kind_may_be_asked_for(sources, tmp_path, zero, count):
+    none = dict.fromkeys(PARTS, 0)
+    kinds = {name: replace(getattr(CONFIG, name), per_part=none) for name in zero}
+    summary = make(sources, tmp_path / "out", replace(CONFIG, **kinds))
+    table = read_table(tmp_path / "out" / "clips.parquet", "split_clips")
+    assert len(table) == sum(summary.recordings.values()) == count
+    events = read_table(tmp_path / "out" / "events.parquet", "events")
+    assert len(events) == summary.cry_events + summary.other_events
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"cry_share": 1.5}, "soundscapes.cry_share: 1.5"),
         ({"ten_s": KindConfig({"train": 1}, 1, 1)}, "soundscapes.ten_s.per_part: .* val"),
         ({"ten_s": replace(CONFIG.ten_s, max_cries=0)}, "ten_s: needs max_cries .* not 0 and 2"),
-        ({"untrimmed_s": Range(9.0, 3.0)}, "untrimmed_s: needs 0 < min <= max, not 9 and 3"),
-        ({"foreground_s": Range(0.01, 3.0)}, "foreground_s: needs 0.06 < min"),
+        ({"untrimmed_s": Range(9.0, 3.0)}, "untrimmed_s: needs 0.3 < min <= max, not 9 and 3"),
+        ({"untrimmed_s": Range(0.2, 3.0)}, "untrimmed_s: needs 0.3 < min"),
+        ({"foreground_s": Range(0.01, 3.0)}, "foreground_s: needs 0.3 < min"),
         ({"snr_db": Range(3.0, -3.0)}, "snr_db: needs min <= max, not 3 and -3"),
         ({"rooms": replace(CONFIG.rooms, share=-1.0)}, "rooms.share: -1"),
         ({"rooms": replace(CONFIG.rooms, rt60_s=Range(0.0, 1.0))}, "rooms.rt60_s: needs 0 <"),

@@ -61,6 +61,14 @@ def test_strong_events_are_held_to_the_clip_and_silent_ones_go():
     assert spans(heard(wave, events, CONFIG)) == [(0.2, 0.9), (2.5, 3.0)]
 
 
+def test_digital_silence_ends_a_strong_event_as_a_pause_ends_a_stretch():
+    wave = levels((3.0, 0))
+    for start_s, end_s in ((0.5, 0.7), (1.0, 1.3), (1.9, 2.5)):
+        wave[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)] = 0.0
+    assert spans(heard(wave, [Stretch(0.0, 2.9)], CONFIG)) == [(0.0, 1.0), (1.3, 1.9), (2.5, 2.9)]
+    assert spans(heard(wave, [Stretch(1.0, 1.9)], CONFIG)) == [(1.3, 1.9)]
+
+
 def test_dynamics_tell_steady_sounds_from_bursts():
     assert dynamics_db(noise(0, 3.0)) < 3
     assert dynamics_db(levels((0.5, 0), (0.5, 20), (0.5, 0))) == pytest.approx(20, abs=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blazenet_cases import clip_rows, write_clips
-from crywatch import corpora, untrimmed
+from crywatch import corpora, soundscapes, untrimmed
 from crywatch.errors import ConfigError, ModelError
 from crywatch.selection import MADE
 from crywatch.sources import corpora_of, heard
@@ -52,7 +52,7 @@ def test_a_corpus_that_nobody_knows_is_told():
 
 
 def test_made_up_recordings_count_by_their_sources():
-    assert untrimmed.CORPUS in MADE
+    assert {untrimmed.CORPUS, soundscapes.CORPUS} == set(MADE)
     clips = clip_rows(
         [
             row("recordings/a"),

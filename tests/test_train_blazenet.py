@@ -182,6 +182,7 @@ def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
         (VariantConfig(1.0, "all", "c"), "no corpus 'c'"),
         (VariantConfig(1.0, "mined_untrimmed", "b"), "with leave_out 'b': .* know every corpus"),
         (VariantConfig(1.0, "mined_neg", "b"), "with leave_out 'b': .* know every corpus"),
+        (VariantConfig(1.0, "soundscapes", "b"), "with leave_out 'b': .* know every corpus"),
     ],
 )
 def test_bad_variants_are_named(inputs, variant, message):

@@ -93,7 +93,10 @@ def event_metrics(
 
 
 def best_threshold(recordings: Iterable[Scored]) -> float | None:
-    """Where the intersection F1 of ``recordings`` is highest; None without a cry to find."""
+    """Where the intersection F1 of ``recordings`` is highest; None where none is found by any.
+
+    The lowest score where it is best to call every second.
+    """
     recordings = [recording for recording in recordings if len(recording.scores)]
     if not any(recording.cries for recording in recordings):
         return None
@@ -198,7 +201,7 @@ class _Library:
         f1, *_ = _library().collar_f1(
             self.scores,
             self.truth,
-            threshold,
+            _at(threshold),
             onset_collar=COLLAR_S,
             offset_collar=COLLAR_S,
             offset_collar_rate=COLLAR_SHARE,
@@ -208,14 +211,17 @@ class _Library:
     def intersection_f1(self, threshold: float) -> float:
         """By how much of a detection and of a cry lie in each other."""
         measure = _library().intersection_f1
-        f1, *_ = measure(self.scores, self.truth, threshold, **INTERSECTION)
+        f1, *_ = measure(self.scores, self.truth, _at(threshold), **INTERSECTION)
         return float(f1[CRY])
 
     def best_threshold(self) -> float | None:
         """Of the highest intersection F1; None where every F1 is 0."""
         best = _library().best_intersection_f1(self.scores, self.truth, **INTERSECTION)
         f1, threshold = float(best[0][CRY]), float(best[3][CRY])
-        return threshold if f1 > 0 and np.isfinite(threshold) else None
+        if f1 == 0:
+            return None
+        # Minus infinity where every second is called: no threshold that JSON can hold.
+        return max(threshold, min(float(frame[CRY].min()) for frame in self.scores.values()))
 
     def psds(self, tolerance: dict[str, float], cross: dict[str, float] | None = None) -> float:
         """Of the class of cries; ``cross`` counts only where other sounds are labelled too."""
@@ -229,6 +235,11 @@ class _Library:
         _, by_class = measure(scores, truth, self.durations, **tolerance, max_efpr=MAX_FALSE_ALARMS)
         rates, alarms, *_ = by_class[CRY]
         return float(_library().area(rates, alarms, MAX_FALSE_ALARMS))
+
+
+def _at(threshold: float) -> float:
+    """For sed_scores_eval, which calls what is above a threshold; here it is at or above."""
+    return float(np.nextafter(threshold, -np.inf))
 
 
 def _rows(intervals: list[Interval], label: str) -> list[tuple[float, float, str]]:

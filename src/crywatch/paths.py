@@ -15,8 +15,6 @@ SPLIT_EVENTS = SPLIT / "events.parquet"
 SPLIT_TABLE = SPLIT / "split.csv"
 
 UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
-SOUNDSCAPES = DATA / "soundscapes"  # the same
-
 SOUNDSCAPES = DATA / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED_VGGISH = DATA / "embed_vggish"

@@ -39,9 +39,9 @@ TABLE6 = (
 )
 INTERVALS_NOTE = (
     "In brackets: 95 % intervals of the bootstrap over groups (recordings and infants); none where "
-    "a class has fewer than two groups. Untrimmed recordings share clips and count as one group. "
-    "Few groups give intervals that are too narrow: one of no width says only that no draw held an "
-    "error."
+    "a class has fewer than two groups. Untrimmed recordings share clips and count as one group, "
+    "soundscapes too. Few groups give intervals that are too narrow: one of no width says only "
+    "that no draw held an error."
 )
 FRAME = 400  # samples, 25 ms
 BACKGROUND_CLIPS = 200  # measured of a corpus

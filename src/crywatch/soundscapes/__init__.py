@@ -145,8 +145,10 @@ def _check(config: SoundscapesConfig) -> None:
     check_share("soundscapes.cry_share", config.cry_share)
     check_share("soundscapes.rooms.share", config.rooms.share)
     extents = config.extents
-    config.untrimmed_s.check("soundscapes.untrimmed_s", above=0)
-    config.foreground_s.check("soundscapes.foreground_s", above=extents.min_length_s)
+    # A cut that is longer than any pause within a stretch holds some of its sound.
+    shortest_s = max(extents.min_length_s, extents.min_gap_s)
+    config.untrimmed_s.check("soundscapes.untrimmed_s", above=shortest_s)
+    config.foreground_s.check("soundscapes.foreground_s", above=shortest_s)
     config.snr_db.check("soundscapes.snr_db")
     config.background_dbfs.check("soundscapes.background_dbfs")
     config.rooms.rt60_s.check("soundscapes.rooms.rt60_s", above=0)

@@ -5,7 +5,7 @@ All times are whole milliseconds, which is 16 samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,17 +101,34 @@ def merged(stretches: Iterable[Stretch], min_gap_s: float) -> list[Stretch]:
 
 
 def heard(wave: np.ndarray, stretches: Sequence[Stretch], config: ExtentConfig) -> list[Stretch]:
-    """Those of a clip's strong events that lie in ``wave``, are long enough and not silent."""
+    """Those of a clip's strong events that lie in ``wave``, are long enough and not silent.
+
+    Digital silence that lasts ``min_gap_s`` is no part of an event: nothing of it can be scaled.
+    """
     end_s = len(wave) // 16 / 1000
     inside = [
         Stretch(round(s.onset_s, 3), round(s.offset_s, 3)).within(0.0, end_s) for s in stretches
     ]
     return [
         stretch
-        for stretch in merged(inside, 0.0)
+        for event in merged(inside, 0.0)
+        for stretch in _without_silence(wave, event, config.min_gap_s)
         if stretch.length_s >= max(config.min_length_s, FRAME_S)
         and frame_levels(wave[stretch.samples()]).max() >= SILENT_DBFS
     ]
+
+
+def _without_silence(wave: np.ndarray, event: Stretch, min_gap_s: float) -> Iterator[Stretch]:
+    """What is left of ``event``; some may have no length."""
+    silent = frame_levels(wave[event.samples()]) <= SILENCE_DBFS
+    silent = np.concatenate([[False], silent, [False]])
+    onset_s = event.onset_s
+    for first, end in np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2).tolist():
+        pause = Stretch(first * FRAME_S, end * FRAME_S).moved(event.onset_s)
+        if pause.length_s >= min_gap_s:
+            yield Stretch(onset_s, pause.onset_s)
+            onset_s = pause.offset_s
+    yield Stretch(onset_s, event.offset_s)
 
 
 def dynamics_db(wave: np.ndarray) -> float:
