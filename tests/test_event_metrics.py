@@ -110,6 +110,12 @@ def test_a_cut_last_second_ends_with_the_recording():
     assert latencies(short, 0.5) == [pytest.approx(0.6)]
 
 
+def test_a_last_second_stands_for_the_rest_of_the_recording():
+    long = recording([0.1, 0.9], [(2.1, 2.4)], duration_s=2.4)
+    assert runs(long.scores, 0.5, 2.4) == [Interval(1.0, 2.4)]
+    assert event_metrics([long], 0.5).false_alarms_per_hour == 0.0
+
+
 def test_without_a_cry_there_are_false_alarms_only():
     found = event_metrics([recording([0.9, 0.1])], 0.5)
     assert found.false_alarms_per_hour == 1800.0

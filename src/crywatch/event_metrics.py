@@ -129,13 +129,24 @@ def latencies(recording: Scored, threshold: float, segment_s: float = 1.0) -> li
 
 
 def runs(scores: np.ndarray, threshold: float, duration_s: float) -> list[Interval]:
-    """Stretches of plain seconds at or above ``threshold``."""
+    """Stretches of plain seconds at or above ``threshold``; the last one lasts to the end."""
     called = np.concatenate([[False], np.asarray(scores) >= threshold, [False]])
     edges = np.flatnonzero(called[1:] != called[:-1])
+    ends = _edges(len(scores), duration_s)
     return [
-        Interval(float(first), min(float(last), max(duration_s, first + 1e-3)))
+        Interval(float(ends[first]), float(ends[last]))
         for first, last in zip(edges[::2], edges[1::2], strict=True)
     ]
+
+
+def _edges(count: int, duration_s: float) -> np.ndarray:
+    """[count + 1] s: where plain seconds begin, and where the recording ends.
+
+    The last second may be cut short, or stand for a little more than itself.
+    """
+    edges = np.arange(count + 1, dtype=float)
+    edges[-1] = max(duration_s, count - 1 + 1e-3)
+    return edges
 
 
 def _length(intervals: list[Interval]) -> float:
@@ -247,9 +258,6 @@ def _rows(intervals: list[Interval], label: str) -> list[tuple[float, float, str
 
 
 def _frame(recording: Scored) -> pd.DataFrame:
-    count = len(recording.scores)
-    edges = np.arange(count + 1, dtype=float)
-    # The last second may be cut short, or stand for a little more than itself.
-    edges[-1] = max(recording.duration_s, count - 1 + 1e-3)
+    edges = _edges(len(recording.scores), recording.duration_s)
     columns = {"onset": edges[:-1], "offset": edges[1:]}
     return _writable()(columns | {CRY: np.asarray(recording.scores, dtype=float)})

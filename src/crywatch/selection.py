@@ -49,7 +49,10 @@ def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     clips = read_table(clips_table, "split_clips")
     if leave_out:
         if leave_out not in set(clips["corpus"]):
-            raise ConfigError(f"leave_out: there is no corpus {leave_out!r} in {clips_table}")
+            raise ConfigError(
+                f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
+                "or leave the variants out that never hear it (README, Corpora)"
+            )
         touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
         clips = _validated(clips[~clips["group_id"].isin(touched)].copy())
     return clips[clips["canonical"] & clips["label"].isin(LABELS)]

@@ -1,7 +1,7 @@
 """What is known of every second of a clip: from strong labels where there are any, else its own.
 
-A clip of the events table is strongly labelled. So is any other sound: none of its seconds is a
-cry. A crying clip without events is weak: each of its seconds has the clip's label.
+A clip with cries in the events table is strongly labelled. So is any other sound: none of its
+seconds is a cry. A crying clip without such events is weak: each of its seconds has its label.
 """
 
 from __future__ import annotations
