@@ -7,7 +7,6 @@ from pathlib import Path
 DATA = Path("data")
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 
-
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
 DUPLICATES = SPLIT / "duplicates.parquet"
@@ -15,8 +14,6 @@ SPLIT_EVENTS = SPLIT / "events.parquet"
 SPLIT_TABLE = SPLIT / "split.csv"
 
 UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
-SOUNDSCAPES = DATA / "soundscapes"  # the same
-
 SOUNDSCAPES = DATA / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED_VGGISH = DATA / "embed_vggish"
