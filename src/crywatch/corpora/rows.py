@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from crywatch.errors import CorpusError
 
+MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,6 +44,8 @@ class Row:
         """The cell as a path with forward slashes, which must not lead out of its folder."""
         given = self.filled(column)
         path = PurePosixPath(given.replace("\\", "/"))
+        if not path.parts or any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
+            raise self.error(column, f"{given!r} is no name of a file")
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
             raise self.error(column, f"{given!r} must lie below the corpus' folder")
         return path.as_posix()
