@@ -251,7 +251,7 @@ def test_hertz_are_told_without_decimals_and_copies_in_words(world, tmp_path):
     page = make(world, "esc50", tmp_path / "a")[1]
     assert "<td>44,100</td>" in page and "44,100.0" not in page
     assert re.search(r"of another one: \d+ \(baby_cry_detection \d+\)\. They form", page)
-    assert "None: no clip holds the sound of another one." in make(world, "icsd", tmp_path / "b")[1]
+    assert "None: no clip is a copy of another one." in make(world, "icsd", tmp_path / "b")[1]
 
 
 def test_fewer_clips_are_measured_where_that_is_asked(world, tmp_path):

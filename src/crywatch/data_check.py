@@ -15,8 +15,8 @@ from crywatch.errors import CrywatchError
 
 NAMED = 5  # clips and files that a message lists by name
 LEGEND = (
-    "dup in, dup out: clips whose sound is also in another clip of the corpus, in another corpus; "
-    "-: not known at this state"
+    "dup in, dup out: clips that are copies of another clip of the corpus, of another corpus "
+    "(shared sections: data/split/overlaps.parquet); -: not known at this state"
 )
 REASONS = 8  # kinds of quarantine that are listed
 UNKNOWN = "-"  # a number that this state does not tell
