@@ -102,6 +102,11 @@ def test_an_error_names_file_row_and_column(table, message, own):
         own(table)
 
 
+def test_a_time_in_a_name_is_no_drive(own, tmp_path):
+    (tmp_path / "2025-03-31 04:30.wav").write_bytes(b"not read by the loader")
+    assert own("path\n2025-03-31 04:30.wav\n")["2025-03-31 04:30.wav"].label == "unknown"
+
+
 def test_a_table_in_another_encoding_is_told(own):
     with pytest.raises(CorpusError, match=r"recordings\.csv: not UTF-8"):
         own("path\nnight 1/ü.m4a\n", "latin-1")

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from crywatch.errors import CorpusError
 
@@ -46,7 +46,8 @@ class Row:
         path = PurePosixPath(given.replace("\\", "/"))
         if not path.parts or any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
             raise self.error(column, f"{given!r} is no name of a file")
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        # A drive of Windows; a colon further on is part of a name, such as a time.
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(given).drive:
             raise self.error(column, f"{given!r} must lie below the corpus' folder")
         return path.as_posix()
 
