@@ -178,6 +178,18 @@ def test_a_header_without_samples(tmp_path):
         audio.decode(tmp_path / "bare.wav")
 
 
+def test_samples_of_64_bits_are_refused_and_stop_nothing(tmp_path):
+    """FFmpeg decodes them, but to a format that no array can be made of."""
+    soundfile.write(tmp_path / "wide.wav", tone(), RATE_HZ, subtype="DOUBLE")
+    data = bytearray((tmp_path / "wide.wav").read_bytes())
+    at = data.index(b"fmt ") + 8
+    assert data[at : at + 2] == b"\x03\x00"  # floats of 64 bits; 1: integers
+    data[at] = 1
+    (tmp_path / "wide.wav").write_bytes(data)
+    with pytest.raises(AudioError, match=r"wide\.wav: nothing in it decodes"):
+        audio.decode(tmp_path / "wide.wav")
+
+
 def test_text_that_calls_itself_sound(tmp_path):
     (tmp_path / "note.wav").write_text("this is not a recording\n" * 50)
     with pytest.raises(AudioError, match=r"note\.wav: not a recording that can be read"):

@@ -255,6 +255,13 @@ def test_without_a_selection_every_row_with_audio_counts(tmp_path):
     assert found[2].label == "other" and "tables of segments" in found[9].reason
 
 
+def test_a_row_that_stands_twice_is_one_clip(tmp_path):
+    weak(tmp_path, [(1, BABY_CRY), (1, BABY_CRY)])
+    heard(weak(tmp_path, [(1, SPEECH), (2, CAT)], "eval_segments.csv"), 1, 2)
+    found = list(corpora.get("audioset").index(tmp_path))
+    assert [entry.label for entry in found] == ["cry", "other"]
+
+
 def test_one_clip_in_two_formats_counts_once(tmp_path):
     heard(weak(tmp_path, [(1, BABY_CRY)]), 1)
     heard(tmp_path, 1, suffix=".flac")

@@ -85,8 +85,12 @@ def test_tables_as_spreadsheets_write_them(table, encoding, own):
         ("path\nrecordings.csv\n", "line 2, column path: .* is not an audio file"),
         ("path\na.wav\n./a.wav\n", "line 3, column path: 'a.wav' stands in line 2 already"),
         ("path,label\n,cry\n", "line 2, column path: is empty"),
+        ("path\n.\n", r"line 2, column path: '\.' is no name of a file"),
+        (f"path\n{'ü' * 126}.wav\n", "line 2, column path: .* is no name of a file"),
         ("path,label\na.wav,crying\n", "line 2, column label: 'crying' is none of cry, other"),
         ("path,recorded_at\na.wav,31.3.2025\n", "line 2, column recorded_at: '31.3.2025'"),
+        ("path,recorded_at\na.wav,0025-03-31\n", "line 2, column recorded_at: .* of the year 25"),
+        ("path,recorded_at\na.wav,9999-12-31\n", "line 2, column recorded_at: .* year 9999"),
         ("file,label\na.wav,cry\n", r"line 1: column\(s\) path are missing; there are: file"),
         ("path,lable\na.wav,cry\n", "line 1: column 'lable' is unknown; there can be path"),
         ("path,label\na.wav,cry,Mia\n", "line 2: more cells than the header has columns"),
@@ -96,6 +100,11 @@ def test_tables_as_spreadsheets_write_them(table, encoding, own):
 def test_an_error_names_file_row_and_column(table, message, own):
     with pytest.raises(CorpusError, match=rf"recordings\.csv, {message}"):
         own(table)
+
+
+def test_a_time_in_a_name_is_no_drive(own, tmp_path):
+    (tmp_path / "2025-03-31 04:30.wav").write_bytes(b"not read by the loader")
+    assert own("path\n2025-03-31 04:30.wav\n")["2025-03-31 04:30.wav"].label == "unknown"
 
 
 def test_a_table_in_another_encoding_is_told(own):

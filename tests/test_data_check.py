@@ -1,6 +1,8 @@
 """The check of the corpora at each state: absent, raw, cleaned, split; and what is wrong."""
 
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -85,7 +87,7 @@ def test_a_folder_is_indexed_and_nothing_is_made(name, raw, tmp_path, monkeypatc
     found = check_folder(name, folder)
     assert found.counts.clips > 0 and found.counts.seconds is None
     assert line(result.output, name)[:4] == [name, "folder", str(found.counts.clips), "-"]
-    assert f"corpus.{name}.folder={folder}" in result.output
+    assert f'corpus.{name}.folder="{folder}"' in result.output
     assert not any(tmp_path.iterdir())
 
 
@@ -243,6 +245,44 @@ def test_options_that_do_not_go_together(arguments, raw, monkeypatch):
 )
 def test_reasons_are_counted_without_what_was_measured(reason, kind):
     assert reason_kind(reason) == kind
+
+
+@pytest.mark.parametrize("folder", ["plain", "my, folder (1) ü", "it's [x]=~y"])
+def test_the_command_for_a_folder_is_right_as_it_stands(folder, raw, tmp_path):
+    shutil.copytree(raw / paths.raw("recordings"), tmp_path / folder)
+    [told] = check_folder("recordings", tmp_path / folder).missing
+    words = shlex.split(told.partition("dvc exp run ")[2].partition(" (with the other")[0])
+    config = params.compose([word for word in words if word != "-S"], CONF)
+    assert config.corpora == ["recordings"]
+    assert config.corpus.recordings.folder == str(tmp_path / folder)
+
+
+def test_one_that_could_not_be_had_and_was_cleaned_still_says_why(tmp_path, monkeypatch):
+    write_params(tmp_path, ["esc50"])
+    raw = tmp_path / paths.raw("esc50")
+    raw.mkdir(parents=True)
+    (raw / MISSING_NOTE).write_text("esc50 could not be had: HTTP 404\n")
+    config = params.typed(params.compose([], CONF).clean, CleanConfig, "clean")
+    clean.run(corpora.get("esc50"), config, raw, tmp_path / paths.clean("esc50"), tmp_path / "work")
+    result = check(tmp_path, monkeypatch)
+    assert result.exit_code == 1 and "WRONG: esc50 could not be had: HTTP 404" in result.output
+    assert "every file was refused" not in result.output
+
+
+def test_a_repair_of_what_params_yaml_does_not_list_names_what_lists_it(project):
+    (project / paths.clean("icsd") / "events.parquet").write_bytes(b"no table")
+    assert "`dvc repro -f -s clean@icsd`" in check_corpus("icsd", project, ["icsd"]).problems[0]
+    [problem] = check_corpus("icsd", project, ["esc50"]).problems
+    assert "dvc exp run -S 'corpora=[esc50,icsd]'" in problem and "clean@icsd" not in problem
+
+
+def test_other_grounds_than_the_first_are_told_where_they_are_written(project):
+    index = {f"not in table {chr(97 + i)}": 1 for i in range(10)}
+    for state, told in (("folder", False), ("raw", False), ("split", True)):
+        found = check_corpus("esc50", project, NAMES)
+        counts = replace(found.counts, quarantined=index)
+        output = render([replace(found, state=state, counts=counts)])
+        assert "on 2 other grounds" in output and ("quarantine.parquet" in output) == told
 
 
 def test_the_command_that_it_names_composes():

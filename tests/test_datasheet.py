@@ -15,7 +15,7 @@ from crywatch.atomic import read_json
 from crywatch.audio import write_flac
 from crywatch.clean import CleanConfig
 from crywatch.corpora.generate import GeneratorConfig, generate
-from crywatch.datasheet import DatasheetConfig, is_generated, measures
+from crywatch.datasheet import DatasheetConfig, figures, is_generated, measures
 from crywatch.datasheet.figures import head, spectrum_db
 from crywatch.digest import files_sha256
 from crywatch.errors import ConfigError
@@ -92,7 +92,7 @@ def test_what_was_refused_and_copied_is_told(world, tmp_path):
     sheet, page = make(world, "esc50", tmp_path / "sheet")
     assert sheet.counts.quarantined == {"not listed in meta/esc50.csv": 1}
     assert "<td>not listed in meta/esc50.csv</td><td>1</td>" in page
-    assert any(finding.startswith("Refused: 1 files") for finding in sheet.findings)
+    assert any(finding.startswith("Refused: 1 file could") for finding in sheet.findings)
     copies = [finding for finding in sheet.findings if finding.startswith("Copies elsewhere")]
     across = sheet.split.duplicates.across
     assert across and copies[0].startswith(f"Copies elsewhere: {across} clips")
@@ -229,6 +229,29 @@ def test_the_draw_is_even_over_labels_and_a_longer_one_holds_the_shorter():
     shuffled = clips.sample(frac=1, random_state=1).reset_index(drop=True)
     assert set(measures.draw(shuffled, 12)["clip_id"]) == set(chosen["clip_id"])
     assert len(measures.draw(clips, 1000)) == 45
+
+
+def test_only_rates_and_durations_are_drawn_as_bars_with_their_values(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "inline_svg", lambda figure: drawn.append(figure.axes[0]))
+    clips = clip_rows(
+        rows(4, bandwidth_hz=lambda i: 7000.5 + i, rate_hz=lambda i: (8000, 16_000)[i % 2])
+    )
+    for quantity in measures.QUANTITIES:
+        figures.histogram(clips, quantity)
+    named = {
+        quantity.column: [label.get_text() for label in axes.get_xticklabels()]
+        for quantity, axes in zip(measures.QUANTITIES, drawn, strict=True)
+    }
+    assert named["rate_hz"] == ["8,000", "16,000"] and len(named["duration_s"]) == 1
+    assert "7,000.5" not in named["bandwidth_hz"]
+
+
+def test_hertz_are_told_without_decimals_and_copies_in_words(world, tmp_path):
+    page = make(world, "esc50", tmp_path / "a")[1]
+    assert "<td>44,100</td>" in page and "44,100.0" not in page
+    assert re.search(r"of another one: \d+ \(baby_cry_detection \d+\)\. They form", page)
+    assert "None: no clip is a copy of another one." in make(world, "icsd", tmp_path / "b")[1]
 
 
 def test_fewer_clips_are_measured_where_that_is_asked(world, tmp_path):

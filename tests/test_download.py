@@ -163,6 +163,45 @@ def test_a_published_corpus_is_fetched_over_two_runs_and_unpacked(
     assert not (tmp_path / "work" / "esc50").exists()
 
 
+def test_what_came_of_a_corpus_that_may_be_missing_is_kept_for_the_next_run(
+    published, mirror, tmp_path, waits
+):
+    half = len(published.body) // 2
+    down = [status(503)] * CONFIG.retries
+    with server(whole(published.body, cut_at=half), *down, whole(published.body)) as web:
+        published.at(web.url)
+        summary = bring("esc50", data("publishers", allow_missing=True), tmp_path)
+        part = tmp_path / "work" / "esc50" / "ESC-50-master.zip.part"
+        assert str(part) in summary.missing
+        kept = part.stat().st_size
+        assert half - transfer.CHUNK_BYTES <= kept <= half
+        summary = bring("esc50", data("publishers", allow_missing=True), tmp_path)
+        assert asked_from(web.seen[-1]) == kept
+    assert summary.missing is None and summary.sha256 == files_sha256([mirror / "esc50"])
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_an_error_names_the_folder_that_is_wanted_and_no_temporary_one(
+    allow_missing, mirror, tmp_path, monkeypatch
+):
+    def choose(self, folder, options):
+        raise CorpusError(f"{folder}/table.csv, line 3: wrong")
+
+    monkeypatch.setattr(type(corpora.get("esc50")), "remotes", (Remote("", "a.csv", unpack=False),))
+    monkeypatch.setattr(type(corpora.get("esc50")), "choose", choose)
+    monkeypatch.setattr("crywatch.download.fetch", lambda *_: mirror / "esc50/ESC-50-master/README")
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: None)
+    told = f"{tmp_path / 'raw' / 'esc50'}/table.csv, line 3: wrong"
+    if allow_missing:
+        assert bring("esc50", data("publishers", allow_missing=True), tmp_path).missing == told
+        note = (tmp_path / "raw" / "esc50" / MISSING_NOTE).read_text()
+        assert note == f"esc50 could not be had: {told}\n"
+    else:
+        with pytest.raises(CorpusError) as raised:
+            bring("esc50", data("publishers"), tmp_path)
+        assert str(raised.value) == told
+
+
 def test_a_publisher_that_is_gone_may_be_missing(published, tmp_path):
     with server(status(404)) as web:
         published.at(web.url)

@@ -1,6 +1,7 @@
 """Archives: unpacked whole, or refused before anything is written."""
 
 import gzip
+import hashlib
 import io
 import stat
 import tarfile
@@ -114,6 +115,46 @@ def test_a_damaged_archive_is_told_with_its_name(make, tmp_path):
     with pytest.raises(ArchiveError, match="damaged"):
         extract(archive, tmp_path / "out", 1_000_000)
     assert sum(p.stat().st_size for p in (tmp_path / "out").rglob("*.bin")) < 100_000
+
+
+def flipped(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_one_wrong_byte_in_a_compressed_tar_is_told(mode, tmp_path):
+    """No length is wrong, and gzip has its checksum at the end, behind the last entry."""
+    noise = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(40_000))
+    archive = make_tar(tmp_path / "a.tar.z", {tar_info("a.bin"): noise}, mode)
+    extract(archive, tmp_path / "good", len(noise))
+    with pytest.raises(ArchiveError, match="damaged"):
+        extract(flipped(archive, -200_000), tmp_path / "out", len(noise))
+
+
+def test_what_goes_on_after_the_last_entry_is_not_read_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_PADDING_BYTES", 1 << 16)
+    archive = make_tar(tmp_path / "a.tar", {tar_info("a.bin"): b"a"}, "w")
+    packed = gzip.compress(archive.read_bytes() + bytes(1 << 20))
+    (tmp_path / "a.tgz").write_bytes(packed)
+    with pytest.raises(ArchiveError, match="goes on after its last entry"):
+        extract(tmp_path / "a.tgz", tmp_path / "out", 1000)
+    extract(tmp_path / "a.tgz", tmp_path / "out", 2 << 20)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_no_file_system_takes_is_refused(kind, tmp_path):
+    name = f"top/{'ü' * 128}"  # 256 bytes
+    if kind == "zip":
+        archive = make_zip(tmp_path / "bad.zip", {"good.txt": b"g", name: b"bad"})
+    else:
+        members = {tar_info("good.txt"): b"g", tar_info(name): b"bad"}
+        archive = make_tar(tmp_path / "bad.tar", members, "w")
+    with pytest.raises(ArchiveError, match="no proper name"):
+        extract(archive, tmp_path / "out", 1000)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_archive_is_told(tmp_path):

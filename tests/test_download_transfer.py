@@ -192,6 +192,19 @@ def test_a_206_that_starts_elsewhere_is_not_joined(tmp_path, waits):
         assert fetch(remote(web.url, None), tmp_path, PATIENT).read_bytes() == BODY
 
 
+def test_a_206_that_nobody_asked_for_is_told(tmp_path):
+    def part(request):
+        request.send_response(206)
+        request.send_header("Content-Range", f"bytes 0-9/{len(BODY)}")
+        request.send_header("Content-Length", "10")
+        request.end_headers()
+        request.wfile.write(BODY[:10])
+
+    with server(part) as web, pytest.raises(DownloadError, match="a part of the file unasked"):
+        fetch(remote(web.url, None), tmp_path, PATIENT)
+    assert names(tmp_path) == []
+
+
 def http_date(seconds):
     """The moment in so many seconds, as a header writes it."""
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)

@@ -179,3 +179,17 @@ def test_a_file_that_is_no_pca_is_told(tmp_path):
     np.savez(path, pca_eigen_vectors=np.array([{}]), pca_means=np.zeros((128, 1)))
     with pytest.raises(ModelError, match="not vggish_pca_params.npz"):  # no pickle
         Pca.load(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_pca_that_came_in_part_or_damaged_is_told(save, tmp_path):
+    path = tmp_path / "pca.npz"
+    noise = np.random.default_rng(1).standard_normal((128, 128))
+    save(path, pca_eigen_vectors=noise, pca_means=np.zeros((128, 1)))
+    whole = path.read_bytes()
+    assert Pca.load(path).means.shape == (128, 1)
+    damaged = whole[:3000] + bytes(byte ^ 0xFF for byte in whole[3000:3100]) + whole[3100:]
+    for data in (whole[:5000], damaged):
+        path.write_bytes(data)
+        with pytest.raises(ModelError, match="not vggish_pca_params.npz"):
+            Pca.load(path)

@@ -165,7 +165,7 @@ def test_a_label_in_no_table_and_a_missing_table_are_told(features, model, tmp_p
     with pytest.raises(TableError, match=r"c\.tfrecord: 00000000001_30000 has label 526"):
         run(features, model, DEFAULT_CLASSES, tmp_path / "mined.parquet", 2)
     (tmp_path / "class_labels_indices.csv").unlink()
-    with pytest.raises(TableError, match=r"class_labels_indices\.csv is missing"):
+    with pytest.raises(TableError, match=r"class_labels_indices\.csv is missing.*--classes"):
         run(features, model, DEFAULT_CLASSES, tmp_path / "mined.parquet", 2)
     with pytest.raises(ConfigError, match="top_t: 0"):
         run(features, model, DEFAULT_CLASSES, tmp_path / "mined.parquet", 0)

@@ -64,5 +64,8 @@ def test_the_frame_by_hand():
 
 
 def test_equal_records_give_equal_bytes():
-    turned = SequenceExample(dict(RECORD.context), dict(RECORD.lists))
+    turned = SequenceExample(
+        dict(reversed(RECORD.context.items())), dict(reversed(RECORD.lists.items()))
+    )
+    assert turned == RECORD
     assert serialised(turned) == serialised(RECORD)

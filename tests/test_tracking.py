@@ -178,6 +178,20 @@ def test_sections_that_dvc_yaml_lists_are_parameters_too(project):
     assert not [name for name in logged if name.startswith(("clean", "train_blazenet"))]
 
 
+def test_what_is_said_of_the_corpus_is_a_parameter_too(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["corpus"] = {"esc50": {"folder": "here", "cry": {"a": "b"}}, "icsd": {"folder": ""}}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    body = {"cmd": "true", "params": ["corpus.${item}", "split"]}
+    plan = {"stages": {"download": {"foreach": ["esc50"], "do": body}}}
+    Path("dvc.yaml").write_text(yaml.safe_dump(plan))
+    with tracking.stage_run("download", "esc50"):
+        pass
+    logged = stage("download@esc50").data.params
+    assert logged["corpus.esc50.folder"] == "here" and logged["corpus.esc50.cry.a"] == "b"
+    assert not [name for name in logged if "icsd" in name]
+
+
 def test_outputs_are_recorded_in_the_form_of_dvc_lock(project):
     Path("data/split").mkdir(parents=True)
     Path("data/split/split.csv").write_text("clip_id\n")

@@ -103,14 +103,14 @@ class BlockReader:
             frames = self._container.decode(self._stream)
             while True:
                 try:
-                    frame = next(frames)
+                    block = _mono(next(frames))
                 except StopIteration:
                     break
                 except (av.error.FFmpegError, OSError, ValueError):
-                    # What decoded so far is kept; a file of which nothing decodes is refused below.
+                    # What decoded so far is kept; a file of which nothing decodes is refused below,
+                    # and so is one of 64-bit integers, of which PyAV makes no array.
                     self.truncated = True
                     break
-                block = _mono(frame)
                 if not np.isfinite(block).all():
                     raise AudioError(f"{self.path}: holds samples that are NaN or infinite")
                 if len(block):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,8 @@ from crywatch.errors import CrywatchError
 
 NAMED = 5  # clips and files that a message lists by name
 LEGEND = (
-    "dup in, dup out: clips whose sound is also in another clip of the corpus, in another corpus; "
-    "-: not known at this state"
+    "dup in, dup out: clips that are copies of another clip of the corpus, of another corpus "
+    "(shared sections: data/split/overlaps.parquet); -: not known at this state"
 )
 REASONS = 8  # kinds of quarantine that are listed
 UNKNOWN = "-"  # a number that this state does not tell
@@ -61,9 +63,12 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     found = _indexed(corpus, folder, "folder")
     if found.problems:
         return found
+    # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
+    named = json.dumps(str(folder.resolve()), ensure_ascii=False)
     use = (
-        f"to use it: dvc exp run -S 'corpora=[{name}]' -S 'corpus.{name}.folder="
-        f"{folder.resolve()}' (with the other corpora's names in the list)"
+        f"to use it: dvc exp run -S 'corpora=[{name}]' -S "
+        f"{shlex.quote(f'corpus.{name}.folder={named}')} (with the other corpora's names in the "
+        "list)"
     )
     return CorpusCheck(name, found.state, found.counts, missing=("not in the project yet; " + use,))
 
@@ -85,13 +90,19 @@ def check_corpus(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
         if corpus.obtain:
             told += f"; {corpus.obtain}"
         return CorpusCheck(name, "absent", missing=(told,), problems=("no clips",))
-    if (raw / MISSING_NOTE).is_file():
-        return CorpusCheck(name, "absent", problems=((raw / MISSING_NOTE).read_text().strip(),))
+    if note := _note(raw):
+        return CorpusCheck(name, "absent", problems=(note,))
     found = _indexed(corpus, raw, "raw")
     if found.problems:
         return found
     told = f"seconds and duplicates are not known yet: {_command('clean', name, listed)} cleans it"
     return CorpusCheck(name, "raw", found.counts, missing=(told,))
+
+
+def _note(raw: Path) -> str:
+    """Why a corpus that was allowed to be missing could not be had; empty if it was."""
+    note = raw / MISSING_NOTE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
 
 
 def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
@@ -109,7 +120,7 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
     from crywatch.tables import read_table
 
     folder = root / paths.clean(name)
-    again = f"run `dvc repro -f -s clean@{name}`"
+    again = f"run {_command('clean', name, listed, force=True)}"
     try:
         clips, events, quarantine = (
             read_table(folder / f"{table}.parquet", table)
@@ -119,7 +130,8 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
         return CorpusCheck(name, "cleaned", problems=(f"{error}; {again}",))
     problems = []
     if clips.empty:
-        problems.append(f"{folder}: every file was refused, there is no clip")
+        refused = f"{folder}: every file was refused, there is no clip"
+        problems.append(_note(root / paths.raw(name)) or refused)
     expected = {Path(path).name for path in clips["path"]}
     there = {file.name for file in (folder / "audio").glob("*.flac") if file.stat().st_size}
     if lost := sorted(expected - there):
@@ -144,9 +156,9 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
     return CorpusCheck(name, state, counts, split, tuple(missing), tuple(problems))
 
 
-def _command(stage: str, name: str, listed: Sequence[str]) -> str:
+def _command(stage: str, name: str, listed: Sequence[str], force: bool = False) -> str:
     if name in listed:
-        return f"`dvc repro {stage}@{name}`"
+        return f"`dvc repro {'-f -s ' if force else ''}{stage}@{name}`"
     return f"`dvc exp run -S 'corpora=[{','.join([*listed, name])}]'`"
 
 
@@ -197,7 +209,8 @@ def _remarks(check: CorpusCheck) -> list[str]:
     lines = [f"terms: {corpus.licence}; commercial use {use}. {corpus.terms}"]
     counts, split = check.counts, check.split
     if counts is not None and counts.clips:
-        lines.append(f"licences of the clips: {_listed(counts.licences)}")
+        licences = ", ".join(f"{name} ({count})" for name, count in counts.licences.items())
+        lines.append(f"licences of the clips: {licences}")
         if counts.events:
             lines.append(f"strong events: {_listed(counts.events)}")
     if counts is not None and counts.quarantined:
@@ -206,7 +219,8 @@ def _remarks(check: CorpusCheck) -> list[str]:
         lines += [f"  {count:>6}  {reason}" for reason, count in kinds[:REASONS]]
         if rest := kinds[REASONS:]:
             total = sum(count for _, count in rest)
-            lines.append(f"  {total:>6}  on {len(rest)} other grounds (quarantine.parquet)")
+            where = " (quarantine.parquet)" if check.state in ("cleaned", "split") else ""
+            lines.append(f"  {total:>6}  on {len(rest)} other grounds{where}")
     if split is not None:
         lines.append(f"parts: {_listed(split.parts)}")
         if split.duplicates.corpora:

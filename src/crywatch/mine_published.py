@@ -84,7 +84,10 @@ def run(
     files = shards(features_dir)
     table = classes_table or Path(features_dir).resolve().parent / CLASSES
     if not table.is_file():
-        raise TableError(f"{table} is missing: it names the classes of the published labels")
+        raise TableError(
+            f"{table} is missing: it names the classes of the published labels; where it lies "
+            "elsewhere, name it with --classes"
+        )
     mids = {entry.index: entry.mid for entry in read_classes(table)}
     rows: list[tuple] = []
     n_clips = n_seconds = 0

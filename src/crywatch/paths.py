@@ -7,7 +7,6 @@ from pathlib import Path
 DATA = Path("data")
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 
-
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
 DUPLICATES = SPLIT / "duplicates.parquet"

@@ -111,10 +111,10 @@ def write_records(path: Path, records: Sequence[SequenceExample]) -> None:
 def serialised(record: SequenceExample) -> bytes:
     """``record`` as a SequenceExample."""
     message = _message()()
-    for key, values in record.context.items():
+    for key, values in sorted(record.context.items()):
         entry = message.context.feature.add(key=key)
         _fill(entry.value, values)
-    for key, steps in record.lists.items():
+    for key, steps in sorted(record.lists.items()):
         entry = message.feature_lists.feature_list.add(key=key)
         for values in steps:
             _fill(entry.value.feature.add(), values)

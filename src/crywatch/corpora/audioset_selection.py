@@ -221,8 +221,10 @@ def read_selection(path: Path) -> list[Chosen]:
 
 def found(folder: Path, ids: set[str], classes: Classes) -> Iterator[Chosen]:
     """Rows of the segments tables with one of ``ids``, where nobody made a selection."""
+    left = set(ids)  # of a clip that stands twice the first row counts
     for part, name in SEGMENTS.items():
         if (folder / name).is_file():
             for segment in read_segments(folder / name):
-                if segment.segment_id in ids:
+                if segment.segment_id in left:
+                    left.remove(segment.segment_id)
                     yield Chosen(segment, part, classes.of(segment.mids))

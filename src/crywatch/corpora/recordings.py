@@ -15,6 +15,7 @@ from crywatch.corpora.sessions import number_sessions
 TABLE = "recordings.csv"
 COLUMNS = ("path", "label", "infant", "recorded_at")
 LABELS = ("cry", "other", "unknown")
+FIRST_YEAR, LAST_YEAR = 1860, 2200  # of a recording
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _time(row: Row) -> datetime | None:
         raise row.error(
             "recorded_at", f"{text!r} is not a time such as 2025-03-31T04:30:00+02:00"
         ) from None
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:  # a mistyped one, and more than tables can hold
+        raise row.error("recorded_at", f"{text!r} is of the year {time.year}")
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -6,9 +6,11 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from crywatch.errors import CorpusError
+
+MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Row:
         """The cell as a path with forward slashes, which must not lead out of its folder."""
         given = self.filled(column)
         path = PurePosixPath(given.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if not path.parts or any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
+            raise self.error(column, f"{given!r} is no name of a file")
+        # A drive of Windows; a colon further on is part of a name, such as a time.
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(given).drive:
             raise self.error(column, f"{given!r} must lie below the corpus' folder")
         return path.as_posix()
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 COLOURS = {"cry": "#c2410c", "other": "#1d6f8a", "unknown": "#7a828c"}
 BINS = 32
-FEW = 8  # values of a rate or duration that are drawn as bars of their own
+SETTINGS = ("rate_hz", "duration_s")  # often the same for many clips:
+FEW = 8  # values of them at most are drawn as bars of their own
+SLANTED = 4  # values from which their names need the room
 LOWEST_DBFS = -100.0  # silence is drawn here
 SHOWN_S = 10.0  # of a clip
 N_FFT, HOP = 512, 160  # samples: 32 ms, 10 ms
@@ -38,7 +40,8 @@ def histogram(clips: pd.DataFrame, quantity: Quantity) -> str:
     if quantity.unit == "dBFS":
         values = np.maximum(values, LOWEST_DBFS)
     labels = sorted(set(clips["label"]))
-    if len(np.unique(values)) <= FEW:
+    n_values = len(np.unique(values))
+    if n_values == 1 or (n_values <= FEW and quantity.column in SETTINGS):
         _bars(axes, values, clips["label"].to_numpy(), labels)
     else:
         edges = np.histogram_bin_edges(values, BINS)
@@ -65,6 +68,8 @@ def _bars(axes: Axes, values: np.ndarray, labels: np.ndarray, names: list[str]) 
         axes.bar(np.arange(len(found)) + number * width, share, width, color=COLOURS[name])
     centre = width * (len(names) - 1) / 2
     axes.set_xticks(np.arange(len(found)) + centre, [f"{value:,.6g}" for value in found])
+    if len(found) >= SLANTED:
+        axes.tick_params(axis="x", labelrotation=30)
     if len(found) == 1:
         axes.set_xlim(centre - 1.5, centre + 1.5)
 

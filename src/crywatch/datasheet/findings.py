@@ -62,14 +62,19 @@ def _findings(sheet: Datasheet) -> Iterator[str]:
     if len(rates) > 1:
         yield f"Recorded at {len(rates)} different rates: {', '.join(sorted(rates, key=int))} Hz."
     if split is not None and split.duplicates.within:
-        yield f"Copies within: {split.duplicates.within} clips hold the sound of another one here."
+        yield f"Copies within: {_clips(split.duplicates.within)} the sound of another one here."
     if split is not None and split.duplicates.across:
         others = ", ".join(f"{name} ({n})" for name, n in split.duplicates.corpora.items())
         yield (
-            f"Copies elsewhere: {split.duplicates.across} clips hold the sound of a clip of "
-            f"{others}. The split keeps them together and trains on one of each."
+            f"Copies elsewhere: {_clips(split.duplicates.across)} the sound of a clip of {others}. "
+            "The split keeps them together and trains on one of each."
         )
     if unknown := counts.labels.get("unknown"):
         yield f"Unlabelled: {unknown} of {counts.clips} clips; no training and no score uses them."
     if refused := sum(counts.quarantined.values()):
-        yield f"Refused: {refused} files could not be used; the reasons are below."
+        files = "1 file" if refused == 1 else f"{refused} files"
+        yield f"Refused: {files} could not be used; the reasons are below."
+
+
+def _clips(count: int) -> str:
+    return "1 clip holds" if count == 1 else f"{count} clips hold"

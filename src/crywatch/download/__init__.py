@@ -73,17 +73,19 @@ def run(
     with atomic_dir(out_dir) as temp:
         try:
             report = _bring(loader, data, config, temp, work_dir, options)
-            _check(loader, temp, out_dir)
+            _check(loader, temp)
         except ConfigError:
             raise
         except CrywatchError as error:
+            told = str(error).replace(str(temp), str(out_dir))  # there is no ``temp`` any more
             if not data.allow_missing:
-                raise
-            missing = str(error)
+                raise type(error)(told) from error
+            missing = told
             shutil.rmtree(temp)
             temp.mkdir()
-            write_text(temp / MISSING_NOTE, f"{corpus} could not be had: {error}\n")
-    _clear(work_dir)
+            write_text(temp / MISSING_NOTE, f"{corpus} could not be had: {missing}\n")
+    if missing is None:  # the next run goes on with what has come of it
+        _clear(work_dir)
     files = [path for path in out_dir.rglob("*") if path.is_file()]
     return DownloadSummary(
         n_files=len(files),
@@ -104,14 +106,11 @@ def _clear(work_dir: Path) -> None:
             path.unlink()
 
 
-def _check(loader: Corpus, temp: Path, out_dir: Path) -> None:
-    """Raise CorpusError unless ``temp`` has the layout and audio; messages name ``out_dir``."""
-    try:
-        loader.check(temp)
-        if not any(isinstance(entry, ClipEntry) for entry in loader.entries(temp)):
-            raise CorpusError(f"{temp}: the layout of {loader.name}, but no audio file in it")
-    except CorpusError as error:
-        raise CorpusError(str(error).replace(str(temp), str(out_dir))) from error
+def _check(loader: Corpus, folder: Path) -> None:
+    """Raise CorpusError unless ``folder`` has the layout and audio."""
+    loader.check(folder)
+    if not any(isinstance(entry, ClipEntry) for entry in loader.entries(folder)):
+        raise CorpusError(f"{folder}: the layout of {loader.name}, but no audio file in it")
 
 
 def _bring(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from crywatch.errors import ArchiveError
 
 MAX_ENTRIES = 500_000  # more of them fill a disk without a byte in any
+MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
+MAX_PADDING_BYTES = 1 << 20  # zeros after a tar's last entry, beside what may be unpacked
 MAX_HEADER_BYTES = 1 << 20  # of a tar entry's long name or attributes, which are read into memory
 
 # What the standard library raises on archives that are cut off, damaged or encrypted.
@@ -71,6 +74,16 @@ def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
     with opened:
         members = check(archive, _tar_members(opened), max_bytes)
         _write(folder, members, opened.extractfile, archive)
+        _read_to_end(opened.fileobj, archive, max_bytes)
+
+
+def _read_to_end(stream, archive: Path, max_bytes: int) -> None:
+    """What compressed the tar checks its sum only where the stream ends, after the last entry."""
+    left = max_bytes + MAX_PADDING_BYTES
+    while chunk := _read(stream, shutil.COPY_BUFSIZE):
+        left -= len(chunk)
+        if left < 0:
+            raise ArchiveError(f"{archive}: goes on after its last entry: refused")
 
 
 class _BoundedInfo(tarfile.TarInfo):
@@ -126,7 +139,8 @@ class _Names:
     def add(self, member: Member, path: PurePosixPath) -> None:
         own = path.as_posix()
         above = {parent.as_posix() for parent in path.parents if parent.parts}
-        if "\0" in own or not (path.parts or member.is_dir):
+        too_long = any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts)
+        if "\0" in own or too_long or not (path.parts or member.is_dir):
             raise self._refused(member, "has no proper name")
         if not member.is_dir and own in self._files:
             raise self._refused(member, "stands twice")
@@ -169,9 +183,16 @@ def _write(folder: Path, members: list[Member], open_member, archive: Path) -> N
 
 def _copy(source, sink, limit: int) -> int:
     copied = 0
-    while chunk := source.read(min(shutil.COPY_BUFSIZE, limit - copied + 1)):
+    while chunk := _read(source, min(shutil.COPY_BUFSIZE, limit - copied + 1)):
         copied += len(chunk)
         if copied > limit:
             return copied
         sink.write(chunk)
     return copied
+
+
+def _read(source, size: int) -> bytes:
+    try:
+        return source.read(size)
+    except OSError as error:  # so gzip and bz2 tell of damage; writing is not meant
+        raise tarfile.ReadError(str(error)) from error

@@ -135,6 +135,8 @@ def _attempt(
             raise _Broken("the part does not fit the file any more, starting over", 0.0)
         _check_status(remote, reply)
         resumed = reply.status_code == 206
+        if resumed and not have:  # nothing was asked to be resumed
+            raise DownloadError(f"{remote.url}: the server sent a part of the file unasked")
         if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             _forget(part)
             raise _Broken("the server sent another range than asked for, starting over", 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,17 @@ DIM = 128
 LIMIT = 2.0  # of the whitened numbers, on both sides
 LEVELS = 255
 ARRAYS = {"pca_eigen_vectors": (DIM, DIM), "pca_means": (DIM, 1)}
+# What NumPy raises on a file that was cut off or damaged, is no archive, or holds other arrays.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def quantise(whitened: np.ndarray) -> np.ndarray:
@@ -44,7 +57,7 @@ class Pca:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name].astype(np.float64) for name in ARRAYS}
-        except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise ModelError(
                 f"embedder.pca: {path}: not vggish_pca_params.npz with {' and '.join(ARRAYS)} "
                 f"({error})"

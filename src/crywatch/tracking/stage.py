@@ -198,7 +198,12 @@ class StageRun:
             if key and key in section.get(name, {}):
                 section |= section.pop(name)[key]
         shared = self._planned.params if self._planned else {}
-        section |= {k: v for k, v in shared.items() if k != stage and "." not in k}
+        # Not the entries of other stages' sections; but what is said of the corpus is the stage's.
+        section |= {
+            k: v
+            for k, v in shared.items()
+            if k != stage and ("." not in k or k.startswith("corpus."))
+        }
         section |= {
             "seed": self._values.get("seed"),
             "schedule": self._values.get("schedule", {}),
