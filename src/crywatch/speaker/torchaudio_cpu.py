@@ -40,7 +40,11 @@ def prepare() -> bool:
         for name in [name for name in sys.modules if name.startswith("torchaudio.")]:
             del sys.modules[name]
         sys.modules[EXTENSION] = _STAND_IN
-        importlib.import_module("torchaudio")
+        try:
+            importlib.import_module("torchaudio")
+        except BaseException:
+            del sys.modules[EXTENSION]
+            raise
         return True
     return False
 
