@@ -71,7 +71,8 @@ def test_speechbrain_imports_with_the_stand_in_exactly_where_torchaudio_does_not
         "stands_in = prepare()\n"
         "from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN\n"
         "import torch\n"
-        "shape = list(ECAPA_TDNN(80, channels=[8] * 5, lin_neurons=6)(torch.rand(2, 9, 80)).shape)\n"
+        "network = ECAPA_TDNN(80, channels=[8] * 5, lin_neurons=6)\n"
+        "shape = list(network(torch.rand(2, 9, 80)).shape)\n"
         "print(json.dumps({'stands_in': stands_in, 'again': prepare(), 'shape': shape}))"
     )
     assert prepared["shape"] == [2, 1, 6]

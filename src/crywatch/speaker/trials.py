@@ -186,7 +186,7 @@ def _pairs_of_two(table: _Columns, count: int, rng: np.random.Generator) -> np.n
 def cosine_scores(trials: TrialList, embeddings: Mapping[str, np.ndarray]) -> np.ndarray:
     """[trials] cosines of ``embeddings`` [dim] by name; TableError where one is missing."""
     names, rows = np.unique(np.concatenate([trials.first, trials.second]), return_inverse=True)
-    for name in names:
+    for name in names.tolist():
         if name not in embeddings:
             raise TableError(f"trials: {name!r} has no embedding")
     if not len(names):
