@@ -174,10 +174,11 @@ def test_the_order_of_trials_and_of_their_sides_does_not_matter():
     assert verify(turned, scores[order], CONFIG, 0) == verify(listed, scores, CONFIG, 0)
 
 
-def test_an_infant_drawn_twice_counts_as_two_infants(monkeypatch):
+@pytest.mark.parametrize("seed", range(4))
+def test_an_infant_drawn_twice_counts_as_two_infants(monkeypatch, seed):
     """One draw of the bootstrap against the same trials written out."""
-    listed, scores = trials(3, 2, 2, shift=0.3)
-    draw = [0, 0, 2]  # infant 0 twice, 1 never, 2 once
+    listed, scores = trials(6, 3, seed, shift=0.3)
+    draw = [0, 5, 0, 3, 5, 0]  # infants 1, 2 and 4 never
 
     class Fixed:
         def integers(self, *_, **__):
