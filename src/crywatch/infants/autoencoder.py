@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _BETAS = (0.9, 0.999)
 
 
-@dataclass(frozen=True)
+@dataclass
 class AutoencoderConfig:
     """Section ``autoencoder``; a step is one on all clips of an infant."""
 

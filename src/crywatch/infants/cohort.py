@@ -22,7 +22,7 @@ _MODELS = 512  # scored against the cohort at once
 _MEAN, _DEVIATION, _OWN = "cohort_mean", "cohort_deviation", "cohort_own"
 
 
-@dataclass(frozen=True)
+@dataclass
 class CohortConfig:
     """Section ``cohort``."""
 

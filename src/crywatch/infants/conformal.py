@@ -30,14 +30,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from crywatch.errors import ConfigError
-from crywatch.infants.contract import Arrays, Baseline, InfantModel
+from crywatch.infants.contract import Arrays, Baseline, InfantModel, portions
 
 CLIP, SESSION = "clip", "session"
 NONE, LEAVE_ONE_OUT, CROSS, SPLIT = "none", "leave-one-out", "cross", "split"
+_ROWS = 1 << 15  # clips that are scored at once
 _ROUNDING = 1e-9  # of p and of the rate
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConformalConfig:
     """Section ``conformal``."""
 
@@ -125,7 +126,7 @@ def calibrate(
             jobs.append(baseline.only(~left_out))
             held.append(baseline.vectors[left_out])
     fitted = model.fit(jobs)
-    scored = model.score(fitted, held)
+    scored = _score(model, fitted, held)
     out, first = [], 0
     for baseline, plan in zip(baselines, plans, strict=True):
         last = first + plan.folds
@@ -137,13 +138,13 @@ def calibrate(
 def judge(
     model: InfantModel, infants: Sequence[Calibrated], clips: Sequence[np.ndarray]
 ) -> list[Judged]:
-    """Scores, p-values and alarms of each infant's new ``clips`` [m, dim], all scored in one call.
+    """Scores, p-values and alarms of each infant's new ``clips`` [m, dim], all scored together.
 
     An alarm is a p at or below the promised rate.
     """
     models = [arrays for infant in infants for arrays in infant.models]
     repeated = [part for infant, part in zip(infants, clips, strict=True) for _ in infant.models]
-    scored = model.score(models, repeated)
+    scored = _score(model, models, repeated)
     out, first = [], 0
     for infant in infants:
         new = np.stack(scored[first : first + len(infant.models)])
@@ -170,6 +171,16 @@ def p_values(
         above = np.append(np.cumsum(weights[here][order][::-1])[::-1], 0.0)
         count += above[np.searchsorted(scores[here][order], row, side="left")]
     return np.minimum((1 + count) / (1 + weights.sum()), 1.0)
+
+
+def _score(
+    model: InfantModel, models: Sequence[Arrays], clips: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """``model.score`` on so many clips at once as memory is meant to hold."""
+    out: list[np.ndarray] = []
+    for some in portions([len(part) for part in clips], _ROWS):
+        out += model.score(models[some], clips[some])
+    return out
 
 
 def _plan(sessions: np.ndarray, config: ConformalConfig) -> _Plan:

@@ -90,6 +90,18 @@ def held_out(sessions: np.ndarray, share: float) -> np.ndarray:
     return out
 
 
+def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Neighbours with at most ``most`` rows together (one alone may have more)."""
+    first = held = 0
+    for position, size in enumerate(sizes):
+        if position > first and held + size > most:
+            yield slice(first, position)
+            first, held = position, 0
+        held += size
+    if first < len(sizes):
+        yield slice(first, len(sizes))
+
+
 def alike(keys: Sequence, most: int) -> Iterator[np.ndarray]:
     """Positions of equal ``keys`` together, at most ``most`` at a time: what fits one tensor."""
     together: dict = {}

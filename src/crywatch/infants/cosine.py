@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from crywatch.infants.contract import Arrays, Baseline, InfantModel
+from crywatch.infants.contract import Arrays, Baseline, InfantModel, portions
+
+_ROWS = 1 << 15  # clips at once
 
 
 class Cosine(InfantModel):
@@ -17,12 +19,13 @@ class Cosine(InfantModel):
 
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:
         """``centroid`` [dim], of length 1 (of length 0 where the clips cancel out)."""
-        if not baselines:
-            return []
-        units = unit(np.concatenate([baseline.vectors for baseline in baselines]))
-        starts = np.cumsum([0, *map(len, baselines)][:-1])
-        centroids = unit(np.add.reduceat(units, starts, axis=0)).astype(np.float32)
-        return [{"centroid": centroid} for centroid in centroids]
+        out: list[Arrays] = []
+        for some in portions([len(baseline) for baseline in baselines], _ROWS):
+            units = unit(np.concatenate([baseline.vectors for baseline in baselines[some]]))
+            starts = np.cumsum([0, *map(len, baselines[some])][:-1])
+            centroids = unit(np.add.reduceat(units, starts, axis=0)).astype(np.float32)
+            out += [{"centroid": centroid} for centroid in centroids]
+        return out
 
     def score(self, models: Sequence[Arrays], clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All clips of all infants in one product."""

@@ -18,7 +18,7 @@ from crywatch.infants.contract import Arrays, Baseline, InfantModel, alike, padd
 _BATCH_NUMBERS = 1 << 22  # that one stack holds at most
 
 
-@dataclass(frozen=True)
+@dataclass
 class MahalanobisConfig:
     """What a single clip, or clips that are all alike, need."""
 

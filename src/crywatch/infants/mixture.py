@@ -4,6 +4,9 @@
 main axes first, one for every ``clips_per_axis`` clips and at most ``pca_axes``. The mixture lives
 on those axes, and what is off them counts as one Gaussian of equal variance everywhere
 (probabilistic PCA, Tipping and Bishop, 1999): a clip that leaves the axes is far, not invisible.
+
+The number of components is chosen as the slides say, by the criterion on held-out clips. It charges
+for parameters that held-out clips have charged for already, so it prefers few.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from crywatch.errors import ConfigError
 from crywatch.infants.contract import Arrays, Baseline, InfantModel, held_out
 
 
-@dataclass(frozen=True)
+@dataclass
 class MixtureConfig:
     """Section ``mixture``."""
 

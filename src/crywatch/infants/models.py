@@ -18,7 +18,7 @@ MODELS = ("autoencoder", "one_class_svm", "mixture", "mahalanobis", "cosine")
 NORMALISED = ("mahalanobis", "cosine")  # against the cohort, where there is one
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelsConfig:
     """A section a model; cosine has no settings."""
 

@@ -12,7 +12,7 @@ from crywatch.errors import ConfigError
 from crywatch.infants.contract import Arrays, Baseline, InfantModel
 
 
-@dataclass(frozen=True)
+@dataclass
 class OneClassSvmConfig:
     """Settings of the slides: gamma is 1 / (dim x variance), nu 0.05 to 0.1."""
 
