@@ -26,6 +26,7 @@ def conformal(**changes) -> ConformalConfig:
         "split_from": 200,
         "folds": 5,
         "split_share": 0.5,
+        "smoothed": False,
     }
     return ConformalConfig(**given | changes)
 

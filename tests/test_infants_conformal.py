@@ -67,7 +67,7 @@ def band(rate: float, count: int) -> tuple[float, float]:
     ],
 )
 def test_the_rate_seen_is_within_the_band_of_the_rate_promised(model, n, method):
-    count = max(300, min(1500, 12_000 // n))
+    count = max(300, min(1000, 8_000 // n))
     for rate in (0.2, 0.05):
         config = cases.conformal(rate=rate)
         alarms, promise = simulated(model, n, config, count, seed=n)
@@ -106,6 +106,35 @@ def test_split_p_values_are_never_too_small(n, rate, seed, ties):
         assert alarms >= binom.ppf(1e-6, count, expected)
 
 
+@pytest.mark.parametrize("n", [12, 28, 60])
+def test_smoothed_the_rate_is_kept_between_what_p_can_tell(n):
+    count = max(300, 12_000 // n)
+    alarms, promise = simulated(Cosine(), n, cases.conformal(smoothed=True), count, seed=n)
+    assert promise.promised and promise.expected == 0.1
+    low, high = band(0.1, count)
+    assert low <= alarms.mean() <= high
+
+
+def test_smoothing_draws_from_the_clip_and_promises_no_more():
+    rng = np.random.default_rng(0)
+    vectors = np.column_stack([np.full(400, 0.5), rng.standard_normal(400)])
+    known = np.column_stack([np.append(np.zeros(11), 9.0), np.zeros(12)])
+    baby = cases.Baseline("a", known, np.arange(12))
+    model = Watched()
+    found = calibrate(model, [baby], cases.conformal(smoothed=True))
+    # Above 11 of 12: p is 2/13, and 0.3 of the clips on that border make the rate of 0.1.
+    judged = judge(model, found, [vectors])[0]
+    np.testing.assert_allclose(judged.p, 2 / 13)
+    assert judged.alarms.mean() == pytest.approx(0.3, abs=0.08)
+    assert np.array_equal(judge(model, found, [vectors])[0].alarms, judged.alarms)
+    assert np.array_equal(judge(model, found, [vectors[5:9]])[0].alarms, judged.alarms[5:9])
+    plain = calibrate(model, [baby], cases.conformal())
+    assert not judge(model, plain, [vectors])[0].alarms.any()
+    few = calibrate(model, [baby.only(np.arange(8))], cases.conformal(smoothed=True))
+    assert not few[0].promise.promised and few[0].promise.expected == 0
+    assert not judge(model, few, [vectors + 99])[0].alarms.any()
+
+
 def test_sessions_that_differ_count_as_one_each():
     """Six sessions cannot promise 0.05, whatever the number of their clips."""
     count = 600
@@ -134,6 +163,10 @@ def test_split_p_values_are_those_of_crepes():
         new = rng.integers(-2, 23, 40).astype(float)
         ours = p_values(scores, np.zeros(n, dtype=int), np.ones(n), new[None])
         theirs = base.p_values_batch(scores, new, smoothing=False)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        drawn = np.random.RandomState(4).rand(40)
+        ours = p_values(scores, np.zeros(n, dtype=int), np.ones(n), new[None], drawn)
+        theirs = base.p_values_batch(scores, new, smoothing=True, seed=4)
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 

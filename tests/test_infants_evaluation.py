@@ -121,13 +121,21 @@ def test_the_table_of_infants_that_keep_the_promise():
         assert row.detected["pitch +40 %"] > 0.8
     assert summary.means["auc"].mean > 0.99 and summary.means["auc"].infants == 40
     assert summary.means["recall"].mean > 0.95
-    # 800 clips: within the promise, and no more infants above twice of it than chance has it.
-    assert summary.rate_seen == pytest.approx(0.1, abs=0.03)
-    assert summary.rate_pooled_low < 0.1 < summary.rate_pooled_high
-    assert summary.over_twice <= 0.2 and 0.03 < summary.over_twice_by_chance < 0.06
+    # 28 clips cannot tell 0.1 from 2/29.
+    assert all(row.rate_expected == pytest.approx(2 / 29) for row in found.rows)
+    assert summary.rate_pooled_low < 2 / 29 < summary.rate_pooled_high < 0.1
+    assert summary.over_twice <= 0.15 and 0.03 < summary.over_twice_by_chance < 0.06
     assert summary.worst == max(row.false_alarm_rate for row in found.rows)
     assert set(summary.detected) == {"pitch +40 %"} and set(summary.controls) == {"noise 20 dB"}
     assert summary.detected["pitch +40 %"].mean > 0.95
+    assert summary.controls["noise 20 dB"].mean == pytest.approx(2 / 29, abs=0.03)
+
+
+def test_smoothed_the_mean_rate_seen_is_the_rate_promised():
+    smoothed = cases.conformal(smoothed=True)
+    summary = evaluate(Cosine(), babies(40), smoothed, config(), seed=1).summary
+    assert summary.rate_seen == pytest.approx(0.1, abs=0.03)
+    assert summary.rate_pooled_low < 0.1 < summary.rate_pooled_high
     assert summary.controls["noise 20 dB"].mean == pytest.approx(0.1, abs=0.03)
 
 
@@ -139,7 +147,7 @@ def test_a_broken_promise_shows():
         vectors[28:] += np.linspace(-0.5, 0.5, DIM, dtype=np.float32)
         drifting.append(InfantClips(infant.infant_id, vectors, infant.sessions, infant.times))
     summary = evaluate(Cosine(), drifting, cases.conformal(), config(), seed=1).summary
-    assert summary.rate_seen > 0.5 and summary.over_twice == 1.0
+    assert summary.rate_seen > 0.5 and summary.over_twice > 0.5
     assert summary.rate_pooled_low > 0.1
 
 

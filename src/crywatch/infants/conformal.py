@@ -18,12 +18,17 @@ sessions, or sessions (hierarchical conformal prediction, Lee et al., 2023: a se
 its clips share it), if they are not. A rate below 1 / (n + 1) cannot be had from n of them, and the
 result says so.
 
+With n = 28 a rate of 0.1 is kept as 2/29, the highest that p can tell. ``smoothed`` makes the rate
+exact: a clip on the border alarms in the share that is missing, drawn from the clip itself, so the
+same clip is judged alike again.
+
 crepes computes the split formula alone, one clip at a time, and mapie no p-values of one class; the
 tests hold this module against the first.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +53,7 @@ class ConformalConfig:
     split_from: int  # clips
     folds: int
     split_share: float  # of the clips, to calibrate on
+    smoothed: bool  # alarms at the exact rate, not at the next lower one that p can tell
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1 or not 0 < self.split_share < 1:
@@ -73,7 +79,8 @@ class Promise:
     units: int  # clips or sessions that they count as
     rate: float  # wanted
     reachable: float  # the lowest rate that so many can reach
-    expected: float  # the highest multiple of 1 / (units + 1) that is not above the rate
+    smoothed: bool
+    expected: float  # the rate if smoothed, or the highest that p can tell and is not above it
     proven: float  # what the rate can at most be, for exchangeable units
     promised: bool
     reason: str  # why it is not promised; empty where it is
@@ -96,7 +103,7 @@ class Judged:
     """New clips of one infant."""
 
     scores: np.ndarray  # [m], mean over the infant's models; higher is further from normal
-    p: np.ndarray  # [m], 0..1
+    p: np.ndarray  # [m], 0..1, not smoothed
     alarms: np.ndarray  # [m] bool; never any where the rate is not promised
 
 
@@ -140,37 +147,54 @@ def judge(
 ) -> list[Judged]:
     """Scores, p-values and alarms of each infant's new ``clips`` [m, dim], all scored together.
 
-    An alarm is a p at or below the promised rate.
+    An alarm is a p at or below the promised rate; a smoothed p where the promise is smoothed.
     """
     models = [arrays for infant in infants for arrays in infant.models]
     repeated = [part for infant, part in zip(infants, clips, strict=True) for _ in infant.models]
     scored = _score(model, models, repeated)
     out, first = [], 0
-    for infant in infants:
+    for infant, part in zip(infants, clips, strict=True):
         new = np.stack(scored[first : first + len(infant.models)])
         first += len(infant.models)
-        p = p_values(infant.scores, infant.fold, infant.weights, new)
-        alarms = p <= infant.promise.rate + _ROUNDING
+        known = infant.scores, infant.fold, infant.weights
+        p = decisive = p_values(*known, new)
+        if infant.promise.smoothed:
+            decisive = p_values(*known, new, _drawn(infant.infant_id, part))
+        alarms = decisive <= infant.promise.rate + _ROUNDING
         out.append(Judged(new.mean(axis=0), p, alarms & infant.promise.promised))
     return out
 
 
 def p_values(
-    scores: np.ndarray, fold: np.ndarray, weights: np.ndarray, new: np.ndarray
+    scores: np.ndarray,
+    fold: np.ndarray,
+    weights: np.ndarray,
+    new: np.ndarray,
+    drawn: np.ndarray | None = None,
 ) -> np.ndarray:
     """p [m] of new clips, from calibration ``scores``, ``fold`` and ``weights`` [n].
 
     ``new`` [folds, m] are the new clips' scores under each fold's model. With weights of 1 this is
-    (1 + #{scores >= new}) / (n + 1).
+    (1 + #{scores >= new}) / (n + 1). With ``drawn`` [m], uniform in 0..1, it is smoothed:
+    (#{scores > new} + drawn (1 + #{scores = new})) / (n + 1).
     """
-    count = np.zeros(new.shape[1])
+    least, above = np.zeros(new.shape[1]), np.zeros(new.shape[1])
     for number, row in enumerate(new):
         here = fold == number
         order = np.argsort(scores[here], kind="stable")
         # Weight of all scores from each position on, so that no clip is compared one by one.
-        above = np.append(np.cumsum(weights[here][order][::-1])[::-1], 0.0)
-        count += above[np.searchsorted(scores[here][order], row, side="left")]
-    return np.minimum((1 + count) / (1 + weights.sum()), 1.0)
+        beyond = np.append(np.cumsum(weights[here][order][::-1])[::-1], 0.0)
+        least += beyond[np.searchsorted(scores[here][order], row, side="left")]
+        above += beyond[np.searchsorted(scores[here][order], row, side="right")]
+    count = 1 + least if drawn is None else above + drawn * (1 + least - above)
+    return np.minimum(count / (1 + weights.sum()), 1.0)
+
+
+def _drawn(infant_id: str, clips: np.ndarray) -> np.ndarray:
+    """A number in 0..1 for each clip, by its own content."""
+    start = zlib.crc32(infant_id.encode())
+    rows = np.ascontiguousarray(clips, dtype=np.float32)
+    return np.array([zlib.crc32(row.tobytes(), start) / 2**32 for row in rows])
 
 
 def _score(
@@ -250,6 +274,7 @@ def _promise(
     plan: _Plan, baseline: Baseline, n: int, units: int, config: ConformalConfig
 ) -> Promise:
     rate, reachable = config.rate, 1 / (units + 1)
+    told = np.floor(rate * (units + 1) + _ROUNDING).item() / (units + 1)
     promised = reachable <= rate + _ROUNDING
     reason = ""
     if plan.method == NONE:
@@ -268,7 +293,8 @@ def _promise(
         units=units,
         rate=rate,
         reachable=reachable,
-        expected=np.floor(rate * (units + 1) + _ROUNDING).item() / (units + 1),
+        smoothed=config.smoothed,
+        expected=rate if config.smoothed and promised else told,
         proven=_proven(plan, units, rate),
         promised=promised and plan.method != NONE,
         reason=reason,
