@@ -174,7 +174,10 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-HEADER = f"{'model':<16}{'infants':>9}{'seconds':>10}{'a second':>10}{'ratio':>8}{'lowest - highest':>18}"
+HEADER = (
+    f"{'model':<16}{'infants':>9}{'seconds':>10}{'a second':>10}{'ratio':>8}"
+    f"{'lowest - highest':>18}"
+)
 
 
 def _line(run: Run) -> str:

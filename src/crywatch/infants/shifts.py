@@ -6,8 +6,8 @@ breath in the voice. Two controls must not alarm: noise of a room added to the c
 processing there and back, which leaves nothing but its artefacts.
 
 Pitch and duration are librosa's phase vocoder; formants are moved on the envelope over the
-harmonics. The vocoder WORLD would do all of it and better, but its Python package comes as source
-alone and needs a compiler, which nothing else here does.
+harmonics. The vocoder WORLD moves formants more exactly, but what it makes of an unchanged cry is
+heard: on generated cries it alarmed 0.59 to 0.96 of the time, the control ``return`` 0.13 to 0.42.
 """
 
 from __future__ import annotations
@@ -104,11 +104,27 @@ def _level(wave: np.ndarray) -> float:
 
 
 def _pitch(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    return _formants_back(wave, _moved(wave, rate_hz, ratio), rate_hz, ratio)
+
+
+def _return(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    # Down first: going up first would push the highest sounds out of the band for good.
+    down = _moved(wave, rate_hz, 1 / ratio)
+    return _formants_back(wave, _moved(down, rate_hz, ratio), rate_hz, 1.0)
+
+
+def _moved(wave: np.ndarray, rate_hz: int, ratio: float) -> np.ndarray:
     import librosa
 
     steps = 12 * np.log2(ratio)
-    moved = librosa.effects.pitch_shift(wave, sr=rate_hz, n_steps=steps, **_VOCODER)
-    # Resampling took the formants along; they are put back where they were.
+    return librosa.effects.pitch_shift(wave, sr=rate_hz, n_steps=steps, **_VOCODER)
+
+
+def _formants_back(wave: np.ndarray, moved: np.ndarray, rate_hz: int, ratio: float) -> np.ndarray:
+    """``moved``, whose pitch is ``ratio`` times that of ``wave``, with the formants of ``wave``.
+
+    Resampling took them along.
+    """
     f0_hz = envelope.pitch_hz(wave, rate_hz)
     before, after = envelope.stft(wave), envelope.stft(moved)
     wanted = envelope.log_envelope(np.abs(before), f0_hz, rate_hz)
@@ -153,10 +169,6 @@ def _noise(wave: np.ndarray, rate_hz: int, amount: float, rng: np.random.Generat
     spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(wave), 1 / rate_hz), 50.0))
     noise = np.fft.irfft(spectrum, len(wave))
     return wave + noise * (_level(wave) / _level(noise) * 10 ** (-amount / 20))
-
-
-def _return(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    return _pitch(_pitch(wave, rate_hz, ratio, rng), rate_hz, 1 / ratio, rng)
 
 
 _MAKERS: dict[str, Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]] = {
