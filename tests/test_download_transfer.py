@@ -211,16 +211,17 @@ def http_date(seconds):
 
 
 @pytest.mark.parametrize(
-    ("text", "low_s", "high_s"),
+    ("value", "low_s", "high_s"),
     [
-        (http_date(240), 100.0, 240.0),
-        (http_date(-60), 0.0, 0.0),
-        (http_date(86_400), transfer.MAX_RETRY_AFTER_S, transfer.MAX_RETRY_AFTER_S),
+        (240, 100.0, 240.0),  # a date, in so many seconds from the request
+        (-60, 0.0, 0.0),
+        (86_400, transfer.MAX_RETRY_AFTER_S, transfer.MAX_RETRY_AFTER_S),
         ("soon", PATIENT.backoff_s, PATIENT.backoff_s),
         ("-5", PATIENT.backoff_s, PATIENT.backoff_s),
     ],
 )
-def test_a_retry_after_may_be_a_date(text, low_s, high_s, tmp_path, waits):
+def test_a_retry_after_may_be_a_date(value, low_s, high_s, tmp_path, waits):
+    text = value if isinstance(value, str) else http_date(value)
     with server(status(429, Retry_After=text), whole()) as web:
         assert fetch(remote(web.url), tmp_path, PATIENT).read_bytes() == BODY
     assert len(waits) == 1 and low_s <= waits[0] <= high_s

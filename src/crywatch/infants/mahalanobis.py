@@ -103,14 +103,13 @@ class Mahalanobis(InfantModel):
         return out
 
     def cross(self, models: Sequence[Arrays], vectors: np.ndarray) -> np.ndarray:
-        """All axes of all models in one product."""
-        if not models:
-            return np.zeros((0, len(vectors)))
+        """A product a model: what the vectors are by themselves is computed once."""
         vectors = np.asarray(vectors, dtype=float)
+        squares = np.square(vectors).sum(axis=1)
         out = np.zeros((len(models), len(vectors)))
         for row, model in enumerate(models):
             mean, axes = model["mean"].astype(float), model["axes"].astype(float)
-            length = np.square(vectors).sum(axis=1) - 2 * (vectors @ mean) + np.square(mean).sum()
+            length = squares - 2 * (vectors @ mean) + mean @ mean
             along = (vectors @ axes.T - axes @ mean) ** 2 @ model["gains"]
             out[row] = np.maximum(length / model["sphere"] - along, 0)
         return np.sqrt(out)
