@@ -43,7 +43,7 @@ def test_the_embedding_is_that_of_speechbrains_own_classifier(published):
     """
     from crywatch.speaker import torchaudio_cpu
 
-    torchaudio_cpu.prepare()
+    torchaudio_cpu.prepare_speechbrain()
     from speechbrain.inference.classifiers import EncoderClassifier
     from speechbrain.lobes.features import Fbank
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN, Classifier

@@ -122,3 +122,17 @@ def test_importing_the_module_imports_neither():
     )
     assert loaded == []
     assert torchaudio_cpu.__doc__
+
+
+def test_tools_that_look_at_all_modules_do_not_import_optional_packages():
+    # In a process of its own: others may have loaded SpeechBrain already.
+    code = """
+from crywatch.speaker.torchaudio_cpu import prepare_speechbrain
+prepare_speechbrain()
+from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+import sys
+for module in list(sys.modules.values()):
+    hasattr(module, "__file__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

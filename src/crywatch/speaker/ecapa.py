@@ -62,7 +62,7 @@ class Ecapa(nn.Module):
 
     def __init__(self, shape: EcapaShape, frozen: Sequence[str] = ()):
         super().__init__()
-        torchaudio_cpu.prepare()
+        torchaudio_cpu.prepare_speechbrain()
         from speechbrain.lobes.features import Fbank
         from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
         from speechbrain.processing.features import InputNormalization

@@ -148,7 +148,7 @@ class Aam(nn.Module):
 
     def __init__(self, config: AamConfig, n_infants: int, dim: int):
         super().__init__()
-        torchaudio_cpu.prepare()
+        torchaudio_cpu.prepare_speechbrain()
         from speechbrain.nnet.losses import AdditiveAngularMargin
 
         if n_infants < 2:

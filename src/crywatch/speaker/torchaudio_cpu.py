@@ -49,6 +49,20 @@ def prepare() -> bool:
     return False
 
 
+def prepare_speechbrain() -> None:
+    """`prepare`, and SpeechBrain's redirects of old names out of ``sys.modules``.
+
+    They import optional packages (k2, flair) as soon as anything looks at them, and tools that
+    walk through all loaded modules do: `inspect.getmodule`, and hypothesis through it.
+    """
+    prepare()
+    import speechbrain  # noqa: F401  # registers the redirects
+    from speechbrain.utils.importutils import LazyModule
+
+    for name in [n for n, module in sys.modules.items() if isinstance(module, LazyModule)]:
+        del sys.modules[name]
+
+
 def _stand_in() -> ModuleType:
     """What torchaudio asks of its extension, with every compiled part said to be absent."""
     module = ModuleType(EXTENSION, "Stands for the compiled part of torchaudio.")
