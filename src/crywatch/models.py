@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-KINDS = ("blazenet", "rtfm")
+KINDS = ("blazenet", "rtfm", "ecapa")
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 REMAKE = "it is damaged or of another version; make it again with `dvc repro`"

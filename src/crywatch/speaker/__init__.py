@@ -1,0 +1,1 @@
+"""Embeddings that tell infants apart: ECAPA-TDNN, its losses, batches and verification."""
