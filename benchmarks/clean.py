@@ -14,12 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import sounds
-from speed import Machine, machine, positive
+from machine import positive, write_runs
 
 from crywatch import clean, params
 from crywatch.clean import CleanConfig
@@ -48,14 +48,6 @@ class Run:
         return self.sound_s / self.wall_s
 
 
-@dataclass(frozen=True)
-class Report:
-    """All of one run of this script."""
-
-    machine: Machine
-    runs: tuple[Run, ...]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line names and print it."""
     options = _parser().parse_args(arguments)
@@ -71,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 runs.append(_measure(raw, folder / "out", clips, workers))
                 print(_line(runs[-1]), flush=True)
     if options.json:
-        from crywatch.atomic import write_json
-
-        write_json(options.json, asdict(Report(machine(), tuple(runs))))
+        write_runs(options.json, runs)
     return 0
 
 

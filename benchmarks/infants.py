@@ -13,11 +13,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speed import ONE_THREAD, Machine, machine, positive
+from machine import ONE_THREAD, positive, write_runs
 
 if TYPE_CHECKING:
     from crywatch.infants.contract import Baseline, InfantModel
@@ -48,14 +48,6 @@ class Run:
     high_ratio: float
 
 
-@dataclass(frozen=True)
-class Report:
-    """All of one run of this script."""
-
-    machine: Machine
-    runs: tuple[Run, ...]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line names and print it."""
     options = _parser().parse_args(arguments)
@@ -76,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs.append(_measure(model, name, count, options.alone, options.rounds))
             print(_line(runs[-1]), flush=True)
     if options.json:
-        from crywatch.atomic import write_json
-
-        write_json(options.json, asdict(Report(machine(), tuple(runs))))
+        write_runs(options.json, runs)
     return 0
 
 

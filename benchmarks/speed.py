@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from machine import ONE_THREAD, Machine, machine, positive
 from rounds import Result, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPARISONS = ("clean", "inference", "train", "pictures")  # methods of comparisons.Bench
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -34,16 +27,6 @@ class Target:
     wanted: float
     measured: float
     reached: bool
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured."""
-
-    processor: str
-    cores: int
-    python: str
-    torch: str
 
 
 @dataclass(frozen=True)
@@ -103,14 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
 def _targets(results: Sequence[Result]) -> tuple[Target, ...]:
     """Those of the project's targets that ``results`` can tell."""
     import comparisons
@@ -158,27 +133,6 @@ def _target_table(targets: Sequence[Target]) -> str:
             f"  {target.name:<58}{target.measured:>8.2f}  wanted {target.wanted:g}: {verdict}"
         )
     return "\n".join(lines)
-
-
-def machine() -> Machine:
-    """This one."""
-    import torch
-
-    return Machine(
-        processor=_processor(),
-        cores=os.cpu_count() or 1,
-        python=platform.python_version(),
-        torch=torch.__version__,
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":
