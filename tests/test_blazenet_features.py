@@ -68,8 +68,8 @@ def test_the_5_s_front_end_has_its_own_store(tables, tmp_path):
     np.testing.assert_allclose(five.clip("b/long").reshape(exact.shape), exact, atol=1e-3)
 
 
-def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkeypatch):
-    run(tables, tmp_path / "undisturbed")
+def stopping_at_the_fifth():
+    """`read_clean` of four clips, then a stop from outside."""
     read = []
 
     def failing(path):
@@ -78,7 +78,12 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
         read.append(path)
         return read_clean(path)
 
-    monkeypatch.setattr(blazenet_features, "read_clean", failing)
+    return failing
+
+
+def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkeypatch):
+    run(tables, tmp_path / "undisturbed")
+    monkeypatch.setattr(blazenet_features, "read_clean", stopping_at_the_fifth())
     with pytest.raises(KeyboardInterrupt):
         run(tables, tmp_path / "killed")
     assert not (tmp_path / "killed" / "out").exists()
@@ -95,17 +100,9 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
 
 
 def test_pictures_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
-    read = []
-
-    def failing(path):
-        if len(read) == 4:
-            raise KeyboardInterrupt
-        read.append(path)
-        return read_clean(path)
-
     with monkeypatch.context() as patch:
         patch.setattr(blazenet_features, "code_sha256", lambda *_: "before an edit")
-        patch.setattr(blazenet_features, "read_clean", failing)
+        patch.setattr(blazenet_features, "read_clean", stopping_at_the_fifth())
         with pytest.raises(KeyboardInterrupt):
             run(tables, tmp_path)
     later = []
