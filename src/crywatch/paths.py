@@ -27,6 +27,19 @@ EVALUATE_DETECTION = DATA / "evaluate_detection"
 REPORTS = DATA / "reports"
 DATASHEETS = DATA / "datasheets"
 
+# The second half: one infant at a time.
+SPLIT_INFANTS = DATA / "split_infants"
+INFANT_CLIPS = SPLIT_INFANTS / "clips.parquet"  # split_clips, of known infants, parts by infant
+CRIES = DATA / "cries"
+FINETUNE_ECAPA = DATA / "finetune_ecapa"  # a model folder a loss
+EVALUATE_VERIFICATION = DATA / "evaluate_verification"
+EMBED_CRIES = DATA / "embed_cries"
+TRAIN_GATE = DATA / "train_gate"
+FIT_INFANTS = DATA / "fit_infants"  # a folder a model
+FOLLOW_INFANTS = DATA / "follow_infants"
+SIMULATE_YEAR = DATA / "simulate_year"
+TIMELINE = DATA / "timeline"
+
 # Everything that is listened to, table by table.
 CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
 EVENTS_TABLES = (SPLIT_EVENTS, UNTRIMMED / "events.parquet", SOUNDSCAPES / "events.parquet")
