@@ -130,7 +130,9 @@ def count_split(clips: pd.DataFrame, split_dir: Path, infants_dir: Path) -> Spli
 
     return SplitCounts(
         parts=by_part(own),
-        labels={label: by_part(members) for label, members in own.groupby("label", sort=True)},
+        labels={
+            label: by_part(own[own["label"] == label]) for label in sorted(clips["label"].unique())
+        },
         duplicates=_duplicates(read_table(duplicates, "duplicates"), set(own["clip_id"])),
     )
 
