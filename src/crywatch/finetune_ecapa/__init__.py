@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.cries import CryStore
+from crywatch.cries.store import CryStore
 from crywatch.digest import code_sha256, value_sha256
 from crywatch.errors import ConfigError, named
 from crywatch.finetune_ecapa.augmentation import Augmentation, AugmentationConfig

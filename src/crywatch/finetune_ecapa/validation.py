@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from crywatch.cries import CryStore
+from crywatch.cries.store import CryStore
 from crywatch.digest import value_sha256
 from crywatch.errors import ConfigError, TableError
 from crywatch.speaker.batches import AveragingConfig, shuffled_crops, unit
