@@ -32,7 +32,7 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38])
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38], vertical_spacing=0.07)
     figure.update_layout(template="none")
     rows = timeline.recordings
     height = rows["distance"].clip(NEAREST, FURTHEST)
@@ -80,7 +80,7 @@ def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5])
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.09)
     figure.update_layout(template="none")
     rows = timeline.sessions
     hover = [_session_text(row) for row in rows.itertuples()]
@@ -131,6 +131,7 @@ def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     )
     figure.update_yaxes(title_text="level", zerolinecolor=GAP, row=1, col=1)
     figure.update_yaxes(title_text="evidence", rangemode="tozero", row=2, col=1)
+    figure.update_xaxes(zeroline=False, range=[0.2, len(rows) + 0.8])
     figure.update_xaxes(title_text="session", row=2, col=1)
     return _styled(figure, 380)
 
@@ -244,7 +245,7 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
             )
         figure.add_annotation(
             x=_time(begin + (end - begin) / 2),
-            y=0.5,
+            y=0.14,
             xref="x",
             yref="y domain",
             text=f"no recordings<br>{rows['gap_days'].iloc[row]:.0f} days",
