@@ -21,6 +21,7 @@ from crywatch.timeline.standard import BASELINE, NEW, Standard, standardise
 from crywatch.timeline.trend import Reading, TrendState, advance
 
 _NS = 1e-9
+_TREND = ("gap_days", "ewma", "ewma_limit", "cusum", "cusum_limit")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _follow(
     followed = new & standard.promised
     at_s = rows["recorded_at"].astype("int64").to_numpy() * _NS
     numbers = np.empty(len(rows), dtype=np.int64)
-    found = np.empty((len(rows), 5))
+    found = np.empty((len(rows), len(_TREND)))
     for row in range(len(rows)):
         reading = Reading(
             session=f"{phases[row]} {names[row]}",
@@ -140,14 +141,13 @@ def _follow(
         state = now.state
         numbers[row] = state.number
         found[row] = now.gap_days, now.ewma, now.ewma_limit, now.cusum, now.cusum_limit
-    columns = dict(zip(("gap_days", "ewma", "ewma_limit", "cusum", "cusum_limit"), found.T))
     out = rows.assign(
         session=numbers,
         promised=standard.promised,
         units=standard.units,
         distance=standard.distance,
         z=standard.z,
-        **columns,
+        **dict(zip(_TREND, found.T, strict=True)),
     )
     return conform(out, "timeline"), state
 

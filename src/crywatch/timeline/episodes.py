@@ -123,9 +123,13 @@ def _episode(timeline: InfantTimeline, stretch: Stretch, lasting: bool) -> Episo
     latest = timeline.sessions.iloc[-1]
     at_end = stretch.last == len(timeline.sessions) - 1
     # Two usual sessions or so after the peak bring the evidence below its limit.
-    stands = lasting and not (timeline.sessions["cusum"] <= timeline.sessions["cusum_limit"])[
-        stretch.last :
-    ].any() and latest["cusum"] > latest["cusum_limit"]
+    stands = (
+        lasting
+        and not (timeline.sessions["cusum"] <= timeline.sessions["cusum_limit"])[
+            stretch.last :
+        ].any()
+        and latest["cusum"] > latest["cusum_limit"]
+    )
     return Episode(
         first_session=stretch.first,
         last_session=stretch.last,

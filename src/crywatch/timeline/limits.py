@@ -47,7 +47,9 @@ def unchanged(units: int, draws: int, sessions: int, rng: np.random.Generator) -
     apart = 2.0 * np.arange(draws)[:, None]
     known = np.sort((rng.random((draws, units)) + apart).ravel())
     new = rng.random((draws, sessions)) + apart
-    below = np.searchsorted(known, new.ravel()).reshape(new.shape) - units * np.arange(draws)[:, None]
+    below = (
+        np.searchsorted(known, new.ravel()).reshape(new.shape) - units * np.arange(draws)[:, None]
+    )
     return deviates((1 + units - below) / (units + 1), units + 1)
 
 
