@@ -66,7 +66,7 @@ def write_page(
     notes: Sequence[str] = (),
     title: str = "Cry timelines",
 ) -> None:
-    """Write ``infants``, the most unusual lately first, as one HTML file; equal inputs, equal bytes.
+    """Write ``infants`` as one HTML file, the most unusual lately first; it is the same each time.
 
     Above ``page.max_infants`` the least unusual are left out, and the page says so. ``pictures``
     gives a recording's spectrogram by clip_id; ``notes`` are printed on top of the page.
