@@ -1,4 +1,4 @@
-"""The trend against values worked by hand and simulation, and growing timelines against new ones."""
+"""The trend against values worked by hand and simulation, grown timelines against new ones."""
 
 import math
 from dataclasses import replace

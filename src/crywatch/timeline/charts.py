@@ -36,6 +36,8 @@ def timelines_figure(timelines: Sequence[InfantTimeline], summaries: Sequence[Su
 
 
 def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
+    from matplotlib.dates import AutoDateLocator
+
     rows = timeline.recordings
     height = rows["distance"].clip(NEAREST, FURTHEST)
     old, marked = rows["phase"] == BASELINE, rows["alarm"]
@@ -56,7 +58,7 @@ def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
     name = timeline.infant_id.replace("$", r"\$")
     axes.set_title(f"{name}: {STATUSES[summary.status].lower()}", fontsize=8)
     axes.tick_params(labelsize=7)
-    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
     axes.spines[["top", "right"]].set_visible(False)
 
 
