@@ -136,7 +136,7 @@ def test_what_a_clinician_is_told(parsed):
     text = said(parsed)
     assert "Not a medical device" in text and "Times are UTC" in text
     assert "about 1 of 10 normal cries is marked" in text
-    assert "Nothing is promised for this infant : 5 clips cannot reach 0.1 ." in text
+    assert "Nothing is promised for this infant : 5 clips cannot reach 0.1." in text
     assert "a lasting change, still standing" in text
     assert "too few sessions to look for change points: 7 with a score" in text
     assert "There is no recording after the baseline yet." in text
