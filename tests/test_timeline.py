@@ -92,6 +92,7 @@ def test_summaries_say_who_changed(made):
     written = {one["infant_id"]: one for one in read_json(out / timeline.SUMMARY)}
     assert written["changed"]["status"] == "changed"
     assert written["calm"]["status"] == "as usual"
+    assert written["calm"]["status_text"] == "As usual"
     assert written["few $"]["status"] == "nothing promised"
     assert written["few $"]["reason"] == "5 clips cannot reach 0.1"
     (remark,) = written["changed"]["remarks"]

@@ -192,7 +192,7 @@ def test_a_planted_shift_is_found_soon_and_nothing_where_nothing_changed():
     changed = [infant(f"c{n}", baseline=20, new=20, shift=2.5, shift_from=10) for n in range(12)]
     same = [infant(f"s{n}", baseline=20, new=30, seed=5) for n in range(60)]
     timelines = analyse(*together(*changed, *same), CONFIG, SEED)
-    delays, false, possible, points = [], 0, 0, 0
+    delays, false, possible, points, smoothed = [], 0, 0, 0, 0
     for timeline in timelines:
         found = find_episodes(timeline, CONFIG.episodes)
         lasting = [episode for episode in found if episode.lasting]
@@ -203,12 +203,14 @@ def test_a_planted_shift_is_found_soon_and_nothing_where_nothing_changed():
         else:
             false += bool(lasting)
             possible += len(found) - len(lasting)
+            sessions = timeline.sessions
+            smoothed += bool((sessions["ewma"] > sessions["ewma_limit"]).any())
             points += bool(find_changes(timeline.sessions, CONFIG.changes).points)
     # Of the sessions from the change on, the one in which the evidence passed.
     assert 2 <= np.median(delays) <= 5
     # 60 infants at a share of 0.1: above 12 has a probability below 0.02.
     assert false <= 12
-    assert possible <= 6 and points <= 9
+    assert possible <= 6 and points <= 9 and smoothed <= 6
 
 
 def test_recordings_of_one_session_that_are_alike_are_one_piece_of_evidence():

@@ -8,14 +8,13 @@ from statistics import median
 from crywatch.atomic import read_json
 from crywatch.errors import TableError
 from crywatch.report.tables import Table, number
-from crywatch.timeline import SUMMARY
-from crywatch.timeline.summary import STATUSES
 
+SUMMARY = "summary.json"  # of stage timeline, the most unusual infants first
 MOST = 60  # infants that are listed
 
 
 def timeline_tables(folder: Path) -> list[Table]:
-    """Tables of ``summary.json`` in the stage's folder; TableError where it is missing."""
+    """Tables of `SUMMARY` in the stage's folder; TableError where it is missing."""
     path = Path(folder) / SUMMARY
     if not path.is_file():
         raise TableError(f"{path} is missing: run stage timeline (dvc repro timeline)")
@@ -24,10 +23,6 @@ def timeline_tables(folder: Path) -> list[Table]:
 
 
 def _infants(summaries: list[dict]) -> Table:
-    ranks = list(STATUSES)
-    ordered = sorted(
-        summaries, key=lambda one: (ranks.index(one["status"]), -one["urgency"], one["infant_id"])
-    )
     rows = [
         [
             one["infant_id"],
@@ -39,16 +34,16 @@ def _infants(summaries: list[dict]) -> Table:
             str(one["kept_out"]),
             str(sum(episode["lasting"] for episode in one["episodes"])),
             "too few sessions" if one["changes"]["reason"] else str(len(one["changes"]["points"])),
-            STATUSES[one["status"]],
+            one["status_text"],
         ]
-        for one in ordered[:MOST]
+        for one in summaries[:MOST]
     ]
     columns = ["infant", "baseline recordings in sessions", "new recordings in sessions"]
     columns += ["promised rate", "marked", "expected if unchanged", "kept out by the gate"]
     columns += ["lasting changes", "change points", "status"]
     note = "The most unusual lately come first."
-    if len(ordered) > MOST:
-        note += f" {MOST} of {len(ordered)} infants; the page of stage timeline has them all."
+    if len(summaries) > MOST:
+        note += f" {MOST} of {len(summaries)} infants; the page of stage timeline has them all."
     return Table("Timelines", columns, rows, note)
 
 

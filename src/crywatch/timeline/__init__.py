@@ -20,7 +20,7 @@ from crywatch.timeline.analysis import InfantTimeline, analyse
 from crywatch.timeline.config import TimelineConfig
 from crywatch.timeline.page import write_page
 from crywatch.timeline.pictures import pictures_of
-from crywatch.timeline.summary import Summary, summarise
+from crywatch.timeline.summary import STATUSES, Summary, by_urgency, summarise
 
 PAGE, TABLE, SESSIONS = "timelines.html", "timeline.parquet", "sessions.parquet"
 SUMMARY, METRICS = "summary.json", "metrics.json"
@@ -103,15 +103,16 @@ def run(
             (SESSIONS, "timeline_sessions", [one.sessions for one in timelines]),
         ):
             write_table(_all(tables, name), temp / file, name)
-        write_json(temp / SUMMARY, [as_json(one) for one in result.summaries])
+        order = by_urgency(result.summaries)
+        write_json(temp / SUMMARY, [as_json(result.summaries[at]) for at in order])
         write_json(temp / METRICS, result.as_metrics())
         write_page(temp / PAGE, timelines, config, pictures, notes)
     return result
 
 
 def as_json(summary: Summary) -> dict:
-    """A summary as plain values; times in ISO 8601, UTC."""
-    return _plain(asdict(summary))
+    """A summary as plain values, its status in words too; times in ISO 8601, UTC."""
+    return _plain(asdict(summary)) | {"status_text": STATUSES[summary.status]}
 
 
 def notes_on(corpora: Collection[str], generated: Collection[str]) -> list[str]:
