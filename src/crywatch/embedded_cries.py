@@ -17,8 +17,8 @@ import pandas as pd
 import crywatch.infant_tables  # noqa: F401  the tables' schemas
 from crywatch.atomic import atomic_dir, read_json, write_json
 from crywatch.errors import TableError
+from crywatch.infants.clips import ChangedClips, InfantClips, ShiftedClips
 from crywatch.infants.contract import Baseline
-from crywatch.infants.evaluation import ChangedClips, InfantClips, ShiftedClips
 from crywatch.tables import empty, read_table, write_table
 
 INFO = "store.json"
