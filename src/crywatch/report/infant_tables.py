@@ -40,8 +40,8 @@ CONTROLS = (
     "infant's own cries. Controls leave the voice as it is, so they should alarm as often as the "
     "unchanged recordings do: noise is that of a room, return is the pitch moved there and back, "
     "which leaves nothing but the artefacts of moving it. A model knows the rooms of its baseline "
-    "alone: noise above any that it has heard is a change to it. What a change has above return of the "
-    "same processing is owed to the voice."
+    "alone: noise above any that it has heard is a change to it. What a change has above return is "
+    "owed to the voice."
 )
 PLANTED = "Recordings that a corpus says are changed are in no baseline and are no false alarms."
 
