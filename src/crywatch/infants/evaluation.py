@@ -47,6 +47,19 @@ class ShiftedClips:
 
 
 @dataclass(frozen=True)
+class ChangedClips:
+    """Recordings of an infant that are known to be abnormal, such as after a planted change.
+
+    They are no baseline and no false alarm; those later than the baseline are positives.
+    """
+
+    name: str
+    vectors: np.ndarray  # [m, dim]
+    times: np.ndarray  # [m], as those of the infant's other clips
+    clip_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class InfantClips:
     """All that is known of one infant; ``times`` are numbers or datetime64."""
 
@@ -55,6 +68,8 @@ class InfantClips:
     sessions: np.ndarray  # [clips]
     times: np.ndarray  # [clips]
     shifted: tuple[ShiftedClips, ...] = ()
+    changed: tuple[ChangedClips, ...] = ()
+    clip_ids: tuple[str, ...] = ()  # where they are known
 
 
 @dataclass(frozen=True)
