@@ -1,4 +1,4 @@
-"""Split all clips by group: `python pipelines/split.py`."""
+"""Split all clips by group and by infant: `python pipelines/split.py`."""
 
 from crywatch import params, paths, tracking
 from crywatch.split import SplitConfig, run
@@ -6,18 +6,18 @@ from crywatch.split import SplitConfig, run
 
 def main() -> None:
     with tracking.stage_run("split") as log:
-        folders = [paths.clean(corpus) for corpus in params.plain("corpora")]
         summary = run(
-            [folder / "clips.parquet" for folder in folders],
+            [paths.clean(corpus) for corpus in params.plain("corpora")],
             params.section("split", SplitConfig),
             params.plain("seed"),
             paths.SPLIT,
-            [folder / "events.parquet" for folder in folders],
+            paths.SPLIT_INFANTS,
         )
-        log.metrics(summary.as_metrics())
+        log.metrics(summary.as_metrics() | summary.infants_as_metrics())
         log.table(summary.table, "split.csv")
         log.dataset("clips", paths.SPLIT_CLIPS)
-        log.outputs(paths.SPLIT)
+        log.dataset("infants", paths.INFANT_CLIPS)
+        log.outputs(paths.SPLIT, paths.SPLIT_INFANTS)
 
 
 if __name__ == "__main__":

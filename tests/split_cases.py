@@ -13,7 +13,7 @@ import soxr
 
 from crywatch.audio import bandwidth_hz, decode, level_dbfs, resample, to_int16, write_flac
 from crywatch.segments import RATE_HZ
-from crywatch.tables import conform
+from crywatch.tables import conform, empty, write_table
 
 
 def cry_like(seed: int, seconds: float = 4.0) -> np.ndarray:
@@ -108,3 +108,11 @@ def row(folder: Path, clip_id: str, wave: np.ndarray, **columns: object) -> dict
 def clips_table(rows: list[dict[str, object]], name: str = "clips") -> pd.DataFrame:
     """Rows as table ``name``."""
     return conform(pd.DataFrame(rows), name)
+
+
+def corpus_folder(folder: Path, rows: list[dict]) -> Path:
+    """``folder`` as `clean` leaves it: the tables of ``rows``, without events."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(clips_table(rows) if rows else empty("clips"), folder / "clips.parquet", "clips")
+    write_table(empty("events"), folder / "events.parquet", "events")
+    return folder

@@ -34,13 +34,14 @@ def test_the_path_alone_is_enough(own):
 
 def test_all_columns_in_any_order(own):
     found = own(
-        "infant,recorded_at,label,path\n"
-        "Mia,2025-03-31T04:30:00+02:00,cry,a.wav\n"
-        ",2025-03-31,Other,b.wav\n"
-        "Mia,,,night 1\\ü.m4a\n"
+        "infant,recorded_at,label,category,path\n"
+        "Mia,2025-03-31T04:30:00+02:00,cry,first tooth,a.wav\n"
+        ",2025-03-31,Other,,b.wav\n"
+        "Mia,,,,night 1\\ü.m4a\n"
     )
     mia, other, undated = (found[name] for name in ("a.wav", "b.wav", "night 1/ü.m4a"))
     assert (mia.label, mia.infant_id) == ("cry", "recordings/Mia")
+    assert (mia.category, other.category) == ("first tooth", "other")
     assert mia.recorded_at == datetime(2025, 3, 31, 2, 30, tzinfo=UTC)
     assert other.label == "other" and other.infant_id is None and other.session_id is None
     assert other.recorded_at == datetime(2025, 3, 31, tzinfo=UTC)

@@ -73,14 +73,20 @@ def test_details_that_are_not_there_are_told(cleaned):
 
 
 def test_all_corpora_are_split_together(cleaned, tmp_path):
-    config = params.typed(params.compose([], CONF).split, SplitConfig, "split")
-    tables = [cleaned / name / "clips.parquet" for name in corpora.NAMES]
-    split.run(tables, config, 1, tmp_path / "split")
+    composed = params.compose(["split.infants.only=[]"], CONF).split
+    config = params.typed(composed, SplitConfig, "split")
+    folders = [cleaned / name for name in corpora.NAMES]
+    split.run(folders, config, 1, tmp_path / "split", tmp_path / "infants")
     clips = read_table(tmp_path / "split" / "clips.parquet", "split_clips")
     assert set(clips["corpus"]) == set(corpora.NAMES)
     for key in ("recording_id", "infant_id", "group_id"):
         known = clips[clips[key].notna()]
         assert (known.groupby(key)["split"].nunique() == 1).all()
+    infants = read_table(tmp_path / "infants" / "clips.parquet", "split_clips")
+    assert set(infants["clip_id"]) == set(clips.loc[clips["infant_id"].notna(), "clip_id"])
+    told = read_details(cleaned / "cryceleb" / FILE).set_index("clip_id")["part"]
+    kept = infants[infants["corpus"] == "cryceleb"].set_index("clip_id")["split"]
+    assert (told.replace({"dev": "val"})[kept.index] == kept).all() and kept.nunique() == 3
 
 
 @pytest.mark.skipif(not (REAL / "icsd").is_dir(), reason=f"no icsd in {REAL}")

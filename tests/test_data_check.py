@@ -47,14 +47,15 @@ def done(raw, tmp_path_factory):
     (target / "broken.wav").write_bytes(b"no sound")
     with open(target / "recordings.csv", "a") as table:
         for name in ("copied", "copied again", "broken"):
-            table.write(f"{name}.wav,cry,,\n")
+            table.write(f"{name}.wav,cry,,,\n")
     config = params.typed(params.compose([], CONF).clean, CleanConfig, "clean")
     for name in NAMES:
         work = root / "data" / "work" / name
         clean.run(corpora.get(name), config, root / paths.raw(name), root / paths.clean(name), work)
-    config = params.typed(params.compose([], CONF).split, SplitConfig, "split")
-    tables = [root / paths.clean(name) / "clips.parquet" for name in NAMES]
-    split.run(tables, config, 1, root / paths.SPLIT)
+    composed = params.compose(["split.infants.only=[]"], CONF).split
+    config = params.typed(composed, SplitConfig, "split")
+    folders = [root / paths.clean(name) for name in NAMES]
+    split.run(folders, config, 1, root / paths.SPLIT, root / paths.SPLIT_INFANTS)
     return root
 
 

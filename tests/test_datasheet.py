@@ -40,9 +40,10 @@ def world(tmp_path_factory):
         clean.run(
             corpora.get(name), config, root / "raw" / name, root / "clean" / name, root / "work"
         )
-    tables = [root / "clean" / name / "clips.parquet" for name in corpora.NAMES]
-    config = params.typed(params.compose([], CONF).split, SplitConfig, "split")
-    split.run(tables, config, 1, root / "split")
+    folders = [root / "clean" / name for name in corpora.NAMES]
+    composed = params.compose(["split.infants.only=[]"], CONF).split
+    config = params.typed(composed, SplitConfig, "split")
+    split.run(folders, config, 1, root / "split", root / "split_infants")
     return root
 
 

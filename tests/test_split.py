@@ -16,8 +16,8 @@ from crywatch.atomic import read_json
 from crywatch.errors import ConfigError, TableError
 from crywatch.split import Pair, SplitConfig, duplicate_clusters, run
 from crywatch.split.groups import assign_parts, group_ids
-from crywatch.tables import PARTS, read_table, write_table
-from split_cases import clips_table, cry_like, noise, row
+from crywatch.tables import PARTS, read_table
+from split_cases import clips_table, corpus_folder, cry_like, noise, row
 
 RATIOS = {"train": 0.8, "val": 0.1, "test": 0.1}
 CONFIG = SplitConfig(ratios=RATIOS, similarity=0.8, evidence=16.0)
@@ -167,15 +167,11 @@ def corpora(tmp_path_factory) -> list[Path]:
         row(folder, f"b/{n}", noise(n, 2.0), infant_id=f"b/infant{n // 2}", label="unknown")
         for n in range(8)
     ]
-    tables = []
-    for name, rows in (("a", a), ("b", b)):
-        tables.append(folder / f"{name}.parquet")
-        write_table(clips_table(rows), tables[-1], "clips")
-    return tables
+    return [corpus_folder(folder / name, rows) for name, rows in (("a", a), ("b", b))]
 
 
 def test_run_writes_what_it_promises(corpora, tmp_path):
-    summary = run(corpora, CONFIG, 0, tmp_path / "split")
+    summary = run(corpora, CONFIG, 0, tmp_path / "split", tmp_path / "infants")
     clips = read_table(tmp_path / "split/clips.parquet", "split_clips")
     clusters = read_table(tmp_path / "split/duplicates.parquet", "duplicates")
     assert summary.n_clips == len(clips) == 23
@@ -199,7 +195,7 @@ def test_run_writes_what_it_promises(corpora, tmp_path):
 
 def test_same_inputs_give_the_same_bytes(corpora, tmp_path):
     for name in ("first", "second"):
-        run(corpora, CONFIG, 0, tmp_path / name)
+        run(corpora, CONFIG, 0, tmp_path / name, tmp_path / f"{name} infants")
     files = ("clips", "duplicates", "overlaps")
     for file in (*(f"{name}.parquet" for name in files), "split.csv", "metrics.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
@@ -216,10 +212,8 @@ def test_clips_that_overlap_stay_together_and_both_stay(tmp_path, seed):
         mixture[8_000 : 8_000 + 80_000] += sources[n][:80_000]
         b.append(row(tmp_path, f"b/mixture{n}", 0.5 * mixture, label="cry"))
         b.append(row(tmp_path, f"b/cut{n}", sources[n][40_000:80_000], label="cry"))
-    for name, rows in (("a", a), ("b", b)):
-        write_table(clips_table(rows), tmp_path / f"{name}.parquet", "clips")
-    tables = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    summary = run(tables, CONFIG, seed, tmp_path / "split")
+    folders = [corpus_folder(tmp_path / name, rows) for name, rows in (("a", a), ("b", b))]
+    summary = run(folders, CONFIG, seed, tmp_path / "split", tmp_path / "infants")
     clips = read_table(tmp_path / "split/clips.parquet", "split_clips").set_index("clip_id")
     overlaps = read_table(tmp_path / "split/overlaps.parquet", "overlaps")
     assert clips["canonical"].all() and summary.n_duplicates == 0
@@ -239,8 +233,8 @@ def test_no_duplicates_and_only_duplicates(tmp_path):
     wave = noise(0, 1.0)
     for name, waves in (("none", [noise(n, 1.0) for n in range(3)]), ("only", [wave] * 3)):
         rows = [row(tmp_path, f"{name}/{n}", wave) for n, wave in enumerate(waves)]
-        write_table(clips_table(rows), tmp_path / f"{name}.parquet", "clips")
-        summary = run([tmp_path / f"{name}.parquet"], CONFIG, 0, tmp_path / name / "split")
+        folder = corpus_folder(tmp_path / "corpora" / name, rows)
+        summary = run([folder], CONFIG, 0, tmp_path / name / "split", tmp_path / "infants")
         clips = read_table(tmp_path / name / "split/clips.parquet", "split_clips")
         assert clips["canonical"].tolist() == (
             [True] * 3 if name == "none" else [True, False, False]
@@ -259,6 +253,7 @@ def test_ratios_must_be_of_the_three_parts(corpora, tmp_path, ratios):
             SplitConfig(ratios=ratios, similarity=0.8, evidence=16.0),
             0,
             tmp_path / "split",
+            tmp_path / "infants",
         )
     assert not (tmp_path / "split").exists()
 
@@ -266,20 +261,19 @@ def test_ratios_must_be_of_the_three_parts(corpora, tmp_path, ratios):
 @pytest.mark.parametrize(("key", "value"), [("evidence", 0.0), ("similarity", 1.5)])
 def test_thresholds_must_make_sense(corpora, tmp_path, key, value):
     with pytest.raises(ConfigError, match=f"split.{key}"):
-        run(corpora, replace(CONFIG, **{key: value}), 0, tmp_path / "split")
+        run(corpora, replace(CONFIG, **{key: value}), 0, tmp_path / "split", tmp_path / "infants")
 
 
 def test_a_clip_listed_twice_is_refused(corpora, tmp_path):
     with pytest.raises(TableError, match="a/0"):
-        run([corpora[0], corpora[0]], CONFIG, 0, tmp_path / "split")
+        run([corpora[0], corpora[0]], CONFIG, 0, tmp_path / "split", tmp_path / "infants")
 
 
 def test_no_clips_are_refused(tmp_path):
-    write_table(
-        clips_table([row(tmp_path, "a/0", noise(0, 1.0))])[:0], tmp_path / "t.parquet", "clips"
-    )
     with pytest.raises(TableError, match="no clips"):
-        run([tmp_path / "t.parquet"], CONFIG, 0, tmp_path / "split")
+        run(
+            [corpus_folder(tmp_path / "t", [])], CONFIG, 0, tmp_path / "split", tmp_path / "infants"
+        )
 
 
 def test_a_labelled_copy_is_canonical_before_a_wider_unknown_one():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from crywatch.corpora import (
     esc50,
     generate_audioset,
     generate_infants,
+    generate_nursery,
     synthesis,
 )
 from crywatch.corpora.encode import write_sound
+from crywatch.corpora.generate_nursery import NurseryConfig
 from crywatch.corpora.synthesis import RATE_HZ, Voice
 
 ESC50_SECONDS = 5.0
@@ -41,6 +43,7 @@ class GeneratorConfig:
     donateacry_infants: int
     donateacry_sessions: int  # of an infant
     other_infants: int = 4  # of each corpus that the demo does not use by default
+    nursery: NurseryConfig = field(default_factory=NurseryConfig)
 
 
 Sound = Callable[[float, np.random.Generator], np.ndarray]
@@ -71,6 +74,7 @@ def generate(corpus: str, folder: Path, config: GeneratorConfig) -> None:
         "esc50": _esc50,
         "baby_cry_detection": _baby_cry_detection,
         "donateacry": _donateacry,
+        "recordings": _recordings,
     }
     others = {
         "cryceleb": generate_infants.write_cryceleb,
@@ -78,12 +82,15 @@ def generate(corpus: str, folder: Path, config: GeneratorConfig) -> None:
         "enesbabycries": generate_infants.write_enesbabycries,
         "audioset": generate_audioset.write_audioset,
         "chillanto": generate_infants.write_chillanto,
-        "recordings": generate_infants.write_recordings,
     }
     if corpus in others:
         others[corpus](folder, config.seed, config.other_infants)
     else:
         makers[corpus](folder, config)
+
+
+def _recordings(folder: Path, config: GeneratorConfig) -> None:
+    generate_nursery.write_nursery(folder, config.seed, config.nursery)
 
 
 def _rng(config: GeneratorConfig, *key: int) -> np.random.Generator:

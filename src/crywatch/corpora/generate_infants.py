@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import chillanto, cryceleb, enesbabycries, icsd, recordings, synthesis
+from crywatch.corpora import chillanto, cryceleb, enesbabycries, icsd, synthesis
 from crywatch.corpora.encode import write_sound
 from crywatch.corpora.synthesis import RATE_HZ
 
@@ -122,24 +122,6 @@ def write_chillanto(folder: Path, seed: int, infants: int) -> None:
             name = f"{number + 1:04d}{second + 1:03d}{10 * (code + 1):03d}.wav"
             cut = wave[second * RATE_HZ : (second + 1) * RATE_HZ]
             _sound(folder / f"1s_{category}" / name, cut, 8_000)
-
-
-def write_recordings(folder: Path, seed: int, infants: int) -> None:
-    """Two nights of each infant and a recording without one, in folders of the user's choice."""
-    rows: list[tuple] = []
-    for number in range(infants):
-        rng = np.random.default_rng([seed, 8, number])
-        voice = synthesis.infant_voice(rng)
-        for night in range(2):
-            name = f"nursery/infant {number + 1}/night {night + 1}.wav"
-            wave = synthesis.room(synthesis.cry(4.0, voice, rng), rng)
-            _sound(folder / name, wave, 16_000)
-            time = (FIRST_DAY + timedelta(days=night)).isoformat()
-            rows.append((name, "cry", f"infant {number + 1}", f"{time}+02:00"))
-    rng = np.random.default_rng([seed, 9])
-    _sound(folder / "fan.flac", synthesis.room(synthesis.hum(4.0, rng), rng), 16_000)
-    rows.append(("fan.flac", "other", "", ""))
-    _table(folder / recordings.TABLE, recordings.COLUMNS, rows)
 
 
 def _sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:

@@ -13,7 +13,7 @@ from crywatch.corpora.rows import Row, read_rows
 from crywatch.corpora.sessions import number_sessions
 
 TABLE = "recordings.csv"
-COLUMNS = ("path", "label", "infant", "recorded_at")
+COLUMNS = ("path", "label", "infant", "recorded_at", "category")
 LABELS = ("cry", "other", "unknown")
 FIRST_YEAR, LAST_YEAR = 1860, 2200  # of a recording
 
@@ -26,13 +26,15 @@ class Recording:
     label: str  # cry, other, unknown
     infant: str | None
     recorded_at: datetime | None
+    category: str  # the user's own class or remark; the label where there is none
 
 
 class Recordings(Corpus):
-    """``recordings.csv`` (path, label, infant, recorded_at) and the files that it names.
+    """``recordings.csv`` (path, label, infant, recorded_at, category) and the files that it names.
 
-    Only ``path`` is required. ``label`` is cry, other or unknown (the default); ``recorded_at``
-    is ISO 8601, in UTC where it names no zone. A table with semicolons is read too.
+    Only ``path`` is required. ``label`` is cry, other or unknown (the default); ``recorded_at`` is
+    ISO 8601, in UTC where it names no zone; ``category`` is the user's own class or remark. A table
+    with semicolons is read too.
     """
 
     name = "recordings"
@@ -60,7 +62,7 @@ class Recordings(Corpus):
             yield ClipEntry(
                 source_path=row.path,
                 label=row.label,
-                category=row.label,
+                category=row.category,
                 recording_id=f"recordings/{row.path}",
                 licence=self.licence,
                 infant_id=None if row.infant is None else f"recordings/{row.infant}",
@@ -86,7 +88,8 @@ def read_recordings(folder: Path) -> list[Recording]:
         label = row["label"].lower() or "unknown"
         if label not in LABELS:
             raise row.error("label", f"{row['label']!r} is none of {', '.join(LABELS)}")
-        found.append(Recording(path, label, row["infant"] or None, _time(row)))
+        category = row["category"] or label
+        found.append(Recording(path, label, row["infant"] or None, _time(row), category))
     return found
 
 

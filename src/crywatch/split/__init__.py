@@ -1,9 +1,9 @@
-"""Stage ``split``: duplicates by content, groups, and train, val and test by group."""
+"""Stage ``split``: duplicates by content, groups, and parts by group and by infant."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from crywatch.atomic import atomic_dir, write_json
 from crywatch.errors import ConfigError, TableError
 from crywatch.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.split.groups import assign_parts, group_ids
+from crywatch.split.infants import InfantPartsConfig, infant_parts, official_parts
 from crywatch.tables import PARTS, conform, empty, read_table, write_table
 
 
@@ -22,6 +23,7 @@ class SplitConfig:
     ratios: dict[str, float]  # by part
     similarity: float  # from which two clips that share sound are duplicates
     evidence: float  # nats, from which two clips share sound
+    infants: InfantPartsConfig = field(default_factory=InfantPartsConfig)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class SplitSummary:
     n_overlaps: int  # pairs that share a section only
     n_cross_corpus_overlaps: int
     table: pd.DataFrame  # clips, groups, seconds by corpus, label and part
+    infants: dict[str, int]  # by part
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
@@ -49,18 +52,23 @@ class SplitSummary:
             "overlaps_across_corpora": self.n_cross_corpus_overlaps,
         }
 
+    def infants_as_metrics(self) -> dict[str, float]:
+        """The same of the parts by infant."""
+        return {f"infants_{part}": self.infants.get(part, 0) for part in PARTS}
+
 
 def run(
-    clips_tables: Sequence[Path],
+    folders: Sequence[Path],
     config: SplitConfig,
     seed: int,
     out_dir: Path,
-    events_tables: Sequence[Path] = (),
+    infants_dir: Path,
 ) -> SplitSummary:
-    """Split all clips of ``clips_tables``.
+    """Split all clips of the cleaned corpora at ``folders``.
 
-    Writes clips, duplicates, overlaps, split.csv, metrics.json, and the strong labels of
-    ``events_tables`` as one table ``events``.
+    Writes clips, duplicates, overlaps, split.csv, metrics.json and the strong labels as one table
+    ``events`` to ``out_dir``: what the detector hears. ``infants_dir`` gets clips.parquet of the
+    known infants of all corpora, with parts of their own (see `infants`).
     """
     if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
         raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
@@ -68,7 +76,8 @@ def run(
         raise ConfigError(f"split.similarity: {config.similarity:g} is not above 0 and at most 1")
     if not config.evidence > 0:
         raise ConfigError(f"split.evidence: {config.evidence:g} nats, needs more than 0")
-    clips = pd.concat([read_table(path, "clips") for path in clips_tables], ignore_index=True)
+    tables = [read_table(folder / "clips.parquet", "clips") for folder in folders]
+    clips = pd.concat(tables, ignore_index=True)
     if clips.empty:
         raise TableError("split: no clips at all; every corpus is empty or missing")
     if clips["clip_id"].duplicated().any():
@@ -81,8 +90,17 @@ def run(
     clips = clips.merge(clusters[["clip_id", "cluster_id", "canonical"]], how="left", on="clip_id")
     clips["canonical"] = clips["canonical"].map(lambda value: value is not False)
     clips["group_id"] = group_ids(clips, [(pair.first, pair.second) for pair in pairs])
-    strata = (clips["corpus"] + "/" + clips["label"]).tolist()
-    clips["split"] = assign_parts(clips["group_id"].tolist(), strata, config.ratios, seed)
+    unknown = sorted(set(config.infants.only) - {folder.name for folder in folders})
+    if unknown:
+        raise ConfigError(f"split.infants.only: {unknown[0]!r} is not among the corpora")
+    strata = clips["corpus"] + "/" + clips["label"]
+    clips["split"] = PARTS[0]
+    heard = ~clips["corpus"].isin(config.infants.only)
+    clips.loc[heard, "split"] = assign_parts(
+        clips.loc[heard, "group_id"].tolist(), strata[heard].tolist(), config.ratios, seed
+    )
+    infants = infant_parts(clips, official_parts(folders), config.infants)
+    clips = clips[heard]
     table = split_table(clips)
     summary = SplitSummary(
         n_clips=len(clips),
@@ -93,11 +111,18 @@ def run(
         n_overlaps=len(overlaps),
         n_cross_corpus_overlaps=_cross_corpus_pairs(overlaps),
         table=table,
+        infants=infants.groupby("split")["infant_id"].nunique().to_dict(),
     )
+    with atomic_dir(infants_dir) as temp:
+        write_table(infants, temp / "clips.parquet", "split_clips")
+        write_json(temp / "metrics.json", summary.infants_as_metrics())
     with atomic_dir(out_dir) as temp:
         write_table(clips, temp / "clips.parquet", "split_clips")
-        events = [empty("events"), *(read_table(path, "events") for path in events_tables)]
-        write_table(pd.concat(events), temp / "events.parquet", "events")
+        events = [read_table(folder / "events.parquet", "events") for folder in folders]
+        events = pd.concat([empty("events"), *events])
+        write_table(
+            events[events["clip_id"].isin(clips["clip_id"])], temp / "events.parquet", "events"
+        )
         write_table(clusters, temp / "duplicates.parquet", "duplicates")
         write_table(overlaps, temp / "overlaps.parquet", "overlaps")
         table.to_csv(temp / "split.csv", index=False, lineterminator="\n")
