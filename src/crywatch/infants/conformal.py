@@ -168,11 +168,9 @@ def judge(
 def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
     """The baseline clip that each of ``Calibrated.scores`` is of, for the baseline's ``sessions``.
 
-    Clips that only fit are not among them.
+    Clips that only fit are not among them; of a single session there are none.
     """
     plan = _plan(sessions, config)
-    if plan.method == NONE:
-        return np.arange(len(sessions))
     return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
 
 

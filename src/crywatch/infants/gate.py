@@ -101,8 +101,12 @@ def save(folder: Path, gate: Gate, said: dict) -> None:
     write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | said)
 
 
-def load(folder: Path | str) -> Gate:
-    """Read a gate; ModelError if it is missing, damaged or of another kind."""
+def load(folder: Path | str, digest: str | None = None) -> Gate:
+    """Read a gate.
+
+    Raises ModelError if it is missing, damaged or of another kind, or learned on vectors of another
+    ``digest`` (see EmbeddedCries) than the one given.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -115,6 +119,8 @@ def load(folder: Path | str) -> Gate:
         arrays = load_file(folder / WEIGHTS)
         if description["kind"] != KIND:
             raise ModelError(f"{folder}: kind {description['kind']!r} is no gate: {_REMAKE}")
+        if digest is not None and description["digest"] != digest:
+            raise ModelError(f"{folder}: learned on vectors of another network: {_REMAKE}")
         heads = {name: _head(arrays, name) for name in description["heads"] if name in HEADS}
         return Gate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

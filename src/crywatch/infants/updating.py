@@ -122,9 +122,11 @@ class Band:
     reason: str | None
 
     @staticmethod
-    def of(refit: Refit) -> Band:
-        """Of one version."""
+    def of(refit: Refit) -> Band | None:
+        """Of one version; None without calibration scores (a baseline of one session)."""
         found, baseline = refit.calibrated, refit.baseline
+        if not len(found.scores):
+            return None
         promise, scores = found.promise, np.sort(found.scores)
         # With n scores, p <= rate means that fewer than rate (n + 1) of them reach the new one.
         beyond = int(np.floor(promise.rate * (len(scores) + 1) + 1e-9)) if promise.promised else 1
@@ -175,7 +177,9 @@ class Follower:
     ):
         self.model, self.gate = model, gate
         self.conformal, self.config = conformal, config
-        self._most = _most_alarms(config, conformal.rate)
+        self._most = (
+            most_alarms(config.watch, conformal.rate, config.hold_chance) if config.watch else None
+        )
 
     def start(self, baselines: Sequence[Baseline]) -> list[InfantState]:
         """Infants at version 0, fitted in one call."""
@@ -310,13 +314,11 @@ class Follower:
         return None
 
 
-def _most_alarms(config: UpdatingConfig, rate: float) -> int | None:
-    """The most alarms of a full watch that chance gives; None without a watch."""
+def most_alarms(watch: int, rate: float, chance: float) -> int:
+    """The most alarms of ``watch`` recordings that a share above ``chance`` of all watches has."""
     from scipy.stats import binom
 
-    if not config.watch:
-        return None
-    return int(binom.isf(config.hold_chance, config.watch, rate))
+    return int(binom.isf(chance, watch, rate))
 
 
 def _sessions(state: InfantState, new: Sequence[Observation]) -> list[list[Observation]]:

@@ -123,7 +123,11 @@ def made_changes(models: Sequence[str], found: dict[str, dict[str, Any]]) -> Tab
     """Detection of made and planted changes by every model, then the controls, then unchanged."""
     summaries = {name: found[name]["summary"] for name in models}
     cells = []
-    for group, kind in (("detected", "change"), ("changed", "in the corpus"), ("controls", "control")):
+    for group, kind in (
+        ("detected", "change"),
+        ("changed", "in the corpus"),
+        ("controls", "control"),
+    ):
         names = dict.fromkeys(name for one in summaries.values() for name in one[group])
         for name in names:
             shares = [_mean(summaries[model][group].get(name), 2) for model in models]
