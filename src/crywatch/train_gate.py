@@ -33,8 +33,8 @@ class TrainGateConfig:
     distress: list[str]  # categories
     calm: list[str]
     changed: list[str]  # beginnings of categories that are known to be abnormal: not learned from
-    refused_cries: float  # share of val's cries that the cry head may refuse
-    refused_calm: float  # share of val's calm cries that the distress head may refuse
+    refused_cries: float  # share of val's cries that the cry head may refuse, at most
+    refused_calm: float  # share of val's calm cries that the distress head may refuse, at most
     least_auc: float  # a head is used if the lower end of its AUC's interval is above it
     least_p: float  # of a recording that enters a baseline
     inverse_penalty: float  # C of the logistic regression
@@ -237,13 +237,21 @@ def _cross_validated(data: Labelled, config: TrainGateConfig, seed: int) -> np.n
 
 
 def _threshold(name: str, data: Labelled, found: np.ndarray, config: TrainGateConfig) -> float:
-    """The strictest that refuses at most the configured share of what should pass."""
-    if name == CRY:
-        return float(np.quantile(found[data.labels], config.refused_cries, method="lower"))
-    calm = np.sort(found[~data.labels])
-    # P must stay below the threshold: it lies just above the highest that may pass.
-    last = calm[int(np.ceil((1 - config.refused_calm) * len(calm))) - 1]
-    return float(np.nextafter(last, 2.0))
+    """It refuses the configured share of what should pass, or less where the classes lie apart.
+
+    Then it is half way (in logits) to as large a share of what should be refused: infants that the
+    head never heard, or that grow older, are not refused for the sake of a border without need.
+    """
+    right, share = (
+        (data.labels, config.refused_cries) if name == CRY else (~data.labels, config.refused_calm)
+    )
+    clipped = np.clip(found, 1e-12, 1 - 1e-12)
+    # With the sign turned for distress both heads let pass what is high.
+    logits = np.log(clipped / (1 - clipped)) * (1 if name == CRY else -1)
+    passing = float(np.quantile(logits[right], share, method="lower"))
+    refused = float(np.quantile(logits[~right], 1 - share, method="higher"))
+    border = (passing + refused) / 2 if refused < passing else passing
+    return float(1 / (1 + np.exp(-border * (1 if name == CRY else -1))))
 
 
 def _scopes(data: Labelled) -> list[tuple[str, np.ndarray]]:
@@ -272,7 +280,7 @@ def _row(
     labels, n = data.labels, int(data.labels.sum())
     two = 0 < n < len(labels)
     intervals = group_bootstrap(labels, found, data.groups, seed)
-    passed = found >= threshold if name == CRY else found < threshold
+    passed = found >= threshold if name == CRY else found <= threshold
     right, wrong = (labels, ~labels) if name == CRY else (~labels, labels)
     return HeadRow(
         head=name,

@@ -31,7 +31,7 @@ class Head:
 
     weights: np.ndarray  # [dim] float32
     bias: float
-    threshold: float  # of P; a cry must reach it, distress must stay below it
+    threshold: float  # of P; a cry must reach it, distress must not pass it
 
     def probability(self, vectors: np.ndarray) -> np.ndarray:
         """P [n] of ``vectors`` [n, dim]."""
@@ -70,9 +70,9 @@ class Gate:
                 reasons[row] = f"{NOT_A_CRY}: {found[row]:.2f} below {self.cry.threshold:.2f}"
         if self.distress is not None and n:
             found = self.distress.probability(vectors)
-            for row in np.flatnonzero(found >= self.distress.threshold):
+            for row in np.flatnonzero(found > self.distress.threshold):
                 reasons[row] = reasons[row] or (
-                    f"{DISTRESSED}: {found[row]:.2f} reaches {self.distress.threshold:.2f}"
+                    f"{DISTRESSED}: {found[row]:.2f} above {self.distress.threshold:.2f}"
                 )
         sounds = np.array([reason is None for reason in reasons], dtype=bool)
         for row in np.flatnonzero(np.asarray(p) < self.least_p):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from crywatch.infants.contract import Baseline
 from crywatch.infants.estimates import Estimate
+from crywatch.infants.gate import DISTRESSED, NOT_A_CRY
 from crywatch.infants.updating import most_alarms
 
 MONTH_DAYS = 365.25 / 12
@@ -44,6 +45,8 @@ def slow(frame: pd.DataFrame, rules: Rules) -> Estimates:
             "false_alarm_rate_last_quarter": lambda rows: rows.loc[
                 quarter[rows.index], "alarm"
             ].mean(),
+            "refused_by_heads": lambda rows: _by_heads(rows).mean(),
+            "false_alarm_rate_passed": lambda rows: rows.loc[~_by_heads(rows), "alarm"].mean(),
             "accepted": lambda rows: rows["accepted"].mean(),
             "held": lambda rows: rows["reason"].fillna("").str.startswith("held").mean(),
             "noticed": lambda rows: float(_noticed(rows["alarm"].to_numpy(), rules) is not None),
@@ -123,6 +126,11 @@ def _estimates(
         if (found := Estimate.of(known, share=is_share)) is not None:
             out[name] = found
     return out
+
+
+def _by_heads(rows: pd.DataFrame) -> pd.Series:
+    """Which rows the heads refused: no cry, or distress."""
+    return rows["reason"].fillna("").str.startswith((NOT_A_CRY, DISTRESSED))
 
 
 def _first_alarm(rows: pd.DataFrame) -> int | None:
