@@ -88,7 +88,7 @@ class FollowedRow:
     changed_alarms: int
     detected: float | None  # share of the changed recordings that alarmed
     versions: int  # that were made
-    accepted: float | None  # share of the unchanged ones; None where nothing is taken up
+    accepted: float | None  # share of the unchanged ones; None without any
     accepted_changed: float | None
 
 
@@ -267,7 +267,7 @@ def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> Follo
     changed = infant.changed
     promised = state.calibrated.promise.promised
 
-    def share(values: np.ndarray, rows: np.ndarray, known: bool) -> float | None:
+    def share(values: np.ndarray, rows: np.ndarray, known: bool = True) -> float | None:
         return float(values[rows].mean()) if known and rows.any() else None
 
     return FollowedRow(
@@ -281,8 +281,8 @@ def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> Follo
         changed_alarms=int(alarms[changed].sum()),
         detected=share(alarms, changed, promised),
         versions=found.state.version,
-        accepted=share(accepted, ~changed, way != FROZEN),
-        accepted_changed=share(accepted, changed, way != FROZEN),
+        accepted=share(accepted, ~changed),
+        accepted_changed=share(accepted, changed),
     )
 
 

@@ -23,6 +23,7 @@ from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.models import ModelsConfig, build
 from crywatch.infants.updating import Follower, InfantState, Observation, Observed
 from crywatch.simulate_year import measures
+from crywatch.simulate_year.figures import save_figure, year_figure
 from crywatch.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
 from crywatch.simulate_year.streams import Calendar, Vectors, day_of
 from crywatch.simulate_year.voices import VoiceYear, embed
@@ -30,8 +31,9 @@ from crywatch.soundscapes.extents import ExtentConfig
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.tables import COLUMNS, write_table
 
-TABLE, METRICS = "year.parquet", "metrics.json"
-_LAST_DAYS = 28.0
+TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
+TRIMMING = "trimming"
+_LAST_DAYS = 14.0
 
 
 @dataclass
@@ -111,11 +113,13 @@ def run(
     seed: int,
     out_dir: Path,
 ) -> YearSummary:
-    """Write year.parquet (schema year) and metrics.json.
+    """Write year.parquet (schema year), metrics.json and year.svg.
 
     ``network_dir`` is the network that made the store at ``embedded_dir``, whose cohort others are
     compared with.
     """
+    from joblib import Parallel, delayed
+
     store = EmbeddedCries(embedded_dir)
     calendar = Calendar(**asdict(config.calendar))
     year = VoiceYear(
@@ -133,11 +137,19 @@ def run(
     model = build(follow.model, settings, seed, store.cohort(follow.changed))
     ways = followers(model, gate, conformal, follow.updating)
     trimming = replace(gate, least_p=config.trimming_p)
-    ways["trimming"] = Follower(model, trimming, conformal, follow.updating)
-    found = {
-        way: live(follower, calendar, config.changes, config.hostile, vectors)
+    ways[TRIMMING] = Follower(model, trimming, conformal, follow.updating)
+    lives = Parallel(n_jobs=min(config.workers, len(ways)))(
+        delayed(live)(
+            follower,
+            calendar,
+            # What trimming does, it does to infants to whom nothing happens.
+            () if way == TRIMMING else config.changes,
+            () if way == TRIMMING else config.hostile,
+            vectors,
+        )
         for way, follower in ways.items()
-    }
+    )
+    found = dict(zip(ways, lives, strict=True))
     frame = pd.concat([lived.table.assign(way=way) for way, lived in found.items()])
     rules = Rules(
         rate=conformal.rate,
@@ -151,6 +163,7 @@ def run(
     with atomic_dir(out_dir) as temp:
         write_table(frame[list(COLUMNS["year"])], temp / TABLE, "year")
         write_json(temp / METRICS, asdict(summary))
+        save_figure(year_figure(temp), temp / FIGURE)
     return summary
 
 
