@@ -198,7 +198,7 @@ def train_head(
     low, high = chosen.auc_low, chosen.auc_high
     text = f"AUC {chosen.auc:.3f} ({low:.3f} to {high:.3f}) on {chosen_on}"
     if low <= config.least_auc:
-        reason = f"{text} is not above {config.least_auc:g}: it would refuse at random"
+        reason = f"{text} is not surely above {config.least_auc:g}: it would refuse at random"
         return None, HeadSaid(False, reason, chosen_on, threshold), rows
     used = Head(head.weights, head.bias, threshold)
     return used, HeadSaid(True, text, chosen_on, threshold), rows

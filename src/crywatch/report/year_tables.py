@@ -136,8 +136,8 @@ def year_tables(folder: Path) -> list[Table]:
             ["what comes", "updating", *attack.values()],
             _rows(found["attack"], attack, lambda kind: HOSTILE.get(kind, kind)),
             f"{GENERATED} Drift: how far the baseline's centroid is from that of the same infant "
-            "left in peace, in mean distances of its recordings from theirs. A baseline that was held "
-            "back is some way from one that went on.",
+            "left in peace, in mean distances of its recordings from theirs. A baseline that was "
+            "held back is some way from one that went on.",
         ),
     ]
 
