@@ -31,6 +31,17 @@ COLUMNS["cries"] = _RECORDING | {
     "samples": ("int64", False),
 }
 
+# One row a pair of sounds that a network has compared.
+COLUMNS["trials"] = {
+    "network": ("str", False),
+    "protocol": ("str", False),  # within or across sessions, cryceleb
+    "part": ("str", False),
+    "first": ("str", False),  # clip_id; of CryCeleb "<baby>/<period>"
+    "second": ("str", False),
+    "same": ("bool", False),  # of one infant
+    "score": ("float64", False),  # cosine
+}
+
 # One row a recording that holds a cry; row n is vector n of vectors.npy.
 COLUMNS["recordings"] = _RECORDING | {
     "cries": ("int64", False),
