@@ -27,7 +27,6 @@ from crywatch.finetune_ecapa.training import (
     Schedule,
     Trained,
     scaled,
-    torch_threads,
     train,
 )
 from crywatch.finetune_ecapa.validation import Validation, ValidationConfig, Verdict
@@ -35,6 +34,7 @@ from crywatch.models import save
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
 from crywatch.speaker.losses import LossConfig, SpeakerLoss
+from crywatch.speaker.threads import torch_threads
 
 __all__ = ["Epoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -164,17 +163,6 @@ def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: Schedule) -> torch.opt
     ]
     kept = [group for group in groups if group["params"]]
     return torch.optim.AdamW(kept, lr=schedule.lr, weight_decay=0.0)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Compute on ``count`` threads: a fixed number sums in one order on any machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass
