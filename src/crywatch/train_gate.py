@@ -1,8 +1,8 @@
 """Stage ``train_gate``: two linear heads on the backbone's embedding, and what they are worth.
 
-The heads learn on part train; the part val chooses their thresholds and whether they are used at
-all; test is reported. Where val lacks a class, train itself stands in, each infant judged by heads
-that never heard it. All AUCs have intervals over infants (clips, where there is none).
+The heads learn on part train; part val chooses their thresholds, val and train (each infant judged
+by a head that never heard it) whether they are used at all; test is reported. Where val lacks a
+class, train stands in for it. All AUCs have intervals over infants (clips, where there is none).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TrainGateConfig:
     changed: list[str]  # beginnings of categories that are known to be abnormal: not learned from
     refused_cries: float  # share of val's cries that the cry head may refuse, at most
     refused_calm: float  # share of val's calm cries that the distress head may refuse, at most
-    least_auc: float  # a head is used if the lower end of its AUC's interval is above it
+    least_auc: float  # a head is used if its AUC's interval is above it, on val and within train
     least_p: float  # of a recording that enters a baseline
     inverse_penalty: float  # C of the logistic regression
     folds: int  # of the cross-validation by infant
@@ -194,14 +194,20 @@ def train_head(
         for part, (own, found) in scored.items()
         for scope, kept in _scopes(own)
     ]
-    chosen = next(row for row in rows if row.part == chosen_on and row.scope == POOLED)
-    low, high = chosen.auc_low, chosen.auc_high
-    text = f"AUC {chosen.auc:.3f} ({low:.3f} to {high:.3f}) on {chosen_on}"
-    if low <= config.least_auc:
-        reason = f"{text} is not surely above {config.least_auc:g}: it would refuse at random"
+    # The infants of val are few, and the bootstrap over few says too much: train must agree.
+    asked = [
+        row
+        for row in rows
+        if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED and row.auc is not None
+    ]
+    text = " and ".join(
+        f"{row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) on {row.part}" for row in asked
+    )
+    if min(row.auc_low for row in asked) <= config.least_auc:
+        reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
         return None, HeadSaid(False, reason, chosen_on, threshold), rows
     used = Head(head.weights, head.bias, threshold)
-    return used, HeadSaid(True, text, chosen_on, threshold), rows
+    return used, HeadSaid(True, f"AUC {text}", chosen_on, threshold), rows
 
 
 def fit(data: Labelled, config: TrainGateConfig, seed: int) -> Head:
