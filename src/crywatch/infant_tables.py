@@ -94,3 +94,20 @@ COLUMNS["bands"] = {
     "promised": ("bool", False),
     "reason": ("str", True),  # why it is not promised
 }
+
+# One row a recording of the generated year, under each way of updating.
+COLUMNS["year"] = {
+    "scenario": ("str", False),  # slow, change, attack
+    "kind": ("str", False),  # the change, or what is hostile; empty for slow
+    "way": ("str", False),  # gated, ungated, frozen
+    "infant": ("int64", False),
+    "order": ("int64", False),  # of the infant's recordings, in time
+    "day": ("float64", False),  # since the year began
+    "hostile": ("bool", False),  # not the infant's own
+    "score": ("float64", False),
+    "p": ("float64", False),
+    "alarm": ("bool", False),
+    "accepted": ("bool", False),
+    "reason": ("str", True),
+    "version": ("int64", False),
+}

@@ -1,0 +1,135 @@
+"""The gate before an infant's baseline: a cry, low in distress, and normal for this infant.
+
+Two linear heads on the backbone's embedding tell cries from other sounds and distress from calm;
+the infant's own conformal p-value tells the rest. A head that was found to tell nothing is off: it
+would refuse at random. A gate is plain arrays, kept in a folder as safetensors beside its
+description; nothing is executed by loading one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.atomic import atomic_path, read_json, write_json
+from crywatch.errors import ModelError
+
+KIND = "gate"
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+CRY, DISTRESS = "cry", "distress"
+HEADS = (CRY, DISTRESS)
+NOT_A_CRY, DISTRESSED, ABNORMAL = "not a cry", "high distress", "not normal"
+_REMAKE = "make it again with `dvc repro train_gate`"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A logistic regression: P = 1 / (1 + exp(-(vector x weights + bias)))."""
+
+    weights: np.ndarray  # [dim] float32
+    bias: float
+    threshold: float  # of P; a cry must reach it, distress must not pass it
+
+    def probability(self, vectors: np.ndarray) -> np.ndarray:
+        """P [n] of ``vectors`` [n, dim]."""
+        logit = np.asarray(vectors, dtype=float) @ self.weights.astype(float) + self.bias
+        return 1 / (1 + np.exp(-np.clip(logit, -60, 60)))
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a gate says of recordings."""
+
+    accepted: np.ndarray  # [n] bool
+    reasons: tuple[str | None, ...]  # why not; None where accepted
+    sounds: np.ndarray  # [n] bool: both heads let it pass, whatever p is
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Heads that are off are None; then only what is left decides."""
+
+    cry: Head | None
+    distress: Head | None
+    least_p: float  # a recording below it is not normal enough
+
+    def decide(self, vectors: np.ndarray, p: np.ndarray) -> Decisions:
+        """Of ``vectors`` [n, dim] with the infant's own p-values ``p`` [n], 0..1.
+
+        The first of cry, distress and p that refuses gives the reason.
+        """
+        n = len(vectors)
+        reasons: list[str | None] = [None] * n
+        if self.cry is not None and n:
+            for row in np.flatnonzero(
+                (found := self.cry.probability(vectors)) < self.cry.threshold
+            ):
+                reasons[row] = f"{NOT_A_CRY}: {found[row]:.2f} below {self.cry.threshold:.2f}"
+        if self.distress is not None and n:
+            found = self.distress.probability(vectors)
+            for row in np.flatnonzero(found > self.distress.threshold):
+                reasons[row] = reasons[row] or (
+                    f"{DISTRESSED}: {found[row]:.2f} above {self.distress.threshold:.2f}"
+                )
+        sounds = np.array([reason is None for reason in reasons], dtype=bool)
+        for row in np.flatnonzero(np.asarray(p) < self.least_p):
+            reasons[row] = reasons[row] or f"{ABNORMAL}: p {p[row]:.3f} below {self.least_p:g}"
+        accepted = np.array([reason is None for reason in reasons], dtype=bool)
+        return Decisions(accepted, tuple(reasons), sounds)
+
+
+def save(folder: Path, gate: Gate, said: dict) -> None:
+    """Write model.json (with ``said``: what it was trained on) and model.safetensors, atomically.
+
+    Equal gates give equal bytes.
+    """
+    from safetensors.numpy import save_file
+
+    heads = {name: head for name in HEADS if (head := getattr(gate, name)) is not None}
+    # An empty file would be no safetensors file: the minimum of p is there in any case.
+    arrays = {"least_p": np.array([gate.least_p])}
+    for name, head in heads.items():
+        arrays[f"{name}.weights"] = np.ascontiguousarray(head.weights, dtype=np.float32)
+        arrays[f"{name}.bias"] = np.array([head.bias])
+        arrays[f"{name}.threshold"] = np.array([head.threshold])
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / WEIGHTS) as temp:
+        save_file(arrays, temp)
+    write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | said)
+
+
+def load(folder: Path | str, digest: str | None = None) -> Gate:
+    """Read a gate.
+
+    Raises ModelError if it is missing, damaged or of another kind, or learned on vectors of another
+    ``digest`` (see EmbeddedCries) than the one given.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: no gate here ({name} is missing): {_REMAKE}")
+    try:
+        description = read_json(folder / DESCRIPTION)
+        arrays = load_file(folder / WEIGHTS)
+        if description["kind"] != KIND:
+            raise ModelError(f"{folder}: kind {description['kind']!r} is no gate: {_REMAKE}")
+        if digest is not None and description["digest"] != digest:
+            raise ModelError(f"{folder}: learned on vectors of another network: {_REMAKE}")
+        heads = {name: _head(arrays, name) for name in description["heads"] if name in HEADS}
+        return Gate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder}: cannot be read ({error}): {_REMAKE}") from error
+
+
+def _head(arrays: dict[str, np.ndarray], name: str) -> Head:
+    weights, bias, threshold = (arrays[f"{name}.{part}"] for part in _HEAD_PARTS)
+    return Head(weights, float(bias[0]), float(threshold[0]))
+
+
+_HEAD_PARTS: Sequence[str] = ("weights", "bias", "threshold")
