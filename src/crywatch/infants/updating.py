@@ -322,6 +322,20 @@ class Follower:
         return None
 
 
+def held_since(outcomes: Sequence[Outcome]) -> datetime | None:
+    """Since when an infant has been held without a break to the end of ``outcomes``.
+
+    That is a change that a person has to look at; None where the latest cry was not held.
+    """
+    since = None
+    for one in reversed(outcomes):
+        if one.accepted:
+            break
+        if one.reason and one.reason.startswith(HELD):
+            since = one.recorded_at
+    return since
+
+
 def most_alarms(watch: int, rate: float, chance: float) -> int:
     """The most alarms of ``watch`` recordings that a share above ``chance`` of all watches has."""
     from scipy.stats import binom
