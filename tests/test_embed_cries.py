@@ -20,7 +20,7 @@ from crywatch.embed_cries import (
     run,
     to_shift,
 )
-from crywatch.errors import ConfigError, ModelError
+from crywatch.errors import ConfigError, CrywatchError, ModelError
 from crywatch.infants.shifts import Shift, ShiftsConfig, apply
 from crywatch.segments import RATE_HZ
 from crywatch.speaker import ecapa
@@ -125,6 +125,18 @@ def test_processes_and_repetition_change_nothing(folders, tmp_path):
         embed(folders, tmp_path / name / "out", config(crops=2, workers=workers))
     digests = {files_sha256([tmp_path / name / "out"]) for name in ("one", "two")}
     assert len(digests) == 1
+
+
+def test_a_process_that_dies_is_said(folders, tmp_path, monkeypatch):
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    def dies(*_):
+        raise TerminatedWorkerError
+
+    monkeypatch.setattr(embed_cries, "_embed_some", dies)
+    with pytest.raises(CrywatchError, match="embed_cries.workers=1"):
+        embed(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_network_or_averaging_has_another_digest(folders, tmp_path):

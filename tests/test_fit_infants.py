@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -69,7 +70,10 @@ def test_what_is_written(embedded, tmp_path):
     metrics = read_json(tmp_path / "out" / "metrics.json")
     assert all(isinstance(value, float) for value in metrics.values())
     assert metrics["test.rate_seen"] == found.rate_seen and "val.auc" in metrics
-    assert metrics["test.detected.pitch +40 %"] > 0.7 and "test.controls.noise 20 dB" in metrics
+    assert metrics["test.detected.pitch_plus_40_pct"] > 0.7
+    assert "test.controls.noise_20_dB" in metrics and "test.changed.planted" in metrics
+    # As the tracking store takes them.
+    assert all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in metrics)
     assert summary.headline()["infants.rate_seen"] == found.rate_seen
     tables = read_json(tmp_path / "out" / "tables.json")
     assert tables["model"] == "mahalanobis" and set(tables["parts"]) == {"test", "val"}

@@ -20,7 +20,7 @@ import pandas as pd
 from crywatch.cries.store import CryStore
 from crywatch.digest import file_sha256, value_sha256
 from crywatch.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
-from crywatch.errors import ConfigError
+from crywatch.errors import ConfigError, CrywatchError
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
@@ -274,6 +274,7 @@ def _embed_some(worker: _Worker, tasks: Sequence[_Task]) -> list[_Found]:
 def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_Found]:
     """In the order of ``tasks``; the number of processes changes nothing but the time."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     # The long ones first, so that no process ends long after the others.
     order = sorted(range(len(tasks)), key=lambda number: -len(tasks[number].shifts))
@@ -281,8 +282,14 @@ def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_F
     parallel = Parallel(n_jobs=min(workers, len(chunks)), return_as="generator")
     made = parallel(delayed(_embed_some)(worker, [tasks[n] for n in chunk]) for chunk in chunks)
     found: dict[int, _Found] = {}
-    for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
-        found.update(zip(chunk, results, strict=True))
+    try:
+        for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
+            found.update(zip(chunk, results, strict=True))
+    except TerminatedWorkerError as error:
+        raise CrywatchError(
+            "embed_cries: a worker process died, of too little memory perhaps: run the stage "
+            "again, with embed_cries.workers=1 if it stays so"
+        ) from error
     return [found[number] for number in range(len(tasks))]
 
 
