@@ -25,7 +25,6 @@ def main() -> None:
                 params.section("cries.extents", ExtentConfig),
                 params.plain("cries.min_cry_s"),
             ),
-            params.plain("seed"),
             paths.SIMULATE_YEAR,
         )
         log.headline(summary.headline())

@@ -64,6 +64,7 @@ class CalendarConfig:
 class SimulateYearConfig:
     """Section ``simulate_year``. Sections inside are not frozen: OmegaConf merges into them."""
 
+    seed: int  # of the generated voices and what they record
     calendar: CalendarConfig
     voices: VoicesConfig
     changes: list[str]  # as in the generated nursery
@@ -110,7 +111,6 @@ def run(
     conformal: ConformalConfig,
     settings: ModelsConfig,
     heard: Heard,
-    seed: int,
     out_dir: Path,
 ) -> YearSummary:
     """Write year.parquet (schema year), metrics.json and year.svg.
@@ -123,7 +123,7 @@ def run(
     store = EmbeddedCries(embedded_dir)
     calendar = Calendar(**asdict(config.calendar))
     year = VoiceYear(
-        seed=seed,
+        seed=config.seed,
         weeks=calendar.weeks,
         network_dir=str(network_dir),
         **asdict(config.voices),
@@ -134,7 +134,7 @@ def run(
     needed = calendar.needed(config.changes, config.hostile)
     vectors = embed(year, needed, config.workers)
     gate = gates.load(gate_dir, store.digest)
-    model = build(follow.model, settings, seed, store.cohort(follow.changed))
+    model = build(follow.model, settings, config.seed, store.cohort(follow.changed))
     ways = followers(model, gate, conformal, follow.updating)
     trimming = replace(gate, least_p=config.trimming_p)
     ways[TRIMMING] = Follower(model, trimming, conformal, follow.updating)
