@@ -1,0 +1,201 @@
+"""The timeline of each infant: its recordings and sessions on common scales, and the trend.
+
+`analyse` makes timelines from the tables of `follow_infants`, `extend` adds recordings to one
+without computing anything anew that was computed before; both give the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from crywatch import infant_tables  # noqa: F401  the tables' names
+from crywatch.errors import TableError
+from crywatch.progress import progress
+from crywatch.tables import COLUMNS, conform
+from crywatch.timeline import tables  # noqa: F401
+from crywatch.timeline.config import TimelineConfig
+from crywatch.timeline.standard import BASELINE, NEW, Standard, standardise
+from crywatch.timeline.trend import Reading, TrendState, advance
+
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class InfantTimeline:
+    """One infant's tables, and what has to be known to go on with them."""
+
+    infant_id: str
+    recordings: pd.DataFrame  # table "timeline", in the order of time
+    sessions: pd.DataFrame  # table "timeline_sessions"
+    bands: pd.DataFrame  # table "bands", by version
+    state: TrendState
+
+
+def analyse(
+    followed: pd.DataFrame, bands: pd.DataFrame, config: TimelineConfig, seed: int
+) -> list[InfantTimeline]:
+    """A timeline for each infant of tables ``followed`` and ``bands``, in the order of ids.
+
+    ``seed`` is that of the simulated limits. TableError where a version has no band.
+    """
+    by_infant = dict(tuple(bands.groupby("infant_id", sort=True)))
+    out = []
+    grouped = followed.groupby("infant_id", sort=True)
+    for infant_id, rows in progress(grouped, "timelines", len(grouped), "infant"):
+        if infant_id not in by_infant:
+            raise TableError(
+                f"table bands: infant {infant_id} has none; both tables must be of one run of "
+                "follow_infants"
+            )
+        nothing = InfantTimeline(
+            str(infant_id), _no_rows("timeline"), _no_rows("timeline_sessions"), bands, TrendState()
+        )
+        out.append(_append(nothing, _in_order(rows), by_infant[infant_id], config, seed))
+    return out
+
+
+def extend(
+    timeline: InfantTimeline,
+    followed: pd.DataFrame,
+    bands: pd.DataFrame,
+    config: TimelineConfig,
+    seed: int,
+) -> InfantTimeline:
+    """``timeline`` with more recordings of the same infant, none earlier than those it has.
+
+    ``followed`` are the new rows alone, ``bands`` all of the infant's. The past is neither read nor
+    changed; config and seed must be those that it was made with. TableError where a row is of the
+    baseline, of another infant or too early: then `analyse` has to make the timeline anew.
+    """
+    rows = _in_order(followed)
+    if not len(rows):
+        return timeline
+    if (rows["infant_id"] != timeline.infant_id).any():
+        raise TableError(f"table followed: not all rows are of infant {timeline.infant_id}")
+    latest = timeline.recordings["recorded_at"].iloc[-1]
+    if (rows["phase"] == BASELINE).any() or rows["recorded_at"].iloc[0] < latest:
+        raise TableError(
+            f"infant {timeline.infant_id}: a baseline recording or one before {latest} cannot be "
+            "added to a timeline; analyse all recordings again"
+        )
+    own = bands[bands["infant_id"] == timeline.infant_id]
+    return _append(timeline, rows, own, config, seed)
+
+
+def _in_order(followed: pd.DataFrame) -> pd.DataFrame:
+    rows = conform(followed, "followed")
+    return rows.sort_values("recorded_at", kind="stable", ignore_index=True)
+
+
+def _append(
+    timeline: InfantTimeline,
+    rows: pd.DataFrame,
+    bands: pd.DataFrame,
+    config: TimelineConfig,
+    seed: int,
+) -> InfantTimeline:
+    bands = bands.sort_values("version", ignore_index=True)
+    recordings, state = _follow(timeline.state, rows, standardise(rows, bands), config, seed)
+    # The session that was open may have gone on.
+    first = max(0, timeline.state.number)
+    held = timeline.recordings
+    open_rows = held[np.searchsorted(held["session"].to_numpy(), first) :]
+    closed = timeline.sessions.iloc[:first]
+    return InfantTimeline(
+        infant_id=timeline.infant_id,
+        recordings=_joined(held, recordings),
+        sessions=_joined(closed, _sessions(_joined(open_rows, recordings))),
+        bands=bands,
+        state=state,
+    )
+
+
+def _follow(
+    state: TrendState,
+    rows: pd.DataFrame,
+    standard: Standard,
+    config: TimelineConfig,
+    seed: int,
+) -> tuple[pd.DataFrame, TrendState]:
+    phases, new = rows["phase"].to_numpy(), (rows["phase"] == NEW).to_numpy()
+    # A recording of no session is one by itself; a session that goes from the baseline into what
+    # came after is two.
+    names = rows["session_id"].where(rows["session_id"].notna(), rows["clip_id"]).to_numpy()
+    followed = new & standard.promised
+    at_s = rows["recorded_at"].astype("int64").to_numpy() * _NS
+    numbers = np.empty(len(rows), dtype=np.int64)
+    found = np.empty((len(rows), 5))
+    for row in range(len(rows)):
+        reading = Reading(
+            session=f"{phases[row]} {names[row]}",
+            at_s=float(at_s[row]),
+            z=float(standard.z[row]),
+            units=int(standard.units[row]),
+            followed=bool(followed[row]),
+        )
+        now = advance(state, reading, config, seed)
+        state = now.state
+        numbers[row] = state.number
+        found[row] = now.gap_days, now.ewma, now.ewma_limit, now.cusum, now.cusum_limit
+    columns = dict(zip(("gap_days", "ewma", "ewma_limit", "cusum", "cusum_limit"), found.T))
+    out = rows.assign(
+        session=numbers,
+        promised=standard.promised,
+        units=standard.units,
+        distance=standard.distance,
+        z=standard.z,
+        **columns,
+    )
+    return conform(out, "timeline"), state
+
+
+def _sessions(recordings: pd.DataFrame) -> pd.DataFrame:
+    """Table "timeline_sessions" of whole sessions; its trend is that of a session's last row."""
+    groups = recordings.groupby("session", sort=True)
+    last = groups.tail(1)
+    gathered = groups.agg(
+        begin=("recorded_at", "min"),
+        end=("recorded_at", "max"),
+        recordings=("clip_id", "size"),
+        marked=("alarm", "sum"),
+        mean_z=("z", "mean"),
+        mean_p=("p", "mean"),
+        known_p=("p", "count"),
+        lowest_p=("p", "min"),
+    )
+    names = last["session_id"].where(last["session_id"].notna(), last["clip_id"])
+    # Twice the mean of p-values is one whatever they have in common (Vovk and Wang, 2020).
+    doubled = np.where(gathered["known_p"] > 1, 2.0, 1.0) * gathered["mean_p"].to_numpy()
+    out = gathered.reset_index().assign(
+        infant_id=last["infant_id"].to_numpy(),
+        session_id=names.to_numpy(),
+        gap_days=groups["gap_days"].nth(0).to_numpy(),
+        z=gathered["mean_z"].to_numpy(),
+        p=np.minimum(doubled, 1.0),
+        **{
+            column: last[column].to_numpy()
+            for column in (
+                "phase",
+                "promised",
+                "units",
+                "ewma",
+                "ewma_limit",
+                "cusum",
+                "cusum_limit",
+            )
+        },
+    )
+    return conform(out, "timeline_sessions")
+
+
+def _joined(above: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
+    if not len(above):
+        return below
+    return pd.concat([above, below], ignore_index=True)
+
+
+def _no_rows(name: str) -> pd.DataFrame:
+    return conform(pd.DataFrame(columns=list(COLUMNS[name])), name)

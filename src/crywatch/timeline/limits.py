@@ -1,0 +1,61 @@
+"""The limit of the evidence: how often an infant that does not change would pass it.
+
+Textbook limits hold for a known normal. Here it is known from a few sessions, and an infant whose
+baseline happened to be quiet looks unusual for ever after: limits for a known normal would be passed
+far too often. But conformal p depends on ranks alone, so what happens while nothing changes is the
+same for every distribution of scores and can be simulated: draw a baseline of n, draw sessions, and
+run the very sum that is run on infants. The limit is the value that the wanted share of such
+infants stays below. Sessions of several recordings vary less than the simulated ones of one, and
+keep the limit all the more.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from crywatch.timeline.config import CusumConfig
+from crywatch.timeline.standard import deviates
+
+MOST_UNITS = 500  # beyond, a baseline is as good as known
+_EXACT = 40  # units up to which each number has its own limit; above, the next lower ten
+
+
+def cusum_limit(units: int, config: CusumConfig, seed: int) -> float:
+    """For a calibration of ``units`` independent ones; equal arguments give equal limits."""
+    units = min(units, MOST_UNITS)
+    if units > _EXACT:
+        units -= units % 10  # fewer are less well known: the limit can only be too high
+    return _limit(
+        max(1, units), config.reference, config.run_sessions, config.share, config.draws, seed
+    )
+
+
+@lru_cache(maxsize=4096)
+def _limit(
+    units: int, reference: float, run_sessions: int, share: float, draws: int, seed: int
+) -> float:
+    rng = np.random.default_rng([seed, units])
+    z = unchanged(units, draws, run_sessions, rng)
+    return float(np.quantile(highest(z, reference), 1 - share, method="higher"))
+
+
+def unchanged(units: int, draws: int, sessions: int, rng: np.random.Generator) -> np.ndarray:
+    """z [draws, sessions] of infants that stay as their baselines of ``units`` were."""
+    # Ranks are the same for any distribution: numbers in 0..1, a whole number apart by infant.
+    apart = 2.0 * np.arange(draws)[:, None]
+    known = np.sort((rng.random((draws, units)) + apart).ravel())
+    new = rng.random((draws, sessions)) + apart
+    below = np.searchsorted(known, new.ravel()).reshape(new.shape) - units * np.arange(draws)[:, None]
+    return deviates((1 + units - below) / (units + 1), units + 1)
+
+
+def highest(z: np.ndarray, reference: float) -> np.ndarray:
+    """The highest evidence [draws] of each row of session means [draws, sessions]."""
+    held = np.zeros(len(z))
+    peak = np.zeros(len(z))
+    for column in z.T:
+        held = np.maximum(0.0, held + column - reference)
+        peak = np.maximum(peak, held)
+    return peak

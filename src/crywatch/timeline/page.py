@@ -1,0 +1,203 @@
+"""The page: an index and every infant in one HTML file that needs nothing beside itself.
+
+It opens from a disk without network: Plotly's script is inside, once, and the page's own policy
+forbids the browser every request and every script but the two that it came with. An infant's
+figures are drawn when it is selected; `page.html#ID` opens that infant.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from crywatch.atomic import write_text
+from crywatch.timeline import figures
+from crywatch.timeline.analysis import InfantTimeline
+from crywatch.timeline.config import PageConfig, TimelineConfig
+from crywatch.timeline.pictures import HEIGHT, WIDTH, Pictures
+from crywatch.timeline.standard import BASELINE, NEW
+from crywatch.timeline.summary import STATUSES, Summary, by_urgency, summarise
+
+TEMPLATE, SCRIPT = "page.html.j2", "page.js"
+SPARK_RECORDINGS = 60  # the latest
+SPARK_WIDTH, SPARK_HEIGHT = 120, 26  # pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A recording's spectrogram on the page."""
+
+    row: int  # of the infant's recordings
+    marked: bool
+    at: pd.Timestamp
+    caption: str
+    source: str  # data URI
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One infant as the template sees it."""
+
+    anchor: str  # id of its section, escaped for an address
+    summary: Summary
+    status: str  # in words
+    spark: str  # points of a polyline
+    spark_marks: tuple[tuple[float, float], ...]  # centres, pixels
+    band_rows: list[dict]  # of table "bands"
+    marked_rows: list[dict]  # of table "timeline", the latest marked
+    pictures: tuple[Picture, ...]
+    data: str  # JSON of its figures
+
+
+def write_page(
+    path: Path | str,
+    infants: Sequence[InfantTimeline],
+    config: TimelineConfig,
+    pictures: Pictures | None = None,
+    notes: Sequence[str] = (),
+    title: str = "Cry timelines",
+) -> None:
+    """Write ``infants``, the most unusual lately first, as one HTML file; equal inputs, equal bytes.
+
+    Above ``page.max_infants`` the least unusual are left out, and the page says so. ``pictures``
+    gives a recording's spectrogram by clip_id; ``notes`` are printed on top of the page.
+    """
+    summaries = [summarise(infant, config) for infant in infants]
+    order = by_urgency(summaries)[: config.page.max_infants]
+    shown = [_shown(infants[at], summaries[at], config, pictures) for at in order]
+    write_text(path, _render(shown, len(infants) - len(shown), config, notes, title))
+
+
+def _render(
+    shown: Sequence[Shown], left_out: int, config: TimelineConfig, notes: Sequence[str], title: str
+) -> str:
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crywatch", "timeline"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"day": _day, "minute": _minute, "number": _number, "one_of": _one_of}
+    scripts = [get_plotlyjs(), environment.loader.get_source(environment, SCRIPT)[0]]
+    return environment.get_template(TEMPLATE).render(
+        infants=shown,
+        left_out=left_out,
+        config=config,
+        notes=notes,
+        title=title,
+        statuses=STATUSES,
+        baseline=BASELINE,
+        spark=(SPARK_WIDTH, SPARK_HEIGHT),
+        picture=(WIDTH, HEIGHT),
+        colours=figures,
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _hash(script: str) -> str:
+    """The script's name in the page's policy."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _shown(
+    infant: InfantTimeline, summary: Summary, config: TimelineConfig, pictures: Pictures | None
+) -> Shown:
+    drawn = {
+        "time": figures.time_figure(infant, summary, config.gap_days),
+        "sessions": figures.session_figure(infant, summary),
+    }
+    spark = _spark(infant.recordings)
+    marked = infant.recordings[infant.recordings["alarm"]].tail(config.page.listed)
+    return Shown(
+        anchor=quote(infant.infant_id, safe=""),
+        summary=summary,
+        status=STATUSES[summary.status],
+        spark=" ".join(f"{x:.1f},{y:.1f}" for x, y, _ in spark),
+        spark_marks=tuple((round(x, 1), round(y, 1)) for x, y, is_marked in spark if is_marked),
+        band_rows=infant.bands.to_dict("records"),
+        marked_rows=marked.iloc[::-1].to_dict("records"),
+        pictures=_pictures(infant.recordings, config.page, pictures),
+        data=_json({name: _plain(figure) for name, figure in drawn.items()}),
+    )
+
+
+def _plain(figure) -> dict:
+    content = figure.to_plotly_json()
+    content["layout"].pop("template", None)  # empty, but for a line each kind of trace
+    return content
+
+
+def _json(value: dict) -> str:
+    """JSON that can stand inside a script element, whatever text is in it."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _spark(recordings: pd.DataFrame) -> list[tuple[float, float, bool]]:
+    """Position in pixels of the latest recordings, and whether each is marked."""
+    rows = recordings[recordings["distance"].notna()].tail(SPARK_RECORDINGS)
+    height = rows["distance"].clip(figures.NEAREST, figures.FURTHEST).to_numpy()
+    y = SPARK_HEIGHT - 3 - (SPARK_HEIGHT - 6) * (height - figures.NEAREST) / (
+        figures.FURTHEST - figures.NEAREST
+    )
+    x = np.linspace(3, SPARK_WIDTH - 3, max(2, len(rows)))
+    return [(float(a), float(b), bool(c)) for a, b, c in zip(x, y, rows["alarm"], strict=False)]
+
+
+def _pictures(
+    recordings: pd.DataFrame, config: PageConfig, pictures: Pictures | None
+) -> tuple[Picture, ...]:
+    """The most unusual marked recordings, and the most usual ones beside them."""
+    if pictures is None:
+        return ()
+    known = recordings[recordings["distance"].notna()]
+    marked = known[known["alarm"]].sort_values("distance", ascending=False, kind="stable")
+    usual = known[~known["alarm"] & known["accepted"]]
+    usual = usual.assign(is_new=usual["phase"] == NEW, far=usual["distance"].abs())
+    usual = usual.sort_values(["is_new", "far"], ascending=[False, True], kind="stable")
+    out = []
+    for rows, count in ((marked, config.unusual_pictures), (usual, config.normal_pictures)):
+        for row in rows.head(count).itertuples():
+            source = pictures(row.clip_id)
+            if source is not None:
+                out.append(Picture(row.Index, row.alarm, row.recorded_at, _caption(row), source))
+    return tuple(out)
+
+
+def _caption(row) -> str:
+    kind = "marked" if row.alarm else "as usual"
+    if row.phase == BASELINE:
+        kind = "baseline"
+    remark = f"; remark: {row.remark}" if row.remark else ""
+    return f"{kind}; distance {row.distance:.2f}{remark}"
+
+
+def _day(at: pd.Timestamp) -> str:
+    return f"{at.day} {at.strftime('%b %Y')}"
+
+
+def _minute(at: pd.Timestamp) -> str:
+    return f"{_day(at)}, {at.strftime('%H:%M')}"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "not known" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _one_of(rate: float) -> str:
+    """A rate in words: 1 of so many where that is a whole number, else so many of 100."""
+    many = 1 / rate
+    return f"1 of {many:.0f}" if abs(many - round(many)) < 0.01 else f"{100 * rate:.3g} of 100"
