@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,18 +14,17 @@ import infants_cases as cases
 from crywatch import params
 from crywatch.errors import ConfigError, TableError
 from crywatch.infants.config import FitInfantsConfig
+from crywatch.infants.conformal import judge
 from crywatch.infants.cosine import Cosine, unit
 from crywatch.infants.division import DivisionConfig, divide
 from crywatch.infants.evaluation import (
+    ChangedClips,
     EvaluationConfig,
     InfantClips,
-    InfantRow,
-    Rate,
     ShiftedClips,
     evaluate,
-    over_twice,
-    summarise,
 )
+from crywatch.infants.results import InfantRow, Rate, over_twice, summarise
 
 DIM = 32
 
@@ -162,7 +163,7 @@ def test_a_broken_promise_shows():
 def test_one_row_against_hand_counts():
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-    from crywatch.infants.conformal import calibrate, judge
+    from crywatch.infants.conformal import calibrate
     from crywatch.infants.contract import Baseline
 
     infants = babies(3, spread=3.0)
@@ -183,6 +184,46 @@ def test_one_row_against_hand_counts():
     assert row.false_alarm_rate == pytest.approx(judged.alarms[:20].mean())
     sick = judge(Cosine(), calibrated, [own.shifted[0].vectors[28:]])[0]
     assert row.detected["pitch +40 %"] == pytest.approx(sick.alarms.mean())
+
+
+def test_changed_recordings_are_positives_of_their_own():
+    """In no baseline and no false alarm; those of the time of the baseline are left out."""
+    plain = babies(4)
+    infants = []
+    for infant in plain:
+        later = np.arange(48) >= 40
+        sick = infant.shifted[0].vectors[later]
+        early = sick[:3], np.repeat(infant.times[0], 3)
+        changed = (
+            ChangedClips("planted", sick, infant.times[later]),
+            ChangedClips("early", *early),
+            ChangedClips(
+                "both",
+                np.concatenate([early[0], infant.vectors[40:44]]),
+                np.concatenate([early[1], infant.times[40:44]]),
+            ),
+        )
+        infants.append(replace(infant, changed=changed))
+    found = evaluate(Cosine(), infants, cases.conformal(), config(), seed=1)
+    without = evaluate(Cosine(), plain, cases.conformal(), config(), seed=1)
+    for row, same in zip(found.rows, without.rows, strict=True):
+        assert row.changed_clips == {"planted": 8, "early": 0, "both": 4}
+        assert row.changed["planted"] > 0.8 and "early" not in row.changed
+        # Four of its own normal clips.
+        assert row.changed["both"] <= row.alarms / 4
+        assert replace(row, changed={}, changed_clips={}) == same
+    assert set(found.summary.changed) == {"planted", "both"}
+    assert found.summary.changed["planted"].infants == 4
+    assert without.summary.changed == {}
+
+
+def test_what_was_calibrated_is_given_back():
+    few = babies(1, sessions=1)
+    infants = [*babies(2), replace(few[0], infant_id="one session")]
+    found = evaluate(Cosine(), infants, cases.conformal(), config(), seed=1)
+    assert [one.infant_id for one in found.calibrated] == ["infant0", "infant1"]
+    judged = judge(Cosine(), found.calibrated, [infant.vectors[28:] for infant in infants[:2]])
+    assert [int(one.alarms.sum()) for one in judged] == [row.alarms for row in found.rows]
 
 
 def test_what_cannot_be_promised_stays_empty_and_what_cannot_be_divided_is_named():
@@ -214,7 +255,7 @@ def test_other_infants_are_drawn_evenly_and_by_seed():
     infants = babies(6)
     first = evaluate(Cosine(), infants, cases.conformal(), config(10), seed=1)
     again = evaluate(Cosine(), infants, cases.conformal(), config(10), seed=1)
-    assert first == again
+    assert first.rows == again.rows and first.summary == again.summary
     assert all(row.positives == 10 for row in first.rows)
     other = evaluate(Cosine(), infants, cases.conformal(), config(10), seed=2)
     assert [row.recall for row in other.rows] != [] and first.rows[0].alarms == other.rows[0].alarms
@@ -235,7 +276,7 @@ def test_twice_is_above_twice():
 
 def row(**changes) -> InfantRow:
     given = {name: None for name in InfantRow.__dataclass_fields__}
-    given |= {"promised": True, "test_clips": 20, "alarms": 2, "detected": {}}
+    given |= {"promised": True, "test_clips": 20, "alarms": 2, "detected": {}, "changed": {}}
     return InfantRow(**given | changes)
 
 
@@ -256,19 +297,20 @@ def test_the_section_of_params_is_typed():
     given = OmegaConf.structured(
         {
             "models": ["cosine"],
+            "default": "cosine",
+            "changed": ["planted"],
             "settings": vars(cases.models_config(5)),
             "conformal": cases.conformal(),
             "evaluation": config(),
-            "shifts": {
-                **{kind: [1.2] for kind in ("pitch", "formants", "duration", "back")},
-                **{kind: [10.0] for kind in ("breath_db", "noise_db")},
-            },
         }
     )
     plain = OmegaConf.create(OmegaConf.to_container(given))
     section = params.typed(plain, FitInfantsConfig, "fit_infants")
     assert section.settings.autoencoder == cases.autoencoder()
-    assert section.evaluation == config() and section.shifts.back == [1.2]
-    plain.conformal.rate = 2
+    assert section.evaluation == config() and section.changed == ["planted"]
+    plain.default = "mixture"
+    with pytest.raises(ConfigError, match="'mixture': the default must be one of the models"):
+        params.typed(plain, FitInfantsConfig, "fit_infants")
+    plain.default, plain.conformal.rate = "cosine", 2
     with pytest.raises(ConfigError, match="rate 2"):
         params.typed(plain, FitInfantsConfig, "fit_infants")

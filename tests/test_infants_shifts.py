@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from crywatch.errors import AudioError, ConfigError
-from crywatch.infants import shifts
+from crywatch.infants import envelope, shifts
 from crywatch.infants.shifts import Shift
 
 RATE_HZ = 16_000
@@ -185,3 +187,19 @@ def test_short_and_hoarse_cries_give_finite_sound():
         for shift in EVERY:
             moved = made(shift, wave)
             assert np.isfinite(moved).all() and level(moved) > 0
+
+
+def test_the_envelope_is_read_at_the_highest_value_of_every_band():
+    """Against one frame after the other and one band after the other."""
+    rng = np.random.default_rng(4)
+    magnitude = np.abs(rng.standard_normal((257, 20))).astype(np.float32)
+    magnitude[40:60, :3] = 0.5  # equal values: the lowest bin of them counts
+    f0_hz = rng.uniform(150, 4000, 20)
+    found = envelope.log_envelope(magnitude, f0_hz, RATE_HZ)
+    logs = np.log(magnitude)
+    for frame, step in enumerate(f0_hz * envelope.WINDOW / RATE_HZ):
+        edges = [round((k + 0.5) * step) for k in range(int(257 // step) + 1)]
+        edges = [*(edge for edge in edges if edge < 257), 257]
+        peaks = [max(range(a, b), key=lambda n, x=frame: logs[n, x]) for a, b in pairwise(edges)]
+        expected = np.interp(np.arange(257), peaks, logs[peaks, frame])
+        np.testing.assert_allclose(found[:, frame], expected, rtol=1e-6)

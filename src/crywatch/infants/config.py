@@ -1,24 +1,30 @@
-"""Section ``fit_infants``: every part of stage 2."""
+"""Section ``fit_infants``: the models of stage 2 and how they are calibrated and judged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crywatch.errors import ConfigError
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.evaluation import EvaluationConfig
-from crywatch.infants.models import ModelsConfig
-from crywatch.infants.shifts import ShiftsConfig
+from crywatch.infants.models import MODELS, ModelsConfig
 
 
 @dataclass(frozen=True)
 class FitInfantsConfig:
-    """The models that are compared, and how they are calibrated and judged.
-
-    Sections inside are not frozen: OmegaConf merges into them.
-    """
+    """Sections inside are not frozen: OmegaConf merges into them."""
 
     models: list[str]  # of `crywatch.infants.models.MODELS`
+    default: str  # the one that the report shows infant by infant
+    changed: list[str]  # beginnings of the categories of recordings that are known to be abnormal
     settings: ModelsConfig
     conformal: ConformalConfig
     evaluation: EvaluationConfig
-    shifts: ShiftsConfig
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in (*self.models, self.default) if name not in MODELS]
+        if unknown or self.default not in self.models:
+            raise ConfigError(
+                f"fit_infants: models {list(self.models)} and default {self.default!r}: the "
+                f"default must be one of the models, and these of {', '.join(MODELS)}"
+            )

@@ -45,16 +45,28 @@ def pitch_hz(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 def log_envelope(magnitude: np.ndarray, f0_hz: np.ndarray, rate_hz: int) -> np.ndarray:
     """Natural log of the envelope of ``magnitude`` [bins, frames] at ``f0_hz`` [frames]."""
     spectrum = np.log(np.maximum(magnitude, _FLOOR * max(magnitude.max(), 1e-12)))
-    bins = np.arange(len(spectrum))
-    envelope = np.empty_like(spectrum)
-    spacing = f0_hz * WINDOW / rate_hz  # bins between harmonics
-    for frame, step in enumerate(spacing):
-        column = spectrum[:, frame]
-        edges = np.round((np.arange(len(bins) // step + 1) + 0.5) * step).astype(int)
-        edges = [*edges[edges < len(bins)], len(bins)]
-        peaks = [
-            first + int(np.argmax(column[first:last]))
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
-        ]
-        envelope[:, frame] = np.interp(bins, peaks, column[peaks])
-    return envelope
+    columns = np.ascontiguousarray(spectrum.T)
+    bins = np.arange(columns.shape[1])
+    envelope = np.empty_like(columns)
+    for frame, peaks in enumerate(_peaks(columns, f0_hz * WINDOW / rate_hz)):
+        envelope[frame] = np.interp(bins, peaks, columns[frame, peaks])
+    return envelope.T
+
+
+def _peaks(columns: np.ndarray, spacing: np.ndarray) -> list[np.ndarray]:
+    """The bins of each frame's highest values between harmonics that are ``spacing`` bins apart.
+
+    ``columns`` [frames, bins]. All bands of all frames at once: they are tens of thousands a cry.
+    """
+    bins = columns.shape[1]
+    edges = [np.round((np.arange(bins // step + 1) + 0.5) * step).astype(int) for step in spacing]
+    edges = [own[own < bins] for own in edges]
+    # What lies below a frame's first band is a band of its own, that is dropped again.
+    starts = np.concatenate([np.append(0, own) + bins * row for row, own in enumerate(edges)])
+    flat = columns.reshape(-1)
+    widths = np.diff(np.append(starts, flat.size))
+    highest = np.repeat(np.maximum.reduceat(flat, starts), widths)
+    place = np.where(flat == highest, np.arange(flat.size), flat.size)
+    found = np.minimum.reduceat(place, starts) % bins
+    ends = np.cumsum([len(own) + 1 for own in edges])
+    return [found[last - len(own) : last] for last, own in zip(ends, edges, strict=True)]

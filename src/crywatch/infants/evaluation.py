@@ -2,7 +2,8 @@
 
 Each infant is calibrated on its earlier sessions and tested on its later ones. Positives are other
 infants' clips, which measures identity and not health (the slides' 50 an infant most likely did the
-same), and shifts made from its own test clips. Beside AUC, AP, F1, recall and false alarms stand
+same), shifts made from its own test clips, and recordings that are known to be abnormal: these are
+in no baseline and are no false alarms. Beside AUC, AP, F1, recall and false alarms stand
 the rate that was promised, the rate that was seen with its interval, and the share of infants above
 twice the promise, beside how many chance alone would put there.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,9 +21,7 @@ from crywatch.errors import ConfigError
 from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
 from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.division import Division, DivisionConfig, divide
-
-LEVEL = 0.95  # of intervals
-MEANS = ("auc", "average_precision", "f1", "recall", "false_alarm_rate")  # over infants
+from crywatch.infants.results import InfantRow, Rate, Summary, Unusable, summarise
 
 
 @dataclass
@@ -73,102 +73,11 @@ class InfantClips:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Alarms of clips, with the exact binomial interval (Clopper and Pearson, 1934).
-
-    It takes clips as independent; those of one session are not, so it is rather too narrow.
-    """
-
-    clips: int
-    alarms: int
-
-    @property
-    def value(self) -> float | None:
-        """Share of the clips; None without any."""
-        return self.alarms / self.clips if self.clips else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """At `LEVEL`; None without clips."""
-        from scipy.stats import binomtest
-
-        if not self.clips:
-            return None
-        found = binomtest(self.alarms, self.clips).proportion_ci(LEVEL)
-        return float(found.low), float(found.high)
-
-
-@dataclass(frozen=True)
-class InfantRow:
-    """One infant. What needs decisions is None where no rate is promised."""
-
-    infant_id: str
-    recordings: int  # baseline and test clips
-    baseline_clips: int
-    baseline_sessions: int
-    test_clips: int
-    test_sessions: int
-    positives: int  # clips of other infants
-    auc: float | None  # other infants against own test clips
-    average_precision: float | None
-    f1: float | None
-    recall: float | None
-    false_alarm_rate: float | None  # seen
-    false_alarm_low: float | None
-    false_alarm_high: float | None
-    method: str
-    promised: bool
-    rate_promised: float | None
-    rate_expected: float | None  # the promise, down to what so many clips can tell
-    rate_reachable: float
-    reason: str  # why nothing is promised
-    alarms: int
-    detected: dict[str, float] = field(default_factory=dict)  # share with an alarm, by shift
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Over infants."""
-
-    mean: float
-    deviation: float  # of the sample; 0 for one infant
-    infants: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Over infants; rates and shares over those with a promise, None where there is none."""
-
-    model: str
-    infants: int
-    promised: int
-    means: dict[str, Mean]  # of `MEANS`, over infants that have a value
-    rate_promised: float
-    rate_seen: float | None  # mean over infants
-    rate_pooled: float | None  # alarms by clips
-    rate_pooled_low: float | None
-    rate_pooled_high: float | None
-    over_twice: float | None  # share of infants above twice the promise
-    over_twice_by_chance: float | None  # what it would be if every clip kept the promise
-    worst: float | None  # the highest rate seen
-    detected: dict[str, Mean]  # shifts that should alarm
-    controls: dict[str, Mean]  # shifts that should not
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """An infant that could not be divided."""
-
-    infant_id: str
-    clips: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Everything one model was found to do."""
 
     rows: tuple[InfantRow, ...]
+    calibrated: tuple[Calibrated, ...]  # the infants of the rows
     summary: Summary
     unusable: tuple[Unusable, ...]
 
@@ -198,6 +107,7 @@ def evaluate(
     controls = {one.name for infant in infants for one in infant.shifted if one.control}
     return Evaluation(
         rows=rows,
+        calibrated=tuple(calibrated),
         summary=summarise(model.name, rows, conformal.rate, controls),
         unusable=tuple(
             Unusable(infant.infant_id, len(infant.vectors), division.reason)
@@ -205,41 +115,6 @@ def evaluate(
             if not division.usable
         ),
     )
-
-
-def summarise(
-    model: str, rows: Sequence[InfantRow], rate: float, controls: set[str] | frozenset[str]
-) -> Summary:
-    """``rows`` as one line; ``controls`` are the names of the shifts that should not alarm."""
-    kept = [row for row in rows if row.promised and row.test_clips]
-    seen = [row.false_alarm_rate for row in kept]
-    pooled = Rate(sum(row.test_clips for row in kept), sum(row.alarms for row in kept))
-    low, high = pooled.interval or (None, None)
-    names = list(dict.fromkeys(name for row in rows for name in row.detected))
-    shares = {name: _mean([row.detected.get(name) for row in rows]) for name in names}
-    return Summary(
-        model=model,
-        infants=len(rows),
-        promised=sum(row.promised for row in rows),
-        means={name: found for name in MEANS if (found := _mean([getattr(r, name) for r in rows]))},
-        rate_promised=rate,
-        rate_seen=float(np.mean(seen)) if seen else None,
-        rate_pooled=pooled.value,
-        rate_pooled_low=low,
-        rate_pooled_high=high,
-        over_twice=float(np.mean([over_twice(r.alarms, r.test_clips, rate) for r in kept]))
-        if kept
-        else None,
-        over_twice_by_chance=_over_twice_by_chance([row.test_clips for row in kept], rate),
-        worst=max(seen) if seen else None,
-        detected={name: share for name, share in shares.items() if share and name not in controls},
-        controls={name: share for name, share in shares.items() if share and name in controls},
-    )
-
-
-def over_twice(alarms: int, clips: int, rate: float) -> bool:
-    """Whether so many alarms are above twice the rate."""
-    return alarms > 2 * rate * clips + 1e-9
 
 
 @dataclass(frozen=True)
@@ -250,6 +125,7 @@ class _Parts:
     test: slice
     others: slice
     shifts: dict[str, slice]
+    changed: dict[str, slice]
 
     @staticmethod
     def of(
@@ -264,11 +140,15 @@ class _Parts:
         for shifted in infant.shifted:
             # A shift of a baseline clip would be judged by a model that has seen the clip.
             parts.append(shifted.vectors[np.isin(shifted.rows, test)])
+        known_until = infant.times[divisions[number].baseline].max()
+        for changed in infant.changed:
+            parts.append(changed.vectors[changed.times > known_until])
         ends = np.cumsum([0, *map(len, parts)]).tolist()
-        where = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        names = [shifted.name for shifted in infant.shifted]
-        shifts = dict(zip(names, where[2:], strict=True))
-        return _Parts(np.concatenate(parts), where[0], where[1], shifts)
+        own, others, *rest = [slice(a, b) for a, b in pairwise(ends)]
+        names = [one.name for one in (*infant.shifted, *infant.changed)]
+        named = list(zip(names, rest, strict=True))
+        made = len(infant.shifted)
+        return _Parts(np.concatenate(parts), own, others, dict(named[:made]), dict(named[made:]))
 
 
 def _others(
@@ -339,26 +219,16 @@ def _row(
         rate_reachable=promise.reachable,
         reason=promise.reason,
         alarms=seen.alarms,
-        detected={
-            name: float(judged.alarms[part].mean())
-            for name, part in parts.shifts.items()
-            if promise.promised and part.stop > part.start
-        },
+        detected=_alarming(judged, parts.shifts, promise.promised),
+        changed_clips={name: part.stop - part.start for name, part in parts.changed.items()},
+        changed=_alarming(judged, parts.changed, promise.promised),
     )
 
 
-def _mean(values: Sequence[float | None]) -> Mean | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    deviation = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
-    return Mean(float(np.mean(known)), deviation, len(known))
-
-
-def _over_twice_by_chance(clips: Sequence[int], rate: float) -> float | None:
-    from scipy.stats import binom
-
-    if not clips:
-        return None
-    counts = np.array(clips)
-    return float(np.mean(binom.sf(np.floor(2 * rate * counts + 1e-9), counts, rate)))
+def _alarming(judged: Judged, parts: dict[str, slice], promised: bool) -> dict[str, float]:
+    """The share of each part with an alarm; nothing of a part that is empty, or undecided."""
+    return {
+        name: float(judged.alarms[part].mean())
+        for name, part in parts.items()
+        if promised and part.stop > part.start
+    }

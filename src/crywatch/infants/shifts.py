@@ -15,6 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -99,6 +100,22 @@ def apply(shift: Shift, wave: np.ndarray, rate_hz: int, seed: int) -> np.ndarray
     return (made * (_level(wave) / max(_level(made), 1e-12))).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _Voice:
+    """An unchanged cry as several shifts need it."""
+
+    spectrum: np.ndarray  # complex [bins, frames]
+    f0_hz: np.ndarray  # [frames]
+    log_envelope: np.ndarray  # [bins, frames]
+
+
+@lru_cache(maxsize=1)  # a cry is changed in several ways, one after the other
+def _voice(samples: bytes, rate_hz: int) -> _Voice:
+    wave = np.frombuffer(samples, dtype=np.float32)
+    spectrum, f0_hz = envelope.stft(wave), envelope.pitch_hz(wave, rate_hz)
+    return _Voice(spectrum, f0_hz, envelope.log_envelope(np.abs(spectrum), f0_hz, rate_hz))
+
+
 def _level(wave: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(wave, dtype=float))))
 
@@ -125,16 +142,14 @@ def _formants_back(wave: np.ndarray, moved: np.ndarray, rate_hz: int, ratio: flo
 
     Resampling took them along.
     """
-    f0_hz = envelope.pitch_hz(wave, rate_hz)
-    before, after = envelope.stft(wave), envelope.stft(moved)
-    wanted = envelope.log_envelope(np.abs(before), f0_hz, rate_hz)
-    found = envelope.log_envelope(np.abs(after), f0_hz * ratio, rate_hz)
-    return envelope.istft(after * _gain(wanted - found), len(wave))
+    voice, after = _voice(wave.tobytes(), rate_hz), envelope.stft(moved)
+    found = envelope.log_envelope(np.abs(after), voice.f0_hz * ratio, rate_hz)
+    return envelope.istft(after * _gain(voice.log_envelope - found), len(wave))
 
 
 def _formants(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    spectrum = envelope.stft(wave)
-    found = envelope.log_envelope(np.abs(spectrum), envelope.pitch_hz(wave, rate_hz), rate_hz)
+    voice = _voice(wave.tobytes(), rate_hz)
+    spectrum, found = voice.spectrum, voice.log_envelope
     bins = np.arange(len(found))
     # What comes from above the band has no envelope: the last value goes on.
     wanted = np.stack([np.interp(bins / ratio, bins, frame) for frame in found.T], axis=1)
@@ -153,9 +168,8 @@ def _duration(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Gener
 
 def _breath(wave: np.ndarray, rate_hz: int, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Noise through the voice's own envelope: as loud as the cry, moment by moment, less amount."""
-    spectrum = envelope.stft(wave)
-    f0_hz = envelope.pitch_hz(wave, rate_hz)
-    shape = np.exp(envelope.log_envelope(np.abs(spectrum), f0_hz, rate_hz))
+    voice = _voice(wave.tobytes(), rate_hz)
+    spectrum, shape = voice.spectrum, np.exp(voice.log_envelope)
     noise = envelope.stft(rng.standard_normal(len(wave)).astype(np.float32))
     breath = noise * shape
     power = np.square(np.abs(spectrum)).sum(axis=0)

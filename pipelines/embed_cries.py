@@ -1,0 +1,25 @@
+"""Embed the recordings of known infants: `python pipelines/embed_cries.py`."""
+
+from dataclasses import asdict
+
+from crywatch import params, paths, tracking
+from crywatch.embed_cries import EmbedCriesConfig, run
+
+
+def main() -> None:
+    with tracking.stage_run("embed_cries") as log:
+        config = params.section("embed_cries", EmbedCriesConfig)
+        summary = run(
+            paths.CRIES,
+            paths.SPLIT_CLIPS,
+            paths.FINETUNE_ECAPA / config.network,
+            config,
+            params.plain("seed"),
+            paths.EMBED_CRIES,
+        )
+        log.metrics(asdict(summary))
+        log.outputs(paths.EMBED_CRIES)
+
+
+if __name__ == "__main__":
+    main()
