@@ -142,6 +142,12 @@ def calibrate(
     return out
 
 
+def calibrated_on(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
+    """Row numbers [n] of the baseline clips that `Calibrated.scores` are of, in their order."""
+    plan = _plan(sessions, config)
+    return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
+
+
 def judge(
     model: InfantModel, infants: Sequence[Calibrated], clips: Sequence[np.ndarray]
 ) -> list[Judged]:

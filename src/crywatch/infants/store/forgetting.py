@@ -1,0 +1,216 @@
+"""Removing an infant, and the proof that nothing of it is left.
+
+Rows are deleted with secure_delete, the database is rewritten (VACUUM) and its log cut to nothing;
+then every byte of the folder is searched for what told of the infant: its id, the digest that
+stands for it, the digests of its recordings and its vectors.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import text
+
+from crywatch.digest import file_sha256
+from crywatch.errors import StoreError
+from crywatch.infants.store.files import sweep
+from crywatch.infants.store.schema import WAIT_S, Base, unusable
+from crywatch.infants.store.store import (
+    Reader,
+    Store,
+    Writer,
+    checked_id,
+    key_of,
+    named_files,
+    no_infant,
+)
+
+_LEAST_ID_BYTES = 4  # shorter ones stand anywhere by chance
+_VECTOR_BYTES = 64  # of each vector that are searched for
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was removed and what was searched."""
+
+    infant_id: str
+    recordings: int
+    versions: int
+    files: int  # of models, in the store
+    pages: tuple[str, ...]  # files outside the store
+    changed_pages: tuple[str, ...]  # not removed: they are no longer what was written
+    searched_bytes: int
+    searched_files: int
+    searched_for: int  # texts and vectors
+    id_searched: bool  # false where the id is too short to be told from chance
+
+
+@dataclass(frozen=True)
+class _Traces:
+    """What would tell of the infant."""
+
+    id_bytes: tuple[bytes, ...]
+    exact: tuple[bytes, ...]  # cannot stand anywhere by chance
+
+
+def forget(store: Store, infant_id: str) -> Forgotten:
+    """Remove an infant from the store, and the pages written about it, and prove it.
+
+    Raises StoreError if there is no such infant, if another process keeps the database open in the
+    middle of reading, or if a byte is left.
+    """
+    infant_id = checked_id(infant_id)
+    with store.writing() as writer:
+        known = writer.has(infant_id)
+    if not known:
+        # A stop in the middle of an earlier removal leaves no record, but free pages and a log.
+        _rewrite(store)
+        raise StoreError(
+                f"there is no infant {infant_id!r} in {store.folder}; `crywatch infant list` shows "
+                "those that are"
+            )
+        key = key_of(infant_id)
+        traces = _traces(writer, infant_id)
+        counts = [
+            writer.connection.execute(
+                text(f"SELECT count(*) FROM {name} WHERE key = :key"), {"key": key}
+            ).scalar_one()
+            for name in ("recordings", "versions")
+        ]
+        # Before the records: after a stop in between the pages would not be known any more.
+        removed, changed = _remove_pages(writer, infant_id)
+        writer.remove(infant_id)
+    with store.writing() as writer:
+        # The files were named until the commit; the opening of this transaction has swept them.
+        sweep(store.folder, named_files(writer.connection))
+    files = 2 * counts[1]
+    _rewrite(store)
+    n_files, n_bytes = _search(store, infant_id, traces)
+    return Forgotten(
+        infant_id=infant_id,
+        recordings=counts[0],
+        versions=counts[1],
+        files=files,
+        pages=tuple(removed),
+        changed_pages=tuple(changed),
+        searched_bytes=n_bytes,
+        searched_files=n_files,
+        searched_for=len(traces.exact) + len(traces.id_bytes),
+        id_searched=bool(traces.id_bytes),
+    )
+
+
+def _traces(reader: Reader, infant_id: str) -> _Traces:
+    """Digests and vectors that no other infant has, and the id."""
+    key = key_of(infant_id)
+    rows = reader.connection.execute(
+        text(
+            "SELECT digest, vector FROM recordings AS own WHERE key = :key AND NOT EXISTS "
+            "(SELECT 1 FROM recordings WHERE key != :key AND digest = own.digest)"
+        ),
+        {"key": key},
+    ).all()
+    exact = [key.encode()]
+    for digest, vector in rows:
+        exact.append(digest.encode())
+        numbers = np.frombuffer(vector, dtype="<f4")
+        if np.count_nonzero(numbers[: _VECTOR_BYTES // 4]) > 2:  # zeros stand everywhere
+            exact.append(vector[:_VECTOR_BYTES])
+    spelled = infant_id.encode()
+    return _Traces((spelled,) if len(spelled) >= _LEAST_ID_BYTES else (), tuple(exact))
+
+
+def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]:
+    """Paths removed, and paths whose content is not what was written."""
+    removed, changed = [], []
+    for page in writer.pages(infant_id):
+        path = Path(page.path)
+        if not path.is_file():
+            continue
+        # Without a digest the writing was broken off, before or after the file was there.
+        if page.sha256 in ("", file_sha256(path)):
+            path.unlink()
+            removed.append(page.path)
+        else:
+            changed.append(page.path)
+    return removed, changed
+
+
+def _rewrite(store: Store) -> None:
+    """Write the database anew without free pages, and cut its log to nothing."""
+    until = time.monotonic() + WAIT_S
+    with (
+        store._said(),
+        store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
+        connection.exec_driver_sql("VACUUM")
+        while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0]:
+            if time.monotonic() > until:
+                raise unusable(store.folder, StoreError("the log is busy"))
+            time.sleep(0.05)
+
+
+def _search(store: Store, infant_id: str, traces: _Traces) -> tuple[int, int]:
+    """Files and bytes that were searched; StoreError where something is left."""
+    with store.reading() as reader:
+        told = sorted({one for one in _told(reader) if infant_id in one})
+    n_files = n_bytes = 0
+    left = []
+    for path in sorted(path for path in store.folder.rglob("*") if path.is_file()):
+        n_files, n_bytes = n_files + 1, n_bytes + path.stat().st_size
+        name = path.relative_to(store.folder).as_posix().encode()
+        if any(trace in name for trace in traces.exact):
+            left.append(f"{path}: in its name")
+        if not path.stat().st_size:
+            continue
+        with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ) as data:
+            for trace in traces.exact:
+                if (at := data.find(trace)) >= 0:
+                    left.append(f"{path}: at byte {at}")
+            for trace in traces.id_bytes:
+                left += [
+                    f"{path}: the id, at byte {at}"
+                    for at in _hits(data, trace)
+                    if not _explained(data, at, trace, told)
+                ]
+    if left:
+        raise StoreError(
+            f"infant {infant_id!r} was removed, but traces are left ({len(left)}, the first: "
+            f"{left[0]}); do not keep copies in {store.folder}, and run the command again"
+        )
+    return n_files, n_bytes
+
+
+def _told(reader: Reader) -> Iterator[str]:
+    """Every text of others in the store, and the words of its own formats."""
+    for table in ("sqlite_master", *(name for name in Base.metadata.tables)):
+        for row in reader.connection.exec_driver_sql(f"SELECT * FROM {table}"):
+            yield from (value for value in row if isinstance(value, str))
+    yield "SQLite format 3"
+    for name in sorted(named_files(reader.connection)):
+        with open(reader.folder / name, "rb") as handle:
+            size = int.from_bytes(handle.read(8), "little")
+            yield handle.read(size).decode()
+
+
+def _hits(data: mmap.mmap | bytes, trace: bytes) -> Iterator[int]:
+    at = data.find(trace)
+    while at >= 0:
+        yield at
+        at = data.find(trace, at + 1)
+
+
+def _explained(data: mmap.mmap, at: int, trace: bytes, told: Sequence[str]) -> bool:
+    """Whether what was found is a piece of a text of others, such as a path of theirs."""
+    for one in told:
+        whole = one.encode()
+        for before in _hits(whole, trace):
+            start = at - before
+            if start >= 0 and data[start : start + len(whole)] == whole:
+                return True
+    return False
