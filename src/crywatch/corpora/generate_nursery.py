@@ -65,11 +65,11 @@ def _infant(folder: Path, seed: int, infant: int, config: NurseryConfig) -> Iter
     name = f"infant {infant + 1:02d}"
     for session in range(sessions):
         start = FIRST_DAY + timedelta(days=2 * session + infant, minutes=int(rng.integers(600)))
-        today = _on_a_day(voice, rng)
+        today = on_a_day(voice, rng)
         is_changed = bool(planted) and session >= sessions - config.changed_sessions
         if is_changed:
             today = changed(today, planted)
-        place = _Place.draw(rng)
+        place = Place.draw(rng)
         for number in range(config.recordings):
             pain = rng.random() < PAIN_SHARE
             sound = synthesis.cry(config.seconds, in_pain(today) if pain else today, rng)
@@ -100,7 +100,7 @@ def in_pain(voice: Voice) -> Voice:
     )
 
 
-def _on_a_day(voice: Voice, rng: np.random.Generator) -> Voice:
+def on_a_day(voice: Voice, rng: np.random.Generator) -> Voice:
     """No two days are quite alike: the deviations are those of one session."""
     return replace(
         voice,
@@ -111,7 +111,7 @@ def _on_a_day(voice: Voice, rng: np.random.Generator) -> Voice:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A room and a distance: the same for all recordings of a session."""
 
     tilt: float
@@ -120,8 +120,9 @@ class _Place:
     level: float
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> _Place:
-        return _Place(
+    def draw(rng: np.random.Generator) -> Place:
+        """Any of them."""
+        return Place(
             tilt=rng.uniform(-0.3, 0.3),
             floor=10 ** rng.uniform(-3.2, -2.0),
             colour=rng.uniform(0.0, 0.97),
@@ -129,6 +130,7 @@ class _Place:
         )
 
     def hear(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``sound`` [samples] as it is recorded there."""
         noise = synthesis.normalise(
             lfilter([1.0], [1.0, -self.colour], rng.standard_normal(len(sound)))
         )

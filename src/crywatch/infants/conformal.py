@@ -171,6 +171,17 @@ def judge(
     return out
 
 
+def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
+    """The baseline clip that each of ``Calibrated.scores`` is of, for the baseline's ``sessions``.
+
+    Clips that only fit are not among them.
+    """
+    plan = _plan(sessions, config)
+    if plan.method == NONE:
+        return np.arange(len(sessions))
+    return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
+
+
 def p_values(
     scores: np.ndarray,
     fold: np.ndarray,

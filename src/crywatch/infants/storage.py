@@ -5,7 +5,9 @@ The file's header says what made it; equal infants give equal bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -19,6 +21,18 @@ SUFFIX = ".safetensors"
 _HEADER = "infant"  # one key: the order of several is not fixed in the file
 _VERSION = 1
 _REMAKE = "fit the infant again"
+_PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,79}")  # a name that is one file on any system
+
+
+def file_name(infant_id: str) -> str:
+    """A file name for an infant, its own where that is safe; two infants never share one.
+
+    Other names get a digest: capitals too, which some file systems do not tell apart.
+    """
+    if _PLAIN.fullmatch(infant_id):
+        return infant_id + SUFFIX
+    shown = re.sub(r"[^a-z0-9_-]+", "_", infant_id.lower())[:60]
+    return f"{shown}-{hashlib.sha256(infant_id.encode()).hexdigest()[:16]}{SUFFIX}"
 
 
 @dataclass(frozen=True)

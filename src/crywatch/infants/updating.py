@@ -35,16 +35,18 @@ REPEATED, HELD = "repeated", "held"
 class UpdatingConfig:
     """Section ``updating``."""
 
-    refit_after: int  # accepted recordings; 0: the first model stays
+    refit_after: int  # accepted recordings that have waited; 0: the first model stays
+    wait: int  # latest accepted recordings that are not taken up yet
     clips: int  # latest recordings that a model is fitted on, whole sessions
     repeat_cosine: float  # two recordings that are nearer are one
     watch: int  # latest recordings whose alarms can hold everything back; 0: none
     hold_chance: float  # of so many alarms among them in an infant that has not changed
 
     def __post_init__(self) -> None:
-        if self.refit_after < 0 or self.clips < 2 or self.watch < 0 or not 0 < self.hold_chance < 1:
+        least = self.refit_after, self.wait, self.watch, self.clips - 2
+        if min(least) < 0 or not 0 < self.hold_chance < 1:
             raise ConfigError(
-                "updating: refit_after and watch must be at least 0, clips at least 2 and "
+                "updating: refit_after, wait and watch must be at least 0, clips at least 2 and "
                 "hold_chance between 0 and 1"
             )
 
@@ -149,6 +151,16 @@ class Observed:
     state: InfantState
     outcomes: tuple[Outcome, ...]
     refits: tuple[Refit, ...] = ()  # versions that were made on the way
+    withdrawn: tuple[str, ...] = ()  # clip ids accepted here or earlier that will not be taken up
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A session of one infant."""
+
+    state: InfantState
+    outcomes: list[Outcome]
+    withdrawn: list[str]
 
 
 class Follower:
@@ -184,6 +196,7 @@ class Follower:
         states = list(states)
         outcomes: list[list[Outcome]] = [[] for _ in states]
         refits: list[list[Refit]] = [[] for _ in states]
+        withdrawn: list[list[str]] = [[] for _ in states]
         for turn in range(max(map(len, queues), default=0)):
             rows = [row for row, queue in enumerate(queues) if turn < len(queue)]
             coming = [queues[row][turn] for row in rows]
@@ -199,33 +212,48 @@ class Follower:
             vectors = [np.stack([one.vector for one in session]) for session in coming]
             judged = judge(self.model, [states[row].calibrated for row in rows], vectors)
             for row, session, part, found in zip(rows, coming, vectors, judged, strict=True):
-                states[row], made = self._take(states[row], session, part, found)
-                outcomes[row] += made
+                taken = self._take(states[row], session, part, found)
+                states[row] = taken.state
+                outcomes[row] += taken.outcomes
+                withdrawn[row] += taken.withdrawn
         return [
             Observed(*found[:1], *map(tuple, found[1:]))
-            for found in zip(states, outcomes, refits, strict=True)
+            for found in zip(states, outcomes, refits, withdrawn, strict=True)
         ]
 
     def refit(self, states: Sequence[InfantState]) -> list[InfantState]:
         """Take up what is pending now, in one call of the model; those without it are unchanged."""
-        due = [row for row, state in enumerate(states) if state.pending]
-        baselines = [_joined(states[row], self.config.clips) for row in due]
+        due = [row for row, state in enumerate(states) if self._taken(state)]
+        taken = [self._taken(states[row]) for row in due]
+        baselines = [
+            _joined(states[row], states[row].pending[:count], self.config.clips)
+            for row, count in zip(due, taken, strict=True)
+        ]
         out = list(states)
         fitted = calibrate(self.model, baselines, self.conformal)
-        for row, baseline, calibrated in zip(due, baselines, fitted, strict=True):
+        for row, count, baseline, calibrated in zip(due, taken, baselines, fitted, strict=True):
             out[row] = replace(
                 states[row],
                 calibrated=calibrated,
                 baseline=baseline,
-                pending=(),
+                pending=states[row].pending[count:],
                 version=states[row].version + 1,
             )
         return out
 
     def _due(self, state: InfantState, session: str) -> bool:
         """Whether enough waits; a session that goes on waits on."""
-        enough = 0 < self.config.refit_after <= len(state.pending)
-        return enough and state.pending[-1].session != session
+        taken = self._taken(state)
+        return 0 < self.config.refit_after <= taken and state.pending[taken - 1].session != session
+
+    def _taken(self, state: InfantState) -> int:
+        """How many of the pending have waited long enough, whole sessions."""
+        count = max(0, len(state.pending) - self.config.wait)
+        while 0 < count < len(state.pending) and (
+            state.pending[count - 1].session == state.pending[count].session
+        ):
+            count -= 1
+        return count
 
     def _take(
         self,
@@ -233,7 +261,7 @@ class Follower:
         session: Sequence[Observation],
         vectors: np.ndarray,
         judged: Judged,
-    ) -> tuple[InfantState, list[Outcome]]:
+    ) -> _Taken:
         """One recording after the other, so that portions do not matter."""
         reasons, sounds = [None] * len(session), np.ones(len(session), dtype=bool)
         if self.gate is not None:
@@ -241,11 +269,17 @@ class Follower:
             reasons, sounds = list(decided.reasons), decided.sounds
         known = unit(np.concatenate([state.baseline.vectors, *_rows(state.pending)]))
         units = unit(vectors)
-        recent, pending, made = list(state.recent), list(state.pending), []
+        recent, pending = list(state.recent), list(state.pending)
+        made: list[Outcome] = []
+        withdrawn: list[str] = []
         for row, one in enumerate(session):
             reason = reasons[row]
             if sounds[row] and self.config.watch:
                 recent = [*recent, bool(judged.alarms[row])][-self.config.watch :]
+            if self.gate is not None and self._most is not None and sum(recent) > self._most:
+                # What came while the evidence gathered is as doubtful as what comes now.
+                withdrawn += [other.clip_id for other in pending]
+                pending = []
             if self.gate is not None and reason is None:
                 reason = self._refused(known @ units[row], sum(recent))
             if reason is None and self.config.refit_after:
@@ -265,7 +299,8 @@ class Follower:
                     version=state.version,
                 )
             )
-        return replace(state, pending=tuple(pending), recent=tuple(recent)), made
+        state = replace(state, pending=tuple(pending), recent=tuple(recent))
+        return _Taken(state, made, withdrawn)
 
     def _refused(self, cosines: np.ndarray, alarms: int) -> str | None:
         if (nearest := float(cosines.max())) > self.config.repeat_cosine:
@@ -303,10 +338,10 @@ def _rows(pending: Sequence[Observation]) -> list[np.ndarray]:
     return [one.vector[None] for one in pending]
 
 
-def _joined(state: InfantState, most: int) -> Baseline:
+def _joined(state: InfantState, new: Sequence[Observation], most: int) -> Baseline:
     """The latest recordings, about ``most``: a session is not cut, and two are kept in any case."""
-    vectors = np.concatenate([state.baseline.vectors, *_rows(state.pending)])
-    names = [*map(str, state.baseline.sessions), *(one.session for one in state.pending)]
+    vectors = np.concatenate([state.baseline.vectors, *_rows(new)])
+    names = [*map(str, state.baseline.sessions), *(one.session for one in new)]
     starts = [row for row in range(len(names)) if not row or names[row] != names[row - 1]]
     first = next((row for row in starts if len(names) - row <= most), starts[-1])
     if len(starts) > 1:

@@ -1,0 +1,25 @@
+"""Fit one kind of model to every infant: `python pipelines/fit_infants.py mahalanobis`."""
+
+import sys
+
+from crywatch import params, paths, tracking
+from crywatch.fit_infants import TABLES, as_table, run
+from crywatch.infants.config import FitInfantsConfig
+
+
+def main(model: str) -> None:
+    with tracking.stage_run("fit_infants", model) as log:
+        config = params.section("fit_infants", FitInfantsConfig)
+        out = paths.FIT_INFANTS / model
+        summary = run(model, paths.EMBED_CRIES, config, params.plain("seed"), out)
+        log.metrics(summary.metrics())
+        if model == config.default:
+            log.headline(summary.headline())
+        for part, evaluation in summary.parts.items():
+            log.table(as_table(evaluation), f"infants_{part}.csv")
+        log.artifact(out / TABLES)
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
