@@ -142,12 +142,6 @@ def calibrate(
     return out
 
 
-def calibrated_on(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
-    """Row numbers [n] of the baseline clips that `Calibrated.scores` are of, in their order."""
-    plan = _plan(sessions, config)
-    return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
-
-
 def judge(
     model: InfantModel, infants: Sequence[Calibrated], clips: Sequence[np.ndarray]
 ) -> list[Judged]:
@@ -174,11 +168,9 @@ def judge(
 def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
     """The baseline clip that each of ``Calibrated.scores`` is of, for the baseline's ``sessions``.
 
-    Clips that only fit are not among them.
+    Clips that only fit are not among them; where nothing can be left out none is.
     """
     plan = _plan(sessions, config)
-    if plan.method == NONE:
-        return np.arange(len(sessions))
     return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
 
 

@@ -20,14 +20,15 @@ from crywatch.digest import value_sha256
 from crywatch.embed_files import Heard, HearingConfig, Listener
 from crywatch.embedded_cries import EmbeddedCries
 from crywatch.errors import CrywatchError, ModelError, StoreError
+from crywatch.follow_infants import WITHDRAWN
 from crywatch.infants import gate as gates
 from crywatch.infants import models
-from crywatch.infants.conformal import ConformalConfig, Promise, calibrated_on
+from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
 from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.models import ModelsConfig
 from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
 from crywatch.infants.store.store import checked_id, no_infant
-from crywatch.infants.updating import Follower, InfantState, Outcome, Refit, UpdatingConfig
+from crywatch.infants.updating import Follower, InfantState, Observed, Refit, UpdatingConfig
 from crywatch.infants.user_files import UserFile
 from crywatch.progress import progress
 
@@ -202,7 +203,7 @@ class Infants:
                 )
             new, late = self._new(kept, heard)
             observed = follower.observe([kept.state], [[one.observation for one in new]])[0]
-            records = _followed(kept, new, observed.outcomes, observed.state)
+            records = _followed(kept, new, observed)
             writer.put(making, observed.state, records, observed.refits)
         scored = {record.digest: record for record in records}
         return Scored(
@@ -254,7 +255,7 @@ class Infants:
         )
         version = kept.state.version + 1 if kept else 0
         state = replace(self.follower.start([baseline])[0], version=version)
-        rows = calibrated_on(baseline.sessions, self.config.conformal).tolist()
+        rows = calibration_rows(baseline.sessions, self.config.conformal).tolist()
         scores = dict(zip(rows, state.calibrated.scores.tolist(), strict=True))
         by_digest = {record.digest: scores.get(row) for row, record in enumerate(members)}
         out = []
@@ -338,11 +339,10 @@ def _by_time(record: Record) -> tuple:
     return record.recorded_at, record.path, record.digest
 
 
-def _followed(
-    kept: Kept, new: Sequence[Record], outcomes: Sequence[Outcome], state: InfantState
-) -> list[Record]:
-    """All records of an infant after ``outcomes`` of the ``new`` ones."""
-    waiting = {one.clip_id for one in state.pending}
+def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Record]:
+    """All records of an infant after the ``new`` ones were ``observed``."""
+    waiting = {one.clip_id for one in observed.state.pending}
+    withdrawn = set(observed.withdrawn)
     scored = [
         replace(
             record,
@@ -353,9 +353,14 @@ def _followed(
             reason=found.reason,
             version=found.version,
         )
-        for record, found in zip(new, outcomes, strict=True)
+        for record, found in zip(new, observed.outcomes, strict=True)
     ]
-    return [replace(one, waiting=one.digest in waiting) for one in (*kept.records, *scored)]
+    out = []
+    for one in (*kept.records, *scored):
+        if one.digest in withdrawn:
+            one = replace(one, accepted=False, reason=WITHDRAWN)
+        out.append(replace(one, waiting=one.digest in waiting))
+    return out
 
 
 def _scored(record: Record) -> ScoredFile:

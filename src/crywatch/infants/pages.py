@@ -23,7 +23,7 @@ from crywatch.timeline.pictures import Pictures, spectrogram
 
 
 def followed(kept: Kept) -> pd.DataFrame:
-    """Table ``followed``; a recording's ``clip_id`` is its path, and what tells two of one apart."""
+    """Table ``followed``; ``clip_id`` is a recording's path, and what tells two of one apart."""
     names = _names(kept.records)
     columns = ("session_id", "recorded_at", "phase", "score", "p", "alarm", "accepted", "reason")
     rows = [

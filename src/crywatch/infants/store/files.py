@@ -60,7 +60,9 @@ def read_version(
     """What `write_version` wrote, under the infant's id; StoreError if it is gone or damaged."""
     for name in (files.model, files.baseline):
         if not (folder / name).is_file():
-            raise StoreError(f"{folder / name}: a record names this file, which is gone: {_DAMAGED}")
+            raise StoreError(
+                f"{folder / name}: a record names this file, which is gone: {_DAMAGED}"
+            )
         if _digest(folder / name) != Path(name).stem.rpartition("-")[2]:
             raise StoreError(f"{folder / name}: its content is not what was written: {_DAMAGED}")
     try:

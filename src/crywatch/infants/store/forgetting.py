@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import func, select
 
 from crywatch.digest import file_sha256
 from crywatch.errors import StoreError
-from crywatch.infants.store.files import sweep
-from crywatch.infants.store.schema import WAIT_S, Base, unusable
+from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, unusable
 from crywatch.infants.store.store import (
     Reader,
     Store,
@@ -58,6 +57,17 @@ class _Traces:
     exact: tuple[bytes, ...]  # cannot stand anywhere by chance
 
 
+@dataclass(frozen=True)
+class _Removal:
+    """What was removed from the records."""
+
+    traces: _Traces
+    recordings: int
+    versions: int
+    pages: list[str]
+    changed_pages: list[str]
+
+
 def forget(store: Store, infant_id: str) -> Forgotten:
     """Remove an infant from the store, and the pages written about it, and prove it.
 
@@ -65,39 +75,23 @@ def forget(store: Store, infant_id: str) -> Forgotten:
     middle of reading, or if a byte is left.
     """
     infant_id = checked_id(infant_id)
-    with store.writing() as writer:
-        known = writer.has(infant_id)
-    if not known:
-        # A stop in the middle of an earlier removal leaves no record, but free pages and a log.
-        _rewrite(store)
-        raise StoreError(
-                f"there is no infant {infant_id!r} in {store.folder}; `crywatch infant list` shows "
-                "those that are"
-            )
-        key = key_of(infant_id)
-        traces = _traces(writer, infant_id)
-        counts = [
-            writer.connection.execute(
-                text(f"SELECT count(*) FROM {name} WHERE key = :key"), {"key": key}
-            ).scalar_one()
-            for name in ("recordings", "versions")
-        ]
-        # Before the records: after a stop in between the pages would not be known any more.
-        removed, changed = _remove_pages(writer, infant_id)
-        writer.remove(infant_id)
-    with store.writing() as writer:
-        # The files were named until the commit; the opening of this transaction has swept them.
-        sweep(store.folder, named_files(writer.connection))
-    files = 2 * counts[1]
+    removal = _remove(store, infant_id)
+    # The files were named until the commit; a writer sweeps those that are not.
+    with store.writing():
+        pass
     _rewrite(store)
+    if removal is None:
+        # An earlier removal may have been stopped before free pages and log were cleaned.
+        raise StoreError(no_infant(infant_id, store.folder))
+    traces = removal.traces
     n_files, n_bytes = _search(store, infant_id, traces)
     return Forgotten(
         infant_id=infant_id,
-        recordings=counts[0],
-        versions=counts[1],
-        files=files,
-        pages=tuple(removed),
-        changed_pages=tuple(changed),
+        recordings=removal.recordings,
+        versions=removal.versions,
+        files=2 * removal.versions,
+        pages=tuple(removal.pages),
+        changed_pages=tuple(removal.changed_pages),
         searched_bytes=n_bytes,
         searched_files=n_files,
         searched_for=len(traces.exact) + len(traces.id_bytes),
@@ -105,15 +99,32 @@ def forget(store: Store, infant_id: str) -> Forgotten:
     )
 
 
+def _remove(store: Store, infant_id: str) -> _Removal | None:
+    """Remove an infant's rows and the pages about it; None where there is no such infant."""
+    with store.writing() as writer:
+        if not writer.has(infant_id):
+            return None
+        recordings, versions = (
+            writer.connection.execute(
+                select(func.count()).select_from(row).where(row.key == key_of(infant_id))
+            ).scalar_one()
+            for row in (RecordingRow, VersionRow)
+        )
+        traces = _traces(writer, infant_id)
+        # Before the records: after a stop in between the pages would not be known any more.
+        pages, changed = _remove_pages(writer, infant_id)
+        writer.remove(infant_id)
+    return _Removal(traces, recordings, versions, pages, changed)
+
+
 def _traces(reader: Reader, infant_id: str) -> _Traces:
     """Digests and vectors that no other infant has, and the id."""
     key = key_of(infant_id)
+    others = select(RecordingRow.digest).where(RecordingRow.key != key)
     rows = reader.connection.execute(
-        text(
-            "SELECT digest, vector FROM recordings AS own WHERE key = :key AND NOT EXISTS "
-            "(SELECT 1 FROM recordings WHERE key != :key AND digest = own.digest)"
-        ),
-        {"key": key},
+        select(RecordingRow.digest, RecordingRow.vector).where(
+            RecordingRow.key == key, RecordingRow.digest.not_in(others)
+        )
     ).all()
     exact = [key.encode()]
     for digest, vector in rows:
