@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from crywatch.digest import file_sha256
 from crywatch.errors import StoreError
-from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, unusable
+from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, outside, unusable
 from crywatch.infants.store.store import (
     Reader,
     Store,
@@ -155,10 +155,7 @@ def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]
 def _rewrite(store: Store) -> None:
     """Write the database anew without free pages, and cut its log to nothing."""
     until = time.monotonic() + WAIT_S
-    with (
-        store._said(),
-        store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-    ):
+    with store.said(), outside(store.engine) as connection:
         connection.exec_driver_sql("VACUUM")
         while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0]:
             if time.monotonic() > until:

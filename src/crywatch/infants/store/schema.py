@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, ForeignKey, create_engine, event
+from sqlalchemy import Connection, Engine, ForeignKey, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
@@ -129,9 +129,13 @@ def connect(folder: Path) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     try:
-        _to_wal(engine)
-        with writing(engine) as connection:
-            _check(connection, path)
+        with engine.begin() as connection:
+            made = _made(connection, path)
+        if not made:
+            _to_wal(engine)
+            with writing(engine) as connection:
+                if not _made(connection, path):  # nor by another process meanwhile
+                    _make(connection)
     except DatabaseError as error:
         raise unusable(folder, error) from error
     return engine
@@ -140,6 +144,11 @@ def connect(folder: Path) -> Engine:
 def writing(engine: Engine):
     """A connection that alone may write, as a context: committed at its end or rolled back."""
     return engine.execution_options(begin="IMMEDIATE").begin()
+
+
+def outside(engine: Engine):
+    """A connection without a transaction, as a context: for what SQLite does in none."""
+    return engine.execution_options(begin="").connect()
 
 
 def unusable(folder: Path, error: Exception) -> StoreError:
@@ -163,40 +172,48 @@ def _prepare(connection, record) -> None:
 
 def _begin(connection) -> None:
     mode = connection.get_execution_options().get("begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    if mode:
+        connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 def _to_wal(engine: Engine) -> None:
     """So that readers do not wait for a writer. SQLite does not wait for a lock to change this."""
     until = time.monotonic() + WAIT_S
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with outside(engine) as connection:
         while True:
             try:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
                 return
-            except OperationalError:
-                if time.monotonic() > until:
+            except OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.05)
 
 
-def _check(connection, path: Path) -> None:
+def _made(connection: Connection, path: Path) -> bool:
+    """Whether the tables are there; StoreError where they are not these."""
+
     def value(pragma: str) -> int:
         return connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
 
-    version, application = value("user_version"), value("application_id")
+    version = value("user_version")
     tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if not tables and not version:
-        Base.metadata.create_all(connection)
-        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
-        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
-    elif application != APPLICATION:
+        return False
+    if value("application_id") != APPLICATION:
         raise StoreError(
             f"{path}: a database of another program: move it away, or set infant.store to another "
             "folder"
         )
-    elif version > VERSION:
+    if version > VERSION:
         raise StoreError(
             f"{path}: its tables are of version {version}, this crywatch knows {VERSION}: use the "
             "newer crywatch that wrote it, or set infant.store to another folder"
         )
+    return True
+
+
+def _make(connection: Connection) -> None:
+    Base.metadata.create_all(connection)
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")

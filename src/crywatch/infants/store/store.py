@@ -118,18 +118,19 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """The only writer, until the end: then all of it is committed, or none on an exception."""
-        with self._said(), writing(self.engine) as connection:
+        with self.said(), writing(self.engine) as connection:
             sweep(self.folder, named_files(connection))
             yield Writer(self.folder, connection)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """What was committed last; it does not change while it is read."""
-        with self._said(), self.engine.begin() as connection:
+        with self.said(), self.engine.begin() as connection:
             yield Reader(self.folder, connection)
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def said(self) -> Iterator[None]:
+        """Database errors as StoreError."""
         try:
             yield
         except DatabaseError as error:
