@@ -14,6 +14,7 @@ def main(corpus: str) -> None:
             params.section("datasheet", DatasheetConfig),
             paths.clean(corpus),
             paths.SPLIT,
+            paths.SPLIT_INFANTS,
             is_generated(params.plain("data.source"), params.plain(f"corpus.{corpus}.folder")),
             out,
         )

@@ -10,11 +10,18 @@ import numpy as np
 import pandas as pd
 
 import crywatch.infant_tables  # noqa: F401  the tables' schemas
+import infants_cases
 from crywatch.embedded_cries import EmbeddingInfo, write_embedded
+from crywatch.infants.config import FitInfantsConfig
 from crywatch.infants.cosine import unit
+from crywatch.infants.division import DivisionConfig
+from crywatch.infants.evaluation import EvaluationConfig
+from crywatch.infants.models import MODELS
 from crywatch.tables import conform
 
 DIM = 192
+COUNTS = {f"train {n}": 4 for n in range(8)} | {"Val/1": 30, "v2": 30, "t1": 30, "t2": 30, "t3": 6}
+PARTS = {"Val/1": "val", "v2": "val", "t1": "test", "t2": "test", "t3": "test"}
 
 
 def embedding_info(dim: int = DIM) -> EmbeddingInfo:
@@ -75,6 +82,43 @@ def vectors_of(frame: pd.DataFrame, spread: float = 1.0, dim: int = DIM) -> np.n
 def write_store(folder: Path, frame: pd.DataFrame, spread: float = 1.0) -> None:
     """A store of those recordings, without other sounds and shifts."""
     write_embedded(folder, embedding_info(), frame, vectors_of(frame, spread))
+
+
+def timelines() -> pd.DataFrame:
+    """A cohort, two infants of val and three of test; a change is planted in the end of ``t1``."""
+    ends = sum(count for infant_id, count in COUNTS.items() if infant_id not in ("t2", "t3"))
+    planted = {row: "planted pitch +20 %" for row in range(ends - 4, ends)}
+    return recordings_table(COUNTS, PARTS, categories=planted)
+
+
+def write_timelines(folder: Path) -> None:
+    """Those with a shift that is heard and a control that is not, of the later recordings."""
+    frame = timelines()
+    later = frame[frame["clip_id"].str.contains("t[12]_02[0-4]")]
+    shifted = pd.DataFrame(
+        [
+            {"clip_id": clip_id, "shift": name, "control": name.startswith("noise")}
+            for clip_id in later["clip_id"]
+            for name in ("pitch +40 %", "noise 20 dB")
+        ]
+    )
+    vectors = vectors_of(frame)
+    made = vectors[np.repeat(later.index.to_numpy(), 2)].copy()
+    made[::2] = made[::2, ::-1]
+    write_embedded(folder, embedding_info(), frame, vectors, shifted=shifted, shifted_vectors=made)
+
+
+def fit_config(top_k: int = 3, **changes) -> FitInfantsConfig:
+    """Section ``fit_infants`` for those: all models, few steps."""
+    given = {
+        "models": list(MODELS),
+        "default": "cosine",
+        "changed": ["planted"],
+        "settings": infants_cases.models_config(top_k, steps=20),
+        "conformal": infants_cases.conformal(smoothed=True),
+        "evaluation": EvaluationConfig(DivisionConfig(0.6, 2, 2, 1), 20),
+    }
+    return FitInfantsConfig(**given | changes)
 
 
 def _drawn(name: str) -> np.random.Generator:

@@ -152,7 +152,7 @@ def test_one_only_cleaned_says_what_splits_it(project, monkeypatch):
 def test_a_split_of_other_clips_does_not_count(project):
     file = project / paths.clean("esc50") / "clips.parquet"
     clips = read_table(file, "clips")
-    assert count_split(clips, project / paths.SPLIT) is not None
+    assert count_split(clips, project / paths.SPLIT, project / paths.SPLIT_INFANTS) is not None
     clips.loc[0, "sha256"] = "0" * 64
     write_table(clips, file, "clips")
     found = check_corpus("esc50", project, NAMES)
@@ -300,3 +300,18 @@ def test_no_clip_is_counted_twice():
 
     found = _duplicates(clusters, {"a/1", "a/2", "a/3"})
     assert (found.within, found.across, found.corpora) == (2, 2, {"b": 2})
+
+
+def test_a_corpus_that_the_detector_does_not_hear_is_found_among_the_infants(project, tmp_path):
+    clips = read_table(project / paths.clean("donateacry") / "clips.parquet", "clips")
+    infants = read_table(project / paths.SPLIT_INFANTS / "clips.parquet", "split_clips")
+    (tmp_path / "split").mkdir()
+    for name in ("clips", "duplicates"):
+        shutil.copy(project / paths.SPLIT / f"{name}.parquet", tmp_path / "split")
+    every = read_table(tmp_path / "split/clips.parquet", "split_clips")
+    corpus = clips["corpus"].iloc[0]
+    heard = every[every["corpus"] != corpus]
+    write_table(heard, tmp_path / "split/clips.parquet", "split_clips")
+    found = count_split(clips, tmp_path / "split", project / paths.SPLIT_INFANTS)
+    assert sum(found.parts.values()) == (infants["corpus"] == corpus).sum() > 0
+    assert count_split(clips, tmp_path / "split", tmp_path / "none") is None

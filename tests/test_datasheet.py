@@ -49,7 +49,13 @@ def world(tmp_path_factory):
 
 def make(world, name, out, config=CONFIG, generated=True):
     sheet = datasheet.run(
-        corpora.get(name), config, world / "clean" / name, world / "split", generated, out
+        corpora.get(name),
+        config,
+        world / "clean" / name,
+        world / "split",
+        world / "split_infants",
+        generated,
+        out,
     )
     return sheet, (out / datasheet.PAGE).read_text()
 
@@ -109,7 +115,13 @@ def test_equal_inputs_give_equal_bytes(world, tmp_path):
 def test_without_a_split_parts_and_copies_are_not_known(world, tmp_path):
     corpus = corpora.get("esc50")
     sheet = datasheet.run(
-        corpus, CONFIG, world / "clean" / "esc50", tmp_path / "none", True, tmp_path / "sheet"
+        corpus,
+        CONFIG,
+        world / "clean" / "esc50",
+        tmp_path / "none",
+        tmp_path / "none",
+        True,
+        tmp_path / "sheet",
     )
     assert sheet.split is None
     assert "parts and copies are not known" in (tmp_path / "sheet" / "index.html").read_text()

@@ -247,3 +247,11 @@ def test_a_missing_or_broken_folder_is_named(folders, tmp_path):
     save(tmp_path, ModelFolder({"kind": "gmm"}, {}))
     with pytest.raises(ModelError, match="'gmm' is unknown"):
         load_detector(tmp_path)
+
+
+def test_a_network_that_embeds_infants_is_no_detector(tmp_path):
+    save(tmp_path, ModelFolder({"kind": "ecapa"}, {}))
+    with pytest.raises(
+        ModelError, match="'ecapa' embeds infants and is no detector; blazenet, rtfm"
+    ):
+        load_detector(tmp_path)

@@ -30,7 +30,6 @@ def written(folder, **changes):
         embedding_info(),
         frame,
         vectors_of(frame),
-        cry_vectors=np.ones((9, DIM)),
         others=others,
         other_vectors=np.ones((1, DIM)),
         shifted=shifted,
@@ -45,7 +44,6 @@ def test_what_is_written_is_read(tmp_path):
     pd.testing.assert_frame_equal(store.recordings, frame)
     np.testing.assert_array_equal(store.vectors, vectors_of(frame))
     assert store.digest == store.info.digest == embedding_info().digest
-    assert store.cry_vectors.shape == (9, DIM)
     assert store.others["category"].tolist() == ["dog"] and store.other_vectors.shape == (1, DIM)
     assert len(store.shifted) == len(store.shifted_vectors) == 4
     written(tmp_path / "again" / "store")
@@ -103,9 +101,9 @@ def test_a_store_that_is_missing_or_damaged_says_so(tmp_path):
     np.save(folder / "vectors.npy", np.zeros((7, DIM + 1), dtype=np.float32))
     with pytest.raises(TableError, match=rf"expected float32 \[rows, {DIM}\]"):
         _ = EmbeddedCries(folder).vectors
-    (folder / "cries.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(TableError, match=r"cries.npy: cannot be read"):
-        _ = EmbeddedCries(folder).cry_vectors
+    (folder / "others.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(TableError, match=r"others.npy: cannot be read"):
+        _ = EmbeddedCries(folder).other_vectors
     write_json(folder / INFO, read_json(folder / INFO) | {"more": 1})
     with pytest.raises(TableError, match=r"store.json: damaged"):
         EmbeddedCries(folder)

@@ -13,17 +13,12 @@ from omegaconf import OmegaConf
 import infants_cases as cases
 from crywatch import params
 from crywatch.errors import ConfigError, TableError
+from crywatch.infants.clips import ChangedClips, InfantClips, ShiftedClips
 from crywatch.infants.config import FitInfantsConfig
 from crywatch.infants.conformal import judge
 from crywatch.infants.cosine import Cosine, unit
 from crywatch.infants.division import DivisionConfig, divide
-from crywatch.infants.evaluation import (
-    ChangedClips,
-    EvaluationConfig,
-    InfantClips,
-    ShiftedClips,
-    evaluate,
-)
+from crywatch.infants.evaluation import EvaluationConfig, evaluate
 from crywatch.infants.results import InfantRow, Rate, over_twice, summarise
 
 DIM = 32

@@ -250,3 +250,13 @@ def test_what_cannot_be_scored_is_named():
         verify(listed, scores, CONFIG, 0)
     with pytest.raises(ConfigError, match="p_same is 1,"):
         verify(listed, scores, VerificationConfig(p_same=1.0), 0)
+
+
+def test_two_infants_have_no_interval():
+    """Every draw with pairs of both is the same: an interval of no width would look sure."""
+    first = np.array(["a", "a", "b", "b"])
+    second = np.array(["a", "b", "b", "a"])
+    trials = TrialList(first, second, first, second, first == second)
+    found = verify(trials, np.array([0.9, 0.95, 0.8, 0.1]), CONFIG, 0)
+    assert found.eer is not None and found.n_infants == 2
+    assert found.eer_low is None and found.min_dcf_high is None

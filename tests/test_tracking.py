@@ -328,3 +328,38 @@ def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, 
     np.testing.assert_allclose(loaded.predict(waves), [0.0, 0.5])
     with pytest.raises(mlflow.exceptions.MlflowException, match="[Ss]chema|type|shape"):
         loaded.predict(waves.astype(str))
+
+
+def test_a_network_that_embeds_infants_is_logged_and_embeds(project):
+    """The real one: what it needs to load is in the package and in its requirements."""
+    import mlflow
+
+    from crywatch.models import save
+    from crywatch.speaker.ecapa import EcapaConfig, build, to_model
+
+    ecapa = build(EcapaConfig("random", 8, []), 0).eval()
+    Path("model").mkdir()
+    save(Path("model"), to_model(ecapa, "ecapa ge2e", {"corpora": ["donateacry"]}))
+    with tracking.stage_run("finetune_ecapa", "ge2e") as log:
+        log.model("ecapa-ge2e", Path("model"))
+    [output] = stage("finetune_ecapa@ge2e").outputs.model_outputs
+    logged = store.open_store().client.get_logged_model(output.model_id)
+    assert logged.tags["commercial_use"] == "yes"
+    folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
+    needed = (folder / "requirements.txt").read_text()
+    assert "speechbrain==" in needed and "torchaudio==" in needed and "librosa" not in needed
+    waves = 0.1 * np.random.default_rng(0).standard_normal((2, 16000)).astype(np.float32)
+    found = mlflow.pyfunc.load_model(logged.model_uri).predict(waves)
+    np.testing.assert_allclose(found, ecapa.embed(list(waves)), atol=1e-6)
+
+
+def test_the_parameters_of_one_loss_stand_for_themselves(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    losses = {"ge2e": {"ge2e_softmax": {"weight": 1.0}}, "aam": {"aam": {"margin": 0.2}}}
+    values["finetune_ecapa"] = {"lr": 0.001, "losses": losses}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    with tracking.stage_run("finetune_ecapa", "ge2e"):
+        pass
+    logged = stage("finetune_ecapa@ge2e").data.params
+    assert logged["ge2e_softmax.weight"] == "1.0" and logged["lr"] == "0.001"
+    assert not [name for name in logged if "aam" in name or name.startswith("losses")]

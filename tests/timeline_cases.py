@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from crywatch import infant_tables  # noqa: F401
+from crywatch import (
+    infant_tables,  # noqa: F401
+    params,
+)
 from crywatch.tables import validate
+from crywatch.timeline.config import TimelineConfig
 
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+CONFIG = params.section("timeline", TimelineConfig, PARAMS)
 START = pd.Timestamp("2025-03-01T08:00:00Z")
 RATE = 0.1
 

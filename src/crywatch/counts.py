@@ -107,21 +107,21 @@ def count_tables(clips: pd.DataFrame, events: pd.DataFrame, quarantine: pd.DataF
     )
 
 
-def count_split(clips: pd.DataFrame, split_dir: Path) -> SplitCounts | None:
+def count_split(clips: pd.DataFrame, split_dir: Path, infants_dir: Path) -> SplitCounts | None:
     """Parts and duplicates of the cleaned ``clips``; None where the split does not cover them.
 
-    It covers them if its own table holds exactly these clips of the corpus, sample by sample.
+    It covers them if its table holds exactly these clips of the corpus, sample by sample. Of a
+    corpus that only the half hears that knows infants, ``infants_dir`` holds those of infants.
     """
     from crywatch.tables import PARTS, read_table
 
-    files = [split_dir / f"{name}.parquet" for name in ("clips", "duplicates")]
-    if clips.empty or not all(file.is_file() for file in files):
+    duplicates = split_dir / "duplicates.parquet"
+    if clips.empty or not duplicates.is_file():
         return None
-    every = read_table(files[0], "split_clips")
-    own = every[every["corpus"] == clips["corpus"].iloc[0]]
-    if set(zip(own["clip_id"], own["sha256"], strict=True)) != set(
-        zip(clips["clip_id"], clips["sha256"], strict=True)
-    ):
+    own = _covered(clips, split_dir / "clips.parquet")
+    if own is None:
+        own = _covered(clips[clips["infant_id"].notna()], infants_dir / "clips.parquet")
+    if own is None:
         return None
 
     def by_part(members: pd.DataFrame) -> dict[str, int]:
@@ -130,9 +130,25 @@ def count_split(clips: pd.DataFrame, split_dir: Path) -> SplitCounts | None:
 
     return SplitCounts(
         parts=by_part(own),
-        labels={label: by_part(members) for label, members in own.groupby("label", sort=True)},
-        duplicates=_duplicates(read_table(files[1], "duplicates"), set(own["clip_id"])),
+        labels={
+            label: by_part(own[own["label"] == label]) for label in sorted(clips["label"].unique())
+        },
+        duplicates=_duplicates(read_table(duplicates, "duplicates"), set(own["clip_id"])),
     )
+
+
+def _covered(clips: pd.DataFrame, table: Path) -> pd.DataFrame | None:
+    """The rows of ``table`` of the same corpus, if they are of exactly these ``clips``."""
+    from crywatch.tables import read_table
+
+    if clips.empty or not table.is_file():
+        return None
+    every = read_table(table, "split_clips")
+    own = every[every["corpus"] == clips["corpus"].iloc[0]]
+    same = set(zip(own["clip_id"], own["sha256"], strict=True)) == set(
+        zip(clips["clip_id"], clips["sha256"], strict=True)
+    )
+    return own if same else None
 
 
 def _duplicates(clusters: pd.DataFrame, own: set[str]) -> Duplicates:

@@ -142,7 +142,7 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
         problems.append(f"{folder}: events of {_some(unknown)} not in the table; {again}")
     counts = count_tables(clips, events, quarantine)
     try:
-        split = count_split(clips, root / paths.SPLIT)
+        split = count_split(clips, root / paths.SPLIT, root / paths.SPLIT_INFANTS)
     except CrywatchError as error:
         problems.append(f"{error}; run `dvc repro -f -s split`")
         split = None

@@ -173,7 +173,13 @@ def load_detector(folder: Path | str) -> Detector:
     """The detector in a model folder; ModelError if there is none or it does not fit."""
     model = load(folder)
     kinds = {"blazenet": BlazeNetDetector, "rtfm": RtfmDetector}
+    kind = model.description["kind"]
+    if kind not in kinds:
+        raise ModelError(
+            f"{folder}: a model of kind {kind!r} embeds infants and is no detector; "
+            f"{', '.join(kinds)} are, such as those in data/train_blazenet"
+        )
     try:
-        return kinds[model.description["kind"]](model)
+        return kinds[kind](model)
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder}: {type(error).__name__}: {error}: {REMAKE}") from error

@@ -1,8 +1,8 @@
 """Stage ``embed_cries``: every recording of a known infant as one vector, and what it is tried on.
 
-Beside the recordings: their cries one by one, clips without a cry, which the gate must refuse, and
-the later recordings of the infants that are tested after made changes. A change is made to each cry
-alone; cries that are too short for it are left out of the changed recording.
+Beside the recordings: clips without a cry, which the gate must refuse, and the later recordings of
+the infants that are tested after made changes. A change is made to each cry alone; cries that are
+too short for it are left out of the changed recording.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 from crywatch.cries.store import CryStore
 from crywatch.digest import file_sha256, value_sha256
 from crywatch.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
-from crywatch.errors import ConfigError
+from crywatch.errors import ConfigError, CrywatchError
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
@@ -34,7 +34,6 @@ from crywatch.threads import one_thread
 __all__ = ["EmbedCriesConfig", "EmbedCriesSummary", "EmbeddedCries", "recording_vector", "run"]
 
 OTHER = "other"  # label of the clips without a cry
-_ALONE = AveragingConfig(0)  # a cry as it is
 _CHUNK = 8  # recordings that a process takes at a time
 
 
@@ -133,9 +132,6 @@ def run(
     )
     found = _embed_all(worker, tasks, config.workers)
     own = found[: len(recordings)]
-    cry_vectors = np.zeros((len(cries.table), ecapa.DIM), dtype=np.float32)
-    for clip_id, one in zip(recordings["clip_id"], own, strict=True):
-        cry_vectors[cries.rows(clip_id)] = one.cries
     shifted = [
         {"clip_id": clip_id, "shift": shift.name, "control": shift.control}
         for clip_id, one in zip(recordings["clip_id"], own, strict=True)
@@ -146,7 +142,6 @@ def run(
         embedding_info(network_dir, config.averaging),
         recordings,
         np.stack([one.whole for one in own]),
-        cry_vectors=cry_vectors,
         others=others.drop(columns="path"),
         other_vectors=_stack([one.whole for one in found[len(recordings) :]]),
         shifted=pd.DataFrame(shifted, columns=["clip_id", "shift", "control"]),
@@ -228,7 +223,6 @@ class _Found:
     """Vectors of one task."""
 
     whole: np.ndarray  # [dim]
-    cries: np.ndarray  # [cries, dim]; none for a file
     shifts: list[Shift]  # those that could be made
     shifted: list[np.ndarray]  # [dim] each
 
@@ -251,12 +245,7 @@ class _Worker:
         network, store = _opened(self)
         if task.path is not None:
             waves = [_beginning(task.path, self.other_s)]
-            return _Found(
-                recording_vector(waves, task.clip_id, network, averaging),
-                np.zeros((0, ecapa.DIM), dtype=np.float32),
-                [],
-                [],
-            )
+            return _Found(recording_vector(waves, task.clip_id, network, averaging), [], [])
         cries = [store.wave(row) for row in store.rows(task.clip_id)]
         enough = [cry for cry in cries if len(cry) >= LEAST_S * RATE_HZ and cry.any()]
         shifts = list(task.shifts) if enough else []
@@ -264,7 +253,6 @@ class _Worker:
         made = [[apply(shift, cry, RATE_HZ, self.seed) for shift in shifts] for cry in enough]
         return _Found(
             recording_vector(cries, task.clip_id, network, averaging),
-            np.stack([recording_vector([cry], task.clip_id, network, _ALONE) for cry in cries]),
             shifts,
             [
                 recording_vector(list(changed), task.clip_id, network, averaging)
@@ -286,6 +274,7 @@ def _embed_some(worker: _Worker, tasks: Sequence[_Task]) -> list[_Found]:
 def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_Found]:
     """In the order of ``tasks``; the number of processes changes nothing but the time."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     # The long ones first, so that no process ends long after the others.
     order = sorted(range(len(tasks)), key=lambda number: -len(tasks[number].shifts))
@@ -293,8 +282,14 @@ def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_F
     parallel = Parallel(n_jobs=min(workers, len(chunks)), return_as="generator")
     made = parallel(delayed(_embed_some)(worker, [tasks[n] for n in chunk]) for chunk in chunks)
     found: dict[int, _Found] = {}
-    for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
-        found.update(zip(chunk, results, strict=True))
+    try:
+        for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
+            found.update(zip(chunk, results, strict=True))
+    except TerminatedWorkerError as error:
+        raise CrywatchError(
+            "embed_cries: a worker process died, of too little memory perhaps: run the stage "
+            "again, with embed_cries.workers=1 if it stays so"
+        ) from error
     return [found[number] for number in range(len(tasks))]
 
 

@@ -1,8 +1,7 @@
 """The store of the infants' vectors: what `embed_cries` writes and the stages after it read.
 
 A row of a table is a row of the array beside it: recordings.parquet and vectors.npy, others.parquet
-and others.npy, shifted.parquet and shifted.npy; cries.npy goes with data/cries/cries.parquet.
-``store.json`` says what made the vectors.
+and others.npy, shifted.parquet and shifted.npy. ``store.json`` says what made the vectors.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ import pandas as pd
 import crywatch.infant_tables  # noqa: F401  the tables' schemas
 from crywatch.atomic import atomic_dir, read_json, write_json
 from crywatch.errors import TableError
+from crywatch.infants.clips import ChangedClips, InfantClips, ShiftedClips
 from crywatch.infants.contract import Baseline
-from crywatch.infants.evaluation import ChangedClips, InfantClips, ShiftedClips
 from crywatch.tables import empty, read_table, write_table
 
 INFO = "store.json"
 COHORT = ("train",)  # parts whose infants others are compared with
 NO_SESSION = ""  # recordings of no known session count as one: nothing says that they are several
 _ARRAYS = {"recordings": "vectors.npy", "others": "others.npy", "shifted": "shifted.npy"}
-_CRIES = "cries.npy"
 _REMAKE = "run `dvc repro embed_cries`"
 
 
@@ -47,7 +45,6 @@ def write_embedded(
     recordings: pd.DataFrame,
     vectors: np.ndarray,
     *,
-    cry_vectors: np.ndarray | None = None,
     others: pd.DataFrame | None = None,
     other_vectors: np.ndarray | None = None,
     shifted: pd.DataFrame | None = None,
@@ -70,7 +67,6 @@ def write_embedded(
             _same_length(folder / _ARRAYS[name], len(rows), name, len(frame))
             write_table(frame, temp / f"{name}.parquet", name)
             np.save(temp / _ARRAYS[name], rows)
-        np.save(temp / _CRIES, _rows(cry_vectors, info.dim))
         write_json(temp / INFO, asdict(info))
 
 
@@ -103,11 +99,6 @@ class EmbeddedCries:
     def vectors(self) -> np.ndarray:
         """[recordings, dim], unit length."""
         return self._array("recordings", self.recordings)
-
-    @cached_property
-    def cry_vectors(self) -> np.ndarray:
-        """[cries, dim], rows as data/cries/cries.parquet."""
-        return self._load(_CRIES)
 
     @cached_property
     def others(self) -> pd.DataFrame:

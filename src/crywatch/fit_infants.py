@@ -7,6 +7,7 @@ baseline.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class FitInfantsSummary:
     parts: dict[str, Evaluation]  # of REPORTED and CHOSEN_ON
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers, the part first: ``test.auc``, ``test.detected.pitch +40 %``."""
+        """Flat numbers, the part first: ``test.auc``, ``test.detected.pitch_plus_40_pct``."""
         return {
             f"{part}.{name}": value
             for part, evaluation in self.parts.items()
@@ -161,8 +162,15 @@ def _metrics(summary: Summary) -> dict[str, float]:
         found[name] = getattr(summary, name)
     found["worst_infant"] = summary.worst
     for group in ("detected", "controls", "changed"):
-        found |= {f"{group}.{name}": mean.mean for name, mean in getattr(summary, group).items()}
+        shares = getattr(summary, group)
+        found |= {f"{group}.{_metric_name(name)}": mean.mean for name, mean in shares.items()}
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _metric_name(shift: str) -> str:
+    """The tracking store's names have no ``+`` and no ``%``."""
+    words = shift.replace("+", "plus ").replace(" -", " minus ").replace("%", "pct")
+    return re.sub(r"[^\w.-]+", "_", words)
 
 
 def _plain(parts: dict[str, Evaluation]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class FollowedRow:
     changed_alarms: int
     detected: float | None  # share of the changed recordings that alarmed
     versions: int  # that were made
-    accepted: float | None  # share of the unchanged ones; None where nothing is taken up
+    accepted: float | None  # share of the unchanged ones; None without any
     accepted_changed: float | None
 
 
@@ -127,14 +127,17 @@ def run(
     tables: list[pd.DataFrame] = []
     bands: list[Band] = []
     refused: Counter[str] = Counter()
-    for way, follower in followers(model, gates.load(gate_dir), conformal, config.updating).items():
+    for way, follower in followers(
+        model, gates.load(gate_dir, store.digest), conformal, config.updating
+    ).items():
         states = follower.start([infant.baseline for infant in infants])
         seen = follower.observe(states, [infant.new for infant in infants])
         for infant, state, found in zip(infants, states, seen, strict=True):
             rows.append(_row(way, infant, state, found))
             if way == GATED:
                 tables.append(followed_table(infant, state, found, conformal))
-                bands += [Band.of(refit) for refit in _versions(infant, state, found)]
+                made = map(Band.of, _versions(infant, state, found))
+                bands += [band for band in made if band is not None]
                 refused.update(one.reason.split(":")[0] for one in found.outcomes if one.reason)
     summary = FollowSummary(
         model=model.name,
@@ -264,7 +267,7 @@ def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> Follo
     changed = infant.changed
     promised = state.calibrated.promise.promised
 
-    def share(values: np.ndarray, rows: np.ndarray, known: bool) -> float | None:
+    def share(values: np.ndarray, rows: np.ndarray, known: bool = True) -> float | None:
         return float(values[rows].mean()) if known and rows.any() else None
 
     return FollowedRow(
@@ -278,8 +281,8 @@ def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> Follo
         changed_alarms=int(alarms[changed].sum()),
         detected=share(alarms, changed, promised),
         versions=found.state.version,
-        accepted=share(accepted, ~changed, way != FROZEN),
-        accepted_changed=share(accepted, changed, way != FROZEN),
+        accepted=share(accepted, ~changed),
+        accepted_changed=share(accepted, changed),
     )
 
 
@@ -289,7 +292,10 @@ def _means(rows: Sequence[FollowedRow]) -> dict[str, dict[str, dict[str, Estimat
     for part in dict.fromkeys(row.part for row in rows):
         for way in dict.fromkeys(row.way for row in rows):
             own = [row for row in rows if row.part == part and row.way == way]
-            values = {name: Estimate.of([getattr(row, name) for row in own]) for name in names}
+            values = {
+                name: Estimate.of([getattr(row, name) for row in own], share=name != "versions")
+                for name in names
+            }
             out.setdefault(part, {})[way] = {k: v for k, v in values.items() if v is not None}
     return out
 

@@ -31,6 +31,17 @@ COLUMNS["cries"] = _RECORDING | {
     "samples": ("int64", False),
 }
 
+# One row a pair of sounds that a network has compared.
+COLUMNS["trials"] = {
+    "network": ("str", False),
+    "protocol": ("str", False),  # within or across sessions, cryceleb
+    "part": ("str", False),
+    "first": ("str", False),  # clip_id; of CryCeleb "<baby>/<period>"
+    "second": ("str", False),
+    "same": ("bool", False),  # of one infant
+    "score": ("float64", False),  # cosine
+}
+
 # One row a recording that holds a cry; row n is vector n of vectors.npy.
 COLUMNS["recordings"] = _RECORDING | {
     "cries": ("int64", False),
@@ -83,4 +94,21 @@ COLUMNS["bands"] = {
     "reachable": ("float64", False),  # the lowest rate that so many clips can promise
     "promised": ("bool", False),
     "reason": ("str", True),  # why it is not promised
+}
+
+# One row a recording of the generated year, under each way of updating.
+COLUMNS["year"] = {
+    "scenario": ("str", False),  # slow, change, attack
+    "kind": ("str", False),  # the change, or what is hostile; empty for slow
+    "way": ("str", False),  # gated, ungated, frozen
+    "infant": ("int64", False),
+    "order": ("int64", False),  # of the infant's recordings, in time
+    "day": ("float64", False),  # since the year began
+    "hostile": ("bool", False),  # not the infant's own
+    "score": ("float64", False),
+    "p": ("float64", False),
+    "alarm": ("bool", False),
+    "accepted": ("bool", False),
+    "reason": ("str", True),
+    "version": ("int64", False),
 }

@@ -1,8 +1,8 @@
 """Stage ``train_gate``: two linear heads on the backbone's embedding, and what they are worth.
 
-The heads learn on part train; the part val chooses their thresholds and whether they are used at
-all; test is reported. Where val lacks a class, train itself stands in, each infant judged by heads
-that never heard it. All AUCs have intervals over infants (clips, where there is none).
+The heads learn on part train; part val chooses their thresholds, val and train (each infant judged
+by a head that never heard it) whether they are used at all; test is reported. Where val lacks a
+class, train stands in for it. All AUCs have intervals over infants (clips, where there is none).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class TrainGateConfig:
     distress: list[str]  # categories
     calm: list[str]
     changed: list[str]  # beginnings of categories that are known to be abnormal: not learned from
-    refused_cries: float  # share of val's cries that the cry head may refuse
-    refused_calm: float  # share of val's calm cries that the distress head may refuse
-    least_auc: float  # a head is used if the lower end of its AUC's interval is above it
+    refused_cries: float  # share of val's cries that the cry head may refuse, at most
+    refused_calm: float  # share of val's calm cries that the distress head may refuse, at most
+    least_auc: float  # a head is used if its AUC's interval is above it, on val and within train
     least_p: float  # of a recording that enters a baseline
     inverse_penalty: float  # C of the logistic regression
     folds: int  # of the cross-validation by infant
@@ -194,14 +194,20 @@ def train_head(
         for part, (own, found) in scored.items()
         for scope, kept in _scopes(own)
     ]
-    chosen = next(row for row in rows if row.part == chosen_on and row.scope == POOLED)
-    low, high = chosen.auc_low, chosen.auc_high
-    text = f"AUC {chosen.auc:.3f} ({low:.3f} to {high:.3f}) on {chosen_on}"
-    if low <= config.least_auc:
-        reason = f"{text} is not above {config.least_auc:g}: it would refuse at random"
+    # The infants of val are few, and the bootstrap over few says too much: train must agree.
+    asked = [
+        row
+        for row in rows
+        if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED and row.auc is not None
+    ]
+    text = " and ".join(
+        f"{row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) on {row.part}" for row in asked
+    )
+    if min(row.auc_low for row in asked) <= config.least_auc:
+        reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
         return None, HeadSaid(False, reason, chosen_on, threshold), rows
     used = Head(head.weights, head.bias, threshold)
-    return used, HeadSaid(True, text, chosen_on, threshold), rows
+    return used, HeadSaid(True, f"AUC {text}", chosen_on, threshold), rows
 
 
 def fit(data: Labelled, config: TrainGateConfig, seed: int) -> Head:
@@ -237,13 +243,21 @@ def _cross_validated(data: Labelled, config: TrainGateConfig, seed: int) -> np.n
 
 
 def _threshold(name: str, data: Labelled, found: np.ndarray, config: TrainGateConfig) -> float:
-    """The strictest that refuses at most the configured share of what should pass."""
-    if name == CRY:
-        return float(np.quantile(found[data.labels], config.refused_cries, method="lower"))
-    calm = np.sort(found[~data.labels])
-    # P must stay below the threshold: it lies just above the highest that may pass.
-    last = calm[int(np.ceil((1 - config.refused_calm) * len(calm))) - 1]
-    return float(np.nextafter(last, 2.0))
+    """It refuses the configured share of what should pass, or less where the classes lie apart.
+
+    Then it is half way (in logits) to as large a share of what should be refused: infants that the
+    head never heard, or that grow older, are not refused for the sake of a border without need.
+    """
+    right, share = (
+        (data.labels, config.refused_cries) if name == CRY else (~data.labels, config.refused_calm)
+    )
+    clipped = np.clip(found, 1e-12, 1 - 1e-12)
+    # With the sign turned for distress both heads let pass what is high.
+    logits = np.log(clipped / (1 - clipped)) * (1 if name == CRY else -1)
+    passing = float(np.quantile(logits[right], share, method="lower"))
+    refused = float(np.quantile(logits[~right], 1 - share, method="higher"))
+    border = (passing + refused) / 2 if refused < passing else passing
+    return float(1 / (1 + np.exp(-border * (1 if name == CRY else -1))))
 
 
 def _scopes(data: Labelled) -> list[tuple[str, np.ndarray]]:
@@ -272,7 +286,7 @@ def _row(
     labels, n = data.labels, int(data.labels.sum())
     two = 0 < n < len(labels)
     intervals = group_bootstrap(labels, found, data.groups, seed)
-    passed = found >= threshold if name == CRY else found < threshold
+    passed = found >= threshold if name == CRY else found <= threshold
     right, wrong = (labels, ~labels) if name == CRY else (~labels, labels)
     return HeadRow(
         head=name,

@@ -104,6 +104,7 @@ def run(
     config: DatasheetConfig,
     clean_dir: Path,
     split_dir: Path,
+    infants_dir: Path,
     generated: bool,
     out_dir: Path,
 ) -> Datasheet:
@@ -127,7 +128,7 @@ def run(
             generated=generated,
             counts=count_tables(clips, events, quarantine),
             seconds={k: round(float(v), 1) for k, v in by_label["duration_s"].sum().items()},
-            split=count_split(clips, split_dir),
+            split=count_split(clips, split_dir, infants_dir),
             spreads=measures.spreads(clips),
             separations=measures.separations(clips),
             sound=measures.measure_sound(

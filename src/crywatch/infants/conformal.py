@@ -168,7 +168,7 @@ def judge(
 def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
     """The baseline clip that each of ``Calibrated.scores`` is of, for the baseline's ``sessions``.
 
-    Clips that only fit are not among them; where nothing can be left out none is.
+    Clips that only fit are not among them; of a single session there are none.
     """
     plan = _plan(sessions, config)
     return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])

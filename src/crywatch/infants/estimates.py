@@ -20,8 +20,8 @@ class Estimate:
     infants: int
 
     @staticmethod
-    def of(values: Sequence[float | None]) -> Estimate | None:
-        """One value an infant; None where none is known."""
+    def of(values: Sequence[float | None], share: bool = False) -> Estimate | None:
+        """One value an infant; None where none is known. A share's interval stays in 0..1."""
         from scipy.stats import t
 
         known = np.array([value for value in values if value is not None], dtype=float)
@@ -32,4 +32,5 @@ class Estimate:
             return Estimate(mean, None, None, 1)
         error = known.std(ddof=1) / np.sqrt(len(known))
         reach = float(t.ppf((1 + LEVEL) / 2, len(known) - 1) * error)
-        return Estimate(mean, mean - reach, mean + reach, len(known))
+        least, most = (0.0, 1.0) if share else (-np.inf, np.inf)
+        return Estimate(mean, max(mean - reach, least), min(mean + reach, most), len(known))

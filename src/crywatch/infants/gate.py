@@ -31,7 +31,7 @@ class Head:
 
     weights: np.ndarray  # [dim] float32
     bias: float
-    threshold: float  # of P; a cry must reach it, distress must stay below it
+    threshold: float  # of P; a cry must reach it, distress must not pass it
 
     def probability(self, vectors: np.ndarray) -> np.ndarray:
         """P [n] of ``vectors`` [n, dim]."""
@@ -70,9 +70,9 @@ class Gate:
                 reasons[row] = f"{NOT_A_CRY}: {found[row]:.2f} below {self.cry.threshold:.2f}"
         if self.distress is not None and n:
             found = self.distress.probability(vectors)
-            for row in np.flatnonzero(found >= self.distress.threshold):
+            for row in np.flatnonzero(found > self.distress.threshold):
                 reasons[row] = reasons[row] or (
-                    f"{DISTRESSED}: {found[row]:.2f} reaches {self.distress.threshold:.2f}"
+                    f"{DISTRESSED}: {found[row]:.2f} above {self.distress.threshold:.2f}"
                 )
         sounds = np.array([reason is None for reason in reasons], dtype=bool)
         for row in np.flatnonzero(np.asarray(p) < self.least_p):
@@ -101,8 +101,12 @@ def save(folder: Path, gate: Gate, said: dict) -> None:
     write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | said)
 
 
-def load(folder: Path | str) -> Gate:
-    """Read a gate; ModelError if it is missing, damaged or of another kind."""
+def load(folder: Path | str, digest: str | None = None) -> Gate:
+    """Read a gate.
+
+    Raises ModelError if it is missing, damaged or of another kind, or learned on vectors of another
+    ``digest`` (see EmbeddedCries) than the one given.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -115,6 +119,8 @@ def load(folder: Path | str) -> Gate:
         arrays = load_file(folder / WEIGHTS)
         if description["kind"] != KIND:
             raise ModelError(f"{folder}: kind {description['kind']!r} is no gate: {_REMAKE}")
+        if digest is not None and description["digest"] != digest:
+            raise ModelError(f"{folder}: learned on vectors of another network: {_REMAKE}")
         heads = {name: _head(arrays, name) for name in description["heads"] if name in HEADS}
         return Gate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

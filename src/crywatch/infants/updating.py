@@ -1,16 +1,22 @@
 """Following an infant: scoring what comes, and moving its baseline only with what the gate lets in.
 
-An accepted recording waits until its session has ended; then, with at least ``refit_after`` of them
-waiting, the infant is fitted and calibrated again on the latest ``clips`` recordings, and its
-version goes up by one. So a session is never judged by a model that has heard it, and it does not
-matter in which portions recordings arrive. A refused recording leaves the model as it is.
+An accepted recording waits until ``wait`` later ones have been accepted and its session has ended;
+with at least ``refit_after`` that have, the infant is fitted and calibrated again on the latest
+``clips`` recordings, and its version goes up by one. So no session is judged by a model that has
+heard it, and it does not matter in which portions recordings arrive. A refused recording leaves
+the model as it is.
 
 What would spoil a baseline, and what stands against it:
 
 - a repeated clip makes the spread shrink: a recording nearer than ``repeat_cosine`` to one that is
   known is refused;
-- a change that lets some recordings pass would be absorbed by them: as long as more of the latest
-  ``watch`` recordings alarmed than chance allows, nothing enters (`HELD`);
+- a change of which some recordings pass would be absorbed by them: while more of the latest
+  ``watch`` recordings alarmed than chance gives, nothing enters (`HELD`), and what was waiting,
+  which came while the evidence gathered, is withdrawn;
+- a gate that refuses the outermost normal recordings trims the baseline, the next calibration is
+  tighter, and it refuses more: a minimum of p above 1 / (``clips`` + 1) does that (false alarms at
+  0.05 rose from 0.10 to 0.45 over a generated year), so single recordings are left to the rules
+  above;
 - a change that stays is never absorbed: that takes a person, who enrols the infant again.
 """
 
@@ -28,7 +34,7 @@ from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.cosine import unit
 from crywatch.infants.gate import Gate
 
-REPEATED, HELD = "repeated", "held"
+REPEATED, HELD, NOT_UPDATED = "repeated", "held", "the model is not updated"
 
 
 @dataclass
@@ -122,9 +128,11 @@ class Band:
     reason: str | None
 
     @staticmethod
-    def of(refit: Refit) -> Band:
-        """Of one version."""
+    def of(refit: Refit) -> Band | None:
+        """Of one version; None without calibration scores (a baseline of one session)."""
         found, baseline = refit.calibrated, refit.baseline
+        if not len(found.scores):
+            return None
         promise, scores = found.promise, np.sort(found.scores)
         # With n scores, p <= rate means that fewer than rate (n + 1) of them reach the new one.
         beyond = int(np.floor(promise.rate * (len(scores) + 1) + 1e-9)) if promise.promised else 1
@@ -175,7 +183,9 @@ class Follower:
     ):
         self.model, self.gate = model, gate
         self.conformal, self.config = conformal, config
-        self._most = _most_alarms(config, conformal.rate)
+        self._most = (
+            most_alarms(config.watch, conformal.rate, config.hold_chance) if config.watch else None
+        )
 
     def start(self, baselines: Sequence[Baseline]) -> list[InfantState]:
         """Infants at version 0, fitted in one call."""
@@ -282,7 +292,9 @@ class Follower:
                 pending = []
             if self.gate is not None and reason is None:
                 reason = self._refused(known @ units[row], sum(recent))
-            if reason is None and self.config.refit_after:
+            if not self.config.refit_after:
+                reason = reason or NOT_UPDATED
+            if reason is None:
                 pending.append(one)
                 known = np.concatenate([known, units[row : row + 1]])
             made.append(
@@ -310,13 +322,11 @@ class Follower:
         return None
 
 
-def _most_alarms(config: UpdatingConfig, rate: float) -> int | None:
-    """The most alarms of a full watch that chance gives; None without a watch."""
+def most_alarms(watch: int, rate: float, chance: float) -> int:
+    """The most alarms of ``watch`` recordings that a share above ``chance`` of all watches has."""
     from scipy.stats import binom
 
-    if not config.watch:
-        return None
-    return int(binom.isf(config.hold_chance, config.watch, rate))
+    return int(binom.isf(chance, watch, rate))
 
 
 def _sessions(state: InfantState, new: Sequence[Observation]) -> list[list[Observation]]:

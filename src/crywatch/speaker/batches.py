@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -215,11 +215,24 @@ def embed_cries(
     Without averaging that of the cries joined; with it the mean of the unit vectors of shuffled
     crops.
     """
+    return embed_sounds([heard(cries, config, rng)], embed)[0]
+
+
+def heard(
+    cries: Sequence[np.ndarray], config: AveragingConfig, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The waves [samples] whose mean direction stands for ``cries``."""
     if config.crops == 0:
-        waves: Sequence[np.ndarray] = [np.concatenate(list(cries))]
-    else:
-        waves = shuffled_crops(cries, config, rng)
-    return unit(unit(np.asarray(embed(waves), dtype=np.float64)).mean(axis=0))
+        return [np.concatenate(list(cries))]
+    return list(shuffled_crops(cries, config, rng))
+
+
+def embed_sounds(sounds: Sequence[Sequence[np.ndarray]], embed: Embed) -> np.ndarray:
+    """Unit vectors [sounds, dim] of the waves of each (see `heard`), all embedded in one call."""
+    vectors = unit(np.asarray(embed([w for waves in sounds for w in waves]), dtype=np.float64))
+    starts = np.cumsum([0, *map(len, sounds)])
+    means = [vectors[a:b].mean(axis=0) for a, b in pairwise(starts)]
+    return unit(np.stack(means))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -16,9 +16,10 @@ import pandas as pd
 from crywatch.corpora.cryceleb import Pair, read_metadata
 from crywatch.corpora.sessions import GAP_S
 from crywatch.errors import TableError
-from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries, unit
+from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, unit
 
 SAME_SOUND = ("recording_id", "cluster_id")
+AT_ONCE = 16  # utterances
 
 
 @dataclass
@@ -242,17 +243,26 @@ def embed_utterances(
     embed: Embed,
     config: AveragingConfig,
     seed: int,
+    what: str = "embed",
 ) -> dict[str, np.ndarray]:
     """A unit vector [dim] by the name of each; ``load`` gives the wave at 16 kHz of a path.
 
-    The crops of an utterance depend on ``seed`` and its name, not on the others.
+    The crops of an utterance depend on ``seed`` and its name, not on the others. ``what`` stands
+    beside the bar of progress.
     """
     from crywatch.digest import value_sha256
     from crywatch.progress import progress
 
-    vectors = {}
-    for utterance in progress(utterances, "embed", unit="utterance"):
+    vectors: dict[str, np.ndarray] = {}
+    names: list[str] = []
+    sounds: list[list[np.ndarray]] = []
+    for utterance in progress(utterances, what, unit="utterance"):
         cries = [load(path) for path in utterance.paths]
         rng = np.random.default_rng([seed, int(value_sha256(utterance.name)[:16], 16)])
-        vectors[utterance.name] = embed_cries(cries, embed, config, rng)
+        names.append(utterance.name)
+        sounds.append(heard(cries, config, rng))
+        # Several at once: crops of one length make a batch.
+        if len(names) == AT_ONCE or utterance is utterances[-1]:
+            vectors |= zip(names, embed_sounds(sounds, embed), strict=True)
+            names, sounds = [], []
     return vectors

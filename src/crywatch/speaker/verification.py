@@ -53,7 +53,8 @@ class EqualError:
 class VerificationMetrics:
     """Error rates with 95 % intervals.
 
-    None where one kind of trial is missing; intervals also where one infant has all its own trials.
+    None where one kind of trial is missing; intervals also where one infant has all its own trials,
+    and of two infants: every draw with pairs of both is the same.
     """
 
     n_same: int  # trials
@@ -121,7 +122,8 @@ def verify(
     levels, level = np.unique(scores, return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = []
-    for _ in range(config.resamples if len(np.unique(first[same])) > 1 else 0):
+    can_differ = len(names) > 2 and len(np.unique(first[same])) > 1
+    for _ in range(config.resamples if can_differ else 0):
         times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
         weight = np.where(same, times[first], times[first] * times[second]).astype(float)
         own, others = weight * same, weight * ~same

@@ -21,6 +21,7 @@ from crywatch.timeline.standard import BASELINE, NEW, Standard, standardise
 from crywatch.timeline.trend import Reading, TrendState, advance
 
 _NS = 1e-9
+_TREND = ("gap_days", "ewma", "ewma_limit", "cusum", "cusum_limit")
 
 
 @dataclass(frozen=True)
@@ -121,74 +122,73 @@ def _follow(
     seed: int,
 ) -> tuple[pd.DataFrame, TrendState]:
     phases, new = rows["phase"].to_numpy(), (rows["phase"] == NEW).to_numpy()
-    # A recording of no session is one by itself; a session that goes from the baseline into what
-    # came after is two.
-    names = rows["session_id"].where(rows["session_id"].notna(), rows["clip_id"]).to_numpy()
+    # A session that goes from the baseline into what came after is two.
+    names = _names(rows)
     followed = new & standard.promised
     at_s = rows["recorded_at"].astype("int64").to_numpy() * _NS
     numbers = np.empty(len(rows), dtype=np.int64)
-    found = np.empty((len(rows), 5))
+    found = np.empty((len(rows), len(_TREND)))
     for row in range(len(rows)):
         reading = Reading(
             session=f"{phases[row]} {names[row]}",
             at_s=float(at_s[row]),
             z=float(standard.z[row]),
             units=int(standard.units[row]),
+            alike=int(standard.alike[row]),
             followed=bool(followed[row]),
         )
         now = advance(state, reading, config, seed)
         state = now.state
         numbers[row] = state.number
         found[row] = now.gap_days, now.ewma, now.ewma_limit, now.cusum, now.cusum_limit
-    columns = dict(zip(("gap_days", "ewma", "ewma_limit", "cusum", "cusum_limit"), found.T))
     out = rows.assign(
         session=numbers,
         promised=standard.promised,
         units=standard.units,
         distance=standard.distance,
         z=standard.z,
-        **columns,
+        **dict(zip(_TREND, found.T, strict=True)),
     )
-    return conform(out, "timeline"), state
+    # Types are right by now; `conform` would take longer than all else of a short update.
+    return out[list(COLUMNS["timeline"])], state
 
 
 def _sessions(recordings: pd.DataFrame) -> pd.DataFrame:
     """Table "timeline_sessions" of whole sessions; its trend is that of a session's last row."""
-    groups = recordings.groupby("session", sort=True)
-    last = groups.tail(1)
-    gathered = groups.agg(
-        begin=("recorded_at", "min"),
-        end=("recorded_at", "max"),
-        recordings=("clip_id", "size"),
-        marked=("alarm", "sum"),
-        mean_z=("z", "mean"),
-        mean_p=("p", "mean"),
-        known_p=("p", "count"),
-        lowest_p=("p", "min"),
-    )
-    names = last["session_id"].where(last["session_id"].notna(), last["clip_id"])
-    # Twice the mean of p-values is one whatever they have in common (Vovk and Wang, 2020).
-    doubled = np.where(gathered["known_p"] > 1, 2.0, 1.0) * gathered["mean_p"].to_numpy()
-    out = gathered.reset_index().assign(
-        infant_id=last["infant_id"].to_numpy(),
-        session_id=names.to_numpy(),
-        gap_days=groups["gap_days"].nth(0).to_numpy(),
-        z=gathered["mean_z"].to_numpy(),
-        p=np.minimum(doubled, 1.0),
-        **{
-            column: last[column].to_numpy()
-            for column in (
-                "phase",
-                "promised",
-                "units",
-                "ewma",
-                "ewma_limit",
-                "cusum",
-                "cusum_limit",
-            )
-        },
-    )
-    return conform(out, "timeline_sessions")
+    session = recordings["session"].to_numpy()
+    first = np.flatnonzero(np.diff(session, prepend=session[0] - 1))
+    last = np.append(first[1:], len(session)) - 1
+    begins, ends = recordings.iloc[first], recordings.iloc[last]
+    counted = np.diff(first, append=len(session))
+    z, p = (_means(recordings[name].to_numpy(), first) for name in ("z", "p"))
+    several = np.add.reduceat(recordings["p"].notna().to_numpy(dtype=int), first) > 1
+    values = {name: ends[name].to_numpy() for name in COLUMNS["timeline_sessions"] if name in ends}
+    values |= {
+        "session_id": _names(ends),
+        "begin": begins["recorded_at"].array,
+        "end": ends["recorded_at"].array,
+        "gap_days": begins["gap_days"].to_numpy(),
+        "recordings": counted,
+        "marked": np.add.reduceat(recordings["alarm"].to_numpy(dtype=int), first),
+        "z": z,
+        # Twice the mean of p-values is one whatever they have in common (Vovk and Wang, 2020).
+        "p": np.minimum(np.where(several, 2 * p, p), 1.0),
+        "lowest_p": np.fmin.reduceat(recordings["p"].to_numpy(), first),
+    }
+    return pd.DataFrame(values)[list(COLUMNS["timeline_sessions"])]
+
+
+def _names(rows: pd.DataFrame) -> np.ndarray:
+    """Of each recording's session; one of no session is one by itself."""
+    return np.where(rows["session_id"].notna(), rows["session_id"], rows["clip_id"])
+
+
+def _means(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Of what is known between each two of ``first``; nan where nothing is."""
+    known = np.isfinite(values)
+    total = np.add.reduceat(np.where(known, values, 0.0), first)
+    count = np.add.reduceat(known.astype(int), first)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _joined(above: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:

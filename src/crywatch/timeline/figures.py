@@ -32,7 +32,9 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38])
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38], vertical_spacing=0.07
+    )
     figure.update_layout(template="none")
     rows = timeline.recordings
     height = rows["distance"].clip(NEAREST, FURTHEST)
@@ -68,7 +70,7 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
     _add_smoothed(figure, rows, gap_days)
     _add_bands(figure, timeline)
     _add_gaps(figure, rows, gap_days)
-    _add_remarks(figure, summary)
+    _add_remarks(figure, timeline, summary)
     figure.update_yaxes(title_text="distance", zeroline=False, row=1, col=1)
     figure.update_yaxes(title_text="smoothed", zeroline=True, zerolinecolor=GAP, row=2, col=1)
     figure.update_xaxes(title_text="time, UTC", row=2, col=1)
@@ -80,7 +82,9 @@ def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5])
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.09
+    )
     figure.update_layout(template="none")
     rows = timeline.sessions
     hover = [_session_text(row) for row in rows.itertuples()]
@@ -131,6 +135,7 @@ def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     )
     figure.update_yaxes(title_text="level", zerolinecolor=GAP, row=1, col=1)
     figure.update_yaxes(title_text="evidence", rangemode="tozero", row=2, col=1)
+    figure.update_xaxes(zeroline=False, range=[0.2, len(rows) + 0.8])
     figure.update_xaxes(title_text="session", row=2, col=1)
     return _styled(figure, 380)
 
@@ -244,7 +249,7 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
             )
         figure.add_annotation(
             x=_time(begin + (end - begin) / 2),
-            y=0.5,
+            y=0.14,
             xref="x",
             yref="y domain",
             text=f"no recordings<br>{rows['gap_days'].iloc[row]:.0f} days",
@@ -253,8 +258,13 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
         )
 
 
-def _add_remarks(figure: go.Figure, summary: Summary) -> None:
+def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) -> None:
+    rows = timeline.recordings
+    begin, end = rows["recorded_at"].iloc[0], rows["recorded_at"].iloc[-1]
     for number, one in enumerate(summary.remarks):
+        # At the sides of the picture the label goes inwards, so that a narrow screen holds it.
+        share = (one.begin - begin) / (end - begin) if end > begin else 0.0
+        anchor, at = ("right", one.end) if share > 0.5 else ("left", one.begin)
         figure.add_shape(
             type="rect",
             xref="x",
@@ -270,10 +280,11 @@ def _add_remarks(figure: go.Figure, summary: Summary) -> None:
         if len(short) > LONGEST_LABEL:
             short = short[: LONGEST_LABEL - 1] + "…"
         figure.add_annotation(
-            x=_time(one.begin + (one.end - one.begin) / 2),
+            x=_time(at),
             y=1.04,
             xref="x",
             yref="y domain",
+            xanchor=anchor,
             yanchor="bottom",
             text=escape(short),
             hovertext=escape(one.remark),
@@ -299,7 +310,12 @@ def _add_levels(figure: go.Figure, rows: pd.DataFrame, summary: Summary) -> None
         y += [round(float(values.mean()), 4)] * 2 + [None]
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, mode="lines", name="level", hoverinfo="skip", line={"color": LEVEL, "width": 3}
+            x=x,
+            y=y,
+            mode="lines",
+            name="level",
+            hoverinfo="skip",
+            line={"color": LEVEL, "width": 3},
         ),
         row=1,
         col=1,

@@ -1,12 +1,14 @@
 """The limit of the evidence: how often an infant that does not change would pass it.
 
 Textbook limits hold for a known normal. Here it is known from a few sessions, and an infant whose
-baseline happened to be quiet looks unusual for ever after: limits for a known normal would be passed
-far too often. But conformal p depends on ranks alone, so what happens while nothing changes is the
-same for every distribution of scores and can be simulated: draw a baseline of n, draw sessions, and
-run the very sum that is run on infants. The limit is the value that the wanted share of such
-infants stays below. Sessions of several recordings vary less than the simulated ones of one, and
-keep the limit all the more.
+baseline happened to be quiet looks unusual for ever after: limits for a known normal would be
+passed far too often. But conformal p depends on ranks alone, so what happens while nothing changes
+is the same for every distribution of scores and can be simulated: draw a baseline of n, draw
+sessions, and run the very sum that is run on infants. The limit is passed by at most the wanted
+share of such infants. Where the baseline's sessions have several recordings, the worst is taken:
+that those of a session are all alike, so that p has fine steps and rests on few sessions all the
+same. Later sessions of several recordings vary less than the simulated ones of one, and keep the
+limit all the more.
 """
 
 from __future__ import annotations
@@ -19,36 +21,50 @@ from crywatch.timeline.config import CusumConfig
 from crywatch.timeline.standard import deviates
 
 MOST_UNITS = 500  # beyond, a baseline is as good as known
+MOST_ALIKE = 20
 _EXACT = 40  # units up to which each number has its own limit; above, the next lower ten
 
 
-def cusum_limit(units: int, config: CusumConfig, seed: int) -> float:
-    """For a calibration of ``units`` independent ones; equal arguments give equal limits."""
+def cusum_limit(units: int, alike: int, config: CusumConfig, seed: int) -> float:
+    """For a calibration of ``units`` times ``alike`` scores; equal arguments give equal limits."""
     units = min(units, MOST_UNITS)
     if units > _EXACT:
-        units -= units % 10  # fewer are less well known: the limit can only be too high
-    return _limit(
-        max(1, units), config.reference, config.run_sessions, config.share, config.draws, seed
-    )
+        units -= units % 10
+    runs = config.reference, config.run_sessions, config.share, config.draws
+    return _limit(max(1, units), min(alike, MOST_ALIKE), *runs, seed)
 
 
 @lru_cache(maxsize=4096)
 def _limit(
-    units: int, reference: float, run_sessions: int, share: float, draws: int, seed: int
+    units: int,
+    alike: int,
+    reference: float,
+    run_sessions: int,
+    share: float,
+    draws: int,
+    seed: int,
 ) -> float:
-    rng = np.random.default_rng([seed, units])
-    z = unchanged(units, draws, run_sessions, rng)
+    rng = np.random.default_rng([seed, units, alike])
+    z = unchanged(units, alike, draws, run_sessions, rng)
     return float(np.quantile(highest(z, reference), 1 - share, method="higher"))
 
 
-def unchanged(units: int, draws: int, sessions: int, rng: np.random.Generator) -> np.ndarray:
-    """z [draws, sessions] of infants that stay as their baselines of ``units`` were."""
+def unchanged(
+    units: int, alike: int, draws: int, sessions: int, rng: np.random.Generator
+) -> np.ndarray:
+    """z [draws, sessions] of infants that stay as their baselines were.
+
+    A baseline is ``units`` independent scores, each of them ``alike`` times.
+    """
     # Ranks are the same for any distribution: numbers in 0..1, a whole number apart by infant.
     apart = 2.0 * np.arange(draws)[:, None]
     known = np.sort((rng.random((draws, units)) + apart).ravel())
     new = rng.random((draws, sessions)) + apart
-    below = np.searchsorted(known, new.ravel()).reshape(new.shape) - units * np.arange(draws)[:, None]
-    return deviates((1 + units - below) / (units + 1), units + 1)
+    below = (
+        np.searchsorted(known, new.ravel()).reshape(new.shape) - units * np.arange(draws)[:, None]
+    )
+    steps = units * alike + 1
+    return deviates((1 + alike * (units - below)) / steps, steps)
 
 
 def highest(z: np.ndarray, reference: float) -> np.ndarray:

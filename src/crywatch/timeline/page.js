@@ -4,11 +4,8 @@
   root.classList.add("js");
   const index = document.getElementById("index");
   const sections = [...document.querySelectorAll("section.infant")];
-  const options = {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-  };
+  const options = { responsive: true, displayModeBar: false };
+  const touch = window.matchMedia("(pointer: coarse)").matches;
 
   function draw(section) {
     if (section.dataset.drawn) return;
@@ -16,7 +13,9 @@
     const figures = JSON.parse(section.querySelector("script.figures").textContent);
     for (const name of ["time", "sessions"]) {
       const place = section.querySelector(`.chart[data-figure="${name}"]`);
-      Plotly.newPlot(place, figures[name].data, figures[name].layout, options);
+      const layout = figures[name].layout;
+      if (touch) layout.dragmode = false; // a finger scrolls the page
+      Plotly.newPlot(place, figures[name].data, layout, options);
       if (name === "time") place.on("plotly_click", (event) => select(section, event.points[0]));
     }
   }

@@ -28,7 +28,8 @@ from crywatch.timeline.summary import STATUSES, Summary, by_urgency, summarise
 
 TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 SPARK_RECORDINGS = 60  # the latest
-SPARK_WIDTH, SPARK_HEIGHT = 120, 26  # pixels
+SPARK_WIDTH, SPARK_HEIGHT = 120, 32  # pixels
+SPARK_LOW, SPARK_HIGH = -1.0, 3.0  # distances; what is beyond is drawn there
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def write_page(
     notes: Sequence[str] = (),
     title: str = "Cry timelines",
 ) -> None:
-    """Write ``infants``, the most unusual lately first, as one HTML file; equal inputs, equal bytes.
+    """Write ``infants`` as one HTML file, the most unusual lately first; it is the same each time.
 
     Above ``page.max_infants`` the least unusual are left out, and the page says so. ``pictures``
     gives a recording's spectrogram by clip_id; ``notes`` are printed on top of the page.
@@ -99,7 +100,7 @@ def _render(
         title=title,
         statuses=STATUSES,
         baseline=BASELINE,
-        spark=(SPARK_WIDTH, SPARK_HEIGHT),
+        spark=(SPARK_WIDTH, SPARK_HEIGHT, _spark_y(1.0)),
         picture=(WIDTH, HEIGHT),
         colours=figures,
         scripts=scripts,
@@ -149,12 +150,14 @@ def _json(value: dict) -> str:
 def _spark(recordings: pd.DataFrame) -> list[tuple[float, float, bool]]:
     """Position in pixels of the latest recordings, and whether each is marked."""
     rows = recordings[recordings["distance"].notna()].tail(SPARK_RECORDINGS)
-    height = rows["distance"].clip(figures.NEAREST, figures.FURTHEST).to_numpy()
-    y = SPARK_HEIGHT - 3 - (SPARK_HEIGHT - 6) * (height - figures.NEAREST) / (
-        figures.FURTHEST - figures.NEAREST
-    )
+    y = _spark_y(rows["distance"].clip(SPARK_LOW, SPARK_HIGH).to_numpy())
     x = np.linspace(3, SPARK_WIDTH - 3, max(2, len(rows)))
     return [(float(a), float(b), bool(c)) for a, b, c in zip(x, y, rows["alarm"], strict=False)]
+
+
+def _spark_y(distance):
+    share = (distance - SPARK_LOW) / (SPARK_HIGH - SPARK_LOW)
+    return SPARK_HEIGHT - 3 - (SPARK_HEIGHT - 6) * share
 
 
 def _pictures(

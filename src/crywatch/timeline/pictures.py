@@ -24,23 +24,24 @@ Pictures = Callable[[str], str | None]
 
 
 class Cries(Protocol):
-    """What is needed of `crywatch.cries.CryStore`."""
+    """What is needed of `crywatch.cries.store.CryStore`."""
 
-    def rows(self, clip_id: str) -> Sequence[int]:
-        """Row numbers of a recording's cries."""
+    @property
+    def recordings(self) -> Sequence[str]:
+        """clip_ids."""
         ...
 
-    def wave(self, row: int) -> np.ndarray:
-        """float32 [samples] at 16 kHz."""
+    def waves(self, clip_id: str) -> Sequence[np.ndarray]:
+        """A recording's cries, float32 [samples] at 16 kHz."""
         ...
 
 
 def pictures_of(store: Cries, longest_s: float) -> Pictures:
     """Pictures of the recordings in ``store``, of at most ``longest_s`` of crying each."""
+    known = set(store.recordings)
 
     def picture(clip_id: str) -> str | None:
-        rows = store.rows(clip_id)
-        return spectrogram([store.wave(row) for row in rows], longest_s) if len(rows) else None
+        return spectrogram(store.waves(clip_id), longest_s) if clip_id in known else None
 
     return picture
 

@@ -35,6 +35,7 @@ class Standard:
     z: np.ndarray  # standard deviations
     promised: np.ndarray  # bool
     units: np.ndarray  # int, independent ones of the calibration, 0 where it has none
+    alike: np.ndarray  # int, calibration scores to one unit, which may all be alike
 
 
 def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> Standard:
@@ -64,10 +65,11 @@ def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> Standard:
     p[baseline] = _ranks(score[baseline])
     steps[baseline] = max(1, np.isfinite(score[baseline]).sum())
     z = np.where(steps > 1, deviates(p, steps), np.nan)
-    sessions = band["sessions"].to_numpy()
     # Clips of a session may be alike: no more of them count than there are sessions.
-    units = np.minimum(sessions, np.maximum(steps - 1, 0)).astype(np.int64)
-    return Standard(distance, z, band["promised"].to_numpy(dtype=bool), units)
+    told = np.maximum(steps - 1, 0)
+    units = np.minimum(band["sessions"].to_numpy(), told).astype(np.int64)
+    alike = np.maximum(1, np.rint(told / np.maximum(units, 1))).astype(np.int64)
+    return Standard(distance, z, band["promised"].to_numpy(dtype=bool), units, alike)
 
 
 def deviates(p: np.ndarray, steps: np.ndarray | int) -> np.ndarray:

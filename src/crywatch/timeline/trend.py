@@ -36,6 +36,7 @@ class Reading:
     at_s: float  # since 1970
     z: float  # nan: not scored
     units: int  # of the calibration
+    alike: int  # scores to one unit
     followed: bool  # new, and judged by a version that promises a rate
 
 
@@ -88,7 +89,7 @@ def advance(state: TrendState, reading: Reading, config: TimelineConfig, seed: i
             spread = math.sqrt((state.square + 1) / weight**2 + 1 / max(1, reading.units))
             ewma_limit = config.ewma.width * spread
     if reading.followed:
-        limit = cusum_limit(reading.units, config.cusum, seed)
+        limit = cusum_limit(reading.units, reading.alike, config.cusum, seed)
         if state.evidence > 0:
             limit = max(limit, state.limit)
         cusum = state.evidence

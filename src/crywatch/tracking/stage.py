@@ -27,7 +27,7 @@ from crywatch.tracking.store import Store, open_store
 FLUSH_COUNT, FLUSH_S = 200, 10.0
 MAX_PARAM = 500  # characters
 MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
-FOREACH_SECTIONS = ("variants", "datasets")  # mappings of a section with one entry a key
+FOREACH_SECTIONS = ("variants", "datasets", "losses")  # mappings of a section with one entry a key
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
 

@@ -1,0 +1,36 @@
+"""Compare networks by how they know infants again: `python pipelines/evaluate_verification.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.corpora.cryceleb import CryCeleb
+from crywatch.evaluate_verification import EvaluateVerificationConfig, Inputs, figures, run
+
+
+def main() -> None:
+    with tracking.stage_run("evaluate_verification") as log:
+        out = paths.EVALUATE_VERIFICATION
+        name = CryCeleb.name
+        summary = run(
+            Inputs(
+                cries=paths.CRIES,
+                finetuned={
+                    loss: paths.FINETUNE_ECAPA / loss
+                    for loss in params.plain("finetune_ecapa.losses")
+                },
+                cryceleb=paths.raw(name) if name in params.plain("corpora") else None,
+            ),
+            params.section("evaluate_verification", EvaluateVerificationConfig),
+            params.plain("seed"),
+            out,
+        )
+        log.metrics(summary.as_metrics())
+        log.headline(summary.headline())
+        log.tags({"verification.best": summary.choice.network})
+        log.artifact(out / "tables.json")
+        log.figure(figures.det_figure(summary.det), "det.png")
+        picture = figures.map_figure(summary.embedding_map, summary.choice.network)
+        log.figure(picture, "embedding_map.png")
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main()

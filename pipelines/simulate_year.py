@@ -1,0 +1,38 @@
+"""A generated year with and without the gate: `python pipelines/simulate_year.py`."""
+
+from crywatch import params, paths, tracking
+from crywatch.follow_infants import FollowInfantsConfig
+from crywatch.infants.conformal import ConformalConfig
+from crywatch.infants.models import ModelsConfig
+from crywatch.simulate_year import Heard, SimulateYearConfig, run
+from crywatch.simulate_year.figures import year_figure
+from crywatch.soundscapes.extents import ExtentConfig
+from crywatch.speaker.batches import AveragingConfig
+
+
+def main() -> None:
+    with tracking.stage_run("simulate_year") as log:
+        summary = run(
+            paths.EMBED_CRIES,
+            paths.FINETUNE_ECAPA / params.plain("embed_cries.network"),
+            paths.TRAIN_GATE,
+            params.section("simulate_year", SimulateYearConfig),
+            params.section("follow_infants", FollowInfantsConfig),
+            params.section("fit_infants.conformal", ConformalConfig),
+            params.section("fit_infants.settings", ModelsConfig),
+            Heard(
+                params.section("embed_cries.averaging", AveragingConfig),
+                params.section("cries.extents", ExtentConfig),
+                params.plain("cries.min_cry_s"),
+            ),
+            params.plain("seed"),
+            paths.SIMULATE_YEAR,
+        )
+        log.headline(summary.headline())
+        log.artifact(paths.SIMULATE_YEAR / "metrics.json")
+        log.figure(year_figure(paths.SIMULATE_YEAR), "year.png")
+        log.outputs(paths.SIMULATE_YEAR)
+
+
+if __name__ == "__main__":
+    main()
