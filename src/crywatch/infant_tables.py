@@ -86,10 +86,9 @@ COLUMNS["bands"] = {
     "since": ("datetime64[ns, UTC]", False),  # from which recording on it scores
     "clips": ("int64", False),  # it was fitted on
     "sessions": ("int64", False),
-    # Null where nothing could be calibrated on: the baseline is one session.
-    "low": ("float64", True),  # 5th percentile of the calibration scores
-    "centre": ("float64", True),  # median
-    "high": ("float64", True),  # above which a clip alarms; where nothing is promised, the highest
+    "low": ("float64", False),  # 5th percentile of the calibration scores
+    "centre": ("float64", False),  # median
+    "high": ("float64", False),  # above which a clip alarms; where nothing is promised, the highest
     "rate": ("float64", False),  # wanted
     "reachable": ("float64", False),  # the lowest rate that so many clips can promise
     "promised": ("bool", False),

@@ -119,7 +119,7 @@ class Band:
     since: datetime
     clips: int
     sessions: int
-    low: float  # 5th percentile of the calibration scores; nan without any, as the next two
+    low: float  # 5th percentile of the calibration scores
     centre: float  # median
     high: float  # above which a recording alarms; where nothing is promised, the highest
     rate: float
@@ -142,9 +142,9 @@ class Band:
             since=refit.since,
             clips=len(baseline),
             sessions=len(np.unique(baseline.sessions)),
-            low=float(np.quantile(scores, 0.05)) if len(scores) else np.nan,
-            centre=float(np.median(scores)) if len(scores) else np.nan,
-            high=float(scores[-max(1, beyond)]) if len(scores) else np.nan,
+            low=float(np.quantile(scores, 0.05)),
+            centre=float(np.median(scores)),
+            high=float(scores[-max(1, beyond)]),
             rate=promise.rate,
             reachable=promise.reachable,
             promised=promise.promised,
