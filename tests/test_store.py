@@ -280,7 +280,7 @@ def test_nothing_is_pickled(store):
     assert set(map(lambda p: p.suffix, (store.folder / MODELS).rglob("*.*"))) == {".safetensors"}
 
 
-@pytest.mark.parametrize("infant_id", ["Zoë 👶", "../x", "models", "sounds", "beef"])
+@pytest.mark.parametrize("infant_id", ["Zoë 👶", "../x", "models", "sounds", "beef", "Mia"])
 def test_a_forgotten_infant_is_in_no_byte(store, infant_id, tmp_path):
     members = cases.enrolled(store, infant_id)
     others = cases.enrolled(store, "Tom", seed=4)
@@ -329,6 +329,18 @@ def test_a_copy_in_the_folder_is_found(store):
         forget(store, "Mia mine")
 
 
+def test_a_log_that_another_process_still_reads_is_said(store, monkeypatch):
+    cases.enrolled(store, "Mia")
+    monkeypatch.setattr("crywatch.infants.store.forgetting.WAIT_S", 0.1)
+    monkeypatch.setattr("crywatch.infants.store.schema.WAIT_S", 0.1)
+    again = Store(store.folder)
+    with store.reading() as reader:
+        assert reader.has("Mia")
+        with pytest.raises(StoreError, match="try again when that has ended"):
+            forget(again, "Mia")
+    assert read(store, "Mia") is None
+
+
 def test_a_page_that_was_changed_is_left(store, tmp_path):
     cases.enrolled(store, "Mia")
     page = tmp_path / "page.html"
@@ -355,5 +367,6 @@ def test_a_removal_that_was_killed_is_ended_by_the_next_one(store, monkeypatch):
 
 
 def test_short_ids_are_not_said_to_be_searched(store):
-    cases.enrolled(store, "a")
-    assert not forget(store, "a").id_searched
+    cases.enrolled(store, "al")
+    cases.enrolled(store, "Mia")
+    assert not forget(store, "al").id_searched and forget(store, "Mia").id_searched

@@ -42,7 +42,9 @@ def user_files(
     files = list(find_files(paths))
     if not paths and table is not None:
         files = [
-            path for path, row in rows.items() if row.infant == infant_id and row.label != "other"
+            table.parent / row.path
+            for row in rows.values()
+            if row.infant == infant_id and row.label != "other"
         ]
         if not files:
             raise CrywatchError(f"{table}: no recording of infant {infant_id!r}")

@@ -63,7 +63,7 @@ def read_version(
             raise StoreError(
                 f"{folder / name}: a record names this file, which is gone: {_DAMAGED}"
             )
-        if _digest(folder / name) != Path(name).stem.rpartition("-")[2]:
+        if not is_whole(folder / name):
             raise StoreError(f"{folder / name}: its content is not what was written: {_DAMAGED}")
     try:
         stored = storage.load(folder / files.model)
@@ -71,6 +71,11 @@ def read_version(
     except ModelError as error:
         raise StoreError(f"{error}; {_DAMAGED}") from error
     return replace(stored.calibrated, infant_id=infant_id), stored, baseline
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file holds what was written under its name."""
+    return _digest(path) == path.stem.rpartition("-")[2]
 
 
 def sweep(folder: Path, named: Collection[str]) -> list[str]:

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from crywatch.digest import file_sha256
 from crywatch.errors import StoreError
+from crywatch.infants.store.files import is_whole
 from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, outside, unusable
 from crywatch.infants.store.store import (
     Reader,
@@ -29,7 +30,7 @@ from crywatch.infants.store.store import (
     no_infant,
 )
 
-_LEAST_ID_BYTES = 4  # shorter ones stand anywhere by chance
+_LEAST_ID_BYTES = 3  # shorter ones stand anywhere by chance
 _VECTOR_BYTES = 64  # of each vector that are searched for
 
 
@@ -166,13 +167,14 @@ def _rewrite(store: Store) -> None:
 def _search(store: Store, infant_id: str, traces: _Traces) -> tuple[int, int]:
     """Files and bytes that were searched; StoreError where something is left."""
     with store.reading() as reader:
-        told = sorted({one for one in _told(reader) if infant_id in one})
+        told = sorted({one for one in _told(reader) if infant_id.encode() in one})
+        others = named_files(reader.connection)
     n_files = n_bytes = 0
     left = []
     for path in sorted(path for path in store.folder.rglob("*") if path.is_file()):
         n_files, n_bytes = n_files + 1, n_bytes + path.stat().st_size
-        name = path.relative_to(store.folder).as_posix().encode()
-        if any(trace in name for trace in traces.exact):
+        name = path.relative_to(store.folder).as_posix()
+        if any(trace in name.encode() for trace in traces.exact):
             left.append(f"{path}: in its name")
         if not path.stat().st_size:
             continue
@@ -180,7 +182,8 @@ def _search(store: Store, infant_id: str, traces: _Traces) -> tuple[int, int]:
             for trace in traces.exact:
                 if (at := data.find(trace)) >= 0:
                     left.append(f"{path}: at byte {at}")
-            for trace in traces.id_bytes:
+            # No id is ever written to a model's file, and one that is as it was written holds none.
+            for trace in () if name in others and is_whole(path) else traces.id_bytes:
                 left += [
                     f"{path}: the id, at byte {at}"
                     for at in _hits(data, trace)
@@ -189,21 +192,18 @@ def _search(store: Store, infant_id: str, traces: _Traces) -> tuple[int, int]:
     if left:
         raise StoreError(
             f"infant {infant_id!r} was removed, but traces are left ({len(left)}, the first: "
-            f"{left[0]}); do not keep copies in {store.folder}, and run the command again"
+            f"{left[0]}): remove what they are in; nothing of the store needs it"
         )
     return n_files, n_bytes
 
 
-def _told(reader: Reader) -> Iterator[str]:
-    """Every text of others in the store, and the words of its own formats."""
-    for table in ("sqlite_master", *(name for name in Base.metadata.tables)):
+def _told(reader: Reader) -> Iterator[bytes]:
+    """Every text and array that the database holds of others, and the words of its own format."""
+    for table in ("sqlite_master", *Base.metadata.tables):
         for row in reader.connection.exec_driver_sql(f"SELECT * FROM {table}"):
-            yield from (value for value in row if isinstance(value, str))
-    yield "SQLite format 3"
-    for name in sorted(named_files(reader.connection)):
-        with open(reader.folder / name, "rb") as handle:
-            size = int.from_bytes(handle.read(8), "little")
-            yield handle.read(size).decode()
+            yield from (value.encode() for value in row if isinstance(value, str))
+            yield from (value for value in row if isinstance(value, bytes))
+    yield b"SQLite format 3"
 
 
 def _hits(data: mmap.mmap | bytes, trace: bytes) -> Iterator[int]:
@@ -213,10 +213,9 @@ def _hits(data: mmap.mmap | bytes, trace: bytes) -> Iterator[int]:
         at = data.find(trace, at + 1)
 
 
-def _explained(data: mmap.mmap, at: int, trace: bytes, told: Sequence[str]) -> bool:
-    """Whether what was found is a piece of a text of others, such as a path of theirs."""
-    for one in told:
-        whole = one.encode()
+def _explained(data: mmap.mmap, at: int, trace: bytes, told: Sequence[bytes]) -> bool:
+    """Whether what was found is a piece of what is others', such as a path of theirs."""
+    for whole in told:
         for before in _hits(whole, trace):
             start = at - before
             if start >= 0 and data[start : start + len(whole)] == whole:
