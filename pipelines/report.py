@@ -1,7 +1,7 @@
-"""Write the detection report: `python pipelines/report.py`."""
+"""Write the report: `python pipelines/report.py`."""
 
 from crywatch import params, paths, tracking
-from crywatch.report import Inputs, Origin, ReportConfig, run
+from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, run
 from crywatch.tracking.lineage import commit
 
 
@@ -18,6 +18,17 @@ def main() -> None:
                 soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
                 mine_metrics=paths.MINE / "metrics.json",
                 evaluation=paths.EVALUATE_DETECTION,
+            ),
+            InfantsInputs(
+                cries=paths.CRIES,
+                verification=paths.EVALUATE_VERIFICATION,
+                fitted=paths.FIT_INFANTS,
+                gate=paths.TRAIN_GATE,
+                followed=paths.FOLLOW_INFANTS,
+                year=paths.SIMULATE_YEAR,
+                timeline=paths.TIMELINE,
+                models=params.plain("fit_infants.models"),
+                model=params.plain("follow_infants.model"),
             ),
             params.section("report", ReportConfig),
             Origin(

@@ -122,6 +122,7 @@ def test_planted_changes_alarm_and_enter_only_without_the_gate(folder):
         assert rows[infant, GATED]["detected"] > 0.8
         assert rows[infant, GATED]["accepted_changed"] < 0.3
         assert rows[infant, UNGATED]["accepted_changed"] == 1
+    assert rows["a", GATED]["held_since"] is not None and rows["b", GATED]["held_since"] is None
     assert rows["b", GATED]["changed"] == 0 and rows["b", GATED]["detected"] is None
     assert rows["b", FROZEN]["versions"] == 0 and rows["b", FROZEN]["accepted"] == 0
     assert rows["b", GATED]["false_alarm_rate"] < 0.35

@@ -16,15 +16,16 @@ from crywatch import charts
 from crywatch.atomic import write_json
 from crywatch.audio import SILENCE_DBFS, write_flac
 from crywatch.errors import TableError
-from crywatch.report import Inputs, Origin, ReportConfig, build, render, run, tables
+from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, build, render, run, tables
 from crywatch.report.event_tables import event_tables
 from crywatch.report.tables import Results, Table
 from crywatch.segments import RATE_HZ
 from crywatch.tables import conform, write_table
+from report_cases import infants_inputs
 from split_cases import cry_like, noise, row
 
 ROOT = Path(__file__).parents[1]
-CONFIG = ReportConfig(title="Cries & <others>")
+CONFIG = ReportConfig(title="Cries & <others>", infants_title="Infants")
 ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
 
 
@@ -108,6 +109,12 @@ def inputs(tmp_path_factory) -> Inputs:
         mine_metrics=folder / "mine.json",
         evaluation=folder / "evaluation",
     )
+
+
+@pytest.fixture
+def infants(tmp_path, monkeypatch) -> InfantsInputs:
+    """Of the second half only what this stage reads itself; the tables have tests of their own."""
+    return infants_inputs(tmp_path / "stages", monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -353,25 +360,25 @@ def test_no_commit_no_clips_nothing_measured(report):
         assert "None" not in text
 
 
-def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
+def test_the_same_inputs_give_the_same_bytes(inputs, infants, tmp_path):
     for name in ("one", "two"):
-        run(inputs, CONFIG, ORIGIN, tmp_path / name)
+        run(inputs, infants, CONFIG, ORIGIN, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["detection.html", "detection.md"]
+    assert files == ["detection.html", "detection.md", "infants.html", "infants.md"]
     for name in files:
         text = (tmp_path / "one" / name).read_bytes()
         assert text == (tmp_path / "two" / name).read_bytes()
         assert not re.search(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}", text)
 
 
-def test_a_missing_table_is_named_and_the_old_report_stays(inputs, tmp_path):
-    run(inputs, CONFIG, ORIGIN, tmp_path / "out")
+def test_a_missing_table_is_named_and_the_old_report_stays(inputs, infants, tmp_path):
+    run(inputs, infants, CONFIG, ORIGIN, tmp_path / "out")
     before = (tmp_path / "out" / "detection.md").read_bytes()
     with pytest.raises(TableError, match=r"gone\.parquet is missing"):
         broken = replace(inputs, clips=tmp_path / "gone.parquet")
-        run(broken, CONFIG, ORIGIN, tmp_path / "out")
+        run(broken, infants, CONFIG, ORIGIN, tmp_path / "out")
     assert (tmp_path / "out" / "detection.md").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "stages"]
 
 
 # Figures

@@ -13,7 +13,7 @@ from crywatch.infants.contract import Baseline
 from crywatch.infants.cosine import Cosine, unit
 from crywatch.infants.gate import Gate, Head
 from crywatch.infants.mahalanobis import Mahalanobis, MahalanobisConfig
-from crywatch.infants.updating import Band, Follower, Observation, Refit, UpdatingConfig
+from crywatch.infants.updating import Band, Follower, Observation, Refit, UpdatingConfig, held_since
 from infants_cases import conformal
 
 DIM = 24
@@ -89,6 +89,17 @@ def test_what_is_refused_leaves_the_model_byte_for_byte():
     assert all(one.reason.startswith("not a cry") for one in seen.outcomes)
     assert state_bytes(seen.state) == state_bytes(state[0])
     assert (seen.state.version, seen.refits, seen.state.pending) == (0, (), ())
+
+
+def test_held_since_is_the_beginning_of_the_last_hold():
+    base = [baseline("a", centre_of())]
+    vectors = np.concatenate([around(centre_of(), 20, 1), around(centre_of(30), 20, 2)])
+    outcomes = follow_all(follower(wait=8), base, [stream(vectors)])[0].outcomes
+    since = held_since(outcomes)
+    assert outcomes[20].recorded_at < since < outcomes[30].recorded_at
+    assert held_since(outcomes[:20]) is None and held_since(()) is None
+    again = [*outcomes, replace(outcomes[0], clip_id="later")]
+    assert held_since(again) is None
 
 
 def test_what_is_accepted_moves_the_version():

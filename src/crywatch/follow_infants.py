@@ -35,6 +35,7 @@ from crywatch.infants.updating import (
     Observed,
     Refit,
     UpdatingConfig,
+    held_since,
 )
 from crywatch.tables import PARTS, write_table
 
@@ -90,6 +91,7 @@ class FollowedRow:
     versions: int  # that were made
     accepted: float | None  # share of the unchanged ones; None without any
     accepted_changed: float | None
+    held_since: str | None  # ISO 8601, where the stream ends with too many alarms
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,7 @@ def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> Follo
         versions=found.state.version,
         accepted=share(accepted, ~changed),
         accepted_changed=share(accepted, changed),
+        held_since=since.isoformat() if (since := held_since(found.outcomes)) else None,
     )
 
 

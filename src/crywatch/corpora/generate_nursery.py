@@ -124,7 +124,7 @@ class Place:
         """Any of them."""
         return Place(
             tilt=rng.uniform(-0.3, 0.3),
-            floor=10 ** rng.uniform(-3.2, -2.0),
+            floor=10 ** rng.uniform(-2.3, -1.3),
             colour=rng.uniform(0.0, 0.97),
             level=10 ** rng.uniform(-0.8, -0.1),
         )

@@ -14,9 +14,8 @@ What would spoil a baseline, and what stands against it:
   ``watch`` recordings alarmed than chance gives, nothing enters (`HELD`), and what was waiting,
   which came while the evidence gathered, is withdrawn;
 - a gate that refuses the outermost normal recordings trims the baseline, the next calibration is
-  tighter, and it refuses more: a minimum of p above 1 / (``clips`` + 1) does that (false alarms at
-  0.05 rose from 0.10 to 0.45 over a generated year), so single recordings are left to the rules
-  above;
+  tighter, and it refuses more: a minimum of p above 1 / (``clips`` + 1) does that (stage
+  simulate_year measures it), so single recordings are left to the rules above;
 - a change that stays is never absorbed: that takes a person, who enrols the infant again.
 """
 
@@ -320,6 +319,20 @@ class Follower:
         if self._most is not None and alarms > self._most:
             return f"{HELD}: {alarms} alarms in the latest {self.config.watch} recordings"
         return None
+
+
+def held_since(outcomes: Sequence[Outcome]) -> datetime | None:
+    """Since when an infant has been held without a break to the end of ``outcomes``.
+
+    That is a change that a person has to look at; None where the latest cry was not held.
+    """
+    since = None
+    for one in reversed(outcomes):
+        if one.accepted:
+            break
+        if one.reason and one.reason.startswith(HELD):
+            since = one.recorded_at
+    return since
 
 
 def most_alarms(watch: int, rate: float, chance: float) -> int:

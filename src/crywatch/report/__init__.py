@@ -1,4 +1,5 @@
-"""Stage ``report``: the paper's tables and Figure 3 beside what was measured, HTML and Markdown."""
+"""Stage ``report``: a page on detection, the paper's tables and Figure 3 beside what was measured,
+and a page on infants; HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from crywatch import charts
 from crywatch.atomic import atomic_dir, read_json, write_text
 from crywatch.report import tables
 from crywatch.report.event_tables import event_tables
+from crywatch.report.infants import InfantsInputs, build_infants
+from crywatch.report.pages import Origin, render
 from crywatch.report.tables import Results, Table
 from crywatch.tables import read_table
 
@@ -22,6 +25,7 @@ class ReportConfig:
     """Section ``report``."""
 
     title: str
+    infants_title: str
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,6 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What the numbers come from."""
-
-    profile: str
-    source: str  # of the sounds, data.source: generated, mirror, publishers
-    commit: str  # empty outside git
-    dirty: bool = False  # files differ from the commit
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything a template needs."""
 
@@ -60,25 +54,19 @@ class Report:
     tables: list[Table]
     figures: dict[str, str]  # caption to data URI
 
-    @property
-    def generated(self) -> bool:
-        """Whether the sounds are generated, whatever the profile is called."""
-        return self.origin.source == "generated"
 
-    @property
-    def commit(self) -> str:
-        """The commit as text."""
-        text = self.origin.commit or "n/a"
-        return f"{text} with uncommitted changes" if self.origin.dirty else text
-
-
-def run(inputs: Inputs, config: ReportConfig, origin: Origin, out_dir: Path) -> Report:
-    """Write detection.html and detection.md below ``out_dir``."""
-    report = build(inputs, config, origin)
+def run(
+    inputs: Inputs, infants: InfantsInputs, config: ReportConfig, origin: Origin, out_dir: Path
+) -> None:
+    """Write detection.html, infants.html and the same as Markdown below ``out_dir``."""
+    pages = {
+        "detection": build(inputs, config, origin),
+        "infants": build_infants(infants, config.infants_title, origin, out_dir),
+    }
     with atomic_dir(out_dir) as temp:
-        for name in ("detection.html", "detection.md"):
-            write_text(temp / name, render(name, report))
-    return report
+        for name, report in pages.items():
+            for suffix in ("html", "md"):
+                write_text(temp / f"{name}.{suffix}", render(f"{name}.{suffix}", report))
 
 
 def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
@@ -141,17 +129,3 @@ def _mining(path: Path) -> Table:
     rows[1].append(tables.number(metrics.get("untrimmed_chance")))
     note = "Recordings of the validation and test parts; a cry clip counts with its pauses."
     return Table("Mining on untrimmed recordings", ["measure", "share"], rows, note)
-
-
-def render(name: str, report: Report) -> str:
-    """The page ``name`` (detection.html, detection.md)."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("crywatch", "report"),
-        autoescape=name.endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(f"{name}.j2").render(report=report)

@@ -96,6 +96,7 @@ def year_tables(folder: Path) -> list[Table]:
         "false_alarm_rate_last_quarter": "in the last quarter",
         "false_alarm_rate_passed": "of those the heads pass",
         "refused_by_heads": "refused by the heads",
+        "held_at_end": "infants held at the end",
         "accepted": "taken up",
     }
     change = {
@@ -121,7 +122,9 @@ def year_tables(folder: Path) -> list[Table]:
             ["updating", *slow.values()],
             _rows(found["slow"], slow),
             f"{GENERATED} {INTERVALS} The gate that trims has a minimum of p of "
-            f"{found['trimming_p']:g}: what it refuses is missing from the next calibration.",
+            f"{found['trimming_p']:g}: what it refuses is missing from the next calibration. Held: "
+            "so many alarms that nothing enters; without a change that is an error, which a person "
+            "has to mend.",
         ),
         Table(
             f"Generated year, a change that stays: {infants}",

@@ -14,7 +14,7 @@ import pandas as pd
 from crywatch.infants.contract import Baseline
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.gate import DISTRESSED, NOT_A_CRY
-from crywatch.infants.updating import most_alarms
+from crywatch.infants.updating import HELD, most_alarms
 
 MONTH_DAYS = 365.25 / 12
 SLOW, CHANGE, ATTACK = "slow", "change", "attack"
@@ -48,7 +48,8 @@ def slow(frame: pd.DataFrame, rules: Rules) -> Estimates:
             "refused_by_heads": lambda rows: _by_heads(rows).mean(),
             "false_alarm_rate_passed": lambda rows: rows.loc[~_by_heads(rows), "alarm"].mean(),
             "accepted": lambda rows: rows["accepted"].mean(),
-            "held": lambda rows: rows["reason"].fillna("").str.startswith("held").mean(),
+            "held": lambda rows: _held(rows).mean(),
+            "held_at_end": lambda rows: float(_held(rows).iloc[-1]),
             "noticed": lambda rows: float(_noticed(rows["alarm"].to_numpy(), rules) is not None),
         },
     )
@@ -126,6 +127,10 @@ def _estimates(
         if (found := Estimate.of(known, share=is_share)) is not None:
             out[name] = found
     return out
+
+
+def _held(rows: pd.DataFrame) -> pd.Series:
+    return rows["reason"].fillna("").str.startswith(HELD)
 
 
 def _by_heads(rows: pd.DataFrame) -> pd.Series:

@@ -1,0 +1,178 @@
+"""The page on infants: identity, personal baselines, the gate, the year and the timelines."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch import infant_tables as _schemas  # noqa: F401  registers the tables
+from crywatch.errors import TableError
+from crywatch.report.infant_tables import infant_tables
+from crywatch.report.pages import Origin
+from crywatch.report.tables import Table
+from crywatch.report.timeline_tables import timeline_tables
+from crywatch.report.verification_tables import verification_tables
+from crywatch.report.year_tables import follow_tables, gate_tables, year_tables
+from crywatch.tables import read_table
+
+CAUTION = (
+    "No corpus at hand says when an infant was ill. What counts as found here is another infant, "
+    "or a change that was made from the infant's own cries: this measures what a baseline can "
+    "notice, not health, and it is no medical device. One seed. Networks, models and thresholds "
+    "were chosen on infants of the validation part; numbers are of the test part where nothing "
+    "else is said."
+)
+
+
+@dataclass(frozen=True)
+class InfantsInputs:
+    """The folders the page is made from."""
+
+    cries: Path
+    verification: Path
+    fitted: Path
+    gate: Path
+    followed: Path
+    year: Path
+    timeline: Path
+    models: Sequence[str]  # of fit_infants
+    model: str  # that is shown infant by infant
+
+
+@dataclass(frozen=True)
+class Link:
+    """To another page, relative to this one."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    name: str
+    title: str
+    lead: str
+    tables: list[Table]
+    figures: dict[str, str] = field(default_factory=dict)  # caption to data URI
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True)
+class InfantsReport:
+    """Everything a template needs."""
+
+    title: str
+    origin: Origin
+    facts: str
+    sections: list[Section]
+    caution: str = CAUTION
+
+
+def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path) -> InfantsReport:
+    """Collect tables and figures; ``links`` is the folder that the page will be in."""
+    cries = read_table(inputs.cries / "cries.parquet", "cries")
+    sections = [
+        Section(
+            "cries",
+            "Recordings and their cries",
+            "Recordings of known infants, cut to expirations and peak-normalised. Infants, not "
+            "clips, are in a part; those with the most sessions are held back from training, "
+            "because only they can have a baseline and later recordings to test it on.",
+            [_cries(cries)],
+        ),
+        Section(
+            "verification",
+            "Is it the same infant?",
+            "Equal error rates of pairs of recordings. Within a session the room and the phone "
+            "give the answer away: the number that counts is across sessions.",
+            verification_tables(inputs.verification),
+            _figures(
+                inputs.verification,
+                {
+                    "det.svg": "Misses against false alarms, test part",
+                    "embedding_map.svg": "Recordings of test infants, t-SNE, a colour an infant",
+                },
+            ),
+        ),
+        Section(
+            "baselines",
+            "Personal baselines",
+            "Each infant is fitted and calibrated on its earlier sessions and tested on its later "
+            "ones. Promised is the share of its normal recordings that will alarm, seen is the "
+            "share that did.",
+            infant_tables(inputs.fitted, list(inputs.models), inputs.model),
+        ),
+        Section(
+            "gate",
+            "The gate, and baselines that follow",
+            "What the gate accepts updates the model of its infant; what it rejects leaves the "
+            "model as it is, byte by byte, and goes to the timeline.",
+            [*gate_tables(inputs.gate), *follow_tables(inputs.followed)],
+        ),
+        Section(
+            "year",
+            "A simulated year",
+            "Generated voices in every profile: slow development, a sudden change, and a stream "
+            "of other infants, noise, silence and repeats.",
+            year_tables(inputs.year),
+            _figures(inputs.year, {"year.svg": "Scores over the simulated year"}),
+        ),
+        Section(
+            "timelines",
+            "Timelines",
+            "Per infant, what is normal, what was unusual, when, and how sure.",
+            timeline_tables(inputs.timeline),
+            links=(Link(_relative(inputs.timeline / "timelines.html", links), "All timelines"),),
+        ),
+    ]
+    facts = (
+        f"{cries['clip_id'].nunique()} recordings of {cries['infant_id'].nunique()} infants, "
+        f"{len(cries)} cries, {(cries['offset_s'] - cries['onset_s']).sum():.0f} s."
+    )
+    return InfantsReport(title, origin, facts, sections)
+
+
+def _cries(cries: pd.DataFrame) -> Table:
+    cries = cries.assign(seconds=cries["offset_s"] - cries["onset_s"])
+    grouped = cries.groupby(["corpus", "split"], sort=True).agg(
+        infants=("infant_id", "nunique"),
+        sessions=("session_id", "nunique"),
+        recordings=("clip_id", "nunique"),
+        cries=("cry_id", "size"),
+        seconds=("seconds", "sum"),
+        annotated=("found_by", lambda by: int((by == "annotation").sum())),
+    )
+    rows = [
+        [corpus, part, *(f"{value:.0f}" for value in row)]
+        for (corpus, part), row in zip(grouped.index, grouped.to_numpy(), strict=True)
+    ]
+    return Table(
+        "Infants, recordings and cries",
+        ["corpus", "part", "infants", "sessions", "recordings", "cries", "seconds", "annotated"],
+        rows,
+        "Annotated: cries that the publisher cut or marked; the detector found the others.",
+    )
+
+
+def _figures(folder: Path, captions: dict[str, str]) -> dict[str, str]:
+    """Data URIs of SVG files, by caption."""
+    out = {}
+    for name, caption in captions.items():
+        if not (folder / name).is_file():
+            raise TableError(f"{folder / name} is missing: run its stage again (dvc repro)")
+        data = base64.b64encode((folder / name).read_bytes()).decode()
+        out[caption] = f"data:image/svg+xml;base64,{data}"
+    return out
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """``path`` as seen from a page in ``folder``, with forward slashes."""
+    import os
+
+    return Path(os.path.relpath(path, folder)).as_posix()
