@@ -13,8 +13,9 @@ from crywatch.errors import CrywatchError
 from crywatch.project import root
 
 if TYPE_CHECKING:
+    from crywatch.infants.answers import Failed, ScoredFile
     from crywatch.infants.conformal import Promise
-    from crywatch.infants.enrolment import Failed, Infants, ScoredFile
+    from crywatch.infants.enrolment import Infants
 
 app = typer.Typer(
     help="Your own infants: what is normal for each, and what is not.", no_args_is_help=True
@@ -201,7 +202,7 @@ def _to_csv(files: Iterable[ScoredFile]) -> Iterable[str]:
     import io
     from dataclasses import asdict
 
-    from crywatch.infants.enrolment import ScoredFile
+    from crywatch.infants.answers import ScoredFile
 
     buffer = io.StringIO()
     names = list(ScoredFile.__dataclass_fields__)

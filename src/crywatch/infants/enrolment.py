@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from crywatch.errors import CrywatchError, ModelError, StoreError
 from crywatch.follow_infants import WITHDRAWN
 from crywatch.infants import gate as gates
 from crywatch.infants import models
-from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
+from crywatch.infants.answers import Enrolled, Failed, Scored, enrolled, scored_file
+from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.models import ModelsConfig
 from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
@@ -47,53 +47,6 @@ class InfantConfig:
     conformal: ConformalConfig
     updating: UpdatingConfig
     session_gap_h: float  # recordings so far apart are of two sessions
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A file that counts for nothing."""
-
-    path: str
-    error: str
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """What came of enrolling."""
-
-    infant_id: str
-    new: int  # recordings that joined the baseline
-    recordings: int  # of the baseline now
-    sessions: int
-    version: int
-    promise: Promise
-    failed: tuple[Failed, ...]
-
-
-@dataclass(frozen=True)
-class ScoredFile:
-    """A recording that was scored; see `crywatch.infants.updating.Outcome`."""
-
-    path: str
-    recorded_at: datetime
-    cries: int
-    cry_s: float
-    score: float
-    p: float
-    alarm: bool
-    accepted: bool
-    reason: str | None
-    version: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What came of scoring, in the order of time."""
-
-    infant_id: str
-    files: tuple[ScoredFile, ...]
-    promise: Promise  # of the model that would score the next one
-    failed: tuple[Failed, ...]
 
 
 class Infants:
@@ -175,10 +128,10 @@ class Infants:
             changed = kept is not None and kept.making != making
             waiting = kept is not None and kept.state.pending
             if kept is not None and not (joined or changed or (waiting and not files)):
-                return _enrolled(kept.state, 0, failed)
+                return enrolled(kept.state, 0, failed)
             state, records, refit = self._fit(infant_id, kept, list(known.values()))
             writer.put(making, state, records, [refit])
-        return _enrolled(state, joined, failed)
+        return enrolled(state, joined, failed)
 
     def score(self, infant_id: str, files: Iterable[UserFile]) -> Scored:
         """Score ``files`` in the order of time, and let in what the gate lets in.
@@ -208,7 +161,7 @@ class Infants:
         scored = {record.digest: record for record in records}
         return Scored(
             infant_id,
-            tuple(_scored(scored[record.digest]) for record in new),
+            tuple(scored_file(scored[record.digest]) for record in new),
             observed.state.calibrated.promise,
             (*failed, *late),
         )
@@ -361,19 +314,3 @@ def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Rec
             one = replace(one, accepted=False, reason=WITHDRAWN)
         out.append(replace(one, waiting=one.digest in waiting))
     return out
-
-
-def _scored(record: Record) -> ScoredFile:
-    return ScoredFile(**{name: getattr(record, name) for name in ScoredFile.__dataclass_fields__})
-
-
-def _enrolled(state: InfantState, new: int, failed: Sequence[Failed]) -> Enrolled:
-    return Enrolled(
-        infant_id=state.infant_id,
-        new=new,
-        recordings=len(state.baseline),
-        sessions=len(np.unique(state.baseline.sessions)),
-        version=state.version,
-        promise=state.calibrated.promise,
-        failed=tuple(failed),
-    )
