@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from crywatch import cli_infant
 from crywatch.errors import CrywatchError
+from crywatch.project import root
 
 app = typer.Typer(
     help="Infant cry detection: train with `dvc repro`, use with `crywatch detect`.",
@@ -22,6 +24,7 @@ app = typer.Typer(
 
 data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_infant.app, name="infant")
 
 
 class Format(StrEnum):
@@ -82,6 +85,37 @@ def detect(
     if not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A network's folder; by default params.yaml's infant.hearing.network."),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="A vector a file, not a cry.")] = False,
+) -> None:
+    """Write path, start_s and vector (192 numbers, of length 1) of every cry in PATHS.
+
+    A file that cannot be read is told on standard error, and gives exit code 1 at the end.
+    """
+    from crywatch import params
+    from crywatch.detect import find_files
+    from crywatch.embed_files import HearingConfig, Listener, embed_files
+    from crywatch.progress import progress
+
+    files = list(find_files(paths))
+    if not files:
+        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
+    config = params.section("infant.hearing", HearingConfig, root() / params.PARAMS_FILE)
+    listener = Listener(config, root(), model)
+    shown = progress(files, "embed", unit="file")
+    done = embed_files(shown, listener, out, whole, _say)
+    typer.echo(f"{out}: {done.rows} vectors of {done.files - done.failed} files")
+    if done.failed:
         raise typer.Exit(1)
 
 
@@ -164,19 +198,8 @@ def data_check(
         raise typer.Exit(1)
 
 
-def root(mark: Path | None = None) -> Path:
-    """The repository root: the nearest folder at or above here that holds params.yaml.
-
-    ``mark`` is another file to know it by.
-    """
-    from crywatch import params
-
-    mark = mark or params.PARAMS_FILE
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / mark).is_file():
-            return folder.relative_to(here) if folder == here else folder
-    raise CrywatchError(f"no {mark} in {here} or above: run crywatch inside the project")
+def _say(message: str) -> None:
+    typer.echo(f"crywatch: {message}", err=True)
 
 
 def main() -> None:

@@ -40,6 +40,10 @@ class ModelError(CrywatchError):
     """A model folder that is missing, incomplete or of an unknown kind."""
 
 
+class StoreError(CrywatchError):
+    """The store of the user's infants: an id it does not have, or a state it cannot be in."""
+
+
 def named(entries: Mapping[str, T], name: str, key: str) -> T:
     """The entry of parameter ``key`` of that name; ConfigError, naming all, if there is none."""
     if name not in entries:

@@ -56,7 +56,7 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
             figure.add_trace(
                 go.Scatter(
                     x=_times(rows["recorded_at"][chosen]),
-                    y=height[chosen].round(4).tolist(),
+                    y=_values(height[chosen]),
                     customdata=np.flatnonzero(chosen).tolist(),
                     hovertext=[hover[row] for row in np.flatnonzero(chosen)],
                     hoverinfo="text",

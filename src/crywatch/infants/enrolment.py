@@ -1,0 +1,316 @@
+"""The logic of `crywatch infant`: enrolling, scoring and drawing the infants of a user's store.
+
+Listening takes time and needs no lock. What is heard is then fitted or scored, and written, in one
+transaction that reads the infant as it is by then: two processes with the same infant lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.atomic import read_json
+from crywatch.corpora.sessions import number_sessions
+from crywatch.digest import value_sha256
+from crywatch.embed_files import Heard, HearingConfig, Listener
+from crywatch.embedded_cries import EmbeddedCries
+from crywatch.errors import CrywatchError, ModelError, StoreError
+from crywatch.follow_infants import WITHDRAWN
+from crywatch.infants import gate as gates
+from crywatch.infants import models
+from crywatch.infants.answers import Enrolled, Failed, Scored, enrolled, scored_file
+from crywatch.infants.conformal import ConformalConfig, calibration_rows
+from crywatch.infants.contract import Baseline, InfantModel
+from crywatch.infants.models import ModelsConfig
+from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
+from crywatch.infants.store.store import checked_id, no_infant
+from crywatch.infants.updating import Follower, InfantState, Observed, Refit, UpdatingConfig
+from crywatch.infants.user_files import UserFile
+from crywatch.progress import progress
+
+
+@dataclass(frozen=True)
+class InfantConfig:
+    """Section ``infant`` of params.yaml; folders are relative to the repository root."""
+
+    store: str
+    hearing: HearingConfig
+    gate: str  # folder of train_gate; "" for none: then everything enters the baseline
+    cohort: str  # folder of embed_cries
+    changed: list[str]  # beginnings of categories that the cohort does without
+    model: str  # one of `crywatch.infants.models.MODELS`
+    settings: ModelsConfig
+    conformal: ConformalConfig
+    updating: UpdatingConfig
+    session_gap_h: float  # recordings so far apart are of two sessions
+
+
+class Infants:
+    """A user's infants. ``say(message)`` is told what the user should know besides results."""
+
+    def __init__(
+        self, config: InfantConfig, seed: int, root: Path, say: Callable[[str], None] = print
+    ):
+        self.config, self.seed, self.root, self.say = config, seed, root, say
+        self.store = Store(root / config.store)
+
+    @cached_property
+    def listener(self) -> Listener:
+        """Detector and network."""
+        return Listener(self.config.hearing, self.root)
+
+    @cached_property
+    def model(self) -> InfantModel:
+        """The kind of model, with its cohort. ModelError where that is of another network."""
+        config, cohort = self.config, []
+        if config.model in models.NORMALISED and config.settings.cohort.top_k:
+            embedded = EmbeddedCries(self.root / config.cohort)
+            self._fits(self.root / config.cohort, embedded.digest, "embed_cries")
+            cohort = embedded.cohort(config.changed)
+        return models.build(config.model, config.settings, self.seed, cohort)
+
+    @cached_property
+    def follower(self) -> Follower:
+        """Model, gate and calibration."""
+        config, gate = self.config, None
+        if config.gate:
+            folder = self.root / config.gate
+            gate = gates.load(folder)
+            digest = read_json(folder / gates.DESCRIPTION).get("digest")
+            self._fits(folder, digest, "train_gate")
+        return Follower(self.model, gate, config.conformal, config.updating)
+
+    @cached_property
+    def making(self) -> Making:
+        """What numbers made here and now are made with."""
+        config, embedding = self.config, self.listener.info.digest
+        settings = getattr(config.settings, config.model, None)
+        told = [
+            config.model,
+            None if settings is None else asdict(settings),
+            getattr(self.model, "digest", None),  # of the cohort
+            asdict(config.conformal),
+            config.session_gap_h,
+            embedding,
+            self.seed,
+        ]
+        return Making(config.model, value_sha256(told), embedding)
+
+    def enroll(self, infant_id: str, files: Iterable[UserFile]) -> Enrolled:
+        """Fit and calibrate an infant on ``files``, and on what it has been enrolled with before.
+
+        A recording that was scored and refused enters the baseline now: a person says so. Without
+        files the infant is fitted again, where settings or what it is fitted on have changed.
+        """
+        infant_id, files = checked_id(infant_id), list(files)
+        making, _ = self.making, self.follower  # what is missing is missed before the listening
+        heard, failed = self._hear(files)
+        with self.store.writing() as writer:
+            kept = writer.load(infant_id)
+            if kept is None and not heard:
+                if files:
+                    raise StoreError(f"no cry to enroll infant {infant_id!r} with")
+                raise StoreError(no_infant(infant_id, self.store.folder))
+            self._same_embedding(infant_id, kept)
+            known = {record.digest: record for record in kept.records} if kept else {}
+            joined = 0
+            for record in heard:
+                old = known.get(record.digest)
+                if old is not None and old.accepted:
+                    self._say_known(record, old)
+                    continue
+                known[record.digest] = record
+                joined += 1
+            changed = kept is not None and kept.making != making
+            waiting = kept is not None and kept.state.pending
+            if kept is not None and not (joined or changed or (waiting and not files)):
+                return enrolled(kept.state, 0, failed)
+            state, records, refit = self._fit(infant_id, kept, list(known.values()))
+            writer.put(making, state, records, [refit])
+        return enrolled(state, joined, failed)
+
+    def score(self, infant_id: str, files: Iterable[UserFile]) -> Scored:
+        """Score ``files`` in the order of time, and let in what the gate lets in.
+
+        Raises StoreError for an unknown infant, and for one that was fitted with other settings,
+        cohort or network than those at hand.
+        """
+        infant_id = checked_id(infant_id)
+        self.must_have(infant_id)
+        making, follower = self.making, self.follower
+        heard, failed = self._hear(files)
+        with self.store.writing() as writer:
+            kept = writer.load(infant_id)
+            if kept is None:
+                raise StoreError(no_infant(infant_id, self.store.folder))
+            self._same_embedding(infant_id, kept)
+            if kept.making != making:
+                raise StoreError(
+                    f"infant {infant_id!r} was fitted with another model, settings or cohort than "
+                    "those at hand, so its scores would mean something else: put those back, or "
+                    f"fit it again on what it has by `crywatch infant enroll {infant_id!r}`"
+                )
+            new, late = self._new(kept, heard)
+            observed = follower.observe([kept.state], [[one.observation for one in new]])[0]
+            records = _followed(kept, new, observed)
+            writer.put(making, observed.state, records, observed.refits)
+        scored = {record.digest: record for record in records}
+        return Scored(
+            infant_id,
+            tuple(scored_file(scored[record.digest]) for record in new),
+            observed.state.calibrated.promise,
+            (*failed, *late),
+        )
+
+    def must_have(self, infant_id: str) -> None:
+        """StoreError for an unknown infant."""
+        with self.store.reading() as reader:
+            if not reader.has(infant_id):
+                raise StoreError(no_infant(infant_id, self.store.folder))
+
+    def _hear(self, files: Iterable[UserFile]) -> tuple[list[Record], list[Failed]]:
+        """Records in the order of time, each sound once, and the files that cannot be read."""
+        found: dict[str, Record] = {}
+        failed = []
+        for file in progress(list(files), "listen", unit="file"):
+            try:
+                heard = self.listener.hear(file.path)
+            except (CrywatchError, OSError) as error:
+                failed.append(Failed(str(file.path), str(error)))
+                continue
+            if heard.truncated:
+                self.say(
+                    f"{file.path}: the file breaks off; the {heard.duration_s:g} s before that "
+                    "are taken"
+                )
+            if not heard.cries:
+                self.say(f"{file.path}: no cry was found, so it is left out")
+            elif heard.digest in found:
+                self._say_known(_heard(file, heard, np.zeros(0)), found[heard.digest])
+            else:
+                found[heard.digest] = _heard(file, heard, self.listener.recording_vector(heard))
+        return sorted(found.values(), key=_by_time), failed
+
+    def _fit(
+        self, infant_id: str, kept: Kept | None, records: Sequence[Record]
+    ) -> tuple[InfantState, list[Record], Refit]:
+        """The next version of an infant, on all that belongs to its baseline."""
+        records = self._in_sessions(records)
+        members = [record for record in records if record.accepted]
+        baseline = Baseline(
+            infant_id,
+            np.stack([record.vector for record in members]).astype(np.float32),
+            np.array([record.session_id for record in members]),
+        )
+        version = kept.state.version + 1 if kept else 0
+        state = replace(self.follower.start([baseline])[0], version=version)
+        rows = calibration_rows(baseline.sessions, self.config.conformal).tolist()
+        scores = dict(zip(rows, state.calibrated.scores.tolist(), strict=True))
+        by_digest = {record.digest: scores.get(row) for row, record in enumerate(members)}
+        out = []
+        for record in records:
+            record = replace(record, waiting=False)
+            if record.phase == BASELINE:
+                record = replace(record, score=by_digest[record.digest], version=version)
+            out.append(record)
+        refit = Refit(version, records[-1].recorded_at, state.calibrated, baseline)
+        return state, out, refit
+
+    def _new(self, kept: Kept, heard: Sequence[Record]) -> tuple[list[Record], list[Failed]]:
+        """What was not known and is not too early, in sessions."""
+        known = {record.digest: record for record in kept.records}
+        latest = kept.records[-1].recorded_at
+        new, late = [], []
+        for record in heard:
+            if record.digest in known:
+                self._say_known(record, known[record.digest])
+            elif record.recorded_at < latest:
+                late.append(
+                    Failed(
+                        record.path,
+                        f"{record.path}: of {record.recorded_at.isoformat()}, earlier than the "
+                        f"latest that is known of the infant ({latest.isoformat()}): recordings "
+                        "are scored in the order of time; enroll it, or give its time by --at",
+                    )
+                )
+            else:
+                new.append(replace(record, phase=NEW))
+        placed = self._in_sessions([*kept.records, *new])
+        fresh = {record.digest for record in new}
+        return [record for record in placed if record.digest in fresh], late
+
+    def _in_sessions(self, records: Sequence[Record]) -> list[Record]:
+        """``records`` in the order of time, with their sessions."""
+        records = sorted(records, key=_by_time)
+        gap_s = 3600 * self.config.session_gap_h
+        numbers = number_sessions([record.recorded_at for record in records], gap_s)
+        return [
+            replace(record, session_id=f"{number:04d}")
+            for record, number in zip(records, numbers, strict=True)
+        ]
+
+    def _same_embedding(self, infant_id: str, kept: Kept | None) -> None:
+        if kept is not None and kept.making.embedding != self.listener.info.digest:
+            raise StoreError(
+                f"infant {infant_id!r} was embedded with another network than "
+                f"{self.config.hearing.network} is now, and vectors of two networks cannot be "
+                "compared: put that network back, or take the infant out with `crywatch infant "
+                f"forget {infant_id!r}` and enroll its recordings again"
+            )
+
+    def _fits(self, folder: Path, digest: str | None, stage: str) -> None:
+        if digest != self.listener.info.digest:
+            raise ModelError(
+                f"{folder} was made with another network or averaging than those of "
+                f"infant.hearing ({self.config.hearing.network}): run `dvc repro {stage}`"
+            )
+
+    def _say_known(self, record: Record, old: Record) -> None:
+        same = "" if record.path == old.path else f" as {old.path}"
+        self.say(f"{record.path}: this recording is known already{same}, so it is skipped")
+
+
+def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:
+    return Record(
+        digest=heard.digest,
+        path=str(file.path),
+        recorded_at=file.recorded_at,
+        session_id="",
+        cries=len(heard.cries),
+        cry_s=heard.cry_s,
+        vector=vector,
+        phase=BASELINE,
+        remark=file.remark,
+    )
+
+
+def _by_time(record: Record) -> tuple:
+    return record.recorded_at, record.path, record.digest
+
+
+def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Record]:
+    """All records of an infant after the ``new`` ones were ``observed``."""
+    waiting = {one.clip_id for one in observed.state.pending}
+    withdrawn = set(observed.withdrawn)
+    scored = [
+        replace(
+            record,
+            score=found.score,
+            p=found.p,
+            alarm=found.alarm,
+            accepted=found.accepted,
+            reason=found.reason,
+            version=found.version,
+        )
+        for record, found in zip(new, observed.outcomes, strict=True)
+    ]
+    out = []
+    for one in (*kept.records, *scored):
+        if one.digest in withdrawn:
+            one = replace(one, accepted=False, reason=WITHDRAWN)
+        out.append(replace(one, waiting=one.digest in waiting))
+    return out

@@ -1,0 +1,119 @@
+"""The timeline of an infant of the store: its tables, and its page with pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch import infant_tables  # noqa: F401  registers the tables
+from crywatch.digest import file_sha256
+from crywatch.errors import CrywatchError, StoreError
+from crywatch.infants.enrolment import Infants
+from crywatch.infants.store import Kept, Record, Store
+from crywatch.infants.store.store import Page, checked_id, no_infant
+from crywatch.tables import conform, write_table
+from crywatch.timeline.analysis import InfantTimeline, analyse
+from crywatch.timeline.config import TimelineConfig
+from crywatch.timeline.page import write_page
+from crywatch.timeline.pictures import Pictures, spectrogram
+
+
+def followed(kept: Kept) -> pd.DataFrame:
+    """Table ``followed``; ``clip_id`` is a recording's path, and what tells two of one apart."""
+    names = _names(kept.records)
+    columns = ("session_id", "recorded_at", "phase", "score", "p", "alarm", "accepted", "reason")
+    rows = [
+        {"infant_id": kept.state.infant_id, "clip_id": names[record.digest]}
+        | {name: getattr(record, name) for name in (*columns, "version", "remark")}
+        for record in kept.records
+    ]
+    return conform(pd.DataFrame(rows), "followed")
+
+
+def bands(kept: Kept) -> pd.DataFrame:
+    """Table ``bands``."""
+    return conform(pd.DataFrame([asdict(band) for band in kept.bands]), "bands")
+
+
+def write_timeline(
+    infants: Infants,
+    infant_id: str,
+    config: TimelineConfig,
+    page: Path | None,
+    parquet: Path | None,
+) -> InfantTimeline:
+    """Write an infant's page and table ``timeline``, and remember both, to be able to forget them.
+
+    The page has spectrograms of recordings whose files are still where they were.
+    """
+    store, infant_id = infants.store, checked_id(infant_id)
+    with store.reading() as reader:
+        kept = reader.load(infant_id)
+    if kept is None:
+        raise StoreError(no_infant(infant_id, store.folder))
+    timeline = analyse(followed(kept), bands(kept), config, infants.seed)[0]
+    if parquet is not None:
+        _remembered(
+            store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, "timeline")
+        )
+    if page is not None:
+        pictures = _pictures(infants, kept, config.page.picture_s)
+        title = f"Cry timeline of {infant_id}"
+        _remembered(
+            store,
+            infant_id,
+            page,
+            lambda: write_page(page, [timeline], config, pictures, title=title),
+        )
+    return timeline
+
+
+def _names(records: tuple[Record, ...]) -> dict[str, str]:
+    """By digest; a path that had other content before is told apart by its digest."""
+    shared = Counter(record.path for record in records)
+    return {
+        record.digest: record.path
+        if shared[record.path] == 1
+        else f"{record.path} ({record.digest[:8]})"
+        for record in records
+    }
+
+
+def _pictures(infants: Infants, kept: Kept, longest_s: float) -> Pictures:
+    """Pictures of recordings by clip_id, made from the user's own files when they are asked for."""
+    names = _names(kept.records)
+    by_name = {names[record.digest]: record for record in kept.records}
+
+    def picture(clip_id: str) -> str | None:
+        record = by_name[clip_id]
+        try:
+            heard = infants.listener.hear(Path(record.path))
+        except (CrywatchError, OSError):
+            return None
+        if heard.digest != record.digest or not heard.cries:
+            return None
+        return spectrogram([cry.wave for cry in heard.cries], longest_s)
+
+    return picture
+
+
+def _remembered(store: Store, infant_id: str, path: Path, write: Callable[[], None]) -> None:
+    """Write a file that the store knows before it is there, and with its content after."""
+    where = str(path.resolve())
+    with store.writing() as writer:
+        if not writer.has(infant_id):
+            raise StoreError(no_infant(infant_id, store.folder))
+        writer.add_page(infant_id, Page(where, ""))
+    write()
+    with store.writing() as writer:
+        if not writer.has(infant_id):
+            path.unlink()
+            raise StoreError(
+                f"infant {infant_id!r} was taken out of {store.folder} meanwhile, so {path} was "
+                "removed"
+            )
+        writer.add_page(infant_id, Page(where, file_sha256(path)))

@@ -1,0 +1,329 @@
+"""Transactions over the database and the files beside it.
+
+`Store.writing` is the one way to change anything: it holds the whole store, reads what is true now
+and commits at its end. The files of a new version are written, and on the disk, before the record
+that names them is committed; so a stop anywhere leaves the state before or the state after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import DatabaseError
+
+from crywatch.errors import StoreError
+from crywatch.infants.storage import StoredInfant
+from crywatch.infants.store.files import VersionFiles, read_version, sweep, write_version
+from crywatch.infants.store.schema import (
+    InfantRow,
+    PageRow,
+    RecordingRow,
+    VersionRow,
+    connect,
+    unusable,
+    writing,
+)
+from crywatch.infants.updating import Band, InfantState, Observation, Refit
+
+BASELINE, NEW = "baseline", "new"  # phases of a recording
+MAX_ID = 200  # characters
+
+
+@dataclass(frozen=True)
+class Making:
+    """What an infant's numbers were made with."""
+
+    model: str  # name, one of `crywatch.infants.models.MODELS`
+    maker: str  # digest of all that gives a score its meaning
+    embedding: str  # digest of all that gives a vector its meaning
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recording and what came of it; scores as in table ``followed``."""
+
+    digest: str  # of the decoded samples
+    path: str
+    recorded_at: datetime
+    session_id: str
+    cries: int
+    cry_s: float
+    vector: np.ndarray  # [dim] float32
+    phase: str  # BASELINE: a person enrolled it; NEW: it was scored
+    score: float | None = None
+    p: float | None = None
+    alarm: bool = False
+    accepted: bool = True
+    reason: str | None = None
+    version: int = 0
+    remark: str | None = None
+    waiting: bool = False  # accepted since the latest fit
+
+    @property
+    def observation(self) -> Observation:
+        """As `crywatch.infants.updating` takes it."""
+        return Observation(self.digest, self.session_id, self.recorded_at, self.vector)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that is kept of an infant; records in the order of time, bands by version."""
+
+    making: Making
+    state: InfantState
+    records: tuple[Record, ...]
+    bands: tuple[Band, ...]  # see `band_of`
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An infant in a list."""
+
+    infant_id: str
+    recordings: int
+    sessions: int
+    last: datetime
+    version: int
+    promised: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """A file about an infant outside the store."""
+
+    path: str
+    sha256: str
+
+
+class Store:
+    """The store in ``folder``, made where there is none; see `schema.connect` for the errors."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+
+    @cached_property
+    def engine(self):
+        """The database."""
+        return connect(self.folder)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """The only writer, until the end: then all of it is committed, or none on an exception."""
+        with self.said(), writing(self.engine) as connection:
+            sweep(self.folder, named_files(connection))
+            yield Writer(self.folder, connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """What was committed last; it does not change while it is read."""
+        with self.said(), self.engine.begin() as connection:
+            yield Reader(self.folder, connection)
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """Database errors as StoreError."""
+        try:
+            yield
+        except DatabaseError as error:
+            raise unusable(self.folder, error) from error
+
+
+class Reader:
+    """What a transaction sees."""
+
+    def __init__(self, folder: Path, connection: Connection):
+        self.folder, self.connection = folder, connection
+
+    def has(self, infant_id: str) -> bool:
+        """Whether there is an infant of that id."""
+        row = select(InfantRow.key).where(InfantRow.key == key_of(infant_id))
+        return self.connection.execute(row).first() is not None
+
+    def load(self, infant_id: str) -> Kept | None:
+        """An infant, or None; StoreError where a file is gone or damaged."""
+        key = key_of(infant_id)
+        row = self.connection.execute(select(InfantRow).where(InfantRow.key == key)).first()
+        if row is None:
+            return None
+        versions = self.connection.execute(
+            select(VersionRow).where(VersionRow.key == key).order_by(VersionRow.version)
+        ).all()
+        found = self.connection.execute(
+            select(RecordingRow)
+            .where(RecordingRow.key == key)
+            .order_by(RecordingRow.recorded_at, RecordingRow.path, RecordingRow.digest)
+        ).all()
+        records = tuple(_record(one) for one in found)
+        last = versions[-1]
+        files = VersionFiles(last.model_file, last.baseline_file)
+        calibrated, _, baseline = read_version(self.folder, row.infant_id, files)
+        state = InfantState(
+            infant_id=row.infant_id,
+            calibrated=calibrated,
+            baseline=baseline,
+            pending=tuple(one.observation for one in records if one.waiting),
+            version=row.version,
+            recent=tuple(mark == "1" for mark in row.recent),
+        )
+        making = Making(row.model, row.maker, row.embedding)
+        return Kept(making, state, records, tuple(_band(row.infant_id, one) for one in versions))
+
+    def listed(self) -> list[Listed]:
+        """All infants by id."""
+        query = (
+            select(
+                InfantRow.infant_id,
+                func.count(RecordingRow.digest),
+                func.count(RecordingRow.session_id.distinct()),
+                func.max(RecordingRow.recorded_at),
+                InfantRow.version,
+                VersionRow.promised,
+            )
+            .join(RecordingRow, RecordingRow.key == InfantRow.key)
+            .join(
+                VersionRow,
+                (VersionRow.key == InfantRow.key) & (VersionRow.version == InfantRow.version),
+            )
+            .group_by(InfantRow.key)
+        )
+        return sorted(
+            (Listed(*row) for row in self.connection.execute(query)), key=lambda one: one.infant_id
+        )
+
+    def pages(self, infant_id: str) -> list[Page]:
+        """Files that were written about an infant."""
+        query = select(PageRow).where(PageRow.key == key_of(infant_id)).order_by(PageRow.number)
+        return [Page(row.path, row.sha256) for row in self.connection.execute(query)]
+
+
+class Writer(Reader):
+    """What the only writer may do besides."""
+
+    def put(
+        self,
+        making: Making,
+        state: InfantState,
+        records: Sequence[Record],
+        refits: Sequence[Refit] = (),
+    ) -> None:
+        """Write an infant as it is now: ``records`` are all it has, ``refits`` its new versions.
+
+        The files of versions that it has already stay as they are.
+        """
+        key, infant_id = key_of(state.infant_id), checked_id(state.infant_id)
+        values = {
+            "infant_id": infant_id,
+            "model": making.model,
+            "maker": making.maker,
+            "embedding": making.embedding,
+            "version": state.version,
+            "recent": "".join("01"[alarm] for alarm in state.recent),
+        }
+        if self.has(infant_id):
+            self._run(update(InfantRow).where(InfantRow.key == key).values(**values))
+        else:
+            self._run(insert(InfantRow).values(key=key, **values))
+        for refit in refits:
+            stored = StoredInfant(refit.calibrated, making.model, making.maker)
+            files = write_version(self.folder, key, refit.version, stored, refit.baseline)
+            told = asdict(band_of(refit))
+            del told["infant_id"]
+            named = {"model_file": files.model, "baseline_file": files.baseline}
+            self._run(insert(VersionRow).values(key=key, **told, **named))
+        self._run(delete(RecordingRow).where(RecordingRow.key == key))
+        if records:
+            self._run(insert(RecordingRow), [_row(key, record) for record in records])
+
+    def add_page(self, infant_id: str, page: Page) -> None:
+        """Remember a file about an infant, in place of what had its path."""
+        key = key_of(infant_id)
+        self._run(delete(PageRow).where(PageRow.key == key, PageRow.path == page.path))
+        self._run(insert(PageRow).values(key=key, path=page.path, sha256=page.sha256))
+
+    def remove(self, infant_id: str) -> None:
+        """All rows of an infant; its files are swept by the next writer."""
+        self._run(delete(InfantRow).where(InfantRow.key == key_of(infant_id)))
+
+    def _run(self, *statement) -> None:
+        self.connection.execute(*statement)
+
+
+def band_of(refit: Refit) -> Band:
+    """The band of any version; without a calibration score its limits are nan."""
+    promise, sessions = refit.calibrated.promise, np.unique(refit.baseline.sessions)
+    return Band.of(refit) or Band(
+        infant_id=refit.baseline.infant_id,
+        version=refit.version,
+        since=refit.since,
+        clips=len(refit.baseline),
+        sessions=len(sessions),
+        low=np.nan,
+        centre=np.nan,
+        high=np.nan,
+        rate=promise.rate,
+        reachable=promise.reachable,
+        promised=promise.promised,
+        reason=promise.reason or None,
+    )
+
+
+def no_infant(infant_id: str, folder: Path) -> str:
+    """What is said of an id that is not there."""
+    return (
+        f"there is no infant {infant_id!r} in {folder}: `crywatch infant list` shows those that "
+        "are, `crywatch infant enroll` adds one"
+    )
+
+
+def key_of(infant_id: str) -> str:
+    """What stands for an id in names of files and in all tables but one."""
+    return hashlib.sha256(checked_id(infant_id).encode()).hexdigest()
+
+
+def checked_id(infant_id: str) -> str:
+    """The id in one spelling of Unicode (NFC); StoreError for one that cannot be written or read.
+
+    Any text without control characters goes; upper and lower case are different.
+    """
+    try:
+        infant_id.encode()
+    except UnicodeEncodeError:
+        raise StoreError("the infant's id is not UTF-8 text") from None
+    text = unicodedata.normalize("NFC", infant_id)
+    if not text.strip():
+        raise StoreError("the infant's id is empty: give it a name")
+    if len(text) > MAX_ID:
+        raise StoreError(f"the infant's id has {len(text)} characters, at most {MAX_ID} can be")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise StoreError(f"the infant's id {text!r} holds a control character")
+    return text
+
+
+def named_files(connection: Connection) -> set[str]:
+    rows = connection.execute(select(VersionRow.model_file, VersionRow.baseline_file))
+    return {name for row in rows for name in row}
+
+
+def _record(row) -> Record:
+    values = {one.name: getattr(row, one.name) for one in fields(Record)}
+    return Record(**values | {"vector": np.frombuffer(row.vector, dtype="<f4")})
+
+
+def _row(key: str, record: Record) -> dict:
+    values = {one.name: getattr(record, one.name) for one in fields(Record)}
+    return values | {"key": key, "vector": np.asarray(record.vector, dtype="<f4").tobytes()}
+
+
+def _band(infant_id: str, row) -> Band:
+    told = {one.name: getattr(row, one.name) for one in fields(Band) if one.name != "infant_id"}
+    limits = {name: np.nan for name in ("low", "centre", "high") if told[name] is None}
+    return Band(infant_id=infant_id, **told | limits)
