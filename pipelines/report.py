@@ -28,7 +28,8 @@ def main() -> None:
                 year=paths.SIMULATE_YEAR,
                 timeline=paths.TIMELINE,
                 models=params.plain("fit_infants.models"),
-                model=params.plain("follow_infants.model"),
+                model=params.plain("fit_infants.default"),
+                network=params.plain("embed_cries.network"),
             ),
             params.section("report", ReportConfig),
             Origin(

@@ -46,5 +46,8 @@ def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInpu
         (folder / f"{name}.svg").write_text(SVG)
     names = ("cries", "verification", "fitted", "gate", "followed", "year", "timeline")
     return InfantsInputs(
-        **{name: folder / name for name in names}, models=["cosine"], model="cosine"
+        **{name: folder / name for name in names},
+        models=["cosine"],
+        model="cosine",
+        network="ge2e_aam",
     )

@@ -133,6 +133,7 @@ def test_nothing_found_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
     write_table(conform(pd.DataFrame([clip]), "split_clips"), tmp_path / "c.parquet", "split_clips")
     with pytest.raises(TableError, match=r"1 recordings.*threshold"):
         run(tmp_path / "c.parquet", [], [], CONFIG, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_store_whose_files_do_not_belong_together_is_refused(tmp_path):

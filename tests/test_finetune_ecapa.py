@@ -49,6 +49,7 @@ LOSSES = {
 def config(**changes) -> FinetuneEcapaConfig:
     given = {
         "losses": LOSSES,
+        "changed": ["planted"],
         "batches": BatchConfig(4, 2),
         "crops": CropConfig(0.4, 0.5, "join"),
         "augmentation": AugmentationConfig(noise=NoiseConfig(0.5, 5.0, 30.0)),
@@ -370,6 +371,19 @@ def test_a_loss_a_network_or_infants_that_are_not_there_are_named(cries, tmp_pat
 # Validation
 
 
+def test_changed_recordings_are_neither_learnt_from_nor_validated_on(tmp_path, undisturbed):
+    """A network with them in the store is that without them."""
+    rows = [*cry_rows("train", 12), *cry_rows("val", 6, corpus="recordings")]
+    planted = [*cry_rows("train", 13)[-4:], *cry_rows("val", 7)[-4:]]
+    marked = [
+        replace(row, clip=row.clip | {"category": "planted breath", "corpus": "own"})
+        for row in planted
+    ]
+    summary = train(write(tmp_path / "cries", *rows, *marked), tmp_path)
+    assert summary.corpora == ("donateacry", "recordings")
+    assert summary.history == undisturbed[1].history
+
+
 def test_error_rates_are_of_trials_of_their_kind(cries):
     """An embedding of the session alone: no error within sessions, half of all across them."""
     store = CryStore(cries)
@@ -445,7 +459,7 @@ def test_recordings_are_chosen_in_pairs_of_sessions():
 @pytest.mark.parametrize("profile", ["demo", "local", "full"])
 def test_every_profile_gives_typed_sections(tmp_path, profile):
     composed = params.compose([f"profile={profile}"], ROOT / "conf")
-    OmegaConf.save(composed, tmp_path / "params.yaml")
+    OmegaConf.save(composed, tmp_path / "params.yaml", resolve=True)
     section = params.section("finetune_ecapa", FinetuneEcapaConfig, tmp_path / "params.yaml")
     network = params.section("ecapa", EcapaConfig, tmp_path / "params.yaml")
     assert {"ge2e", "ntxent"} <= set(section.losses)

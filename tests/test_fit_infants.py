@@ -17,6 +17,8 @@ from crywatch.fit_infants import as_table, build_model, maker, run
 from crywatch.infants import storage
 from crywatch.infants.conformal import judge
 from crywatch.infants.models import MODELS
+from crywatch.report.infant_tables import infant_tables
+from crywatch.tables import conform
 from embedded_cases import (
     PARTS,
     embedding_info,
@@ -103,6 +105,29 @@ def test_the_cohort_is_the_training_part_without_known_changes(embedded, tmp_pat
     assert stored["same"].maker == stored["val"].maker != stored["train"].maker
     with pytest.raises(ConfigError, match="cohort.top_k is 9 with 8 infants"):
         run("cosine", tmp_path / "same", fit_config(top_k=9), 1, tmp_path / "out" / "none")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("case", ["one session", "no times", "nobody"])
+def test_without_usable_infants_nothing_is_measured_and_the_tables_say_so(name, case, tmp_path):
+    """As of a corpus whose infants have a recording or two; the cohort is there."""
+    frame = timelines()
+    if case == "one session":
+        frame["session_id"] = frame["infant_id"]
+    elif case == "no times":
+        frame["recorded_at"] = pd.NaT
+    else:
+        frame = frame[frame["split"] == "train"].reset_index(drop=True)
+    write_store(tmp_path / "store", conform(frame, "recordings"))
+    found = run(name, tmp_path / "store", fit_config(), 1, tmp_path / "out" / name)
+    unusable = 0 if case == "nobody" else 3
+    test = found.parts["test"]
+    assert test.rows == () and len(test.unusable) == unusable
+    assert found.headline() == {"infants.rate_promised": 0.1}
+    assert list((tmp_path / "out" / name / "infants").iterdir()) == []
+    infants, models = infant_tables(tmp_path / "out", [name], name)
+    assert infants.rows == [] and ("3 infant(s) have too few" in infants.note) == bool(unusable)
+    assert models.rows[0][1:5] == ["0 of 0", "n/a", "n/a", "n/a"]
 
 
 def test_what_made_a_model_is_in_its_digest(embedded):

@@ -174,6 +174,20 @@ def test_without_usable_infants_the_tables_are_empty(folder):
     assert isinstance(read_table(folder / "one" / "out" / FOLLOWED, "followed"), pd.DataFrame)
 
 
+def test_an_infant_without_times_or_sessions_is_named_and_leaves_the_others(folder):
+    frame = recordings_table(
+        {"a": COUNT, "no times": 12, "no sessions": 12},
+        dict.fromkeys(("a", "no times", "no sessions"), "test"),
+    )
+    frame.loc[frame["infant_id"] == "no times", "recorded_at"] = pd.NaT
+    frame.loc[frame["infant_id"] == "no sessions", "session_id"] = None
+    write_store(folder / "unknown" / "store", frame)
+    gates.save(folder / "unknown" / "gate", Gate(None, None, 0.02), {"digest": "d" * 64})
+    summary = run_in(folder / "unknown", "out")
+    assert [one.infant_id for one in summary.unusable] == ["no sessions", "no times"]
+    assert {row.infant_id for row in summary.rows} == {"a"}
+
+
 def test_parts_must_be_parts():
     with pytest.raises(ConfigError, match="dev"):
         replace(CONFIG, parts=["dev"])

@@ -192,6 +192,18 @@ def test_s_norm_is_that_of_the_formula():
         assert score == pytest.approx((z + t) / 2)
 
 
+def test_a_cohort_that_is_too_large_is_drawn_from_all_corpora():
+    corpora = [cases.infants(10, 3, dim=8, prefix=name) for name in ("cryceleb", "donateacry")]
+    cohort = [one for own in corpora for one in own]
+    config = CohortConfig(top_k=3, infants=8, clips=3)
+    members = [
+        model["cohort_own"][0] >= 0 for model in SNormalised(Cosine(), cohort, config).fit(cohort)
+    ]
+    assert sum(members) == 8 and 0 < sum(members[:10]) < 8
+    again = SNormalised(Cosine(), cohort[::-1], config).fit(cohort)
+    assert members == [model["cohort_own"][0] >= 0 for model in again]
+
+
 def test_an_infant_of_the_cohort_is_not_compared_with_itself():
     cohort = cases.infants(6, 3, seed=9, dim=8, prefix="cohort")
     config = CohortConfig(top_k=3, infants=6, clips=3)

@@ -33,6 +33,7 @@ def test_every_part_is_there_with_its_notes(report, name):
     assert "1 recordings of 1 infants, 2 cries, 2 s." in text
     assert "| toy | test | 1 | 1 | 1 | 2 | 2 | 0 |" in text or name == "infants.html"
     assert "not health" in text and "commit 0123456789ab." in text
+    assert "vectors, here and below, are of ECAPA-TDNN, GE2E and AAM-softmax." in text
 
 
 def test_the_page_stands_alone_and_links_to_the_timelines(report):

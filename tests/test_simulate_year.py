@@ -149,6 +149,14 @@ def test_a_calendar_must_have_room(changes):
         replace(CALENDAR, **changes)
 
 
+@pytest.mark.parametrize("key", ["changes", "hostile"])
+def test_what_cannot_happen_is_refused_before_anything_is_made(key):
+    """Any other name of a change would make breath under that name."""
+    given = {"changes": ["breath"], "hostile": ["drip"], key: ["pitch +30 %"]}
+    with pytest.raises(ConfigError, match=rf"simulate_year\.{key} has no 'pitch \+30 %'"):
+        SimulateYearConfig(1, None, None, **given, trimming_p=0.05, workers=1)
+
+
 def stretch(alarms: str, days=None) -> pd.DataFrame:
     """One infant's rows; x is an alarm."""
     count = len(alarms)

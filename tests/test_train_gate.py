@@ -13,9 +13,10 @@ from crywatch.embedded_cries import write_embedded
 from crywatch.errors import ConfigError
 from crywatch.infants import gate as gates
 from crywatch.infants.cosine import unit
+from crywatch.report.year_tables import gate_tables
 from crywatch.tables import conform
 from crywatch.train_gate import CROSS_VALIDATED, METRICS, TrainGateConfig, run
-from embedded_cases import DIM, embedding_info, recordings_table, vectors_of
+from embedded_cases import DIM, embedding_info, recordings_table, vectors_of, write_store
 
 CONFIG = TrainGateConfig(
     distress=["pain"],
@@ -90,6 +91,29 @@ def test_without_labels_a_head_is_off(tmp_path):
     summary = run(write(tmp_path / "s", 2.0), config, 1, tmp_path / "out")
     assert "nothing to learn" in summary.heads["distress"].reason
     assert {found.head for found in summary.rows} == {"cry"}
+
+
+def test_without_other_sounds_the_gate_still_stands(tmp_path):
+    frame = recordings_table(dict.fromkeys(SPLITS, 4), SPLITS)
+    write_store(tmp_path / "store", frame)
+    summary = run(tmp_path / "store", CONFIG, 1, tmp_path / "gate")
+    assert summary.rows == () and not any(head.on for head in summary.heads.values())
+    assert summary.heads["cry"].reason == (
+        "nothing to learn from: part train has 32 of it in 32 recordings, "
+        "each class needs two infants or clips"
+    )
+    gate = gates.load(tmp_path / "gate", embedding_info().digest)
+    assert gate.decide(vectors_of(frame), np.full(len(frame), 0.5)).accepted.all()
+    # Without rows the page has none.
+    assert gate_tables(tmp_path / "gate")[0].rows == []
+
+
+def test_a_gate_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    store = write(tmp_path / "store", distress=3.0)
+    monkeypatch.setattr("crywatch.train_gate.write_json", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(store, CONFIG, 1, tmp_path / "gate")
+    assert not (tmp_path / "gate").exists()
 
 
 def test_where_val_lacks_a_class_train_is_cross_validated(tmp_path):

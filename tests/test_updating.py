@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from crywatch.errors import ConfigError, ModelError
+from crywatch.infants.conformal import p_values
 from crywatch.infants.contract import Baseline
 from crywatch.infants.cosine import Cosine, unit
 from crywatch.infants.gate import Gate, Head
@@ -281,6 +282,27 @@ def test_the_band_ends_where_alarms_begin():
             assert one.alarm == (one.score > band.high)
     assert band.low <= band.centre <= band.high
     assert (band.clips, band.sessions, band.promised) == (19, 10, True)
+
+
+def test_where_sessions_count_the_band_ends_where_alarms_begin():
+    """Four sessions of four clips: 0.4 of 5 less the new one is a session, four clips."""
+    follow = Follower(Cosine(), None, conformal(unit="session", rate=0.4), updating())
+    base = Baseline("a", around(centre_of(), 16, 0), np.repeat(["a", "b", "c", "d"], 4))
+    known = follow.start([base])[0].calibrated
+    band = Band.of(Refit(0, START, known, base))
+    assert band.promised and band.high == np.sort(known.scores)[-5]
+    new = np.array([[band.high, band.high + 1e-9]])
+    p = p_values(known.scores, np.zeros(16), known.weights, new)
+    assert (p <= 0.4 + 1e-12).tolist() == [False, True]
+
+
+def test_a_session_that_comes_back_is_not_judged_by_a_model_that_has_heard_it():
+    follow = follower(gate=None, wait=0, refit_after=2)
+    new = at(centre_of(), 4)[0]
+    names = ["one", "two", "one", "three"]
+    new = [replace(part, session_id=name) for part, name in zip(new, names, strict=True)]
+    seen = follow.observe(follow.start([baseline("a", centre_of())]), [new])[0]
+    assert [one.version for one in seen.outcomes] == [0, 0, 0, 1]
 
 
 def test_a_baseline_of_one_session_has_no_band():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.atomic import write_json
+from crywatch.atomic import atomic_dir, write_json
 from crywatch.embedded_cries import EmbeddedCries
 from crywatch.errors import ConfigError
 from crywatch.infants import gate as gates
@@ -129,12 +129,10 @@ def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -
     trained = data[CRY].only(data[CRY].parts == "train")
     shared = set(trained.corpora[trained.labels]) & set(trained.corpora[~trained.labels])
     summary = GateSummary(said, tuple(rows), tuple(sorted(shared)))
-    gates.save(
-        out_dir,
-        Gate(heads[CRY], heads[DISTRESS], config.least_p),
-        {"network": store.info.network, "digest": store.digest, "dim": store.info.dim},
-    )
-    write_json(out_dir / METRICS, asdict(summary))
+    learned_on = {"network": store.info.network, "digest": store.digest, "dim": store.info.dim}
+    with atomic_dir(out_dir) as temp:
+        gates.save(temp, Gate(heads[CRY], heads[DISTRESS], config.least_p), learned_on)
+        write_json(temp / METRICS, asdict(summary))
     return summary
 
 
@@ -179,7 +177,10 @@ def train_head(
     """A head, or None with the reason why it is off; and its AUCs."""
     train = data.only(data.parts == "train")
     if not train.both:
-        missing = f"part train has {int(train.labels.sum())} of it in {len(train.labels)}"
+        missing = (
+            f"part train has {int(train.labels.sum())} of it in {len(train.labels)} recordings, "
+            "each class needs two infants or clips"
+        )
         return None, HeadSaid(False, f"nothing to learn from: {missing}", "", None), []
     head = fit(train, config, seed)
     crossed = _cross_validated(train, config, seed)

@@ -120,13 +120,13 @@ def run(
                 summary.cry_s = round(summary.cry_s + cry.length_s, 3)
                 wave = cut.wave[cry.samples()]
                 yield CryRow(clip, cry.onset_s, cry.offset_s, cut.found_by, cut.peak_dbfs, wave)
+        if not summary.cries:  # said before anything stands under the store's name
+            raise TableError(
+                f"{clips_table}: no cry was found in {len(clips)} recordings of known infants: "
+                "lower cries.threshold, or give corpora with infants"
+            )
 
     write_cries(out_dir, rows(), lambda: asdict(summary))
-    if not summary.cries:
-        raise TableError(
-            f"{clips_table}: no cry was found in {len(clips)} recordings of known infants: lower "
-            "cries.threshold, or give corpora with infants"
-        )
     return summary
 
 

@@ -29,7 +29,12 @@ from crywatch.finetune_ecapa.training import (
     scaled,
     train,
 )
-from crywatch.finetune_ecapa.validation import Validation, ValidationConfig, Verdict
+from crywatch.finetune_ecapa.validation import (
+    Validation,
+    ValidationConfig,
+    Verdict,
+    unchanged,
+)
 from crywatch.models import save
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
@@ -46,6 +51,7 @@ class FinetuneEcapaConfig:
     """Section ``finetune_ecapa``; epochs are those of the full schedule."""
 
     losses: dict[str, LossConfig]
+    changed: list[str]  # beginnings of the categories of recordings that are not heard
     batches: BatchConfig
     crops: CropConfig
     augmentation: AugmentationConfig
@@ -143,10 +149,10 @@ def run(
     loss_config = named(config.losses, name, "finetune_ecapa.losses")
     schedule = config.schedule(scale)
     store = CryStore(cries_dir)
-    heard = store.table[store.table["split"].isin(("train", "val"))]
+    heard = unchanged(store.table, config.changed, "train", "val")
     with torch_threads(config.threads):
-        material, n_cries = _material(store, config, seed)
-        validation = Validation(store, config.validation, seed)
+        material, n_cries = _material(store, heard, config, seed)
+        validation = Validation(store, config.validation, seed, config.changed)
         ecapa = build(network, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -176,16 +182,13 @@ def run(
     return summary
 
 
-def _material(store: CryStore, config: FinetuneEcapaConfig, seed: int) -> tuple[Material, int]:
+def _material(
+    store: CryStore, heard: pd.DataFrame, config: FinetuneEcapaConfig, seed: int
+) -> tuple[Material, int]:
     """Batches, crops and augmentation of part train, and its cries."""
-    table = store.table
-    rows = table.index[table["split"] == "train"].to_numpy()
-    columns = zip(
-        table.loc[rows, "cry_id"],
-        table.loc[rows, "infant_id"],
-        table.loc[rows, "session_id"],
-        strict=True,
-    )
+    table = heard[heard["split"] == "train"]
+    rows = table.index.to_numpy()
+    columns = zip(table["cry_id"], table["infant_id"], table["session_id"], strict=True)
     refs = [CryRef(cry, infant, _known(session)) for cry, infant, session in columns]
     material = Material(
         InfantBatches(refs, config.batches, seed),

@@ -53,7 +53,7 @@ class Verdict:
 
 
 class Validation:
-    """Recordings of part val, and the trials between them.
+    """Recordings of part val that are not ``changed`` (see `unchanged`), and trials between them.
 
     Raises
     ------
@@ -63,13 +63,15 @@ class Validation:
         Fewer than two infants in the part.
     """
 
-    def __init__(self, store: CryStore, config: ValidationConfig, seed: int):
+    def __init__(
+        self, store: CryStore, config: ValidationConfig, seed: int, changed: Sequence[str] = ()
+    ):
         if config.averaging.crops < 2:
             raise ConfigError(
                 f"validation.averaging.crops is {config.averaging.crops}: set it to 2 or more, the "
                 "loss is between crops"
             )
-        of_part = store.table[store.table["split"] == "val"]
+        of_part = unchanged(store.table, changed, "val")
         recordings = chosen(of_part.drop_duplicates("clip_id"), config, seed)
         self.infants = sorted(recordings["infant_id"].unique())
         if len(self.infants) < 2:
@@ -126,6 +128,15 @@ class Validation:
 def _usable(trials: TrialList) -> bool:
     same: Sequence[bool] = trials.known()
     return 0 < int(np.sum(same)) < len(trials)
+
+
+def unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.DataFrame:
+    """Rows of ``cries`` of those parts whose category begins with none of ``changed``.
+
+    A network that hears changes of an infant learns to miss them.
+    """
+    abnormal = cries["category"].str.startswith(tuple(changed))
+    return cries[cries["split"].isin(parts) & ~abnormal]
 
 
 def chosen(recordings: pd.DataFrame, config: ValidationConfig, seed: int) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class CohortConfig:
     """Section ``cohort``."""
 
     top_k: int  # nearest of the cohort that count; 0: no normalisation
-    infants: int  # at most, the first by name
+    infants: int  # at most, drawn by their names
     clips: int  # of each at most, spread over its clips
 
     def __post_init__(self) -> None:
@@ -45,7 +45,9 @@ class SNormalised(InfantModel):
     """
 
     def __init__(self, inner: InfantModel, cohort: Sequence[Baseline], config: CohortConfig):
-        chosen = sorted(cohort, key=lambda baseline: baseline.infant_id)[: config.infants]
+        # By digest: the first names would all be of one corpus.
+        drawn = sorted(cohort, key=_digest)[: config.infants]
+        chosen = sorted(drawn, key=lambda baseline: baseline.infant_id)
         # One more than counts, for the one that is left out.
         if config.top_k < 2 or len(chosen) <= config.top_k:
             raise ConfigError(
@@ -111,6 +113,10 @@ def _nearest(scores: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation [rows] of the ``top_k`` lowest of each row."""
     lowest = np.partition(scores, top_k - 1, axis=1)[:, :top_k]
     return lowest.mean(axis=1), np.maximum(lowest.std(axis=1), _LEAST_DEVIATION)
+
+
+def _digest(baseline: Baseline) -> str:
+    return hashlib.sha256(baseline.infant_id.encode()).hexdigest()
 
 
 def _spread(n: int, most: int) -> np.ndarray:

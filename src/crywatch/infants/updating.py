@@ -132,9 +132,12 @@ class Band:
         found, baseline = refit.calibrated, refit.baseline
         if not len(found.scores):
             return None
-        promise, scores = found.promise, np.sort(found.scores)
-        # With n scores, p <= rate means that fewer than rate (n + 1) of them reach the new one.
-        beyond = int(np.floor(promise.rate * (len(scores) + 1) + 1e-9)) if promise.promised else 1
+        promise, order = found.promise, np.argsort(found.scores, kind="stable")
+        scores = found.scores[order]
+        # p <= rate means that scores of less than this weight reach the new one.
+        most = promise.rate * (promise.units + 1) - 1 if promise.promised else 0.0
+        weight = np.cumsum(found.weights[order][::-1])
+        highest = scores[::-1][int(np.argmax(weight > most + 1e-9))]
         return Band(
             infant_id=baseline.infant_id,
             version=refit.version,
@@ -143,7 +146,7 @@ class Band:
             sessions=len(np.unique(baseline.sessions)),
             low=float(np.quantile(scores, 0.05)),
             centre=float(np.median(scores)),
-            high=float(scores[-max(1, beyond)]),
+            high=float(highest),
             rate=promise.rate,
             reachable=promise.reachable,
             promised=promise.promised,
@@ -253,7 +256,9 @@ class Follower:
     def _due(self, state: InfantState, session: str) -> bool:
         """Whether enough waits; a session that goes on waits on."""
         taken = self._taken(state)
-        return 0 < self.config.refit_after <= taken and state.pending[taken - 1].session != session
+        return 0 < self.config.refit_after <= taken and all(
+            one.session != session for one in state.pending[:taken]
+        )
 
     def _taken(self, state: InfantState) -> int:
         """How many of the pending have waited long enough, whole sessions."""

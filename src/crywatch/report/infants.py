@@ -15,16 +15,16 @@ from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Origin
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
-from crywatch.report.verification_tables import verification_tables
+from crywatch.report.verification_tables import network_name, verification_tables
 from crywatch.report.year_tables import follow_tables, gate_tables, year_tables
 from crywatch.tables import read_table
 
 CAUTION = (
     "No corpus at hand says when an infant was ill. What counts as found here is another infant, "
     "or a change that was made from the infant's own cries: this measures what a baseline can "
-    "notice, not health, and it is no medical device. One seed. Networks, models and thresholds "
-    "were chosen on infants of the validation part; numbers are of the test part where nothing "
-    "else is said."
+    "notice, not health, and it is no medical device. One seed. Epochs of networks, models and "
+    "thresholds were chosen on infants of the validation part; numbers are of the test part where "
+    "nothing else is said."
 )
 
 
@@ -41,6 +41,7 @@ class InfantsInputs:
     timeline: Path
     models: Sequence[str]  # of fit_infants
     model: str  # that is shown infant by infant
+    network: str  # of finetune_ecapa, whose vectors the baselines are of
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path
             "Personal baselines",
             "Each infant is fitted and calibrated on its earlier sessions and tested on its later "
             "ones. Promised is the share of its normal recordings that will alarm, seen is the "
-            "share that did.",
+            f"share that did. The vectors, here and below, are of {network_name(inputs.network)}.",
             infant_tables(inputs.fitted, list(inputs.models), inputs.model),
         ),
         Section(

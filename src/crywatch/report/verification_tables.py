@@ -13,6 +13,7 @@ NAMES = {
     "ge2e_contrast": "ECAPA-TDNN, GE2E (contrast)",
     "ntxent": "ECAPA-TDNN, NT-Xent",
     "aam": "ECAPA-TDNN, AAM-softmax",
+    "ge2e_aam": "ECAPA-TDNN, GE2E and AAM-softmax",
     "off-the-shelf": "ECAPA-TDNN off the shelf",
     "random": "ECAPA-TDNN, random weights",
     "logmel": "log-mel, mean and deviation",
@@ -153,9 +154,14 @@ def _row(
     return next((row for row in rows if tuple(row[name] for name in of) == key), {})
 
 
+def network_name(network: str) -> str:
+    """A network as the page calls it; its own name where there is no other."""
+    return NAMES.get(network, network)
+
+
 def _name(rows: list[dict], line: str) -> str:
     network = next(row["network"] for row in rows if row["line"] == line)
-    name = NAMES.get(network, network)
+    name = network_name(network)
     return name if line == network else f"{name}, not averaged"
 
 

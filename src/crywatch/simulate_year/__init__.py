@@ -16,7 +16,9 @@ import pandas as pd
 
 import crywatch.infant_tables  # noqa: F401  the tables' schemas
 from crywatch.atomic import atomic_dir, write_json
+from crywatch.corpora.generate_nursery import PLANTED
 from crywatch.embedded_cries import EmbeddedCries
+from crywatch.errors import ConfigError
 from crywatch.follow_infants import FollowInfantsConfig, followers
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig
@@ -25,7 +27,7 @@ from crywatch.infants.updating import Follower, InfantState, Observation, Observ
 from crywatch.simulate_year import measures
 from crywatch.simulate_year.figures import save_figure, year_figure
 from crywatch.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
-from crywatch.simulate_year.streams import Calendar, Vectors, day_of
+from crywatch.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
 from crywatch.simulate_year.voices import VoiceYear, embed
 from crywatch.soundscapes.extents import ExtentConfig
 from crywatch.speaker.batches import AveragingConfig
@@ -71,6 +73,16 @@ class SimulateYearConfig:
     hostile: list[str]  # infants, sounds, repeats, drip
     trimming_p: float  # a minimum of p that trims the baseline, to show what that does
     workers: int  # processes
+
+    def __post_init__(self) -> None:
+        for key, given, known in (
+            ("changes", self.changes, PLANTED),
+            ("hostile", self.hostile, HOSTILE),
+        ):
+            if unknown := sorted(set(given) - set(known)):
+                raise ConfigError(
+                    f"simulate_year.{key} has no {unknown[0]!r}; there are {', '.join(known)}"
+                )
 
 
 @dataclass(frozen=True)
