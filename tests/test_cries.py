@@ -14,6 +14,7 @@ from crywatch.cries import (
     CryRow,
     CryStore,
     annotations,
+    cut_clips,
     cut_recording,
     recordings_of_infants,
     run,
@@ -157,9 +158,10 @@ def test_annotations_are_events_of_crying_and_clips_that_were_cut(tmp_path):
     write_table(pd.DataFrame(events, columns=columns), tmp_path / "e.parquet", "events")
     told = [ClipDetails("toy/c", Details(kind="cry")), ClipDetails("toy/d", Details(kind="bout"))]
     write_details(told, tmp_path / "d.parquet")
-    found = annotations(
-        ["toy/a", "toy/b", "toy/c", "toy/d"], [tmp_path / "e.parquet"], [tmp_path / "d.parquet"]
-    )
+    cut = cut_clips([tmp_path / "d.parquet"])
+    assert cut == {"toy/c"}
+    clip_ids = ["toy/a", "toy/b", "toy/c", "toy/d"]
+    found = annotations(clip_ids, [tmp_path / "e.parquet"], cut)
     assert found == {
         "toy/a": Annotation((Stretch(1.0, 3.0),)),
         "toy/c": Annotation(cut=True),
@@ -172,8 +174,17 @@ def test_only_what_may_hold_a_cry_of_a_known_infant(tmp_path):
         infant_clip(tmp_path, "b", bursts(), label="unknown"),
         infant_clip(tmp_path, "c", bursts(), infant_id=None),
     ]
-    found = recordings_of_infants(conform(pd.DataFrame(clips), "split_clips"))
+    found = recordings_of_infants(conform(pd.DataFrame(clips), "split_clips"), set())
     assert found["clip_id"].tolist() == ["toy/a", "toy/b"]
+
+
+def test_a_bout_and_the_cries_cut_from_it_count_once(tmp_path):
+    clips = [
+        infant_clip(tmp_path, name, bursts(), recording_id=recording)
+        for name, recording in (("bout", "one"), ("a", "one"), ("b", "one"), ("whole", "two"))
+    ]
+    found = recordings_of_infants(conform(pd.DataFrame(clips), "split_clips"), {"toy/a", "toy/b"})
+    assert found["clip_id"].tolist() == ["toy/a", "toy/b", "toy/whole"]
 
 
 def test_steps_are_drawn_and_settings_are_checked():

@@ -7,7 +7,7 @@ where the level says so, and short ones are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -98,8 +98,9 @@ def run(
     """
     from crywatch.detectors import load_detector
 
-    clips = recordings_of_infants(read_table(clips_table, "split_clips"))
-    known = annotations(clips["clip_id"], events_tables, details)
+    cut = cut_clips(details)
+    clips = recordings_of_infants(read_table(clips_table, "split_clips"), cut)
+    known = annotations(clips["clip_id"], events_tables, cut)
     scores = load_detector(Path(config.detector)).score
     summary = CriesSummary(without={"crying": 0, "long_cries": 0})
 
@@ -107,19 +108,19 @@ def run(
         shown = progress(clips.to_dict("records"), "cut cries", unit="recording")
         infants = set()
         for clip in shown:
-            cut = cut_recording(
+            found = cut_recording(
                 read_clean(clip["path"]), scores, config, known.get(clip["clip_id"])
             )
-            if not cut.cries:
-                summary.without["long_cries" if cut.crying else "crying"] += 1
+            if not found.cries:
+                summary.without["long_cries" if found.crying else "crying"] += 1
                 continue
             infants.add(clip["infant_id"])
             summary.recordings, summary.infants = summary.recordings + 1, len(infants)
-            for cry in cut.cries:
+            for cry in found.cries:
                 summary.cries += 1
                 summary.cry_s = round(summary.cry_s + cry.length_s, 3)
-                wave = cut.wave[cry.samples()]
-                yield CryRow(clip, cry.onset_s, cry.offset_s, cut.found_by, cut.peak_dbfs, wave)
+                wave = found.wave[cry.samples()]
+                yield CryRow(clip, cry.onset_s, cry.offset_s, found.found_by, found.peak_dbfs, wave)
         if not summary.cries:  # said before anything stands under the store's name
             raise TableError(
                 f"{clips_table}: no cry was found in {len(clips)} recordings of known infants: "
@@ -130,15 +131,29 @@ def run(
     return summary
 
 
-def recordings_of_infants(clips: pd.DataFrame) -> pd.DataFrame:
-    """Canonical clips that may hold a cry, infant by infant in the order of time."""
+def recordings_of_infants(clips: pd.DataFrame, cut: Set[str]) -> pd.DataFrame:
+    """Canonical clips that may hold a cry, infant by infant in the order of time.
+
+    Of a recording that its publisher gives whole and ``cut`` to cries, the cries: taken twice, it
+    would count twice in a baseline.
+    """
     chosen = clips["canonical"] & (clips["label"] != "other") & clips["infant_id"].notna()
+    is_cut = clips["clip_id"].isin(cut)
+    chosen &= is_cut | ~clips["recording_id"].isin(clips.loc[is_cut, "recording_id"])
     by = ["infant_id", "recorded_at", "clip_id"]
     return clips[chosen].sort_values(by, na_position="last").reset_index(drop=True)
 
 
+def cut_clips(details: Sequence[Path]) -> frozenset[str]:
+    """clip_ids of what publishers have cut to one expiration."""
+    told = [read_details(path) for path in details]
+    return frozenset(
+        clip_id for table in told for clip_id in table["clip_id"][table["kind"] == CUT]
+    )
+
+
 def annotations(
-    clip_ids: Sequence[str], events_tables: Sequence[Path], details: Sequence[Path]
+    clip_ids: Sequence[str], events_tables: Sequence[Path], cut: Set[str]
 ) -> Mapping[str, Annotation]:
     """What the publishers say, by clip_id."""
     wanted = set(clip_ids)
@@ -149,11 +164,7 @@ def annotations(
         for clip_id, rows in events.groupby("clip_id", sort=True):
             stretches = map(Stretch, rows["onset_s"], rows["offset_s"])
             found[str(clip_id)] = Annotation(tuple(merged(stretches, 0.0)))
-    for path in details:
-        told = read_details(path)
-        told = told[told["clip_id"].isin(wanted) & (told["kind"] == CUT)]
-        found |= {clip_id: Annotation(cut=True) for clip_id in told["clip_id"]}
-    return found
+    return found | {clip_id: Annotation(cut=True) for clip_id in sorted(wanted & cut)}
 
 
 def detail_tables(folders: Sequence[Path]) -> list[Path]:
@@ -203,6 +214,7 @@ __all__ = [
     "CryStore",
     "CutRecording",
     "annotations",
+    "cut_clips",
     "cut_recording",
     "detail_tables",
     "recordings_of_infants",

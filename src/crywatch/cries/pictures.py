@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crywatch.audio import read_clean
-from crywatch.cries import CriesConfig, CutRecording, annotations, cut_recording
+from crywatch.cries import CriesConfig, CutRecording, annotations, cut_clips, cut_recording
 from crywatch.cries import recordings_of_infants as of_infants
 from crywatch.segments import RATE_HZ
 from crywatch.tables import read_table
@@ -29,10 +29,11 @@ def step_figures(
     """Names and figures of ``config.pictures`` recordings, spread over the infants."""
     from crywatch.detectors import load_detector
 
-    clips = of_infants(read_table(clips_table, "split_clips"))
+    marked = cut_clips(details)
+    clips = of_infants(read_table(clips_table, "split_clips"), marked)
     chosen = np.unique(np.linspace(0, len(clips) - 1, config.pictures).astype(int))
     clips = clips.iloc[chosen if config.pictures else []]
-    known = annotations(clips["clip_id"], events_tables, details)
+    known = annotations(clips["clip_id"], events_tables, marked)
     scores = load_detector(Path(config.detector)).score
     for number, clip in enumerate(clips.to_dict("records")):
         raw = read_clean(clip["path"])[: round(_LONGEST_S * RATE_HZ)]

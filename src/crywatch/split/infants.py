@@ -47,9 +47,9 @@ def infant_parts(
     """The rows of ``clips`` (split_clips) with an infant, ``split`` by group anew.
 
     A publisher's own part (``official``, by clip_id) is kept. Of the others those are held back
-    that the detector's val or test part holds, so that neither half is tested on what the other
-    trained on, and of each corpus those with the most sessions. Of three held back about one is
-    val, in the order of their sessions; everyone else is train.
+    that the detector's val or test part holds, and of each corpus those with the most sessions. Of
+    three held back about one is val, in the order of their sessions; everyone else is train. The
+    detector may have trained on an infant that is held back here: it only says where crying is.
     """
     clips = clips[clips["infant_id"].notna()].reset_index(drop=True)
     sounding = clips[clips["canonical"] & (clips["label"] != "other")]
