@@ -158,7 +158,13 @@ def test_a_baseline_of_one_session_has_a_timeline(here):
     scored = ok("score", "one", "one/b.wav", "--at", "2025-03-02")
     assert "no false alarm rate is promised" in scored.stderr and "ALARM" not in scored.stdout
     ok("timeline", "one", "--out", "one.html")
-    assert (here / "one.html").stat().st_size > 100_000
+    page = (here / "one.html").read_text(encoding="utf-8")
+    # Nothing could be calibrated on: no range is drawn or told.
+    assert "What its normal scores are is not known yet." in page and "of 1 Mar 2025." in page
+    assert 'data-figure="time"' not in page and "a score above" not in page
+    ok("enroll", "one")  # on what the gate let in as well
+    ok("timeline", "one", "--out", "one.html")
+    assert 'data-figure="time"' in (here / "one.html").read_text(encoding="utf-8")
 
 
 def test_a_modification_time_is_said(here):

@@ -15,8 +15,8 @@ from crywatch.errors import CrywatchError
 from crywatch.project import root
 
 app = typer.Typer(
-    help="Infant cries: train with `dvc repro`, find cries with `crywatch detect`, know one infant's "
-    "own with `crywatch infant`.",
+    help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
+    "infant's own with `crywatch infant`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
