@@ -162,7 +162,8 @@ def test_a_baseline_of_one_session_has_a_timeline(here):
     # Nothing could be calibrated on: no range is drawn or told.
     assert "What its normal scores are is not known yet." in page and "of 1 Mar 2025." in page
     assert 'data-figure="time"' not in page and "a score above" not in page
-    ok("enroll", "one")  # on what the gate let in as well
+    cases.sing(here / "one" / "c.wav", 4, 3)
+    ok("enroll", "one", "one/c.wav", "--at", "2025-03-05")
     ok("timeline", "one", "--out", "one.html")
     assert 'data-figure="time"' in (here / "one.html").read_text(encoding="utf-8")
 
