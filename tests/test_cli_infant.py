@@ -82,6 +82,7 @@ def test_a_session_is_scored_drawn_and_forgotten(here):
     table = pd.read_parquet("page.parquet")
     assert table["phase"].tolist() == ["baseline"] * 6 + ["new"] * 2
     assert table["clip_id"].tolist()[-2:] == ["new/other.wav", "new/own.wav"]
+    assert str(here) not in page and not table["clip_id"].str.startswith("/").any()
 
     cases.sing(here / "tom" / "a.wav", 3, 1)
     ok("enroll", "Tom", "tom", "--at", "2025-03-09")
@@ -112,6 +113,41 @@ def test_errors_a_user_can_act_on(here, monkeypatch, capsys):
     assert "id is empty" in said("enroll", " ", "new")
     (here / "empty").mkdir()
     assert "no audio files in empty" in said("enroll", "x", "empty")
+    both = said("timeline", "nobody", "--out", "x.html", "--parquet", "./x.html")
+    assert "--out and --parquet are both x.html" in both
+
+
+def test_a_page_that_cannot_be_written_is_an_error_and_not_removed_later(here, monkeypatch, capsys):
+    cases.sing(here / "two" / "a.wav", 4, 3)
+    ok("enroll", "two", "two", "--at", "2025-03-01")
+    own = here / "folder" / "own.txt"
+    own.parent.mkdir()
+    own.write_text("not of crywatch")
+    monkeypatch.setattr("crywatch.atomic.os.replace", _full)
+    monkeypatch.setattr("sys.argv", ["crywatch", "infant", "timeline", "two", "--out", str(own)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said == f"crywatch: cannot write {own}: disk full\n"
+    assert "0 page(s)" in ok("forget", "two", "--yes").stdout
+    assert own.read_text() == "not of crywatch"
+
+
+def _full(*arguments):
+    raise OSError(28, "disk full")
+
+
+def test_a_page_about_another_infant_in_its_place_is_not_removed(here):
+    for number, name in enumerate(("one", "another")):
+        cases.sing(here / name / "own.wav", 4, 10 + number)
+        ok("enroll", f"page of {name}", f"{name}/own.wav", "--at", "2025-03-01")
+        ok("timeline", f"page of {name}", "--parquet", "same.parquet")
+    gone = ok("forget", "page of one", "--yes")
+    assert "was changed" not in gone.stderr and (here / "same.parquet").exists()
+    assert "removed" in ok("forget", "page of another", "--yes").stdout
+    assert not (here / "same.parquet").exists()
 
 
 def test_a_baseline_of_one_session_has_a_timeline(here):
@@ -122,7 +158,14 @@ def test_a_baseline_of_one_session_has_a_timeline(here):
     scored = ok("score", "one", "one/b.wav", "--at", "2025-03-02")
     assert "no false alarm rate is promised" in scored.stderr and "ALARM" not in scored.stdout
     ok("timeline", "one", "--out", "one.html")
-    assert (here / "one.html").stat().st_size > 100_000
+    page = (here / "one.html").read_text(encoding="utf-8")
+    # Nothing could be calibrated on: no range is drawn or told.
+    assert "What its normal scores are is not known yet." in page and "of 1 Mar 2025." in page
+    assert 'data-figure="time"' not in page and "a score above" not in page
+    cases.sing(here / "one" / "c.wav", 4, 3)
+    ok("enroll", "one", "one/c.wav", "--at", "2025-03-05")
+    ok("timeline", "one", "--out", "one.html")
+    assert 'data-figure="time"' in (here / "one.html").read_text(encoding="utf-8")
 
 
 def test_a_modification_time_is_said(here):

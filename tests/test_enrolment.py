@@ -31,7 +31,7 @@ class Ears:
     """In place of a listener: a file holds "VOICE TAKE", which is what is heard in it."""
 
     def __init__(self, digest="d" * 64):
-        self.info = SimpleNamespace(digest=digest)
+        self.info, self.scores = SimpleNamespace(digest=digest), None
 
     def hear(self, path):
         if not path.is_file():
@@ -232,6 +232,9 @@ def test_bad_and_silent_files_are_told_and_left_out(make, record, tmp_path):
     assert any("silent.wav: no cry was found" in one for one in infants.said)
     with pytest.raises(StoreError, match="no cry to enroll infant 'Tom' with"):
         infants.enroll("Tom", [silent])
+    with pytest.raises(StoreError, match="no cry to enroll infant 'Tom' with"):
+        infants.enroll("Tom", [gone])
+    assert infants.said[-1] == f"{gone.path}: no such file"
     assert infants.score("Mia", [silent]).files == ()
 
 
@@ -239,7 +242,7 @@ def test_other_settings_are_noticed_and_fitting_again_helps(make, record, config
     infants = make()
     infants.enroll("Mia", record(1, range(12)))
     stricter = make(conformal=replace(config.conformal, rate=0.2))
-    with pytest.raises(StoreError, match="fit it again .*`crywatch infant enroll 'Mia'`"):
+    with pytest.raises(StoreError, match="fit it again .*`crywatch infant enroll Mia`"):
         stricter.score("Mia", record(1, [20]))
     assert stricter.enroll("Mia", []).version == 1
     assert stricter.score("Mia", record(1, [20])).promise.rate == 0.2
@@ -249,7 +252,7 @@ def test_another_network_is_noticed(make, record):
     make().enroll("Mia", record(1, range(12)))
     other = make(ears=Ears("e" * 64))
     for command in (other.score, other.enroll):
-        with pytest.raises(StoreError, match="embedded with another network .*infant forget 'Mia'"):
+        with pytest.raises(StoreError, match="embedded with another network .*infant forget Mia`"):
             command("Mia", record(1, [20]))
 
 
@@ -287,6 +290,41 @@ def test_two_processes_enroll_one_infant(make, record):
     assert len(own.state.baseline) == 24 and own.state.version == 1
 
 
+def test_a_missing_detector_is_no_fault_of_the_files(make, record):
+    class Deaf(Ears):
+        @property
+        def scores(self):
+            raise ModelError("no model here")
+
+        @scores.setter
+        def scores(self, value):
+            pass
+
+    with pytest.raises(ModelError, match="no model here"):
+        make(ears=Deaf()).enroll("Mia", record(1, range(3)))
+
+
+def test_paths_are_said_as_given_and_kept_for_commands_elsewhere(
+    make, record, tmp_path, monkeypatch
+):
+    infants = make()
+    infants.enroll("Mia", record(1, range(4)))
+    monkeypatch.chdir(tmp_path / "sounds")
+    file = record(1, [20])[0]
+    given = replace(file, path=file.path.relative_to(tmp_path / "sounds"))
+    assert infants.score("Mia", [given]).files[0].path == "1-20.wav"
+    assert kept(infants).records[-1].path == str(file.path)
+    infants.score("Mia", [given])
+    assert infants.said[-1] == "1-20.wav: this recording is known already, so it is skipped"
+
+
+def test_a_name_that_is_no_utf8_is_escaped(make, record):
+    infants = make()
+    infants.enroll("Mia", record(1, range(4)))
+    found = infants.score("Mia", record(1, [20], name="{take}\udcff.wav")).files[0]
+    assert found.path.endswith("20\\udcff.wav") and kept(infants).records[-1].path == found.path
+
+
 def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
     folder = cases.nursery(tmp_path / "sounds", "Mia", 2, of_session=1)
     other = cases.sing(folder / "other.wav", 1)
@@ -310,6 +348,12 @@ def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
         user_files([other], "Mia", None, "monday", said.append)
     with pytest.raises(CrywatchError, match="must be named recordings.csv"):
         user_files([other], "Mia", tmp_path / "t.csv", None, said.append)
+    with pytest.raises(CrywatchError, match="recordings.csv: no such file"):
+        user_files([], "Mia", tmp_path / "recordings.csv", None, said.append)
+    with pytest.raises(CrywatchError, match="--at: '0001-01-01' is of the year 1"):
+        user_files([other], "Mia", None, "0001-01-01", said.append)
+    user_files([folder], "Mia", None, None, said.append)
+    assert len(said) == 2 and "3 files: their modification times, from 2023-11-14T" in said[1]
 
 
 def test_a_remark_of_the_table_is_kept(tmp_path, make):

@@ -143,6 +143,19 @@ def test_what_a_clinician_is_told(parsed):
     assert "The baseline is 40 recordings of 20 sessions, from 1 Mar 2025 to 8 Apr 2025." in text
 
 
+def test_a_remark_on_every_recording_is_a_row_and_labels_leave_each_other_room(tmp_path):
+    followed, bands = infant("often", baseline=20, new=20)
+    words = np.array(["hungry", "tired"])
+    followed = followed.assign(remark=words[np.arange(len(followed)) % 2])
+    write_page(tmp_path / "often.html", analyse(followed, bands, CONFIG, 1), CONFIG)
+    got = Parsed((tmp_path / "often.html").read_text())
+    assert said(got).count("tired 3 Mar 2025 to 18 May 2025 20 ") == 1
+    notes = figures(got)[0]["time"]["layout"]["annotations"]
+    assert 3 <= len(notes) <= 10 and notes[0]["text"] == "tired"
+    at = sorted(note["x"] for note in notes)
+    assert len(set(at)) == len(at)
+
+
 def test_a_gap_breaks_the_line_and_is_shaded(timelines, parsed):
     shown = dict(zip(parsed.attributes("data-infant"), figures(parsed), strict=True))
     notes = [note["text"] for note in shown["changed"]["time"]["layout"]["annotations"]]

@@ -18,6 +18,7 @@ from crywatch.timeline.config import ChangesConfig, CusumConfig
 from crywatch.timeline.episodes import combined_p, find_episodes
 from crywatch.timeline.limits import cusum_limit, highest, unchanged
 from crywatch.timeline.standard import deviates, standardise
+from crywatch.timeline.summary import UNUSUAL, USUAL, summarise
 from crywatch.timeline.trend import DAY_S, Reading, TrendState, advance
 from timeline_cases import CONFIG, infant, together
 
@@ -277,6 +278,11 @@ def test_an_episode_is_told_with_its_ends_and_its_sureness():
     assert (possible.first_session, possible.last_session) == (25, 27)
     assert not possible.lasting and possible.passed_session is None
     assert find_episodes(with_marks([5, 8]), loose) == ()  # two usual ones between
+    # Up to the latest session a stretch is told although so few cannot reach the level.
+    (latest,) = find_episodes(with_marks([22, 23]), CONFIG.episodes)
+    assert latest.ongoing and not latest.lasting and latest.combined_p > CONFIG.episodes.level
+    assert summarise(with_marks([22, 23]), CONFIG).status == UNUSUAL
+    assert summarise(with_marks([21, 22]), CONFIG).status == USUAL
 
 
 def test_combined_p_keeps_its_level_although_the_calibration_is_shared():

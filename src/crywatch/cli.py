@@ -15,7 +15,8 @@ from crywatch.errors import CrywatchError
 from crywatch.project import root
 
 app = typer.Typer(
-    help="Infant cry detection: train with `dvc repro`, use with `crywatch detect`.",
+    help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
+    "infant's own with `crywatch infant`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -207,8 +208,14 @@ def main() -> None:
     try:
         app()
     except CrywatchError as error:
-        print(f"crywatch: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        said = str(error)
+    except OSError as error:  # a path that cannot be written, a full disk
+        where = "" if error.filename is None else f"{error.filename}: "
+        said = f"{where}{error.strerror or error}"
+    else:
+        return
+    print(f"crywatch: {said}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

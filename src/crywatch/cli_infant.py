@@ -97,6 +97,8 @@ def timeline(
 
     if out is None and parquet is None:
         raise CrywatchError("name the page to write by --out, or the table by --parquet")
+    if out is not None and parquet is not None and out.resolve() == parquet.resolve():
+        raise CrywatchError(f"--out and --parquet are both {out}: name two files")
     config = params.section("timeline", TimelineConfig, root() / params.PARAMS_FILE)
     made = write_timeline(_infants(), infant_id, config, out, parquet)
     for path in (out, parquet):
@@ -107,14 +109,14 @@ def timeline(
 @app.command("list")
 def list_infants() -> None:
     """Show the infants of the store."""
-    infants = _infants()
+    with _infants().store.reading() as reader:
+        listed = reader.listed()
     typer.echo(f"{'recordings':>10}  {'sessions':>8}  {'version':>7}  {'latest':<20}  infant")
-    with infants.store.reading() as reader:
-        for one in reader.listed():
-            typer.echo(
-                f"{one.recordings:>10}  {one.sessions:>8}  {one.version:>7}  "
-                f"{one.last:%Y-%m-%dT%H:%M:%SZ}  {one.infant_id}"
-            )
+    for one in listed:
+        typer.echo(
+            f"{one.recordings:>10}  {one.sessions:>8}  {one.version:>7}  "
+            f"{one.last:%Y-%m-%dT%H:%M:%SZ}  {one.infant_id}"
+        )
 
 
 @app.command()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ class Embedded:
 
 
 class Listener:
-    """Detector and network, once for many files. ModelError where one is missing."""
+    """Detector and network, once for many files. ModelError where the network is missing."""
 
     def __init__(self, config: HearingConfig, root: Path, network: Path | None = None):
         folder = network if network is not None else root / config.network
@@ -101,7 +102,11 @@ class Listener:
         self.info: EmbeddingInfo = embedding_info(folder, config.averaging)
         self._embed = ecapa.from_model(load(folder)).embed
         self._detector = root / config.detector
-        self._scores: Scores | None = None
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The detector; ModelError where it is missing."""
+        return load_detector(self._detector).score
 
     @one_thread()
     def hear(self, path: Path) -> Heard:
@@ -112,9 +117,7 @@ class Listener:
 
     def cries(self, chunks: Iterable[np.ndarray]) -> Iterator[Cry]:
         """The cries in ``chunks`` [samples] at 16 kHz, one after the other."""
-        if self._scores is None:
-            self._scores = load_detector(self._detector).score
-        yield from cries_of(chunks, self._scores, self.config.cries)
+        yield from cries_of(chunks, self.scores, self.config.cries)
 
     @one_thread()
     def recording_vector(self, heard: Heard) -> np.ndarray:
@@ -161,6 +164,8 @@ def embed_files(
     Rows go to the file as they come; a file that cannot be read is told to ``say(message)`` and
     left out. The file's metadata names the network and its digest.
     """
+    if not whole:
+        _ = listener.scores  # a missing detector is no fault of the files
     n_files = failed = rows = 0
     with atomic_path(out) as temp, _writer(temp, listener.info, whole) as add:
         for path in files:
@@ -237,6 +242,11 @@ class _Counted:
         return self._reader.truncated
 
 
+def utf8(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 cannot stand in tables as they are."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 @contextmanager
 def _writer(path: Path, info: EmbeddingInfo, whole: bool):
     """A function that adds a row; equal rows give equal bytes."""
@@ -258,8 +268,7 @@ def _writer(path: Path, info: EmbeddingInfo, whole: bool):
                 held.clear()
 
         def add(name: str, start_s: float, vector: np.ndarray) -> None:
-            # A name that is no UTF-8 cannot stand in Parquet as it is.
-            held.append((name.encode(errors="backslashreplace").decode(), start_s, vector))
+            held.append((utf8(name), start_s, vector))
             if len(held) >= _ROWS:
                 flush()
 

@@ -6,6 +6,8 @@ transaction that reads the infant as it is by then: two processes with the same 
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -16,7 +18,7 @@ import numpy as np
 from crywatch.atomic import read_json
 from crywatch.corpora.sessions import number_sessions
 from crywatch.digest import value_sha256
-from crywatch.embed_files import Heard, HearingConfig, Listener
+from crywatch.embed_files import Heard, HearingConfig, Listener, utf8
 from crywatch.embedded_cries import EmbeddedCries
 from crywatch.errors import CrywatchError, ModelError, StoreError
 from crywatch.follow_infants import WITHDRAWN
@@ -113,6 +115,8 @@ class Infants:
             kept = writer.load(infant_id)
             if kept is None and not heard:
                 if files:
+                    for one in failed:
+                        self.say(one.error)
                     raise StoreError(f"no cry to enroll infant {infant_id!r} with")
                 raise StoreError(no_infant(infant_id, self.store.folder))
             self._same_embedding(infant_id, kept)
@@ -123,7 +127,7 @@ class Infants:
                 if old is not None and old.accepted:
                     self._say_known(record, old)
                     continue
-                known[record.digest] = record
+                known[record.digest] = _to_keep(record)
                 joined += 1
             changed = kept is not None and kept.making != making
             waiting = kept is not None and kept.state.pending
@@ -152,16 +156,17 @@ class Infants:
                 raise StoreError(
                     f"infant {infant_id!r} was fitted with another model, settings or cohort than "
                     "those at hand, so its scores would mean something else: put those back, or "
-                    f"fit it again on what it has by `crywatch infant enroll {infant_id!r}`"
+                    "fit it again on what it has by `crywatch infant enroll "
+                    f"{shlex.quote(infant_id)}`"
                 )
             new, late = self._new(kept, heard)
             observed = follower.observe([kept.state], [[one.observation for one in new]])[0]
-            records = _followed(kept, new, observed)
+            records = _followed(kept, [_to_keep(record) for record in new], observed)
             writer.put(making, observed.state, records, observed.refits)
         scored = {record.digest: record for record in records}
         return Scored(
             infant_id,
-            tuple(scored_file(scored[record.digest]) for record in new),
+            tuple(replace(scored_file(scored[one.digest]), path=one.path) for one in new),
             observed.state.calibrated.promise,
             (*failed, *late),
         )
@@ -173,10 +178,16 @@ class Infants:
                 raise StoreError(no_infant(infant_id, self.store.folder))
 
     def _hear(self, files: Iterable[UserFile]) -> tuple[list[Record], list[Failed]]:
-        """Records in the order of time, each sound once, and the files that cannot be read."""
+        """Records in the order of time, each sound once, and the files that cannot be read.
+
+        Paths are as they were given. ModelError where the detector is missing.
+        """
         found: dict[str, Record] = {}
         failed = []
-        for file in progress(list(files), "listen", unit="file"):
+        files = list(files)
+        if files:
+            _ = self.listener.scores  # a missing detector is no fault of the files
+        for file in progress(files, "listen", unit="file"):
             try:
                 heard = self.listener.hear(file.path)
             except (CrywatchError, OSError) as error:
@@ -259,7 +270,7 @@ class Infants:
                 f"infant {infant_id!r} was embedded with another network than "
                 f"{self.config.hearing.network} is now, and vectors of two networks cannot be "
                 "compared: put that network back, or take the infant out with `crywatch infant "
-                f"forget {infant_id!r}` and enroll its recordings again"
+                f"forget {shlex.quote(infant_id)}` and enroll its recordings again"
             )
 
     def _fits(self, folder: Path, digest: str | None, stage: str) -> None:
@@ -270,14 +281,14 @@ class Infants:
             )
 
     def _say_known(self, record: Record, old: Record) -> None:
-        same = "" if record.path == old.path else f" as {old.path}"
+        same = "" if _kept_path(record) == _kept_path(old) else f" as {old.path}"
         self.say(f"{record.path}: this recording is known already{same}, so it is skipped")
 
 
 def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:
     return Record(
         digest=heard.digest,
-        path=str(file.path),
+        path=utf8(str(file.path)),
         recorded_at=file.recorded_at,
         session_id="",
         cries=len(heard.cries),
@@ -288,8 +299,17 @@ def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:
     )
 
 
+def _kept_path(record: Record) -> str:
+    """A path that still leads to the file when a later command is run in another folder."""
+    return os.path.abspath(record.path)
+
+
+def _to_keep(record: Record) -> Record:
+    return replace(record, path=_kept_path(record))
+
+
 def _by_time(record: Record) -> tuple:
-    return record.recorded_at, record.path, record.digest
+    return record.recorded_at, _kept_path(record), record.digest
 
 
 def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from crywatch.timeline.pictures import Pictures, spectrogram
 
 
 def followed(kept: Kept) -> pd.DataFrame:
-    """Table ``followed``; ``clip_id`` is a recording's path, and what tells two of one apart."""
+    """Table ``followed``; ``clip_id`` is a recording's path below the folder of all of them."""
     names = _names(kept.records)
     columns = ("session_id", "recorded_at", "phase", "score", "p", "alarm", "accepted", "reason")
     rows = [
@@ -73,14 +74,17 @@ def write_timeline(
 
 
 def _names(records: tuple[Record, ...]) -> dict[str, str]:
-    """By digest; a path that had other content before is told apart by its digest."""
+    """By digest; a path that had other content before is told apart by its digest.
+
+    A page may be handed on, so where the folder lies on this machine is not told.
+    """
     shared = Counter(record.path for record in records)
-    return {
-        record.digest: record.path
-        if shared[record.path] == 1
-        else f"{record.path} ({record.digest[:8]})"
-        for record in records
-    }
+    folder = os.path.commonpath([os.path.dirname(path) for path in shared])
+    names = {}
+    for record in records:
+        name = Path(os.path.relpath(record.path, folder)).as_posix()
+        names[record.digest] = name if shared[record.path] == 1 else f"{name} ({record.digest[:8]})"
+    return names
 
 
 def _pictures(infants: Infants, kept: Kept, longest_s: float) -> Pictures:
@@ -107,8 +111,17 @@ def _remembered(store: Store, infant_id: str, path: Path, write: Callable[[], No
     with store.writing() as writer:
         if not writer.has(infant_id):
             raise StoreError(no_infant(infant_id, store.folder))
+        before = [page for page in writer.pages(infant_id) if page.path == where]
         writer.add_page(infant_id, Page(where, ""))
-    write()
+    try:
+        write()
+    except BaseException:
+        # Nothing was written: what lies there is what lay there, and not to be removed.
+        with store.writing() as writer:
+            writer.drop_page(infant_id, where)
+            if before and writer.has(infant_id):
+                writer.add_page(infant_id, before[0])
+        raise
     with store.writing() as writer:
         if not writer.has(infant_id):
             path.unlink()

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crywatch.corpora.recordings import TABLE, Recording, read_recordings
+from crywatch.corpora.recordings import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    TABLE,
+    Recording,
+    read_recordings,
+)
 from crywatch.detect import find_files
 from crywatch.errors import CrywatchError
 
@@ -51,7 +57,10 @@ def user_files(
     elif paths and not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     given = None if at is None else _time(at)
-    return [_file(path, infant_id, rows.get(path.resolve()), given, say) for path in files]
+    guessed: list[UserFile] = []
+    found = [_file(path, infant_id, rows.get(path.resolve()), given, guessed) for path in files]
+    _say_guessed(guessed, say)
+    return found
 
 
 def _rows(table: Path) -> dict[Path, Recording]:
@@ -59,6 +68,8 @@ def _rows(table: Path) -> dict[Path, Recording]:
         raise CrywatchError(
             f"{table}: the table must be named {TABLE} and lie in the folder of its recordings"
         )
+    if not table.is_file():
+        raise CrywatchError(f"{table}: no such file")
     folder = table.resolve().parent
     return {(folder / row.path).resolve(): row for row in read_recordings(folder)}
 
@@ -68,7 +79,7 @@ def _file(
     infant_id: str,
     row: Recording | None,
     given: datetime | None,
-    say: Callable[[str], None],
+    guessed: list[UserFile],
 ) -> UserFile:
     remark = None
     if row is not None:
@@ -84,8 +95,20 @@ def _file(
     except OSError:
         # It cannot be read either, which is told when it is listened to.
         return UserFile(path, datetime.fromtimestamp(0, UTC), remark)
-    say(f"{path}: its modification time, {time.isoformat()}, stands for the time it was recorded")
-    return UserFile(path, time, remark)
+    guessed.append(UserFile(path, time, remark))
+    return guessed[-1]
+
+
+def _say_guessed(files: Sequence[UserFile], say: Callable[[str], None]) -> None:
+    """One message, however many there are."""
+    if not files:
+        return
+    first, last = (end(file.recorded_at for file in files).isoformat() for end in (min, max))
+    if len(files) == 1:
+        what = f"{files[0].path}: its modification time, {first}, stands"
+    else:
+        what = f"{len(files)} files: their modification times, from {first} to {last}, stand"
+    say(f"{what} for the time of recording; {TABLE} with --table, or --at, tells a better one")
 
 
 def _time(text: str) -> datetime:
@@ -95,4 +118,6 @@ def _time(text: str) -> datetime:
         raise CrywatchError(
             f"--at: {text!r} is not a time such as 2025-03-31T04:30:00+02:00"
         ) from None
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise CrywatchError(f"--at: {text!r} is of the year {time.year}")
     return time if time.tzinfo else time.replace(tzinfo=UTC)

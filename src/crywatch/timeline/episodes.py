@@ -4,7 +4,9 @@ A marked recording alone is nothing: at a promised rate of 0.1 one in ten normal
 An episode is either a lasting change (the evidence of `crywatch.timeline.trend` passed its limit,
 from the session after it last was zero to the one where it was highest) or a possible one: at least
 two unusual sessions, nearly in a row, whose combined p is at or below the configured level. A
-session is unusual where at least half of its recordings are marked.
+session is unusual where at least half of its recordings are marked. A stretch that goes up to the
+latest session is told whatever its combined p, if most of its recordings are marked: few sessions
+against a small baseline cannot reach the level, and "as usual" would be the wrong word for them.
 """
 
 from __future__ import annotations
@@ -60,7 +62,13 @@ def find_episodes(timeline: InfantTimeline, config: EpisodesConfig) -> tuple[Epi
     ]
     found = [_episode(timeline, stretch, True) for stretch in lasting]
     found += [_episode(timeline, stretch, False) for stretch in possible]
-    kept = [one for one in found if one.lasting or one.combined_p <= config.level]
+    kept = [
+        one
+        for one in found
+        if one.lasting
+        or one.combined_p <= config.level
+        or (one.ongoing and 2 * one.marked > one.recordings)
+    ]
     return tuple(sorted(kept, key=lambda one: one.first_session))
 
 

@@ -24,6 +24,7 @@ BAND, GAP, REMARK, LEVEL = "#d7ecdf", "#eceef1", "#E69F00", "#009E73"
 FURTHEST = 6.0  # distance that is drawn; what is beyond is drawn there
 NEAREST = -3.0
 LONGEST_LABEL = 22  # characters
+LABEL_SHARE = 0.02  # of a narrow screen's picture that a character of a label takes
 _TIME, _NUMBER = "%d %b %Y, %H:%M", ".2f"
 
 
@@ -194,6 +195,8 @@ def _add_bands(figure: go.Figure, timeline: InfantTimeline) -> None:
     for number, band in enumerate(bands.itertuples()):
         until = since[number + 1] if number + 1 < len(bands) else last + pad
         spread = band.high - band.centre
+        if np.isnan(spread):  # nothing was calibrated: no range is known
+            continue
         low = (band.low - band.centre) / spread if spread > 0 else 0.0
         figure.add_shape(
             type="rect",
@@ -261,10 +264,8 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
 def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) -> None:
     rows = timeline.recordings
     begin, end = rows["recorded_at"].iloc[0], rows["recorded_at"].iloc[-1]
-    for number, one in enumerate(summary.remarks):
-        # At the sides of the picture the label goes inwards, so that a narrow screen holds it.
-        share = (one.begin - begin) / (end - begin) if end > begin else 0.0
-        anchor, at = ("right", one.end) if share > 0.5 else ("left", one.begin)
+    taken = 1.0  # to the left of the labels so far
+    for one in reversed(summary.remarks):
         figure.add_shape(
             type="rect",
             xref="x",
@@ -279,6 +280,16 @@ def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) 
         short = one.remark
         if len(short) > LONGEST_LABEL:
             short = short[: LONGEST_LABEL - 1] + "…"
+        # At the sides of the picture the label goes inwards, so that a narrow screen holds it.
+        first, last = (
+            (at - begin) / (end - begin) if end > begin else 0.0 for at in (one.begin, one.end)
+        )
+        anchor, at = ("right", one.end) if first > 0.5 else ("left", one.begin)
+        width = LABEL_SHARE * (len(short) + 1)
+        left = last - width if first > 0.5 else first
+        if left + width > taken + 1e-9 and taken < 1:
+            continue  # it would cover the one after it; the list on the page has all
+        taken = left
         figure.add_annotation(
             x=_time(at),
             y=1.04,
@@ -290,7 +301,6 @@ def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) 
             hovertext=escape(one.remark),
             showarrow=False,
             font={"size": 11},
-            visible=number < 6,  # more would cover each other; the list below has all
         )
 
 

@@ -13,6 +13,7 @@
     const figures = JSON.parse(section.querySelector("script.figures").textContent);
     for (const name of ["time", "sessions"]) {
       const place = section.querySelector(`.chart[data-figure="${name}"]`);
+      if (!place) continue; // an infant of whom nothing can be drawn
       const layout = figures[name].layout;
       if (touch) layout.dragmode = false; // a finger scrolls the page
       Plotly.newPlot(place, figures[name].data, layout, options);

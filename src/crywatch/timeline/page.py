@@ -24,7 +24,7 @@ from crywatch.timeline.analysis import InfantTimeline
 from crywatch.timeline.config import PageConfig, TimelineConfig
 from crywatch.timeline.pictures import HEIGHT, WIDTH, Pictures
 from crywatch.timeline.standard import BASELINE, NEW
-from crywatch.timeline.summary import STATUSES, Summary, by_urgency, summarise
+from crywatch.timeline.summary import STATUSES, Remarked, Summary, by_urgency, summarise
 
 TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 SPARK_RECORDINGS = 60  # the latest
@@ -44,6 +44,19 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class RemarkShown:
+    """All recordings with the same remark, in a row or not."""
+
+    remark: str
+    begin: pd.Timestamp
+    end: pd.Timestamp
+    recordings: int
+    marked: int
+    judged: int
+    passed: str  # when the evidence passed its limit, in words
+
+
+@dataclass(frozen=True)
 class Shown:
     """One infant as the template sees it."""
 
@@ -54,7 +67,9 @@ class Shown:
     spark_marks: tuple[tuple[float, float], ...]  # centres, pixels
     band_rows: list[dict]  # of table "bands"
     marked_rows: list[dict]  # of table "timeline", the latest marked
+    remarks: tuple[RemarkShown, ...]
     pictures: tuple[Picture, ...]
+    placed: bool  # whether any recording has a distance, so that there is something to draw
     data: str  # JSON of its figures
 
 
@@ -90,7 +105,14 @@ def _render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"day": _day, "minute": _minute, "number": _number, "one_of": _one_of}
+    environment.filters |= {
+        "day": _day,
+        "days": _days,
+        "minute": _minute,
+        "number": _number,
+        "known": _known,
+        "one_of": _one_of,
+    }
     scripts = [get_plotlyjs(), environment.loader.get_source(environment, SCRIPT)[0]]
     return environment.get_template(TEMPLATE).render(
         infants=shown,
@@ -130,9 +152,40 @@ def _shown(
         spark_marks=tuple((round(x, 1), round(y, 1)) for x, y, is_marked in spark if is_marked),
         band_rows=infant.bands.to_dict("records"),
         marked_rows=marked.iloc[::-1].to_dict("records"),
+        remarks=_remarks(summary.remarks),
         pictures=_pictures(infant.recordings, config.page, pictures),
+        placed=bool(infant.recordings["distance"].notna().any()),
         data=_json({name: _plain(figure) for name, figure in drawn.items()}),
     )
+
+
+def _remarks(found: Sequence[Remarked]) -> tuple[RemarkShown, ...]:
+    """A row for each remark, the latest first: who remarks on every recording has few of them."""
+    by_text: dict[str, list[Remarked]] = {}
+    for one in found:
+        by_text.setdefault(one.remark, []).append(one)
+    rows = []
+    for remark, parts in by_text.items():
+        judged = sum(one.judged for one in parts)
+        passed = [one.passed_after for one in parts if one.passed_after]
+        if passed and len(parts) == 1:
+            words = f"in its session {passed[0]}"
+        elif passed:
+            words = f"in {len(passed)} of {len(parts)} stretches"
+        else:
+            words = "no" if judged else ""
+        rows.append(
+            RemarkShown(
+                remark,
+                parts[0].begin,
+                parts[-1].end,
+                sum(one.recordings for one in parts),
+                sum(one.marked for one in parts),
+                judged,
+                words,
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: row.end, reverse=True))
 
 
 def _plain(figure) -> dict:
@@ -192,12 +245,22 @@ def _day(at: pd.Timestamp) -> str:
     return f"{at.day} {at.strftime('%b %Y')}"
 
 
+def _days(one) -> str:
+    """From the begin to the end of an episode or a remark."""
+    begin, end = _day(one.begin), _day(one.end)
+    return begin if begin == end else f"{begin} to {end}"
+
+
 def _minute(at: pd.Timestamp) -> str:
     return f"{_day(at)}, {at.strftime('%H:%M')}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    return "not known" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+    return f"{value:.{digits}f}" if _known(value) else "not known"
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))
 
 
 def _one_of(rate: float) -> str:

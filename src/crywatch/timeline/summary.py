@@ -87,10 +87,17 @@ def summarise(timeline: InfantTimeline, config: TimelineConfig) -> Summary:
     rates = timeline.bands.set_index("version")["rate"]
     band = timeline.bands.iloc[-1]
     episodes = find_episodes(timeline, config.episodes)
+    changes = find_changes(sessions, config.changes)
     urgency = _urgency(sessions)
     return Summary(
         infant_id=timeline.infant_id,
-        status=_status(len(new), len(judged), bool(band["promised"]), episodes, urgency),
+        status=_status(
+            len(new),
+            len(judged),
+            bool(band["promised"]),
+            episodes,
+            urgency > 1 or _risen(changes, config.cusum.reference),
+        ),
         urgency=urgency,
         baseline=_baseline(rows, sessions),
         rate=float(band["rate"]),
@@ -105,7 +112,7 @@ def summarise(timeline: InfantTimeline, config: TimelineConfig) -> Summary:
         versions=len(timeline.bands),
         latest=rows["recorded_at"].iloc[-1],
         episodes=episodes,
-        changes=find_changes(sessions, config.changes),
+        changes=changes,
         remarks=_remarks(timeline),
     )
 
@@ -131,6 +138,11 @@ def _baseline(rows: pd.DataFrame, sessions: pd.DataFrame) -> Baseline:
     )
 
 
+def _risen(changes: Changes, reference: float) -> bool:
+    """Whether the latest change point led to a level above what an infant may stay at."""
+    return bool(changes.points) and changes.points[-1].rose and changes.points[-1].after > reference
+
+
 def _urgency(sessions: pd.DataFrame) -> float:
     """Of the latest session with a limit."""
     known = sessions[sessions["ewma_limit"].notna()]
@@ -139,13 +151,12 @@ def _urgency(sessions: pd.DataFrame) -> float:
     return float(known["ewma"].iloc[-1] / known["ewma_limit"].iloc[-1])
 
 
-def _status(
-    new: int, judged: int, promised: bool, episodes: Sequence[Episode], urgency: float
-) -> str:
+def _status(new: int, judged: int, promised: bool, episodes: Sequence[Episode], high: bool) -> str:
+    """``high``: the latest level of the sessions is above the infant's normal."""
     lasting = [one for one in episodes if one.lasting]
     if any(one.ongoing for one in lasting):
         return CHANGED
-    if urgency > 1 or any(one.ongoing for one in episodes):
+    if (high and judged) or any(one.ongoing for one in episodes):
         return UNUSUAL
     if lasting:
         return EARLIER

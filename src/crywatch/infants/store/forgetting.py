@@ -7,6 +7,7 @@ stands for it, the digests of its recordings and its vectors.
 
 from __future__ import annotations
 
+import glob
 import mmap
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import func, select
 
+from crywatch.atomic import TEMP_PREFIX
 from crywatch.digest import file_sha256
 from crywatch.errors import StoreError
 from crywatch.infants.store.files import is_whole
@@ -142,6 +144,10 @@ def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]
     removed, changed = [], []
     for page in writer.pages(infant_id):
         path = Path(page.path)
+        # A kill while a page was written leaves it under a temporary name.
+        for left in path.parent.glob(f"{TEMP_PREFIX}*-{glob.escape(path.name)}"):
+            left.unlink()
+            removed.append(str(left))
         if not path.is_file():
             continue
         # Without a digest the writing was broken off, before or after the file was there.

@@ -122,7 +122,13 @@ def connect(folder: Path) -> Engine:
     locked.
     """
     path = folder / DATABASE
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: {error.strerror}: the infants are kept there; set infant.store to a folder "
+            "that this user can write"
+        ) from error
     engine = create_engine(
         f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": WAIT_S}
     )
@@ -156,8 +162,10 @@ def unusable(folder: Path, error: Exception) -> StoreError:
     said = str(getattr(error, "orig", error))
     if "locked" in said or "busy" in said:
         advice = f"another process has held it for {WAIT_S:g} s; try again when that has ended"
-    elif "full" in said or "readonly" in said:
-        advice = "make room there, or let this user write there"
+    elif "full" in said:
+        advice = "make room there"
+    elif "readonly" in said or "unable to open" in said:
+        advice = "let this user read and write that file and its folder"
     else:
         advice = "put back a copy of the whole folder, or move it away and enroll the infants again"
     return StoreError(f"{folder / DATABASE}: {said}: {advice}")

@@ -244,10 +244,19 @@ class Writer(Reader):
             self._run(insert(RecordingRow), [_row(key, record) for record in records])
 
     def add_page(self, infant_id: str, page: Page) -> None:
-        """Remember a file about an infant, in place of what had its path."""
+        """Remember a file about an infant, in place of what had its path.
+
+        Once it is written, with its digest, no file about another infant is there any more.
+        """
         key = key_of(infant_id)
-        self._run(delete(PageRow).where(PageRow.key == key, PageRow.path == page.path))
+        old = delete(PageRow).where(PageRow.path == page.path)
+        self._run(old if page.sha256 else old.where(PageRow.key == key))
         self._run(insert(PageRow).values(key=key, path=page.path, sha256=page.sha256))
+
+    def drop_page(self, infant_id: str, path: str) -> None:
+        """Remember a file of that path no more."""
+        own = PageRow.key == key_of(infant_id)
+        self._run(delete(PageRow).where(own, PageRow.path == path))
 
     def remove(self, infant_id: str) -> None:
         """All rows of an infant; its files are swept by the next writer."""
