@@ -288,7 +288,7 @@ def _promise(
     reason = ""
     if plan.method == NONE:
         reason = (
-            f"all {len(baseline)} baseline clips are of one session, so none can be left out; "
+            f"the baseline ({len(baseline)} clips) is of one session, so none can be left out; "
             "record another session"
         )
     elif not promised:

@@ -72,7 +72,7 @@ class Gate:
             found = self.distress.probability(vectors)
             for row in np.flatnonzero(found > self.distress.threshold):
                 reasons[row] = reasons[row] or (
-                    f"{DISTRESSED}: {found[row]:.2f} above {self.distress.threshold:.2f}"
+                    f"{DISTRESSED}: {found[row]:.3f} above {self.distress.threshold:.3f}"
                 )
         sounds = np.array([reason is None for reason in reasons], dtype=bool)
         for row in np.flatnonzero(np.asarray(p) < self.least_p):
