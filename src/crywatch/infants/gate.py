@@ -67,7 +67,7 @@ class Gate:
             for row in np.flatnonzero(
                 (found := self.cry.probability(vectors)) < self.cry.threshold
             ):
-                reasons[row] = f"{NOT_A_CRY}: {found[row]:.2f} below {self.cry.threshold:.2f}"
+                reasons[row] = f"{NOT_A_CRY}: {found[row]:.3f} below {self.cry.threshold:.3f}"
         if self.distress is not None and n:
             found = self.distress.probability(vectors)
             for row in np.flatnonzero(found > self.distress.threshold):
