@@ -65,6 +65,7 @@ def draw(title: str, raw: np.ndarray, cut: CutRecording) -> Figure:
         axes[2].axvspan(cry.onset_s, cry.offset_s, color="#edae49", alpha=0.5, zorder=1)
     with np.errstate(divide="ignore"):  # digital silence has no level
         axes[3].specgram(cut.wave, NFFT=512, noverlap=384, Fs=RATE_HZ, vmin=-140, cmap="magma")
+    axes[3].set_facecolor("black")  # so that it is drawn as silence, not as a hole
     axes[3].set_title("spectrogram of what was normalised", loc="left", fontsize=10)
     axes[3].set_ylabel("Hz")
     axes[3].set_xlabel("seconds")
