@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crywatch import params, timeline
-from crywatch.atomic import read_json
+from crywatch.atomic import read_json, write_json
 from crywatch.cries.store import CryRow, write_cries
 from crywatch.digest import files_sha256
 from crywatch.errors import TableError
@@ -129,6 +129,9 @@ def test_tables_of_the_report(made, tmp_path):
     assert by_infant["few $"]["promised rate"] == "none"
     assert [row[0] for row in remarks.rows] == ["planted pitch +20 %"]
     assert remarks.rows[0][4] == "1 of 1"
+    summaries = read_json(made[1] / "summary.json")
+    write_json(tmp_path / "bare" / "summary.json", [one | {"remarks": []} for one in summaries])
+    assert [table.title for table in timeline_tables(tmp_path / "bare")] == ["Timelines"]
     with pytest.raises(TableError, match="run stage timeline"):
         timeline_tables(tmp_path)
 

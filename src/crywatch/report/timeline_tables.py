@@ -19,7 +19,8 @@ def timeline_tables(folder: Path) -> list[Table]:
     if not path.is_file():
         raise TableError(f"{path} is missing: run stage timeline (dvc repro timeline)")
     summaries = read_json(path)
-    return [_infants(summaries), _remarks(summaries)]
+    remarked = any(one["remarks"] for one in summaries)
+    return [_infants(summaries), *([_remarks(summaries)] if remarked else [])]
 
 
 def _infants(summaries: list[dict]) -> Table:
