@@ -12,13 +12,12 @@ import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import positive, write_runs
+from machine import positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +106,7 @@ def _measure(ecapa: Ecapa, kind: str, threads: int, sounds: list[np.ndarray], ro
     for number in range(rounds):
         # In turns, and every other round backwards.
         calls = [lambda: ecapa.embed(sounds), lambda: [ecapa.embed([one]) for one in sounds]]
-        spent = [_seconds(call) for call in (calls if number % 2 else calls[::-1])]
+        spent = [seconds_of(call) for call in (calls if number % 2 else calls[::-1])]
         together, apart = spent if number % 2 else spent[::-1]
         batched.append(together)
         ratios.append(apart / together)
@@ -124,12 +123,6 @@ def _measure(ecapa: Ecapa, kind: str, threads: int, sounds: list[np.ndarray], ro
         low_ratio=min(ratios),
         high_ratio=max(ratios),
     )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 HEADER = (

@@ -11,13 +11,12 @@ import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, positive, write_runs
+from machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     from crywatch.infants.contract import Baseline, InfantModel
@@ -137,13 +136,13 @@ def _infants(count: int, prefix: str) -> list[Baseline]:
 
 def _measure(model: InfantModel, name: str, count: int, alone: int, rounds: int) -> Run:
     babies = _infants(count, "infant")
-    seconds = _seconds(lambda: model.fit(babies))
+    seconds = seconds_of(lambda: model.fit(babies))
     few = babies[:alone]
     ratios = []
     for number in range(rounds):
         # In turns, and every other round backwards.
         calls = [lambda: model.fit(few), lambda: [model.fit([baby]) for baby in few]]
-        spent = [_seconds(call) for call in (calls if number % 2 else calls[::-1])]
+        spent = [seconds_of(call) for call in (calls if number % 2 else calls[::-1])]
         together, apart = spent if number % 2 else spent[::-1]
         ratios.append(apart / together)
     return Run(
@@ -156,12 +155,6 @@ def _measure(model: InfantModel, name: str, count: int, alone: int, rounds: int)
         low_ratio=min(ratios),
         high_ratio=max(ratios),
     )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 HEADER = (

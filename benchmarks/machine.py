@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,13 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
     return value
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """What ``call`` takes, of wall time."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def machine() -> Machine:

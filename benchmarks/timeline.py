@@ -11,13 +11,12 @@ import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, positive, write_runs
+from machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +163,7 @@ def _measure(recordings: int, rounds: int) -> Run:
             ]
             # In turns, and every other round backwards.
             for spent, call in calls[:: -1 if number % 2 else 1]:
-                spent.append(1e3 * _seconds(call))
+                spent.append(1e3 * seconds_of(call))
     updates = [spent / UPDATES for spent in updates]
     ratios = [anew / one for anew, one in zip(scratch, updates, strict=True)]
     return Run(
@@ -176,12 +175,6 @@ def _measure(recordings: int, rounds: int) -> Run:
         high_ratio=max(ratios),
         page_ms=statistics.median(pages),
     )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 HEADER = (
