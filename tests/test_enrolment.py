@@ -340,8 +340,11 @@ def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
     files = user_files([other], "Mia", table, "2025-01-02T03:04:05+01:00", said.append)
     assert files[0].recorded_at == datetime(2025, 1, 2, 2, 4, 5, tzinfo=UTC) and len(said) == 1
     assert len(user_files([], "Mia", table, None, said.append)) == 2
-    with pytest.raises(CrywatchError, match="no recording of infant 'Tom'"):
+    with pytest.raises(CrywatchError, match="no recording of infant 'Tom'; column infant names 'M"):
         user_files([], "Tom", table, None, said.append)
+    table.write_text(table.read_text().replace("Mia,", ","))
+    assert len(user_files([], "Tom", table, None, said.append)) == 2
+    table.write_text(table.read_text().replace(",,", ",Mia,"))
     with pytest.raises(CrywatchError, match="by the table it is of infant 'Mia'"):
         user_files([folder / "Mia 000.wav"], "Tom", table, None, said.append)
     with pytest.raises(CrywatchError, match="--at: 'monday' is not a time"):

@@ -40,20 +40,24 @@ def user_files(
 ) -> list[UserFile]:
     """The audio files of ``paths`` (folders give those below them), in the order given.
 
-    ``table`` is a recordings.csv; without ``paths`` it gives the rows of that infant. ``at`` is an
-    ISO time, in UTC where it names no zone. Raises CrywatchError where nothing is found, where the
-    time is none, or the table has errors; a row of another infant is one.
+    ``table`` is a recordings.csv; without ``paths`` it gives the rows of that infant, or all where
+    no row names one. ``at`` is an ISO time, in UTC where it names no zone. Raises CrywatchError
+    where nothing is found, where the time is none, or the table has errors; a row of another infant
+    is one.
     """
     rows = {} if table is None else _rows(table)
     files = list(find_files(paths))
     if not paths and table is not None:
+        named = sorted({row.infant for row in rows.values() if row.infant is not None})
+        wanted = infant_id if named else None
         files = [
             table.parent / row.path
             for row in rows.values()
-            if row.infant == infant_id and row.label != "other"
+            if row.infant == wanted and row.label != "other"
         ]
         if not files:
-            raise CrywatchError(f"{table}: no recording of infant {infant_id!r}")
+            told = f"; column infant names {', '.join(map(repr, named[:5]))}" if named else ""
+            raise CrywatchError(f"{table}: no recording of infant {infant_id!r}{told}")
     elif paths and not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     given = None if at is None else _time(at)
