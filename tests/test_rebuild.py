@@ -38,6 +38,17 @@ TINY = [
     "train_rtfm.batch_size=16",
     "train_blazenet.max_epochs=4",
     "embed_blazenet.backbones=[all_1s]",
+    "data.generator.nursery={long_infants: 6, short_infants: 6, sessions: 8, changed_sessions: 1}",
+    "data.generator.nursery={recordings: 2, seconds: 1.5}",
+    "cries.threshold=0.01",  # a detector of four epochs is not sure of anything
+    "ecapa.channels=16",
+    "finetune_ecapa={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
+    "evaluate_verification={recordings: 8, measures: {resamples: 20}}",
+    "embed_cries={workers: 1, others_per_part: 8, shifted: {most: 2}}",
+    "fit_infants={models: [mahalanobis, cosine], settings: {cohort: {top_k: 4}}}",
+    "simulate_year={workers: 1, hostile: [repeats], voices: {seconds: 0.8}}",
+    "simulate_year.calendar={infants: 2, weeks: 9, baseline_weeks: 4, event_week: 5}",
+    "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
 ]
 BLAZENET_KEPT = {"all_1s", "mined_both_1s"}
 RTFM_KEPT = {"trimmed", "untrimmed"}
@@ -72,6 +83,9 @@ def tiny_params() -> str:
     for section, kept in (("train_blazenet", BLAZENET_KEPT), ("train_rtfm", RTFM_KEPT)):
         variants = config[section]["variants"]
         config[section]["variants"] = {key: variants[key] for key in variants if key in kept}
+    losses = config["finetune_ecapa"]["losses"]
+    config["finetune_ecapa"]["losses"] = {"ge2e": losses["ge2e"]}
+    config["simulate_year"]["changes"] = config["simulate_year"]["changes"][:1]
     return yaml.safe_dump(config, sort_keys=False)
 
 
@@ -106,6 +120,9 @@ def test_a_second_rebuild_does_nothing(project):
 def test_the_rebuild_leaves_reports_metrics_and_no_half_files(project):
     html = (project / "data/reports/detection.html").read_text()
     assert "generated" in html.lower()
+    infants = (project / "data/reports/infants.html").read_text()
+    assert "Generated sounds." in infants and "A simulated year" in infants
+    assert (project / "data/timeline/timelines.html").is_file()
     assert "data/evaluate_detection/metrics.json" in dvc(project, "metrics", "show").stdout
     left = [path for path in (project / "data").rglob(".tmp-*")]
     assert left == []
