@@ -206,10 +206,14 @@ def with_intervals(title: str, rows: list[dict]) -> Table:
 
 def interval(row: dict, name: str) -> str:
     """A metric and its interval, where there is one."""
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return bracketed(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
+
+
+def bracketed(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """A number with its interval in brackets, if it has one."""
     if low is None or high is None:
-        return number(row[name])
-    return f"{number(row[name])} ({number(low)} to {number(high)})"
+        return number(value, digits)
+    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
 def main_rows(results: Results) -> list[dict]:

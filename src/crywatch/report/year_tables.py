@@ -8,7 +8,7 @@ from typing import Any
 
 from crywatch.atomic import read_json
 from crywatch.errors import TableError
-from crywatch.report.tables import Table, number
+from crywatch.report.tables import Table, bracketed, number
 
 METRICS = "metrics.json"
 WAYS = {
@@ -38,7 +38,7 @@ def gate_tables(folder: Path) -> list[Table]:
             row["scope"],
             f"{row['positives']} / {row['negatives']}",
             f"{row['positive_groups']} / {row['negative_groups']}",
-            _interval(row["auc"], row["auc_low"], row["auc_high"]),
+            bracketed(row["auc"], row["auc_low"], row["auc_high"]),
             number(row["passed_right"]),
             number(row["passed_wrong"]),
         ]
@@ -171,15 +171,9 @@ def _cells(measures: Mapping[str, Any], columns: Sequence[str] | Mapping[str, st
         if one is None:
             cells.append("n/a")
             continue
-        text = _interval(one["mean"], one["low"], one["high"], 2)
+        text = bracketed(one["mean"], one["low"], one["high"], 2)
         cells.append(text if one["infants"] == most else f"{text}, {one['infants']} infants")
     return cells
-
-
-def _interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    if low is None or high is None:
-        return number(value, digits)
-    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
 def _read(folder: Path) -> Any:
