@@ -12,7 +12,7 @@ import typer
 
 from crywatch import cli_infant
 from crywatch.errors import CrywatchError
-from crywatch.project import root
+from crywatch.project import root, say
 
 app = typer.Typer(
     help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
@@ -114,7 +114,7 @@ def embed(
     config = params.section("infant.hearing", HearingConfig, root() / params.PARAMS_FILE)
     listener = Listener(config, root(), model)
     shown = progress(files, "embed", unit="file")
-    done = embed_files(shown, listener, out, whole, _say)
+    done = embed_files(shown, listener, out, whole, say)
     typer.echo(f"{out}: {done.rows} vectors of {done.files - done.failed} files")
     if done.failed:
         raise typer.Exit(1)
@@ -197,10 +197,6 @@ def data_check(
     typer.echo(render(checks))
     if any(check.problems for check in checks):
         raise typer.Exit(1)
-
-
-def _say(message: str) -> None:
-    typer.echo(f"crywatch: {message}", err=True)
 
 
 def main() -> None:

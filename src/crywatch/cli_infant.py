@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crywatch.errors import CrywatchError
-from crywatch.project import root
+from crywatch.project import root, say
 
 if TYPE_CHECKING:
     from crywatch.infants.answers import Failed, ScoredFile
@@ -47,7 +47,7 @@ def enroll(infant_id: Id, paths: Paths = None, table: Table = None, at: At = Non
     from crywatch.infants.user_files import user_files
 
     infants = _infants()
-    files = user_files(paths or [], infant_id, table, at, _say)
+    files = user_files(paths or [], infant_id, table, at, say)
     found = infants.enroll(infant_id, files)
     typer.echo(
         f"{found.infant_id}: {found.new} recording(s) enrolled; the baseline has "
@@ -75,12 +75,12 @@ def score(
         raise CrywatchError("name the recordings to score, or a table of them by --table")
     infants = _infants()
     infants.must_have(infant_id)
-    files = user_files(paths or [], infant_id, table, at, _say)
+    files = user_files(paths or [], infant_id, table, at, say)
     found = infants.score(infant_id, files)
     for line in _FORMATS[format](found.files):
         typer.echo(line)
     if not found.promise.promised:
-        _say(_promise(found.promise))
+        say(_promise(found.promise))
     _end(found.failed)
 
 
@@ -138,7 +138,7 @@ def forget(
     for path in gone.pages:
         typer.echo(f"removed {path}")
     for path in gone.changed_pages:
-        _say(f"{path}: was changed since it was written, so it is left to you")
+        say(f"{path}: was changed since it was written, so it is left to you")
     what = "its id, digests and vectors" if gone.id_searched else "its digests and vectors"
     typer.echo(
         f"nothing is left: {gone.searched_bytes} bytes of {gone.searched_files} file(s) in "
@@ -155,17 +155,13 @@ def _infants() -> Infants:
     here = root()
     file = here / params.PARAMS_FILE
     config = params.section("infant", InfantConfig, file)
-    return Infants(config, params.plain("seed", file), here, _say)
-
-
-def _say(message: str) -> None:
-    typer.echo(f"crywatch: {message}", err=True)
+    return Infants(config, params.plain("seed", file), here, say)
 
 
 def _end(failed: Iterable[Failed]) -> None:
     failed = list(failed)
     for one in failed:
-        _say(one.error)
+        say(one.error)
     if failed:
         raise typer.Exit(1)
 

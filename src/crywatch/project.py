@@ -1,4 +1,4 @@
-"""The project that a command is run in."""
+"""The project that a command is run in, and how a command speaks."""
 
 from __future__ import annotations
 
@@ -20,3 +20,10 @@ def root(mark: Path | None = None) -> Path:
         if (folder / mark).is_file():
             return folder.relative_to(here) if folder == here else folder
     raise CrywatchError(f"no {mark} in {here} or above: run crywatch inside the project")
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    import typer
+
+    typer.echo(f"crywatch: {message}", err=True)
