@@ -21,6 +21,7 @@ from crywatch.cries.store import CryStore
 from crywatch.digest import file_sha256, value_sha256
 from crywatch.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
 from crywatch.errors import ConfigError, CrywatchError
+from crywatch.infant_tables import is_changed
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply
 from crywatch.models import WEIGHTS, load
 from crywatch.progress import progress
@@ -171,7 +172,7 @@ def embedding_info(network_dir: Path, averaging: AveragingConfig) -> EmbeddingIn
 def to_shift(recordings: pd.DataFrame, config: EmbedCriesConfig) -> list[str]:
     """The clip ids of table ``recordings`` that are changed, by infant and time."""
     wanted = config.shifted
-    normal = ~recordings["category"].str.startswith(tuple(config.changed))
+    normal = ~is_changed(recordings, config.changed)
     known = recordings["recorded_at"].notna() & recordings["session_id"].notna()
     frame = recordings[normal & known & recordings["split"].isin(wanted.parts)]
     found: list[str] = []
@@ -246,7 +247,7 @@ class _Worker:
         if task.path is not None:
             waves = [_beginning(task.path, self.other_s)]
             return _Found(recording_vector(waves, task.clip_id, network, averaging), [], [])
-        cries = [store.wave(row) for row in store.rows(task.clip_id)]
+        cries = store.waves(task.clip_id)
         enough = [cry for cry in cries if len(cry) >= LEAST_S * RATE_HZ and cry.any()]
         shifts = list(task.shifts) if enough else []
         # Cry by cry: what the shifts of one share is computed once.

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import crywatch.infant_tables  # noqa: F401  the tables' schemas
 from crywatch.atomic import atomic_dir, write_json
 from crywatch.embedded_cries import NO_SESSION, EmbeddedCries
 from crywatch.errors import ConfigError
+from crywatch.infant_tables import is_changed
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.contract import Baseline, InfantModel
@@ -187,7 +187,7 @@ def divided(
     infants, unusable = [], []
     for name, rows in frame.sort_values(order, kind="stable").groupby("infant_id", sort=True):
         infant_id = str(name)
-        abnormal = rows["category"].str.startswith(tuple(changed)).to_numpy(dtype=bool)
+        abnormal = is_changed(rows, changed)
         normal = rows[~abnormal]
         sessions = normal["session_id"].fillna(NO_SESSION).to_numpy(dtype=str)
         found = divide(sessions, normal["recorded_at"].dt.tz_convert(None).to_numpy(), division)

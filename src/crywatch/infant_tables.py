@@ -5,7 +5,14 @@ They stand apart, so that a change here does not make the stages of the first ha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from crywatch.tables import COLUMNS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 _RECORDING = {
     "clip_id": ("str", False),
@@ -111,3 +118,11 @@ COLUMNS["year"] = {
     "reason": ("str", True),
     "version": ("int64", False),
 }
+
+
+def is_changed(table: pd.DataFrame, changed: Sequence[str]) -> np.ndarray:
+    """[rows] bool: the category begins with one of ``changed``.
+
+    Such a recording is known to be abnormal: no baseline, training or choice of a network hears it.
+    """
+    return table["category"].str.startswith(tuple(changed)).to_numpy(dtype=bool)

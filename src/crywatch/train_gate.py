@@ -17,6 +17,7 @@ import pandas as pd
 from crywatch.atomic import atomic_dir, write_json
 from crywatch.embedded_cries import EmbeddedCries
 from crywatch.errors import ConfigError
+from crywatch.infant_tables import is_changed
 from crywatch.infants import gate as gates
 from crywatch.infants.gate import CRY, DISTRESS, Gate, Head
 from crywatch.intervals import group_bootstrap
@@ -167,7 +168,7 @@ def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
 def _normal(store: EmbeddedCries, config: TrainGateConfig) -> tuple[pd.DataFrame, np.ndarray]:
     """Recordings that are not known to be abnormal, and their vectors."""
     frame = store.recordings
-    kept = ~frame["category"].str.startswith(tuple(config.changed)).to_numpy(dtype=bool)
+    kept = ~is_changed(frame, config.changed)
     return frame[kept], store.vectors[kept]
 
 

@@ -14,6 +14,7 @@ from crywatch.audio import decode, resample, to_int16
 from crywatch.corpora.cryceleb import read_pairs
 from crywatch.cries.store import CryStore
 from crywatch.errors import TableError
+from crywatch.infant_tables import is_changed
 from crywatch.segments import RATE_HZ
 from crywatch.speaker.trials import (
     TrialConfig,
@@ -63,7 +64,7 @@ def recordings(store: CryStore, changed: Sequence[str]) -> pd.DataFrame:
     sound as it does.
     """
     table = store.table.drop_duplicates("clip_id")
-    known = table[~table["category"].str.startswith(tuple(changed))].reset_index(drop=True)
+    known = table[~is_changed(table, changed)].reset_index(drop=True)
     if not (known["split"] == "test").any():
         raise TableError(f"{store.folder}: part test holds no cry of a known infant: add infants")
     return known

@@ -16,9 +16,9 @@ import pandas as pd
 import torch
 
 from crywatch.cries.store import CryStore
-from crywatch.digest import value_sha256
 from crywatch.errors import ConfigError, TableError
-from crywatch.speaker.batches import AveragingConfig, shuffled_crops, unit
+from crywatch.infant_tables import is_changed
+from crywatch.speaker.batches import AveragingConfig, named_rng, shuffled_crops, unit
 from crywatch.speaker.ecapa import Ecapa
 from crywatch.speaker.losses import NtXent, NtXentConfig
 from crywatch.speaker.trials import TrialConfig, TrialList, cosine_scores, session_trials
@@ -114,9 +114,8 @@ class Validation:
         return np.concatenate(parts).reshape(len(self.recordings), self._averaging.crops, -1)
 
     def _crops(self, clip_id: str) -> np.ndarray:
-        cries = [self._store.wave(row) for row in self._store.rows(clip_id)]
-        rng = np.random.default_rng([self._seed, int(value_sha256(clip_id)[:16], 16)])
-        return shuffled_crops(cries, self._averaging, rng)
+        cries = self._store.waves(clip_id)
+        return shuffled_crops(cries, self._averaging, named_rng(self._seed, clip_id))
 
     def _eer(self, trials: TrialList | None, vectors: dict[str, np.ndarray]) -> float | None:
         if trials is None:
@@ -135,8 +134,7 @@ def unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.Da
 
     A network that hears changes of an infant learns to miss them.
     """
-    abnormal = cries["category"].str.startswith(tuple(changed))
-    return cries[cries["split"].isin(parts) & ~abnormal]
+    return cries[cries["split"].isin(parts) & ~is_changed(cries, changed)]
 
 
 def chosen(recordings: pd.DataFrame, config: ValidationConfig, seed: int) -> pd.DataFrame:

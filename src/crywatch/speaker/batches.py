@@ -14,6 +14,7 @@ from itertools import pairwise, zip_longest
 import numpy as np
 from torch.utils.data import Sampler
 
+from crywatch.digest import value_sha256
 from crywatch.errors import ConfigError
 from crywatch.segments import RATE_HZ
 
@@ -233,6 +234,11 @@ def embed_sounds(sounds: Sequence[Sequence[np.ndarray]], embed: Embed) -> np.nda
     starts = np.cumsum([0, *map(len, sounds)])
     means = [vectors[a:b].mean(axis=0) for a, b in pairwise(starts)]
     return unit(np.stack(means))
+
+
+def named_rng(seed: int, name: str) -> np.random.Generator:
+    """Draws that depend on the seed and a sound's name, not on the other sounds."""
+    return np.random.default_rng([seed, int(value_sha256(name)[:16], 16)])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import pandas as pd
 from crywatch.corpora.cryceleb import Pair, read_metadata
 from crywatch.corpora.sessions import GAP_S
 from crywatch.errors import TableError
-from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, unit
+from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, named_rng, unit
 
 SAME_SOUND = ("recording_id", "cluster_id")
 AT_ONCE = 16  # utterances
@@ -250,7 +250,6 @@ def embed_utterances(
     The crops of an utterance depend on ``seed`` and its name, not on the others. ``what`` stands
     beside the bar of progress.
     """
-    from crywatch.digest import value_sha256
     from crywatch.progress import progress
 
     vectors: dict[str, np.ndarray] = {}
@@ -258,9 +257,8 @@ def embed_utterances(
     sounds: list[list[np.ndarray]] = []
     for utterance in progress(utterances, what, unit="utterance"):
         cries = [load(path) for path in utterance.paths]
-        rng = np.random.default_rng([seed, int(value_sha256(utterance.name)[:16], 16)])
         names.append(utterance.name)
-        sounds.append(heard(cries, config, rng))
+        sounds.append(heard(cries, config, named_rng(seed, utterance.name)))
         # Several at once: crops of one length make a batch.
         if len(names) == AT_ONCE or utterance is utterances[-1]:
             vectors |= zip(names, embed_sounds(sounds, embed), strict=True)
