@@ -422,3 +422,24 @@ def test_an_excerpt_is_what_lies_between_and_no_more(start_s, end_s, seconds, tm
     assert len(cut.wave) == seconds * RATE_HZ and not cut.truncated
     first, last = (round(second * RATE_HZ) for second in (start_s, end_s))
     np.testing.assert_allclose(cut.wave, wave[first:last], atol=1e-4)
+
+
+def test_bytes_in_memory_decode_as_the_file_they_are_of(tmp_path):
+    audio.write_flac(tmp_path / "a.flac", noise())
+    content = (tmp_path / "a.flac").read_bytes()
+    from_file, from_memory = (
+        audio.decode(tmp_path / "a.flac"),
+        audio.decode_bytes(content, "a sound"),
+    )
+    np.testing.assert_array_equal(from_memory.wave, from_file.wave)
+    assert from_memory.rate_hz == from_file.rate_hz and not from_memory.truncated
+    assert audio.decode_bytes(content[: len(content) // 2], "half").truncated
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "a sound: the file is empty"), (b"no sound", "a sound: not a rec")],
+)
+def test_bytes_that_are_no_sound_are_called_by_their_name(content, message):
+    with pytest.raises(AudioError, match=message):
+        audio.decode_bytes(content, "a sound")

@@ -1,4 +1,4 @@
-"""The one module that decodes and encodes audio.
+"""The one module that decodes audio.
 
 PyAV's wheel decodes WAV, Ogg, FLAC, MP3, M4A, 3GP and CAF; the format is probed from the content,
 so a wrong extension does no harm. All samples are float32 in [-1, 1], mono by the mean of the
@@ -7,6 +7,7 @@ channels.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from crywatch.atomic import atomic_path
 from crywatch.errors import AudioError
 from crywatch.segments import RATE_HZ
 
+HEAD_BYTES = 1 << 16  # of a file, in which its header is looked for
 GATHER_SAMPLES = 1 << 18  # resampled and written at a time
 SILENCE_DBFS = -200.0  # stands for a level of minus infinity
 BANDWIDTH_FRAME = 2048  # samples
@@ -50,6 +52,7 @@ class StreamInfo:
 class BlockReader:
     """Decode ``path`` block by block: iterate for mono float32 arrays [samples].
 
+    With ``content``, the bytes of a file, those are decoded; ``path`` then only names them.
     ``info`` is known at once; ``truncated`` and ``n_samples`` when the iteration has ended.
 
     Raises
@@ -58,20 +61,21 @@ class BlockReader:
         The file is missing, empty, no audio, holds NaN or infinite samples, or nothing decodes.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str, content: bytes | None = None):
         import av
 
         self.path = Path(path)
         self.truncated = False
         self.n_samples = 0
-        if not self.path.is_file():
+        self._content = content
+        if content is None and not self.path.is_file():
             raise AudioError(f"{self.path}: no such file")
-        if self.path.stat().st_size == 0:
+        if self._size() == 0:
             raise AudioError(f"{self.path}: the file is empty (0 bytes)")
         try:
             # Without "file:" a name such as "night:1.wav" is taken for a protocol.
             self._container = av.open(
-                f"file:{self.path}",
+                f"file:{self.path}" if content is None else io.BytesIO(content),
                 metadata_errors="ignore",
                 options={"protocol_whitelist": "file"},
             )
@@ -122,11 +126,18 @@ class BlockReader:
         finally:
             self._container.close()
 
+    def _size(self) -> int:
+        return self.path.stat().st_size if self._content is None else len(self._content)
+
+    def _head(self) -> bytes:
+        if self._content is not None:
+            return self._content[:HEAD_BYTES]
+        with open(self.path, "rb") as handle:
+            return handle.read(HEAD_BYTES)
+
     def _is_short(self, n_samples: int) -> bool:
         """Whether the file's own header promises more than the ``n_samples`` that it gave."""
-        with open(self.path, "rb") as handle:
-            head = handle.read(1 << 16)
-        size = self.path.stat().st_size
+        head, size = self._head(), self._size()
         if head[:4] == b"RIFF" or head[:4] == b"caff":
             # FFmpeg shortens the duration of PCM to what is there: read the chunk's own size.
             return _promised_bytes(head) > size
@@ -172,7 +183,15 @@ def _mono(frame) -> np.ndarray:
 
 def decode(path: Path | str) -> Decoded:
     """Decode a whole file into memory; see `BlockReader` for the errors."""
-    reader = BlockReader(path)
+    return _whole(BlockReader(path))
+
+
+def decode_bytes(content: bytes, name: str) -> Decoded:
+    """Decode a whole file that is in memory; errors, see `BlockReader`, call it ``name``."""
+    return _whole(BlockReader(name, content))
+
+
+def _whole(reader: BlockReader) -> Decoded:
     wave = np.concatenate(list(reader))
     info = reader.info
     return Decoded(wave, info.rate_hz, info.channels, info.codec, reader.truncated)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.corpora.synthesis import RATE_HZ
+from crywatch.encoding import encoded
 
 
 def write_sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:
@@ -47,7 +48,7 @@ def _with_fixed_serial(ogg: bytes) -> bytes:
 
 _MIRRORED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
-# What the suffix stands for: container and codec.
+# What the suffix stands for: container and encoder.
 _CODECS = {
     ".3gp": ("3gp", "aac"),
     ".caf": ("caf", "pcm_s16be"),
@@ -59,22 +60,6 @@ _CODECS = {
 
 
 def encode(path: Path, samples: np.ndarray, rate_hz: int) -> None:
-    """Write int16 ``samples`` [samples] with PyAV in the format of the suffix of ``path``."""
-    import av
-
-    container_format, codec = _CODECS[path.suffix]
-    with av.open(str(path), "w", format=container_format) as container:
-        container.flags |= 0x400  # bit-exact: no date or version in the file
-        stream = container.add_stream(codec, rate=rate_hz)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate = rate_hz
-        resampler = av.AudioResampler(
-            format=stream.codec_context.format,
-            layout="mono",
-            rate=rate_hz,
-            frame_size=stream.codec_context.frame_size or 4096,
-        )
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(part))
-        container.mux(stream.encode(None))
+    """Write int16 ``samples`` [samples] in the format of the suffix of ``path``."""
+    container, encoder = _CODECS[path.suffix]
+    path.write_bytes(encoded(samples, rate_hz, container, encoder))
