@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-KINDS = ("blazenet", "rtfm", "ecapa")
+KINDS = ("blazenet", "rtfm", "robust", "svc", "dense", "cnn", "ecapa")
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 REMAKE = "it is damaged or of another version; make it again with `dvc repro`"

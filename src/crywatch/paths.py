@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+
+from crywatch.errors import named
 
 DATA = Path("data")
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
@@ -23,7 +26,15 @@ BLAZENET_FEATURES = DATA / "blazenet_features"
 TRAIN_BLAZENET = DATA / "train_blazenet"
 EMBED_BLAZENET = DATA / "embed_blazenet"
 TRAIN_RTFM = DATA / "train_rtfm"
+ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
+TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
+ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe
+EMBED_ROBUST = DATA / "embed_robust"
+TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
+CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
 EVALUATE_DETECTION = DATA / "evaluate_detection"
+AUDIT_SHORTCUTS = DATA / "audit_shortcuts"
+COMPARE_DETECTORS = DATA / "compare_detectors"
 REPORTS = DATA / "reports"
 DATASHEETS = DATA / "datasheets"
 
@@ -58,3 +69,20 @@ def clean(corpus: str) -> Path:
 def datasheet(corpus: str) -> Path:
     """index.html and measures.json."""
     return DATASHEETS / corpus
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks that an anomaly head can sit on."""
+
+    models: Path  # a model folder a variant
+    features: Path  # a store a variant: numbers for every plain second
+
+
+def family(name: str) -> Family:
+    """blazenet or robust; ConfigError for another name."""
+    families = {
+        "blazenet": Family(TRAIN_BLAZENET, EMBED_BLAZENET),
+        "robust": Family(TRAIN_ROBUST, EMBED_ROBUST),
+    }
+    return named(families, name, "family")

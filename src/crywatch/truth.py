@@ -2,6 +2,7 @@
 
 A clip with cries in the events table is strongly labelled. So is any other sound: none of its
 seconds is a cry. A crying clip without such events is weak: each of its seconds has its label.
+Where it is said so, `silent_seconds` are left out: whatever the clip, nothing is heard in them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from crywatch.segments import cut
+
 CRY = "cry"
 CRY_S = 0.5  # of crying in a segment that counts as cry
+SILENT_BELOW_DB = 40.0  # under the clip's loudest second
+SILENT_DBFS = -75.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ def crying_segments(cries: list[Interval], count: int, segment_s: float = 1.0) -
         inside = np.minimum(starts + segment_s, cry.offset_s) - np.maximum(starts, cry.onset_s)
         covered_s += np.clip(inside, 0, segment_s)
     return covered_s >= CRY_S - 1e-9
+
+
+def silent_seconds(wave: np.ndarray) -> np.ndarray:
+    """[samples] at 16 kHz to [plain seconds] bool: 40 dB or more under the loudest second of the
+    clip, or under -75 dBFS, by their RMS."""
+    power = np.mean(np.square(cut(wave), dtype=np.float64), axis=1)
+    level_db = 10 * np.log10(np.maximum(power, 1e-20))
+    loudest_db = level_db.max(initial=SILENT_DBFS)
+    return (level_db <= loudest_db - SILENT_BELOW_DB) | (level_db < SILENT_DBFS)
 
 
 def merged(intervals: list[Interval]) -> list[Interval]:

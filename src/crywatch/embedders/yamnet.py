@@ -33,6 +33,10 @@ class YamnetHub(Embedder):
         """[n, 16000] to [n, 1024]: the mean over the frames of a second (hop 0.48 s)."""
         return np.stack([self._model(second)[1].numpy().mean(axis=0) for second in seconds])
 
+    def class_scores(self, seconds: np.ndarray) -> np.ndarray:
+        """[n, 16000] to [n, 521] in 0..1: the highest of the frames of a second (hop 0.48 s)."""
+        return np.stack([self._model(second)[0].numpy().max(axis=0) for second in seconds])
+
 
 class YamnetFile(Embedder):
     """The quantised file on LiteRT, one core: 15,600 samples to 521 class scores."""
@@ -78,3 +82,7 @@ class YamnetFile(Embedder):
             self._interpreter.invoke()
             rows.append(self._interpreter.get_tensor(self._output).reshape(-1))
         return np.stack(rows)
+
+    def class_scores(self, seconds: np.ndarray) -> np.ndarray:
+        """The same: its scores are all that the file gives."""
+        return self.embed_seconds(seconds)
