@@ -1,0 +1,30 @@
+"""Cross-validate one change of the robust recipe: `python pipelines/ablate_robust.py base`."""
+
+import sys
+
+from crywatch import params, paths, tracking
+from crywatch.ablate_robust import AblateRobustConfig, run
+from crywatch.selection import Source
+from crywatch.train_robust import TrainRobustConfig
+
+
+def main(recipe: str) -> None:
+    with tracking.stage_run("ablate_robust", recipe) as log:
+        out = paths.ABLATE_ROBUST / recipe
+        summary = run(
+            recipe,
+            params.section("ablate_robust", AblateRobustConfig),
+            params.section("train_robust", TrainRobustConfig).recipe(),
+            Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
+            paths.ROBUST_SOUNDS,
+            params.plain("schedule.scale"),
+            out,
+            paths.WORK / "ablate_robust" / recipe,
+        )
+        log.metrics(summary.as_metrics())
+        log.dataset("clips", paths.SPLIT_CLIPS)
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
