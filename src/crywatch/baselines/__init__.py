@@ -1,0 +1,6 @@
+"""The case study's systems: averaged features with an SVC or a dense network, and an MFCC CNN.
+
+The study is "How to use Machine Learning models to Detect if Baby is Crying" (Netguru, 2023).
+"""
+
+CRYING = "crying"  # of the study's classes
