@@ -9,15 +9,17 @@ import soundfile
 from typer.testing import CliRunner
 
 from crywatch import cli
+from crywatch.decisions import Calibration, Decision, RatedRule, Rule
 from crywatch.detect import (
+    THRESHOLD,
     DetectConfig,
     detect_file,
     find_files,
-    merge_events,
     to_audacity,
     to_jsonl,
     to_table,
 )
+from crywatch.errors import ConfigError
 
 CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 
@@ -25,37 +27,26 @@ CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 class Loudness:
     """A detector that calls loud seconds a cry."""
 
+    decision = None
+
     def score_stream(self, chunks):
         wave = np.concatenate(list(chunks))
         seconds = wave[: len(wave) // 16000 * 16000].reshape(-1, 16000)
         return np.clip(np.abs(seconds).max(axis=1) * 2, 0, 1)
 
 
-def spans(scores, duration_s=None, **changes):
-    options = {"threshold": 0.5, "min_event_s": 1.0, "max_gap_s": 0.0} | changes
-    events = merge_events(np.array(scores), duration_s or float(len(scores)), **options)
-    return [(event.onset_s, event.offset_s, event.peak) for event in events]
+class Calibrated(Loudness):
+    """Its scores are halved on the scale of the logit; two stated rates."""
 
-
-def test_runs_become_events_with_their_peak():
-    assert spans([0.1, 0.6, 0.9, 0.2, 0.5]) == [(1.0, 3.0, 0.9), (4.0, 5.0, 0.5)]
-
-
-def test_gaps_up_to_the_limit_are_merged():
-    assert spans([0.9, 0.1, 0.8], max_gap_s=1.0) == [(0.0, 3.0, 0.9)]
-    assert spans([0.9, 0.1, 0.1, 0.8], max_gap_s=1.0) == [(0.0, 1.0, 0.9), (3.0, 4.0, 0.8)]
-
-
-def test_short_events_are_dropped():
-    assert spans([0.9, 0.1, 0.1, 0.8, 0.8], min_event_s=2.0) == [(3.0, 5.0, 0.8)]
-
-
-def test_the_last_offset_stays_inside_the_recording():
-    assert spans([0.1, 0.9], duration_s=1.6) == [(1.0, 1.6, 0.9)]
-
-
-def test_a_recording_shorter_than_an_event_can_hold_one():
-    assert spans([0.9], duration_s=0.3) == [(0.0, 0.3, 0.9)]
+    decision = Decision(
+        Calibration("temperature", slope=0.5),
+        (
+            RatedRule(1.0, Rule(0.74, 0.7, 1.0, 1.0), 0, 0.9, True),
+            RatedRule(5.0, Rule(0.6, 0.4, 1.0, 1.0), 2, 6.0, False),
+        ),
+        1.0,
+        {},
+    )
 
 
 def test_jsonl_has_the_documented_keys(tmp_path):
@@ -85,10 +76,13 @@ def test_folders_give_their_audio_files_sorted(tmp_path):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(
-        "detect: {model: m, threshold: 0.5, min_event_s: 1.0, max_gap_s: 1.0}\n"
+        "detect: {model: m, threshold: null, min_event_s: 1.0, max_gap_s: 1.0}\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("crywatch.detectors.load_detector", lambda folder: Loudness())
+    monkeypatch.setattr(
+        "crywatch.detectors.load_detector",
+        lambda folder: Calibrated() if folder.name == "calibrated" else Loudness(),
+    )
     return tmp_path
 
 
@@ -146,3 +140,71 @@ def test_a_name_that_is_no_utf8_still_gives_json(project):
     result = CliRunner().invoke(cli.app, ["detect", ".", "--format", "jsonl"])
     assert result.exit_code == 0
     assert json.loads(result.stdout_bytes.decode("utf-8"))["path"] == name
+
+
+def seconds_at(path, *levels):
+    """A file with a peak of each of ``levels`` in a second of its own."""
+    soundfile.write(path, np.repeat(np.array(levels), 16_000), 16_000, subtype="FLOAT")
+
+
+def detected(*options):
+    result = CliRunner().invoke(cli.app, ["detect", "a.wav", "--format", "jsonl", *options])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return json.loads(result.stdout)
+
+
+def spans(record):
+    return [(event["onset_s"], event["offset_s"]) for event in record["events"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [(1.0, 3.0)]),  # as the model decides by default: 0.74 and 0.7
+        (["--false-alarms-per-hour", "1"], [(1.0, 3.0)]),
+        (["--false-alarms-per-hour", "5"], [(0.0, 6.0)]),
+        (["--threshold", "0.74"], [(1.0, 2.0)]),
+    ],
+)
+def test_a_calibrated_model_decides_on_its_probabilities(project, options, expected):
+    # Scores of 0.4, 0.9, 0.85, 0.2, 0.6, 0.7: probabilities of the square roots of their odds.
+    seconds_at("a.wav", 0.2, 0.45, 0.425, 0.1, 0.3, 0.35)
+    record = detected("--model", "calibrated", *options)
+    odds = [np.sqrt(s / (1 - s)) for s in (0.4, 0.9, 0.85, 0.2, 0.6, 0.7)]
+    shown = [second["cry"] for second in record["seconds"]]
+    np.testing.assert_allclose(shown, [o / (1 + o) for o in odds], rtol=1e-5)
+    assert record["cry"] == max(shown)
+    assert spans(record) == expected
+    for event in record["events"]:
+        assert event["peak"] in shown
+
+
+def test_params_choose_as_the_options_do(project):
+    seconds_at("a.wav", 0.2, 0.45, 0.425, 0.1, 0.3, 0.35)
+    written = "detect: {model: m, min_event_s: 1.0, max_gap_s: 1.0, %s}\n"
+    for set_to, expected in (
+        ("threshold: null", [(1.0, 3.0)]),
+        ("threshold: 0.74", [(1.0, 2.0)]),
+        ("threshold: null, false_alarms_per_hour: 5", [(0.0, 6.0)]),
+    ):
+        (project / "params.yaml").write_text(written % set_to)
+        assert spans(detected("--model", "calibrated")) == expected
+    # An option goes before what params.yaml says, of either kind.
+    assert spans(detected("--model", "calibrated", "--threshold", "0.74")) == [(1.0, 2.0)]
+
+
+def test_a_model_without_a_decision_has_a_threshold(project):
+    config = DetectConfig(model="", threshold=None, min_event_s=2.0, max_gap_s=1.0)
+    assert config.rule(None) == Rule(THRESHOLD, THRESHOLD, 2.0, 1.0)
+    assert CONFIG.rule(None) == CONFIG.rule(Calibrated.decision) == Rule(0.5, 0.5, 1.0, 1.0)
+
+
+def test_a_rate_that_nothing_keeps_is_refused(project):
+    seconds_at("a.wav", 0.2)
+    with pytest.raises(ConfigError, match="not calibrated and keeps no rate"):
+        detected("--false-alarms-per-hour", "1")
+    with pytest.raises(ConfigError, match="name one of 1, 5"):
+        detected("--model", "calibrated", "--false-alarms-per-hour", "2")
+    with pytest.raises(ConfigError, match="exclude each other"):
+        detected("--threshold", "0.5", "--false-alarms-per-hour", "1")

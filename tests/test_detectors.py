@@ -14,11 +14,13 @@ from blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.blazenet.frontend import from_wave
 from crywatch.blazenet.network import FEATURES, BlazeNet, cry_probability
-from crywatch.detectors import load_detector
+from crywatch.detectors import load_detector, load_system
 from crywatch.embedders import EmbedderConfig, build
 from crywatch.errors import ModelError
 from crywatch.models import ModelFolder, load, save
 from crywatch.segments import n_segments, segments_to_seconds
+from crywatch.systems import System
+from robust_cases import recipe
 
 EMBEDDER = EmbedderConfig("logmel", 128, "")
 # Too short to fill a second, a bit less and more than one and a half, whole seconds.
@@ -46,7 +48,14 @@ def folders(tmp_path_factory):
         for dim in (FEATURES, EMBEDDER.dim)
     )
     rtfm = {"kind": "rtfm", "segment_s": 1.0}
+    robust = {
+        "kind": "robust",
+        "name": "robust",
+        "frontend": recipe().front_end.as_dict(),
+        "context": recipe("robust_context@train_robust.context=neighbours").context.as_dict(),
+    }
     models = {
+        "robust": ModelFolder(robust, backbone),
         "blazenet": ModelFolder(blazenet_description(ONE_SECOND), backbone),
         "blazenet_5s": ModelFolder(blazenet_description(FIVE_SECONDS), backbone),
         "rtfm": ModelFolder(
@@ -64,7 +73,7 @@ def folders(tmp_path_factory):
     return root
 
 
-KINDS = ["blazenet", "blazenet_5s", "rtfm", "miner"]
+KINDS = ["blazenet", "blazenet_5s", "rtfm", "miner", "robust"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,6 +169,30 @@ def test_the_anomaly_head_sees_the_whole_sequence(folders):
     assert rtfm.score(changed)[3] != rtfm.score(wave)[3]
 
 
+def test_a_robust_second_hears_its_neighbourhood_and_no_level(folders):
+    wave = sound(9 * 16_000)
+    detector = load_detector(folders / "robust")
+    scores = detector.score(wave)
+    np.testing.assert_allclose(detector.score(0.01 * wave), scores, atol=1e-3)
+    changed = wave.copy()
+    changed[7 * 16_000 :] = sound(2 * 16_000, seed=9)
+    moved = np.abs(detector.score(changed) - scores) > 1e-9
+    # Windows within two seconds of the start, each a second long.
+    assert not moved[:5].any() and moved[5:].all()
+
+
+def test_robust_features_are_those_of_each_second_and_in_blocks_too(folders, monkeypatch):
+    detector, wave = load_detector(folders / "robust"), sound(23 * 16_000 + 9_000, seed=3)
+    whole = detector.features(wave)
+    assert whole.shape == (24, FEATURES)
+    with torch.inference_mode():
+        logits = detector.network.classifier(torch.from_numpy(whole))
+    detector.context = recipe("robust_context@train_robust.context=own").context
+    np.testing.assert_allclose(detector.score(wave), cry_probability(logits), atol=1e-5)
+    monkeypatch.setattr("crywatch.detectors.BLOCK_S", 5.0)
+    np.testing.assert_allclose(detector.features(wave), whole, atol=1e-4)
+
+
 def test_the_miner_scores_its_embedders_vectors(folders):
     wave = sound(4 * 16_000)
     miner = load_detector(folders / "miner")
@@ -172,7 +205,13 @@ def test_the_miner_scores_its_embedders_vectors(folders):
 def test_names_and_sizes(folders):
     head = sum(parameter.numel() for parameter in RtfmNetwork(FEATURES).parameters())
     detectors = {kind: load_detector(folders / kind) for kind in KINDS}
-    assert [detectors[kind].name for kind in KINDS] == ["all_1s", "all_5s", "head", "miner"]
+    assert [detectors[kind].name for kind in KINDS] == [
+        "all_1s",
+        "all_5s",
+        "head",
+        "miner",
+        "robust",
+    ]
     assert detectors["blazenet"].n_parameters == 89_680
     assert detectors["rtfm"].n_parameters == 89_680 + head
 
@@ -207,6 +246,8 @@ def without(*keys):
         ("rtfm", without("dim"), "no 'dim'"),
         ("rtfm", lambda d: d | {"dim": 128}, "does not fit RtfmNetwork"),
         ("rtfm", lambda d: d | {"backbone": {"name": "x"}}, "no 'frontend'"),
+        ("rtfm", lambda d: d | {"backbone": {"kind": "ecapa"}}, "no head sits on .* 'ecapa'"),
+        ("blazenet", lambda d: d | {"decision": {"rates": []}}, "decision: KeyError"),
         ("miner", without("embedder"), "no 'embedder'"),
         ("miner", lambda d: d | {"embedder": {"name": "logmel"}}, "'dim'"),
         ("miner", lambda d: d | {"embedder": d["embedder"] | {"digest": "x"}}, "other weights"),
@@ -247,6 +288,48 @@ def test_a_missing_or_broken_folder_is_named(folders, tmp_path):
     save(tmp_path, ModelFolder({"kind": "gmm"}, {}))
     with pytest.raises(ModelError, match="'gmm' is unknown"):
         load_detector(tmp_path)
+
+
+class TalkingYamnet:
+    """Scores of 521 classes that say which second they are of."""
+
+    def __init__(self, width: int = 521):
+        self.width = width
+
+    def class_scores(self, seconds):
+        scores = np.zeros((len(seconds), self.width))
+        scores[:, 19], scores[:, 20] = seconds[:, 0], 0.5 - seconds[:, 0]
+        scores[:, 0] = 1.0  # speech
+        return scores
+
+
+@pytest.mark.parametrize("n_samples", [1, 20_000, 3 * 16_000 + 8_000, 5 * 16_000 + 100])
+def test_yamnet_as_it_is_gives_the_higher_of_its_two_cry_classes(monkeypatch, n_samples):
+    system = System("yamnet/zero_shot", "some.tflite", "", "yamnet/zero_shot")
+    monkeypatch.setattr("crywatch.embedders.yamnet.build", lambda config: TalkingYamnet())
+    detector = load_system(system)
+    wave = np.repeat(np.linspace(0, 0.5, 7, dtype=np.float32), 16_000)[:n_samples]
+    firsts = wave[::16_000][: n_segments(n_samples)]
+    np.testing.assert_allclose(detector.score(wave), np.maximum(firsts, 0.5 - firsts))
+    for chunk in (5_000, 40_000):
+        chunks = (wave[start : start + chunk] for start in range(0, n_samples, chunk))
+        assert np.array_equal(detector.score_stream(chunks), detector.score(wave))
+    assert detector.score(wave[:0]).shape == (0,)
+    assert (detector.name, detector.n_parameters) == ("yamnet/zero_shot", 3_700_000)
+
+
+def test_a_network_of_other_classes_is_not_yamnet(monkeypatch):
+    system = System("yamnet/zero_shot", "some.tflite", "", "yamnet/zero_shot")
+    monkeypatch.setattr("crywatch.embedders.yamnet.build", lambda config: TalkingYamnet(527))
+    with pytest.raises(ModelError, match="gives 527 numbers a second; YAMNet has 521"):
+        load_system(system).score(sound(16_000))
+
+
+def test_a_system_is_its_model_folder(folders):
+    system = System("blazenet/all_1s", str(folders / "blazenet"), "", "blazenet/all_1s")
+    wave = sound(2 * 16_000)
+    expected = load_detector(folders / "blazenet").score(wave)
+    assert np.array_equal(load_system(system).score(wave), expected)
 
 
 def test_a_network_that_embeds_infants_is_no_detector(tmp_path):

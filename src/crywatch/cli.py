@@ -50,7 +50,12 @@ def detect(
     ] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Of a second's score.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
+    ] = None,
+    false_alarms_per_hour: Annotated[
+        float | None,
+        typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
     ] = None,
 ) -> None:
     """Score every second of PATHS and merge the cries into events.
@@ -63,9 +68,13 @@ def detect(
     from crywatch.progress import progress
 
     config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
-    if threshold is not None:
-        config = dataclasses.replace(config, threshold=threshold)
+    if threshold is not None or false_alarms_per_hour is not None:
+        # Both of them: what the command says goes before what params.yaml says.
+        config = dataclasses.replace(
+            config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
+        )
     detector = load_detector(model if model is not None else root() / config.model)
+    config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
     failed = False
     if format is Format.table:
         typer.echo(TABLE_HEADER)

@@ -10,8 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from crywatch.errors import CrywatchError
+from crywatch.decisions import Decision, DetectedEvent, Rule, merge_events
+from crywatch.errors import ConfigError, CrywatchError
 from crywatch.segments import RATE_HZ
+
+THRESHOLD = 0.5  # of a model without a decision, where none is set
 
 AUDIO_SUFFIXES = frozenset(
     f".{name}"
@@ -27,9 +30,26 @@ class DetectConfig:
     """Section ``detect`` of params.yaml."""
 
     model: str  # folder of the default model
-    threshold: float  # of a second's score, 0..1
-    min_event_s: float  # shorter events are dropped
-    max_gap_s: float  # events at most this far apart are merged
+    threshold: float | None  # of a second's score, 0..1; None: as the model decides
+    min_event_s: float  # with a threshold: shorter events are dropped
+    max_gap_s: float  # with a threshold: events at most this far apart are merged
+    false_alarms_per_hour: float | None = None  # a stated rate of the model; None: its default
+
+    def rule(self, decision: Decision | None) -> Rule:
+        """What is an event: by the threshold if one is set, else by the model's own decision."""
+        if self.threshold is not None and self.false_alarms_per_hour is not None:
+            raise ConfigError(
+                "detect: a threshold and a rate of false alarms exclude each other: set one"
+            )
+        if self.threshold is None and decision is not None:
+            return decision.rated(self.false_alarms_per_hour).rule
+        if self.false_alarms_per_hour is not None:
+            raise ConfigError(
+                "detect: this model was not calibrated and keeps no rate of false alarms: use one "
+                "of data/calibrate, or set a threshold"
+            )
+        threshold = THRESHOLD if self.threshold is None else self.threshold
+        return Rule(threshold, threshold, self.min_event_s, self.max_gap_s)
 
 
 @dataclass(frozen=True)
@@ -37,16 +57,7 @@ class Second:
     """The score of one plain second."""
 
     start_s: float
-    cry: float  # 0..1
-
-
-@dataclass(frozen=True)
-class DetectedEvent:
-    """A stretch of seconds at or above the threshold."""
-
-    onset_s: float
-    offset_s: float
-    peak: float  # the highest score in it
+    cry: float  # 0..1; of a calibrated model the probability of a cry
 
 
 @dataclass(frozen=True)
@@ -65,56 +76,35 @@ class Detection:
 class Scorer(Protocol):
     """What `crywatch.detectors.Detector` offers here."""
 
+    decision: Decision | None  # of a calibrated model
+
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         """Scores [plain seconds] of a recording at 16 kHz that comes in ``chunks`` [samples]."""
-
-
-def merge_events(
-    scores: np.ndarray, duration_s: float, threshold: float, min_event_s: float, max_gap_s: float
-) -> tuple[DetectedEvent, ...]:
-    """Events from ``scores`` [plain seconds]: runs at or above ``threshold``.
-
-    Runs at most ``max_gap_s`` apart are one event; then events shorter than ``min_event_s`` are
-    dropped, unless the recording itself is shorter. The last offset never passes ``duration_s``.
-    """
-    active = np.flatnonzero(np.asarray(scores) >= threshold)
-    runs: list[list[int]] = []
-    for second in active.tolist():
-        if runs and second - runs[-1][1] <= max_gap_s:
-            runs[-1][1] = second + 1
-        else:
-            runs.append([second, second + 1])
-    shortest = min(min_event_s, duration_s)
-    events = []
-    for first, last in runs:
-        offset = min(float(last), duration_s)
-        if offset - first >= shortest - 1e-9 or last - first >= min_event_s:
-            peak = float(np.max(scores[first:last]))
-            events.append(DetectedEvent(float(first), offset, peak))
-    return tuple(events)
 
 
 def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection:
     """Decode and score one file; an error the user can act on becomes ``Detection.error``.
 
     The file is read block by block: memory grows with its length only by what the detector keeps.
+    ConfigError if ``config`` asks for a decision that the model does not have.
     """
     from crywatch import audio
 
+    rule = config.rule(detector.decision)
     try:
         reader = audio.BlockReader(path)
         scores = np.asarray(detector.score_stream(audio.at_rate(reader, RATE_HZ)), dtype=np.float64)
     except (CrywatchError, OSError) as error:
         return Detection(path=str(path), error=str(error))
+    if detector.decision is not None:
+        scores = detector.decision.calibration(scores)
     duration_s = reader.n_samples / reader.info.rate_hz
     return Detection(
         path=str(path),
         duration_s=round(duration_s, 3),
         cry=float(scores.max()),
         seconds=tuple(Second(float(i), float(score)) for i, score in enumerate(scores)),
-        events=merge_events(
-            scores, duration_s, config.threshold, config.min_event_s, config.max_gap_s
-        ),
+        events=merge_events(scores, duration_s, rule),
         truncated=reader.truncated,
     )
 

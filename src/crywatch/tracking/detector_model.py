@@ -15,8 +15,13 @@ class CryDetector(PythonModel):
         self.detector = load_detector(context.artifacts["model"])
 
     def predict(self, context, model_input: np.ndarray, params=None) -> np.ndarray:
-        """[clips, samples] float32 at 16 kHz to [clips] scores, the highest second of each."""
-        return np.array([self.detector.score(wave).max() for wave in np.asarray(model_input)])
+        """[clips, samples] float32 at 16 kHz to [clips] scores, the highest second of each.
+
+        Probabilities of a model that was calibrated, as `crywatch detect` shows them.
+        """
+        scores = np.array([self.detector.score(wave).max() for wave in np.asarray(model_input)])
+        decision = self.detector.decision
+        return scores if decision is None else decision.calibration(scores)
 
 
 set_model(CryDetector())

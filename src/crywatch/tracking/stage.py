@@ -27,7 +27,8 @@ from crywatch.tracking.store import Store, open_store
 FLUSH_COUNT, FLUSH_S = 200, 10.0
 MAX_PARAM = 500  # characters
 MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
-FOREACH_SECTIONS = ("variants", "datasets", "losses")  # mappings of a section with one entry a key
+# Mappings of a section with one entry a key.
+FOREACH_SECTIONS = ("variants", "datasets", "losses", "models", "recipes")
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
@@ -195,7 +196,8 @@ class StageRun:
 
         section = dict(self._values.get(stage) or {})
         for name in FOREACH_SECTIONS:
-            if key and key in section.get(name, {}):
+            listed = section.get(name)
+            if key and isinstance(listed, dict) and key in listed:
                 section |= section.pop(name)[key]
         shared = self._planned.params if self._planned else {}
         # Not the entries of other stages' sections; but what is said of the corpus is the stage's.
