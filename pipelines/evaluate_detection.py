@@ -3,6 +3,7 @@
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import folder_name
 from crywatch.charts import curve_figure, score_figure
+from crywatch.errors import named
 from crywatch.evaluate_detection import EvaluateDetectionConfig, run
 from crywatch.scoring import ModelRef
 from crywatch.selection import Source
@@ -20,10 +21,14 @@ def models() -> list[ModelRef]:
             ModelRef(f"blazenet/{name}", folder, features, body["segment_s"], body["leave_out"])
         )
     for name, body in params.plain("train_rtfm.variants").items():
-        features = paths.EMBED_BLAZENET / body["backbone"]
+        features = paths.family(body["family"]).features / body["backbone"]
         found.append(
             ModelRef(f"rtfm/{name}", paths.TRAIN_RTFM / name, features, 1.0, body["leave_out"])
         )
+    variants = params.plain("train_robust.variants")
+    for name in params.plain("evaluate_detection.robust"):
+        leave_out = named(variants, name, "train_robust.variants")["leave_out"]
+        found.append(ModelRef(f"robust/{name}", paths.TRAIN_ROBUST / name, None, 1.0, leave_out))
     return found
 
 

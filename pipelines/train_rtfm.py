@@ -1,4 +1,4 @@
-"""Train one anomaly head on BlazeNet's features: `python pipelines/train_rtfm.py trimmed`."""
+"""Train one anomaly head on a network's features: `python pipelines/train_rtfm.py trimmed`."""
 
 import sys
 from dataclasses import asdict
@@ -15,14 +15,15 @@ def main(variant: str) -> None:
             log.metrics(values, step=values.pop("step"))
 
         config = params.section("train_rtfm", TrainRtfmConfig)
-        backbone = config.variant(variant).backbone
+        backbone = config.variant(variant)
+        family = paths.family(backbone.family)
         out = paths.TRAIN_RTFM / variant
         summary = run(
             variant,
             config,
             {"trimmed": paths.SPLIT_CLIPS, "untrimmed": paths.UNTRIMMED / "clips.parquet"},
-            paths.EMBED_BLAZENET / backbone,
-            paths.TRAIN_BLAZENET / backbone,
+            family.features / backbone.backbone,
+            family.models / backbone.backbone,
             params.plain("schedule.scale"),
             params.plain("seed"),
             out,

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from blazenet_cases import clip_rows
+from blazenet_cases import clip_rows, sound
 from crywatch.atomic import read_json
+from crywatch.audio import read_clean, write_flac
 from crywatch.detectors import load_detector
 from crywatch.errors import TableError
 from crywatch.evaluate_detection import (
@@ -30,9 +31,10 @@ from crywatch.segments import RATE_HZ, n_segments
 from crywatch.selection import Source
 from crywatch.tables import read_table
 from evaluation_cases import World, duration_s, label, row, wave
+from robust_model_cases import write_robust
 
 ROOT = Path(__file__).parents[1]
-CONFIG = EvaluateDetectionConfig(threshold=0.5)
+CONFIG = EvaluateDetectionConfig(threshold=0.5, robust=[])
 LEFT_OUT = "blazenet/no_cries"
 NAMES = ["blazenet/all_1s", "blazenet/all_5s", "rtfm/trimmed", "rtfm/untrimmed"]
 
@@ -69,13 +71,23 @@ def test_stored_features_give_the_scores_of_the_detector(world):
     for name in ("blazenet/all_1s", "rtfm/trimmed"):
         model = world.model(name)
         detector = load_detector(model.folder)
-        found = list(clip_scores(model, ids))
+        found = list(clip_scores(model, dict.fromkeys(ids, "")))
         assert [clip.clip_id for clip in found] == ids
         for clip in found:
             expected = detector.score(wave(clip.clip_id))
             assert clip.scores.shape == expected.shape
             # Pictures are stored in half precision.
             assert np.allclose(clip.scores, expected, atol=2e-3), clip.clip_id
+
+
+def test_a_model_without_stored_features_listens(tmp_path):
+    folder = write_robust(tmp_path / "robust")
+    write_flac(tmp_path / "a.flac", sound(4 * RATE_HZ))
+    model = ModelRef("robust/robust", folder, None, 1.0, "")
+    (found,) = clip_scores(model, {"a/1": str(tmp_path / "a.flac")})
+    expected = load_detector(folder).score(read_clean(tmp_path / "a.flac"))
+    assert found.clip_id == "a/1" and found.scores.shape == (4,)
+    np.testing.assert_array_equal(found.scores, expected)
 
 
 def test_batches_keep_clips_apart(world, monkeypatch):

@@ -18,12 +18,14 @@ from crywatch.blazenet.network import FEATURES, N_PARAMETERS, BlazeNet
 from crywatch.detectors import load_detector
 from crywatch.digest import files_sha256
 from crywatch.embed_blazenet import EmbedBlazenetConfig
+from crywatch.embed_robust import EmbedRobustConfig
 from crywatch.errors import ConfigError, ModelError, TableError
 from crywatch.features import StoreInfo
 from crywatch.mine import load_head
 from crywatch.models import ModelFolder, load, save
 from crywatch.train_blazenet import TrainBlazenetConfig
 from crywatch.train_rtfm import RtfmVariant, TrainRtfmConfig, run
+from robust_model_cases import write_robust
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +33,7 @@ INFO = StoreInfo("blazenet all_1s", FEATURES, "digest of the backbone")
 VARIANTS = {
     "trimmed": RtfmVariant("all_1s", "trimmed", 5, ""),
     "untrimmed": RtfmVariant("all_1s", "untrimmed", 10, ""),
+    "robust": RtfmVariant("robust", "trimmed", 5, "", "robust"),
     "trimmed_no_b": RtfmVariant("all_1s_no_b", "trimmed", 5, "b"),
     "heard_b": RtfmVariant("all_1s", "trimmed", 5, "b"),
     "no_such_corpus": RtfmVariant("all_1s_no_c", "trimmed", 5, "c"),
@@ -81,15 +84,19 @@ def test_every_variant_of_the_conf_sits_on_a_backbone_that_is_trained_and_embedd
     conf = params.compose(["profile=full"])
     config = params.typed(conf.train_rtfm, TrainRtfmConfig, "train_rtfm")
     blazenet = params.typed(conf.train_blazenet, TrainBlazenetConfig, "train_blazenet")
-    embedded = params.typed(conf.embed_blazenet, EmbedBlazenetConfig, "embed_blazenet").backbones
+    embedded = {
+        "blazenet": params.typed(conf.embed_blazenet, EmbedBlazenetConfig, "embed_blazenet"),
+        "robust": params.typed(conf.embed_robust, EmbedRobustConfig, "embed_robust"),
+    }
+    trained = {"blazenet": blazenet.variants, "robust": conf.train_robust.variants}
     assert {"trimmed", "untrimmed"} <= set(config.variants)
     assert (config.top_k, config.lr, config.steps, config.batch_size) == (2, 1e-3, 20_000, 128)
     assert config.loss == RTFM
     for variant in config.variants.values():
-        assert variant.backbone in embedded
+        assert variant.backbone in embedded[variant.family].backbones
         assert variant.segments == {"trimmed": 5, "untrimmed": 10}[variant.dataset]
         # A head that leaves a corpus out must not sit on a backbone that has heard it.
-        assert variant.leave_out == blazenet.variants[variant.backbone].leave_out
+        assert variant.leave_out == trained[variant.family][variant.backbone].leave_out
 
 
 def test_the_model_folder_holds_the_backbone(inputs, undisturbed):
@@ -125,6 +132,20 @@ def test_the_folder_is_a_detector_without_the_backbones(inputs, tmp_path):
     scores = detector.score(wave)
     assert scores.shape == (3,)
     np.testing.assert_allclose(scores, score_seconds(head, features), rtol=1e-5)
+
+
+def test_a_head_sits_on_a_robust_network_too(inputs, tmp_path):
+    backbone = write_robust(tmp_path / "robust")
+    go(inputs, tmp_path, "robust", backbone=backbone)
+    wave = sound(6 * 16_000)
+    features = load_detector(backbone).features(wave)
+    shutil.rmtree(backbone)
+    detector = load_detector(tmp_path / "out")
+    head = load_head(tmp_path / "out")
+    assert detector.n_parameters == N_PARAMETERS + n_parameters(head)
+    np.testing.assert_allclose(detector.score(wave), score_seconds(head, features), rtol=1e-5)
+    description = load(tmp_path / "out").description
+    assert description["backbone"]["kind"] == description["trained_on"]["family"] == "robust"
 
 
 def test_equal_inputs_give_equal_bytes(inputs, undisturbed, tmp_path):

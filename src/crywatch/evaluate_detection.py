@@ -32,6 +32,7 @@ from crywatch.truth import Truth
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
 EVENT_HEADLINE = ("event_f1", "psds1", "false_alarms_per_hour", "latency_s")
 CURVE_MODELS = ("blazenet/all_1s", "rtfm/trimmed", "rtfm/untrimmed")  # Table 6 and Figure 3
+MAIN_MODELS = (*CURVE_MODELS, "robust/robust", "rtfm/robust")  # with headline numbers
 CURVE_POINTS = 200
 LEFT_OUT = "left out"
 
@@ -41,6 +42,7 @@ class EvaluateDetectionConfig:
     """Section ``evaluate_detection``."""
 
     threshold: float  # of the accuracies in Tables 3 to 5
+    robust: list[str]  # variants of train_robust that are measured
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,10 @@ def score(model: ModelRef, clips: pd.DataFrame, truth: Truth) -> pd.DataFrame:
     """Seconds of one model: clip_id, start_s, end_s, score, is_cry."""
     # What was trained on is not measured on.
     wanted = clips[(clips["split"] != "train") | (clips["corpus"] == model.leave_out)]
-    ids = wanted["clip_id"].tolist()
+    paths = dict(zip(wanted["clip_id"], wanted["path"], strict=True))
     durations = dict(zip(wanted["clip_id"], wanted["duration_s"], strict=True))
     parts = []
-    for found in clip_scores(model, ids):
+    for found in clip_scores(model, paths):
         scores = _per_second(found, model.segment_s, durations[found.clip_id])
         is_cry = truth.segments(found.clip_id, len(scores))
         starts = np.arange(len(scores), dtype=float)
@@ -143,15 +145,21 @@ def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterato
         for scope, frame in scopes(here):
             yield from _units(model.name, scope, part, frame, threshold)
     if model.leave_out:
-        left = seconds[seconds["corpus"] == model.leave_out]
-        scope = f"{model.leave_out}, {LEFT_OUT}"
-        if len(left) and (left["label"] == "cry").all():
-            # A corpus of cries alone: against the others' other sounds, of the test part.
-            others = seconds[(seconds["label"] == "other") & (seconds["split"] == "test")]
-            others = others[others["canonical"] & ~others["corpus"].isin(MADE)]
-            left = pd.concat([left, others])
-            scope += ", against test others"
+        scope, left = left_out(seconds, model.leave_out)
         yield from _units(model.name, scope, "all", left, threshold)
+
+
+def left_out(seconds: pd.DataFrame, corpus: str) -> tuple[str, pd.DataFrame]:
+    """Name and seconds of the scope of a corpus that a model never saw: all parts of it."""
+    left = seconds[seconds["corpus"] == corpus]
+    scope = f"{corpus}, {LEFT_OUT}"
+    if len(left) and (left["label"] == "cry").all():
+        # A corpus of cries alone: against the others' other sounds, of the test part.
+        others = seconds[(seconds["label"] == "other") & (seconds["split"] == "test")]
+        others = others[others["canonical"] & ~others["corpus"].isin(MADE)]
+        left = pd.concat([left, others])
+        scope += ", against test others"
+    return scope, left
 
 
 def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -204,12 +212,12 @@ def headlines(rows: list[Row], events: list[EventRow]) -> dict[str, dict[str, fl
         values = row.metrics.as_dict()
         if row.part == "all":
             mine["auc_left_out"] = values["auc"]
-        elif row.model in CURVE_MODELS and row.scope == "pooled":
+        elif row.model in MAIN_MODELS and row.scope == "pooled":
             mine |= {name: values[name] for name in HEADLINE}
-        elif row.model in CURVE_MODELS and "," not in row.scope:
+        elif row.model in MAIN_MODELS and "," not in row.scope:
             mine[f"auc_{row.scope}"] = values["auc"]
     for row in events:
-        if row.model in CURVE_MODELS and row.threshold_from == CHOSEN and row.scope in MADE:
+        if row.model in MAIN_MODELS and row.threshold_from == CHOSEN and row.scope in MADE:
             values = row.metrics.as_dict()
             named = {f"{name}_{row.scope}": values[name] for name in EVENT_HEADLINE}
             found.setdefault(row.model, {}).update(named)

@@ -1,8 +1,8 @@
-"""Scores of stored features: every model on every plain second, with no audio decoded again."""
+"""Scores of every model on every plain second: of stored features, or of the sound itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from crywatch.anomaly.training import score_seconds
+from crywatch.audio import read_clean
 from crywatch.blazenet.network import BlazeNet, cry_probability
 from crywatch.blazenet.pictures import forward
+from crywatch.detectors import load_detector
 from crywatch.features import FeatureStore
 from crywatch.mine import load_head
 from crywatch.models import load
@@ -34,20 +36,31 @@ class ModelRef:
 
     name: str  # family/variant
     folder: Path
-    features: Path
+    features: Path | None  # a store; None: it listens to the clips
     segment_s: float
     leave_out: str  # corpus never trained on, or ""
 
     @property
     def family(self) -> str:
-        """miner, blazenet, rtfm."""
+        """miner, blazenet, rtfm, robust."""
         return self.name.split("/")[0]
 
 
-def clip_scores(model: ModelRef, clips: list[str]) -> Iterator[ClipScores]:
-    """Scores of every segment of ``clips`` (clip ids), in their order."""
+def clip_scores(model: ModelRef, clips: Mapping[str, str]) -> Iterator[ClipScores]:
+    """Scores of every segment of ``clips`` (clip id to the path of its sound), in their order."""
+    if model.features is None:
+        yield from wave_scores(model.folder, clips)
+        return
     scorer = blazenet_scores if model.family == "blazenet" else anomaly_scores
-    yield from scorer(model.folder, FeatureStore(model.features), clips)
+    yield from scorer(model.folder, FeatureStore(model.features), list(clips))
+
+
+def wave_scores(model_dir: Path, clips: Mapping[str, str]) -> Iterator[ClipScores]:
+    """Scores of every plain second by the detector itself."""
+    detector = load_detector(model_dir)
+    shown = progress(clips.items(), f"score {model_dir.name}", len(clips), "clip")
+    for clip_id, path in shown:
+        yield ClipScores(clip_id, np.asarray(detector.score(read_clean(path)), dtype=np.float64))
 
 
 def anomaly_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> Iterator[ClipScores]:

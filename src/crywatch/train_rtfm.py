@@ -1,4 +1,4 @@
-"""Stage ``train_rtfm``: the anomaly head on the frozen BlazeNet's features (Table 5)."""
+"""Stage ``train_rtfm``: the anomaly head on a frozen network's features (Table 5)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from crywatch.train_miner import AnomalySummary, train_on, write_model
 class RtfmVariant:
     """A line of Table 5."""
 
-    backbone: str  # a variant of train_blazenet
+    backbone: str  # a variant of train_blazenet or train_robust
     dataset: str  # trimmed, untrimmed
     segments: int  # that a recording's seconds are interpolated to
     leave_out: str  # corpus, or ""
+    family: str = "blazenet"  # blazenet, robust: whose variant the backbone is
 
 
 @dataclass(frozen=True)

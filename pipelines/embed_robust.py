@@ -1,0 +1,19 @@
+"""Embed every plain second with one robust network: `python pipelines/embed_robust.py robust`."""
+
+import sys
+
+from crywatch import paths, tracking
+from crywatch.embed_robust import run
+
+
+def main(variant: str) -> None:
+    with tracking.stage_run("embed_robust", variant) as log:
+        out = paths.EMBED_ROBUST / variant
+        work = paths.WORK / "embed_robust" / variant
+        summary = run(paths.TRAIN_ROBUST / variant, paths.CLIPS_TABLES, out, work)
+        log.metrics({"seconds": summary.n_seconds})
+        log.outputs(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
