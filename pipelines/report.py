@@ -18,6 +18,11 @@ def main() -> None:
                 soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
                 mine_metrics=paths.MINE / "metrics.json",
                 evaluation=paths.EVALUATE_DETECTION,
+                decisions=[paths.CALIBRATE / name for name in params.plain("calibrate.models")],
+                shortcuts=paths.AUDIT_SHORTCUTS,
+                comparison=paths.COMPARE_DETECTORS,
+                ablations=paths.ABLATE_ROBUST,
+                recipes=list(params.plain("ablate_robust.recipes")),
             ),
             InfantsInputs(
                 cries=paths.CRIES,

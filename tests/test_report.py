@@ -21,11 +21,23 @@ from crywatch.report.event_tables import event_tables
 from crywatch.report.tables import Results, Table
 from crywatch.segments import RATE_HZ
 from crywatch.tables import conform, write_table
-from report_cases import infants_inputs
+from report_cases import (
+    DECISIONS,
+    ablations_folder,
+    comparison_folder,
+    infants_inputs,
+    shortcuts_folder,
+)
 from split_cases import cry_like, noise, row
 
 ROOT = Path(__file__).parents[1]
-CONFIG = ReportConfig(title="Cries & <others>", infants_title="Infants")
+CONFIG = ReportConfig(
+    title="Cries & <others>",
+    infants_title="Infants",
+    shortcuts_title="Why",
+    comparison_title="All",
+    recipes_title="Recipes",
+)
 ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
 
 
@@ -95,6 +107,7 @@ def inputs(tmp_path_factory) -> Inputs:
     write_json(folder / "mine.json", {"untrimmed_precision": 0.875, "untrimmed_chance": 0.25})
     write_json(folder / "evaluation" / "tables.json", ROWS)
     write_json(folder / "evaluation" / "events.json", EVENTS)
+    write_json(folder / "calibrate" / "tables.json", DECISIONS)
     curve = pd.DataFrame({"model": "blazenet/all_1s", "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]})
     curve.to_csv(folder / "evaluation" / "roc.csv", index=False)
     pd.DataFrame(columns=["model", "recall", "precision"]).to_csv(
@@ -108,6 +121,11 @@ def inputs(tmp_path_factory) -> Inputs:
         soundscapes_clips=folder / "untrimmed.parquet",
         mine_metrics=folder / "mine.json",
         evaluation=folder / "evaluation",
+        decisions=[folder / "calibrate"],
+        shortcuts=shortcuts_folder(folder / "shortcuts"),
+        comparison=comparison_folder(folder / "comparison"),
+        ablations=ablations_folder(folder / "ablations"),
+        recipes=["base", "no_room"],
     )
 
 
@@ -306,7 +324,7 @@ def test_the_page_stands_alone(report):
     page = Page(html)
     assert page.open == []
     assert page.tables == len(report.tables)
-    assert len(page.addresses) == 2
+    assert len(page.addresses) == 3
     assert all(a.startswith("data:image/svg+xml;base64,") for a in page.addresses)
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
     assert "Cries & <others>" in page.text
@@ -364,7 +382,8 @@ def test_the_same_inputs_give_the_same_bytes(inputs, infants, tmp_path):
     for name in ("one", "two"):
         run(inputs, infants, CONFIG, ORIGIN, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["detection.html", "detection.md", "infants.html", "infants.md"]
+    pages = ("comparison", "detection", "infants", "recipes", "shortcuts")
+    assert files == [f"{page}.{suffix}" for page in pages for suffix in ("html", "md")]
     for name in files:
         text = (tmp_path / "one" / name).read_bytes()
         assert text == (tmp_path / "two" / name).read_bytes()

@@ -12,7 +12,7 @@ from crywatch.report.infants import build_infants
 from report_cases import TABLES, infants_inputs
 
 ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
-NAMES = ["infants.html", "infants.md"]
+NAMES = ["sections.html", "sections.md"]
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def test_every_part_is_there_with_its_notes(report, name):
     for table in TABLES:
         assert f"of {table}" in text and f"Note on {table}." in text
     assert "1 recordings of 1 infants, 2 cries, 2 s." in text
-    assert "| toy | test | 1 | 1 | 1 | 2 | 2 | 0 |" in text or name == "infants.html"
+    assert "| toy | test | 1 | 1 | 1 | 2 | 2 | 0 |" in text or name == "sections.html"
     assert "not health" in text and "commit 0123456789ab." in text
     assert "vectors, here and below, are of ECAPA-TDNN, GE2E and AAM-softmax." in text
 
 
 def test_the_page_stands_alone_and_links_to_the_timelines(report):
-    html = render("infants.html", report)
+    html = render("sections.html", report)
     assert 'href="../stages/timeline/timelines.html"' in html
     assert html.count("data:image/svg+xml;base64,") == 3
     assert "http" not in html and "<script" not in html
@@ -48,7 +48,7 @@ def test_the_page_stands_alone_and_links_to_the_timelines(report):
 
 
 def test_markdown_tables_are_tables(report):
-    text = render("infants.md", report)
+    text = render("sections.md", report)
     assert text.startswith("# Infants & <others>\n")
     for section in report.sections:
         for table in section.tables:

@@ -65,6 +65,28 @@ def score_figure(seconds: pd.DataFrame) -> Figure:
     return figure
 
 
+def reliability_figure(models: list[dict]) -> Figure:
+    """What was said against what was true of the test part's seconds, before and after, a panel a
+    model; ``models`` are the tables.json of stage ``calibrate``, at least one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.3 * len(models) + 0.4, 3.4), layout="constrained")
+    panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    for axes, told in zip(panels, models, strict=True):
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
+        for when, style in (("before", "o--"), ("after", "s-")):
+            bins = [b for b in told["reliability"] if (b["part"], b["when"]) == ("test", when)]
+            said, true = ([b[name] for b in bins] for name in ("probability", "share"))
+            axes.plot(said, true, style, markersize=4, label=f"{when} calibration")
+        axes.set(title=told["model"], xlabel="probability that was said")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        axes.title.set_fontsize(9)
+    panels[0].set_ylabel("share of seconds that are cries")
+    panels[0].legend(fontsize=8)
+    return figure
+
+
 def inline_svg(figure: Figure) -> str:
     """A data URI that a page can hold; the same figure gives the same bytes."""
     import matplotlib

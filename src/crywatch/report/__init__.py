@@ -1,5 +1,6 @@
 """Stage ``report``: a page on detection, the paper's tables and Figure 3 beside what was measured,
-and a page on infants; HTML and Markdown."""
+pages on shortcuts and on the comparison of all systems, and a page on infants; HTML and Markdown.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +12,13 @@ import pandas as pd
 from crywatch import charts
 from crywatch.atomic import atomic_dir, read_json, write_text
 from crywatch.report import tables
+from crywatch.report.comparison import build_comparison
+from crywatch.report.decision_tables import decision_tables
 from crywatch.report.event_tables import event_tables
 from crywatch.report.infants import InfantsInputs, build_infants
 from crywatch.report.pages import Origin, render
+from crywatch.report.recipes import build_recipes
+from crywatch.report.shortcuts import build_shortcuts
 from crywatch.report.tables import Results, Table
 from crywatch.tables import read_table
 
@@ -26,6 +31,9 @@ class ReportConfig:
 
     title: str
     infants_title: str
+    shortcuts_title: str
+    comparison_title: str
+    recipes_title: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,11 @@ class Inputs:
     soundscapes_clips: Path
     mine_metrics: Path
     evaluation: Path  # folder
+    decisions: list[Path]  # folder of each calibrated model
+    shortcuts: Path  # folder
+    comparison: Path  # folder
+    ablations: Path  # folder of folders
+    recipes: list[str]  # in the order of the tables
 
 
 @dataclass(frozen=True)
@@ -55,18 +68,36 @@ class Report:
     figures: dict[str, str]  # caption to data URI
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page of the report."""
+
+    template: str
+    report: object
+
+
 def run(
     inputs: Inputs, infants: InfantsInputs, config: ReportConfig, origin: Origin, out_dir: Path
 ) -> None:
-    """Write detection.html, infants.html and the same as Markdown below ``out_dir``."""
+    """Write detection, shortcuts, comparison, recipes and infants, as HTML and as Markdown, below
+    ``out_dir``."""
+    infants_page = build_infants(infants, config.infants_title, origin, out_dir)
+    shortcuts_page = build_shortcuts(inputs.shortcuts, config.shortcuts_title, origin)
+    comparison_page = build_comparison(inputs.comparison, config.comparison_title, origin)
+    recipes_page = build_recipes(inputs.ablations, inputs.recipes, config.recipes_title, origin)
     pages = {
-        "detection": build(inputs, config, origin),
-        "infants": build_infants(infants, config.infants_title, origin, out_dir),
+        "detection": Page("detection", build(inputs, config, origin)),
+        "shortcuts": Page("sections", shortcuts_page),
+        "comparison": Page("sections", comparison_page),
+        "recipes": Page("sections", recipes_page),
+        "infants": Page("sections", infants_page),
     }
     with atomic_dir(out_dir) as temp:
-        for name, report in pages.items():
+        for name, page in pages.items():
             for suffix in ("html", "md"):
-                write_text(temp / f"{name}.{suffix}", render(f"{name}.{suffix}", report))
+                write_text(
+                    temp / f"{name}.{suffix}", render(f"{page.template}.{suffix}", page.report)
+                )
 
 
 def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
@@ -78,6 +109,7 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
             quarantined[str(corpus)] = int(count)
     results = Results(read_json(inputs.evaluation / "tables.json"))
     events = read_json(inputs.evaluation / "events.json")
+    decisions = [read_json(folder / "tables.json") for folder in inputs.decisions]
     labelled = clips[clips["label"] != "unknown"]
     contents = [
         tables.sources(clips, quarantined),
@@ -95,10 +127,18 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         tables.by_scope(results, "auc", "second", "AUC per second"),
         tables.by_scope(results, "auc", "clip", "AUC per clip"),
         *event_tables(events),
+        *decision_tables(decisions),
         _mining(inputs.mine_metrics),
     ]
     roc = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr")
     pr = charts.curve_figure(inputs.evaluation / "pr.csv", "recall", "precision")
+    figures = {
+        "Figure 3. ROC per second, pooled test part": charts.inline_svg(roc),
+        "Precision and recall per second, pooled test part": charts.inline_svg(pr),
+    }
+    if decisions:
+        drawn = charts.inline_svg(charts.reliability_figure(decisions))
+        figures["Reliability of the probabilities per second, test part"] = drawn
     return Report(
         title=config.title,
         origin=origin,
@@ -107,10 +147,7 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         n_untrimmed=len(read_table(inputs.untrimmed_clips, "split_clips")),
         n_soundscapes=len(read_table(inputs.soundscapes_clips, "split_clips")),
         tables=contents,
-        figures={
-            "Figure 3. ROC per second, pooled test part": charts.inline_svg(roc),
-            "Precision and recall per second, pooled test part": charts.inline_svg(pr),
-        },
+        figures=figures,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crywatch.report.tables import Table, number
+from crywatch.report.tables import Table, number, shown_threshold
 
 CHOSEN = "validation"  # in column threshold_from
 COLUMNS = ["model", "threshold", "event F1", "intersection F1", "PSDS1", "PSDS2"]
@@ -38,17 +38,12 @@ def _cells(row: dict) -> list[str]:
     source = " (val)" if row["threshold_from"] == CHOSEN else ""
     return [
         row["model"],
-        f"{_threshold(row['threshold'])}{source}",
+        f"{shown_threshold(row['threshold'])}{source}",
         *(number(row[name]) for name in ("event_f1", "intersection_f1", "psds1", "psds2")),
         number(row["false_alarms_per_hour"], 1),
         number(row["found"]),
         *(_seconds(row[name]) for name in ("latency_s", "latency_p90_s")),
     ]
-
-
-def _threshold(value: float) -> str:
-    """Two digits of it or, just below 1, of what is missing: 1 alone would call nothing."""
-    return f"{value:.2g}" if value < 0.995 or value >= 1 else f"1 - {1 - value:.2g}"
 
 
 def _seconds(value: float | None) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from crywatch import infant_tables as _schemas  # noqa: F401  registers the tables
-from crywatch.errors import TableError
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Origin
+from crywatch.report.sections import Link, Section, SectionsReport, svg_figures
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
@@ -44,38 +43,7 @@ class InfantsInputs:
     network: str  # of finetune_ecapa, whose vectors the baselines are of
 
 
-@dataclass(frozen=True)
-class Link:
-    """To another page, relative to this one."""
-
-    href: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    name: str
-    title: str
-    lead: str
-    tables: list[Table]
-    figures: dict[str, str] = field(default_factory=dict)  # caption to data URI
-    links: tuple[Link, ...] = ()
-
-
-@dataclass(frozen=True)
-class InfantsReport:
-    """Everything a template needs."""
-
-    title: str
-    origin: Origin
-    facts: str
-    sections: list[Section]
-    caution: str = CAUTION
-
-
-def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path) -> InfantsReport:
+def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path) -> SectionsReport:
     """Collect tables and figures; ``links`` is the folder that the page will be in."""
     cries = read_table(inputs.cries / "cries.parquet", "cries")
     sections = [
@@ -93,7 +61,7 @@ def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path
             "Equal error rates of pairs of recordings. Within a session the room and the phone "
             "give the answer away: the number that counts is across sessions.",
             verification_tables(inputs.verification),
-            _figures(
+            svg_figures(
                 inputs.verification,
                 {
                     "det.svg": "Misses against false alarms, test part",
@@ -122,7 +90,7 @@ def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path
             "Generated voices in every profile: slow development, a sudden change, and a stream "
             "of other infants, noise, silence and repeats.",
             year_tables(inputs.year),
-            _figures(inputs.year, {"year.svg": "Scores over the simulated year"}),
+            svg_figures(inputs.year, {"year.svg": "Scores over the simulated year"}),
         ),
         Section(
             "timelines",
@@ -136,7 +104,7 @@ def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path
         f"{cries['clip_id'].nunique()} recordings of {cries['infant_id'].nunique()} infants, "
         f"{len(cries)} cries, {(cries['offset_s'] - cries['onset_s']).sum():.0f} s."
     )
-    return InfantsReport(title, origin, facts, sections)
+    return SectionsReport(title, origin, facts, CAUTION, sections)
 
 
 def _cries(cries: pd.DataFrame) -> Table:
@@ -159,17 +127,6 @@ def _cries(cries: pd.DataFrame) -> Table:
         rows,
         "Annotated: cries that the publisher cut or marked; the detector found the others.",
     )
-
-
-def _figures(folder: Path, captions: dict[str, str]) -> dict[str, str]:
-    """Data URIs of SVG files, by caption."""
-    out = {}
-    for name, caption in captions.items():
-        if not (folder / name).is_file():
-            raise TableError(f"{folder / name} is missing: run its stage again (dvc repro)")
-        data = base64.b64encode((folder / name).read_bytes()).decode()
-        out[caption] = f"data:image/svg+xml;base64,{data}"
-    return out
 
 
 def _relative(path: Path, folder: Path) -> str:

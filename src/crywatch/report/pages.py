@@ -27,7 +27,7 @@ class Origin:
 
 
 def render(name: str, report: object) -> str:
-    """The page ``name`` (detection.html, infants.md and so on) of its ``report``."""
+    """A page by its template ``name`` (detection.html, sections.md and so on) of its ``report``."""
     import jinja2
 
     environment = jinja2.Environment(

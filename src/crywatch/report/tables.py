@@ -62,6 +62,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
+def shown_threshold(value: float) -> str:
+    """Two digits of it or, just below 1, of what is missing: 1 alone would call nothing."""
+    return f"{value:.2g}" if value < 0.995 or value >= 1 else f"1 - {1 - value:.2g}"
+
+
 class Results:
     """Rows of tables.json, looked up by model, scope, unit and part."""
 
