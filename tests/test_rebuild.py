@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from crywatch import params
 from dag import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # All stages, few variants, minutes of sound, seconds of training.
 TINY = [
@@ -38,8 +38,16 @@ TINY = [
     "train_rtfm.batch_size=16",
     "train_blazenet.max_epochs=4",
     "embed_blazenet.backbones=[all_1s]",
+    "train_robust.training={steps: 4, val_every: 2, batch_size: 8}",
+    "ablate_robust={steps: 2, folds: 2}",
     "data.generator.nursery={long_infants: 6, short_infants: 6, sessions: 8, changed_sessions: 1}",
     "data.generator.nursery={recordings: 2, seconds: 1.5}",
+    "train_baselines={svc: {c: [1.0], gamma: [0.1]}, cnn: {width: 2, epochs: 1}}",
+    "compare_detectors={systems: [baselines/svc, baselines/cnn, blazenet/all_1s]}",
+    "audit_shortcuts.systems=[blazenet/all_1s, rtfm/trimmed]",
+    "audit_shortcuts.channels=[telephone]",
+    "audit_shortcuts.factors={codec: []}",
+    "audit_shortcuts.probe={clips: 6, permutations: 1}",
     "cries.threshold=0.01",  # a detector of four epochs is not sure of anything
     "ecapa.channels=16",
     "finetune_ecapa={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
@@ -51,7 +59,8 @@ TINY = [
     "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
 ]
 BLAZENET_KEPT = {"all_1s", "mined_both_1s"}
-RTFM_KEPT = {"trimmed", "untrimmed"}
+RTFM_KEPT = {"trimmed", "untrimmed", "robust"}
+ROBUST_KEPT = {"robust"}
 KILLED = "train_blazenet@all_1s"
 
 
@@ -80,9 +89,15 @@ def environment(folder: Path) -> dict[str, str]:
 
 def tiny_params() -> str:
     config = OmegaConf.to_container(params.compose(TINY, ROOT / "conf"), resolve=True)
-    for section, kept in (("train_blazenet", BLAZENET_KEPT), ("train_rtfm", RTFM_KEPT)):
+    kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_rtfm": RTFM_KEPT}
+    kept_variants["train_robust"] = ROBUST_KEPT
+    for section, kept in kept_variants.items():
         variants = config[section]["variants"]
         config[section]["variants"] = {key: variants[key] for key in variants if key in kept}
+    models = config["calibrate"]["models"]
+    config["calibrate"]["models"] = {name: models[name] for name in ("robust", "robust_rtfm")}
+    models = config["train_baselines"]["models"]
+    config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
     losses = config["finetune_ecapa"]["losses"]
     config["finetune_ecapa"]["losses"] = {"ge2e": losses["ge2e"]}
     config["simulate_year"]["changes"] = config["simulate_year"]["changes"][:1]
@@ -122,6 +137,8 @@ def test_the_rebuild_leaves_reports_metrics_and_no_half_files(project):
     assert "generated" in html.lower()
     infants = (project / "data/reports/infants.html").read_text()
     assert "Generated sounds." in infants and "A simulated year" in infants
+    shortcuts = (project / "data/reports/shortcuts.html").read_text()
+    assert "One channel for all" in shortcuts and "Generated sounds." in shortcuts
     assert (project / "data/timeline/timelines.html").is_file()
     assert "data/evaluate_detection/metrics.json" in dvc(project, "metrics", "show").stdout
     left = [path for path in (project / "data").rglob(".tmp-*")]

@@ -270,6 +270,8 @@ def test_the_commit_is_recorded_and_only_the_lock_may_change_unnoticed(project):
 class LoudDetector:
     """Each second's score is its mean."""
 
+    decision = None
+
     def __init__(self, gain: float) -> None:
         self.gain = gain
 
@@ -363,3 +365,18 @@ def test_the_parameters_of_one_loss_stand_for_themselves(project):
     logged = stage("finetune_ecapa@ge2e").data.params
     assert logged["ge2e_softmax.weight"] == "1.0" and logged["lr"] == "0.001"
     assert not [name for name in logged if "aam" in name or name.startswith("losses")]
+
+
+def test_the_parameters_of_one_model_stand_for_themselves_and_a_list_of_models_stays(project):
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    models = {"svc": {"kind": "svc", "seed": 3}, "cnn": {"kind": "cnn", "seed": 4}}
+    values["train_baselines"] = {"classes": {"laugh": ["laughing"]}, "models": models}
+    values["fit_infants"] = {"models": ["cosine", "mixture"]}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    for name, key in (("train_baselines", "svc"), ("fit_infants", "cosine")):
+        with tracking.stage_run(name, key):
+            pass
+    logged = stage("train_baselines@svc").data.params
+    assert logged["kind"] == "svc"
+    assert not [name for name in logged if "cnn" in name or name.startswith("models")]
+    assert "cosine" in stage("fit_infants@cosine").data.params["models"]
