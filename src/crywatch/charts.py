@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pandas as pd
 
@@ -87,11 +87,16 @@ def reliability_figure(models: list[dict]) -> Figure:
     return figure
 
 
-def inline_svg(figure: Figure) -> str:
-    """A data URI that a page can hold; the same figure gives the same bytes."""
+def save_svg(figure: Figure, sink: Path | BinaryIO) -> None:
+    """Write ``figure``; the same figure gives the same bytes."""
     import matplotlib
 
-    buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "crywatch"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(sink, format="svg", metadata={"Date": None})
+
+
+def inline_svg(figure: Figure) -> str:
+    """A data URI that a page can hold; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    save_svg(figure, buffer)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

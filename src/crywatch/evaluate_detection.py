@@ -182,17 +182,22 @@ def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(corpus), frame
 
 
+def by_clip(seconds: pd.DataFrame) -> pd.DataFrame:
+    """A row a clip: the highest score of its seconds, and whether the clip is a cry."""
+    clips = seconds.groupby("clip_id", sort=False).agg(
+        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
+    )
+    # Not the highest of its seconds: a cry of less than half a second fills none of them.
+    clips["is_cry"] = clips["label"] == "cry"
+    return clips
+
+
 def _units(
     model: str, scope: str, part: str, seconds: pd.DataFrame, threshold: float
 ) -> Iterator[Row]:
     if seconds.empty:
         return
-    by_clip = seconds.groupby("clip_id", sort=False).agg(
-        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
-    )
-    # Not the highest of its seconds: a cry of less than half a second fills none of them.
-    by_clip["is_cry"] = by_clip["label"] == "cry"
-    for unit, frame in (("second", seconds), ("clip", by_clip)):
+    for unit, frame in (("second", seconds), ("clip", by_clip(seconds))):
         labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
         metrics = binary_metrics(labels, scores, threshold)
         # Nothing is reported of the validation part that would need them.

@@ -21,7 +21,7 @@ from crywatch.audit_shortcuts.background import (
     background_rows,
     score_background,
 )
-from crywatch.audit_shortcuts.figures import channels_figure, probe_figure, save_svg
+from crywatch.audit_shortcuts.figures import channels_figure, probe_figure
 from crywatch.audit_shortcuts.front_ends import chosen, hear, sources
 from crywatch.audit_shortcuts.measures import (
     ChannelRow,
@@ -33,6 +33,7 @@ from crywatch.audit_shortcuts.measures import (
 from crywatch.audit_shortcuts.probe import ALL, ProbeConfig, ProbeRow, probe_rows
 from crywatch.audit_shortcuts.scores import AS_RECORDED, known, load, score, thresholds
 from crywatch.channels import channel
+from crywatch.charts import save_svg
 from crywatch.errors import ConfigError
 from crywatch.metrics import FALSE_ALARM_RATE
 from crywatch.seeds import over_seeds

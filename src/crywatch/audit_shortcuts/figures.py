@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,11 +65,3 @@ def probe_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         if number == 1:
             axes.legend(fontsize=7, loc="lower right")
     return figure
-
-
-def save_svg(figure: Figure, path: Path) -> None:
-    """Write ``figure``; the same figure gives the same bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "crywatch"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})

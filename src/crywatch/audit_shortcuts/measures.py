@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audit_shortcuts.scores import AS_RECORDED, audible
-from crywatch.evaluate_detection import left_out, scopes
+from crywatch.evaluate_detection import by_clip, left_out, scopes
 from crywatch.intervals import Intervals, group_bootstrap
 from crywatch.metrics import BinaryMetrics, binary_metrics
 from crywatch.systems import System
@@ -142,11 +142,7 @@ def _each(
 def _units(
     system: System, channel: str, scope: str, seconds: pd.DataFrame, threshold: float
 ) -> Iterator[ChannelRow]:
-    by_clip = seconds.groupby("clip_id", sort=False).agg(
-        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
-    )
-    by_clip["is_cry"] = by_clip["label"] == "cry"
-    for unit, frame in zip(UNITS, (seconds, by_clip), strict=True):
+    for unit, frame in zip(UNITS, (seconds, by_clip(seconds)), strict=True):
         if frame.empty:
             continue
         labels, found = frame["is_cry"].to_numpy(), frame["score"].to_numpy()

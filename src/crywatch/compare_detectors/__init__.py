@@ -18,9 +18,9 @@ from pathlib import Path
 
 import crywatch.audit_shortcuts.tables  # noqa: F401  registers the tables
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.audit_shortcuts.figures import save_svg
 from crywatch.audit_shortcuts.scores import AS_RECORDED, known
 from crywatch.channels import channel
+from crywatch.charts import save_svg
 from crywatch.compare_detectors.figures import comparison_figure
 from crywatch.compare_detectors.measures import ComparedRow, compare
 from crywatch.compare_detectors.scores import compared, score, thresholds

@@ -11,7 +11,7 @@ import pandas as pd
 
 from crywatch.audit_shortcuts.scores import AS_RECORDED, audible
 from crywatch.compare_detectors.scores import Compared
-from crywatch.evaluate_detection import LEFT_OUT, left_out, scopes
+from crywatch.evaluate_detection import LEFT_OUT, by_clip, left_out, scopes
 from crywatch.intervals import TAILS, group_draws
 from crywatch.metrics import binary_metrics
 
@@ -121,10 +121,7 @@ def _scopes(one: Compared, seconds: pd.DataFrame) -> Iterator[tuple[str, str, pd
 
 def _units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     ordered = seconds.sort_values(["clip_id", "start_s"], kind="stable")
-    clips = ordered.groupby("clip_id", sort=False).agg(
-        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
-    )
-    clips["is_cry"] = clips["label"] == "cry"
+    clips = by_clip(ordered)
     yield "second", ordered.assign(of=ordered["clip_id"] + ordered["start_s"].astype(str))
     yield "clip", clips.assign(of=clips.index)
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from crywatch import infant_tables  # noqa: F401  registers the tables
 from crywatch.atomic import atomic_dir, write_json
+from crywatch.charts import save_svg
 from crywatch.corpora.cryceleb import read_pairs, write_submission
 from crywatch.cries.store import CryStore
 from crywatch.errors import ConfigError
@@ -289,9 +290,9 @@ def _write(
     write_json(folder / "metrics.json", summary.as_metrics())
     for name, frame in (("det", summary.det), ("embedding_map", summary.embedding_map)):
         frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    figures.save_svg(figures.det_figure(summary.det), folder / "det.svg")
+    save_svg(figures.det_figure(summary.det), folder / "det.svg")
     picture = figures.map_figure(summary.embedding_map, summary.choice.network)
-    figures.save_svg(picture, folder / "embedding_map.svg")
+    save_svg(picture, folder / "embedding_map.svg")
     frames = []
     for one in tried:
         for named, scores in zip(one.lists, one.scores, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,11 +157,3 @@ def map_figure(points: pd.DataFrame, network: str) -> Figure:
     if len(points):
         figure.legend(loc="outside right upper", fontsize=7)
     return figure
-
-
-def save_svg(figure: Figure, path: Path) -> None:
-    """Write ``figure``; the same figure gives the same bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "crywatch"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
