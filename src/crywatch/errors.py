@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# What a disk says that is full, over its quota or read-only; and of a file that is another's.
+REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+OF_STORAGE = (*REFUSED_WRITES, errno.EACCES, errno.EPERM)
 
 
 class CrywatchError(Exception):
@@ -40,8 +45,25 @@ class ModelError(CrywatchError):
     """A model folder that is missing, incomplete or of an unknown kind."""
 
 
+class EngineError(CrywatchError):
+    """What work is to be done with is not installed, not reached, or gave up."""
+
+
+class RegistryError(CrywatchError):
+    """A registered model that is not there, or is not what was registered."""
+
+
+class UnreachableError(RegistryError):
+    """The tracking store that holds the registry does not answer."""
+
+
 class StoreError(CrywatchError):
     """The store of the user's infants: an id it does not have, or a state it cannot be in."""
+
+
+def is_of_storage(error: BaseException) -> bool:
+    """Whether a file cannot be written or read for a reason that is not the program's."""
+    return isinstance(error, OSError) and error.errno in OF_STORAGE
 
 
 def named(entries: Mapping[str, T], name: str, key: str) -> T:

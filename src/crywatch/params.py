@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def load(path: Path | str = PARAMS_FILE) -> DictConfig:
-    """All of params.yaml."""
+    """All of params.yaml; ConfigError where a secret stands in it."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
@@ -30,7 +30,19 @@ def load(path: Path | str = PARAMS_FILE) -> DictConfig:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
+    _without_secrets(config, path)
     return config
+
+
+def _without_secrets(config: DictConfig, where: Path | str) -> None:
+    """ConfigError that names the keys with secrets: params.yaml is tracked, logged and shown."""
+    from crywatch.redact import found_in
+
+    if found := list(found_in(OmegaConf.to_container(config, resolve=False))):
+        raise ConfigError(
+            f"{where}: {'; '.join(found)}: take it out, and leave it in the environment, where "
+            "what needs it reads it"
+        )
 
 
 def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
@@ -102,7 +114,15 @@ def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> D
 
 def compose_to_file(overrides: Sequence[str] = (), root: Path | str = ".") -> None:
     """Write the configuration composed of conf/ to params.yaml, both below ``root``."""
+    write(compose(overrides, Path(root) / CONF_DIR), root)
+
+
+def write(config: DictConfig, root: Path | str = ".") -> None:
+    """Write a composed configuration to params.yaml below ``root``.
+
+    ConfigError, and nothing is written, where a secret would stand in it.
+    """
     from crywatch.atomic import write_text
 
-    config = compose(overrides, Path(root) / CONF_DIR)
+    _without_secrets(config, Path(root) / CONF_DIR)
     write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(config, resolve=True))

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from configparser import ConfigParser, Error
+from contextlib import suppress
 from pathlib import Path
 
+from crywatch.atomic import PRIVATE_FILE, PRIVATE_FOLDER
 from crywatch.errors import CrywatchError
+
+# What rebuilds make: sound of infants, models and pages of them, runs that tell of both. DVC gives
+# its outputs the permissions of the umask, so the folders above them are what is closed.
+MADE = ("data", "retraining", "mlartifacts", "mlflow.db", "mlflow.db-wal", ".dvc/cache", ".dvc/tmp")
 
 
 def root(mark: Path | None = None) -> Path:
@@ -22,8 +30,36 @@ def root(mark: Path | None = None) -> Path:
     raise CrywatchError(f"no {mark} in {here} or above: run crywatch inside the project")
 
 
+def close(folder: Path) -> None:
+    """Close what rebuilds make in ``folder`` to all but its owner; what is not there stays away.
+
+    A team that shares one cache says so to DVC (`dvc config cache.shared group`): its project stays
+    as it is. So does what belongs to another user.
+    """
+    if _shared(folder):
+        return
+    for path in (folder / name for name in MADE):
+        with suppress(OSError):
+            status = os.stat(path, follow_symlinks=False)
+            mode = PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE
+            if not path.is_symlink() and status.st_mode & 0o777 & ~mode:
+                path.chmod(mode)
+
+
+def _shared(folder: Path) -> bool:
+    for name in ("config", "config.local"):
+        config = ConfigParser(interpolation=None, strict=False)
+        with suppress(OSError, Error, UnicodeDecodeError):
+            config.read_string((folder / ".dvc" / name).read_text(encoding="utf-8"))
+        if config.get("cache", "shared", fallback="") == "group":
+            return True
+    return False
+
+
 def say(message: str) -> None:
-    """One line on standard error."""
+    """One line on standard error, without secrets."""
     import typer
 
-    typer.echo(f"crywatch: {message}", err=True)
+    from crywatch.redact import redacted
+
+    typer.echo(f"crywatch: {redacted(message)}", err=True)

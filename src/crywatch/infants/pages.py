@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch import infant_tables  # noqa: F401  registers the tables
+from crywatch.atomic import owner_only
 from crywatch.digest import file_sha256
 from crywatch.errors import CrywatchError, StoreError
 from crywatch.infants.enrolment import Infants
@@ -114,7 +115,8 @@ def _remembered(store: Store, infant_id: str, path: Path, write: Callable[[], No
         before = [page for page in writer.pages(infant_id) if page.path == where]
         writer.add_page(infant_id, Page(where, ""))
     try:
-        write()
+        with owner_only():
+            write()
     except BaseException:
         # Nothing was written: what lies there is what lay there, and not to be removed.
         with store.writing() as writer:

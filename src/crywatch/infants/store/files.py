@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import atomic_path
+from crywatch.atomic import atomic_path, owner_only, private_dir
 from crywatch.errors import ModelError, StoreError
 from crywatch.infants import storage
 from crywatch.infants.conformal import Calibrated
@@ -45,9 +45,10 @@ def write_version(
     """Write a version's two files; the id stands in neither, ``key`` takes its place."""
     named = replace(stored, calibrated=replace(stored.calibrated, infant_id=key))
     place = Path(MODELS) / key
-    (folder / place).mkdir(parents=True, exist_ok=True)
-    model = _write(folder, place, version, "model", lambda path: storage.save(path, named))
-    kept = _write(folder, place, version, "baseline", lambda path: _save(path, baseline))
+    private_dir(folder / place)
+    with owner_only():
+        model = _write(folder, place, version, "model", lambda path: storage.save(path, named))
+        kept = _write(folder, place, version, "baseline", lambda path: _save(path, baseline))
     # Names of files are kept by their folders, which have to reach the disk as well.
     for parent in (folder / place, folder / MODELS, folder):
         _sync(parent)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import DateTime, TypeDecorator
 
+from crywatch.atomic import private_dir, private_file
 from crywatch.errors import StoreError
 
 DATABASE = "infants.sqlite"
@@ -123,7 +124,9 @@ def connect(folder: Path) -> Engine:
     """
     path = folder / DATABASE
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_dir(folder)
+        # SQLite gives its log the permissions of the database.
+        private_file(path)
     except OSError as error:
         raise StoreError(
             f"{folder}: {error.strerror}: the infants are kept there; set infant.store to a folder "
