@@ -254,6 +254,14 @@ def test_a_stem_does_not_depend_on_what_else_is_there():
     assert alone["é.wav"] == both["é.wav"] != both["è.wav"]
 
 
+def test_a_title_takes_the_place_of_a_files_own_name():
+    titles = {"a/Mia.wav": "one", "b/Mia.wav": "two", "Lea 1.wav": "three 1"}
+    stems = unique_stems([*titles, "x.wav"], titles)
+    assert (stems["a/Mia.wav"], stems["b/Mia.wav"], stems["x.wav"]) == ("one", "two", "x")
+    assert stems["Lea 1.wav"].startswith("three_1-")
+    assert len(set(unique_stems(["a/Mia.wav", "one.wav"], titles).values())) == 2
+
+
 def test_a_name_as_long_as_the_file_system_allows(raw, cleaned):
     soundfile.write(raw / f"{'x' * 251}.wav", noise(0.5), 16_000)
     assert cleaned().n_clips == 2

@@ -1,5 +1,6 @@
 """The user's own recordings: the table's columns, its errors, and sessions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -40,12 +41,13 @@ def test_all_columns_in_any_order(own):
         "Mia,,,,night 1\\ü.m4a\n"
     )
     mia, other, undated = (found[name] for name in ("a.wav", "b.wav", "night 1/ü.m4a"))
-    assert (mia.label, mia.infant_id) == ("cry", "recordings/Mia")
+    assert (mia.label, mia.infant_id) == ("cry", "recordings/infant 01")
     assert (mia.category, other.category) == ("first tooth", "other")
     assert mia.recorded_at == datetime(2025, 3, 31, 2, 30, tzinfo=UTC)
     assert other.label == "other" and other.infant_id is None and other.session_id is None
     assert other.recorded_at == datetime(2025, 3, 31, tzinfo=UTC)
-    assert undated.infant_id == "recordings/Mia" and undated.session_id.endswith("Mia/undated")
+    assert undated.infant_id == mia.infant_id
+    assert undated.session_id == "recordings/infant 01/undated"
 
 
 def test_recordings_six_hours_apart_are_two_sessions(own):
@@ -58,8 +60,45 @@ def test_recordings_six_hours_apart_are_two_sessions(own):
     assert found["a.wav"].session_id == found["night 1/ü.m4a"].session_id
     assert found["b.wav"].session_id == found["a.wav"].session_id  # a minute after ü
     found = own("path,infant,recorded_at\nb.wav,Mia,2025-03-31T10:00\na.wav,Mia,2025-03-31T04:00\n")
-    assert found["a.wav"].session_id == "recordings/Mia/000"
-    assert found["b.wav"].session_id == "recordings/Mia/001"
+    assert found["a.wav"].session_id == "recordings/infant 01/000"
+    assert found["b.wav"].session_id == "recordings/infant 01/001"
+
+
+NAMED = (
+    "path,infant,recorded_at,category\n"
+    "b.wav,Noé,2025-03-31T10:00,noé and MIA\n"
+    "Mia/mia_01 Miami.wav,Mia,2025-03-31T04:00,\n"
+    "night 1/ü.m4a,Mia,,7\n"
+)
+
+
+def test_an_infant_is_a_number_and_its_name_stands_nowhere_but_in_the_path(own, tmp_path):
+    (tmp_path / "Mia").mkdir()
+    (tmp_path / "Mia" / "mia_01 Miami.wav").touch()
+    found = own(NAMED)
+    noe, mia = found["b.wav"], found["Mia/mia_01 Miami.wav"]
+    assert (noe.infant_id, mia.infant_id) == ("recordings/infant 01", "recordings/infant 02")
+    assert noe.category == "infant 01 and infant 02" and noe.title == ""
+    assert mia.recording_id == "recordings/infant 02/infant 02_01 Miami.wav"
+    assert mia.title == "infant 02_01 Miami"
+    for entry in found.values():
+        shown = repr(replace(entry, source_path="")).replace("Miami", "")
+        assert "mia" not in shown.lower() and "noé" not in shown.lower()
+
+
+def test_rows_that_are_added_change_no_number(own):
+    first = own(NAMED.replace("Mia/mia_01 Miami.wav", "a.wav"))
+    rows = NAMED.replace("Mia/mia_01 Miami.wav", "a.wav").replace("night 1/ü.m4a,Mia", "a.wav,Ada")
+    assert first["a.wav"].infant_id == "recordings/infant 02"
+    more = own(rows.replace("a.wav,Ada", "night 1/ü.m4a,Ada"))
+    assert more["a.wav"].infant_id == first["a.wav"].infant_id
+    assert more["night 1/ü.m4a"].infant_id == "recordings/infant 03"
+
+
+def test_digits_and_single_letters_name_nobody(own):
+    found = own("path,infant,category\na.wav,a,a 7\nb.wav,7,7 a\n")
+    assert found["a.wav"].recording_id == "recordings/a.wav" and found["a.wav"].title == ""
+    assert found["b.wav"].category == "7 a" and found["b.wav"].infant_id == "recordings/infant 02"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -126,8 +126,9 @@ def run(
     (state / "audio").mkdir(parents=True, exist_ok=True)
     for half in (state / "audio").glob(f"{TEMP_PREFIX}*"):
         half.unlink()  # of a run that was killed
-    stems = unique_stems([entry.source_path for entry in entries])
     clips = [entry for entry in entries if isinstance(entry, ClipEntry)]
+    titles = {entry.source_path: entry.title for entry in clips if entry.title}
+    stems = unique_stems([entry.source_path for entry in entries], titles)
     tasks = (
         _Task(
             entry.source_path,
@@ -154,19 +155,21 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def unique_stems(source_paths: Iterable[str]) -> dict[str, str]:
-    """A file name for each source path: its own stem where that is safe and unique.
+def unique_stems(
+    source_paths: Iterable[str], titles: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """A file name for each source path: its title or own stem, where that is safe and unique.
 
     A name with other characters, one that two sources share, or one that is too long gets a digest
     of its path.
     """
-    source_paths = list(source_paths)
-    plain = {path: re.sub(r"[^A-Za-z0-9._-]+", "_", Path(path).stem) for path in source_paths}
+    own = {path: (titles or {}).get(path, Path(path).stem) for path in source_paths}
+    plain = {path: re.sub(r"[^A-Za-z0-9._-]+", "_", name) for path, name in own.items()}
     # Case is ignored: some file systems do not tell names apart by it.
     count = Counter(stem.lower() for stem in plain.values())
     stems = {}
     for path, stem in plain.items():
-        if count[stem.lower()] > 1 or stem != Path(path).stem or len(stem) > MAX_STEM:
+        if count[stem.lower()] > 1 or stem != own[path] or len(stem) > MAX_STEM:
             stem = f"{stem[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
         stems[path] = stem
     return stems

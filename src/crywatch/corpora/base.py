@@ -87,6 +87,7 @@ class ClipEntry:
     recorded_at: datetime | None = None
     events: tuple[Event, ...] = ()
     details: Details | None = None
+    title: str = ""  # names the clip where the file's own name must not
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,15 @@
-"""The user's own recordings: a folder of audio and ``recordings.csv`` with what is known of it."""
+"""The user's own recordings: a folder of audio and ``recordings.csv`` with what is known of it.
+
+Infants may be listed by their names, and pages are handed on: from here on an infant is a number,
+in the order in which the table first names it, also where its name stands in the name of a file or
+in a remark. Rows that are added below change no number. The tables of clips keep the files' paths.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,17 +63,21 @@ class Recordings(Corpus):
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the table in their order, then audio files that it does not list."""
         rows = read_recordings(folder)
-        sessions = _sessions(rows)
+        number = numbered(rows)
+        sessions = _sessions(rows, number)
         for row in rows:
+            stem = Path(row.path).stem
+            title = without_names(stem, number)
             yield ClipEntry(
                 source_path=row.path,
                 label=row.label,
-                category=row.category,
-                recording_id=f"recordings/{row.path}",
+                category=without_names(row.category, number),
+                recording_id=f"recordings/{without_names(row.path, number)}",
                 licence=self.licence,
-                infant_id=None if row.infant is None else f"recordings/{row.infant}",
+                infant_id=None if row.infant is None else f"recordings/{number[row.infant]}",
                 session_id=sessions.get(row.path),
                 recorded_at=row.recorded_at,
+                title=title if title != stem else "",
             )
         listed = {row.path for row in rows}
         for path in self.audio_files(folder, "."):
@@ -91,6 +101,26 @@ def read_recordings(folder: Path) -> list[Recording]:
         category = row["category"] or label
         found.append(Recording(path, label, row["infant"] or None, _time(row), category))
     return found
+
+
+def numbered(rows: Iterable[Recording]) -> dict[str, str]:
+    """What stands for each infant of the table, by its name there, in the order of the table."""
+    names = dict.fromkeys(row.infant for row in rows if row.infant is not None)
+    return {name: f"infant {at:02d}" for at, name in enumerate(names, start=1)}
+
+
+def without_names(text: str, number: Mapping[str, str]) -> str:
+    """``text`` with numbers in place of names; a name inside a longer word is left."""
+    # Digits and single letters stand in too many names of files, and name nobody.
+    names = sorted((n for n in number if len(n) > 1 and not n.isdecimal()), key=len, reverse=True)
+    if not names:
+        return text
+    lower = {name.lower(): number[name] for name in reversed(names)}
+    letter = r"[^\W\d_]"
+    found = f"(?<!{letter})({'|'.join(map(re.escape, names))})(?!{letter})"
+    return re.sub(
+        found, lambda match: lower.get(match[0].lower(), "infant"), text, flags=re.IGNORECASE
+    )
 
 
 def _delimiter(table: Path) -> str:
@@ -124,7 +154,7 @@ def _time(row: Row) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _sessions(rows: list[Recording]) -> dict[str, str]:
+def _sessions(rows: list[Recording], number: Mapping[str, str]) -> dict[str, str]:
     """A session for each path of a known infant: by gaps of time, or one for all without a time."""
     sessions: dict[str, str] = {}
     timed: dict[str, list[Recording]] = defaultdict(list)
@@ -132,9 +162,9 @@ def _sessions(rows: list[Recording]) -> dict[str, str]:
         if row.infant is not None and row.recorded_at is not None:
             timed[row.infant].append(row)
         elif row.infant is not None:
-            sessions[row.path] = f"recordings/{row.infant}/undated"
+            sessions[row.path] = f"recordings/{number[row.infant]}/undated"
     for infant, members in timed.items():
-        numbers = number_sessions([row.recorded_at for row in members if row.recorded_at])
-        for row, number in zip(members, numbers, strict=True):
-            sessions[row.path] = f"recordings/{infant}/{number:03d}"
+        order = number_sessions([row.recorded_at for row in members if row.recorded_at])
+        for row, session in zip(members, order, strict=True):
+            sessions[row.path] = f"recordings/{number[infant]}/{session:03d}"
     return sessions
