@@ -71,13 +71,14 @@ def test_metrics_of_every_epoch_are_kept_with_their_step(project):
 def test_metrics_are_sent_in_batches(project, monkeypatch):
     sent = []
     with tracking.stage_run("split") as log:
-        client = store.open_store().client
+        assert log.flush(30)
+        client, run_id = store.open_store().client, stage("split").info.run_id
         whole = type(client).log_batch
 
-        def log_batch(self, run_id, metrics=(), **rest):
-            if run_id == log._run_id:
+        def log_batch(self, to, metrics=(), **rest):
+            if metrics and to == run_id:
                 sent.append(len(metrics))
-            return whole(self, run_id, metrics=metrics, **rest)
+            return whole(self, to, metrics=metrics, **rest)
 
         monkeypatch.setattr(type(client), "log_batch", log_batch)
         for epoch in range(250):

@@ -12,15 +12,18 @@ import types
 import pytest
 
 from crywatch import tracking
-from crywatch.tracking import parent, store
+from crywatch.tracking import lineage, parent, store
 from tracking_cases import rebuild, runs, stage, write_lock
 
 pytest_plugins = ["tracking_fixtures"]
 
+WAIT_S = 30.0
+
 
 def test_stages_of_one_rebuild_share_a_parent(project):
     for name in ("clean", "split"):
-        with tracking.stage_run(name):
+        with tracking.stage_run(name) as log:
+            assert log.flush(WAIT_S)
             assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["RUNNING"]
     [rebuild] = runs(**{parent.STAGE: "rebuild"})
     assert rebuild.info.status == "FINISHED"
@@ -110,6 +113,7 @@ from crywatch.tracking import parent
 parent.rebuild_process = parent.this_process
 with tracking.stage_run("split") as log:
     log.metrics({"clips": 1})
+    assert log.flush(30)
     print("inside", flush=True)
     sys.stdin.read()
 """
@@ -121,7 +125,8 @@ def test_a_stage_is_marked_killed_when_it_was_and_not_while_it_runs(project):
         assert child.stdout.readline() == "inside\n"
         killed = stage("split").info.run_id
         killed_parent = stage("split").data.tags["mlflow.parentRunId"]
-        with tracking.stage_run("clean"):
+        with tracking.stage_run("clean") as log:
+            assert log.flush(WAIT_S)
             assert stage("split").info.status == "RUNNING"
         child.send_signal(signal.SIGKILL)
         child.communicate()
@@ -142,11 +147,12 @@ def test_a_parent_that_is_finished_has_an_end(project):
 
 def test_stages_that_start_together_share_a_parent(project):
     opened, found = store.open_store(), []
+    this = parent.this_rebuild("tiny", lineage.commit(), 1)
     together = threading.Barrier(4)
 
     def find() -> None:
         together.wait()
-        found.append(parent.find_or_create(opened, "tiny"))
+        found.append(parent.find_or_create(opened, this))
 
     threads = [threading.Thread(target=find) for _ in range(4)]
     for thread in threads:
@@ -167,6 +173,7 @@ def test_a_run_on_another_machine_is_left_alone(project, monkeypatch):
         elsewhere.setattr(parent, "this_process", lambda: gone)
         log = tracking.StageRun()
         log._start("split", None)
+        assert log.flush(WAIT_S)
     with tracking.stage_run("clean"):
         pass
     assert stage("split").info.status == "RUNNING"
@@ -182,7 +189,8 @@ def test_a_parent_counts_its_stages_and_keeps_their_worst_end(project, monkeypat
     write_lock({"clean": ([], {"data/clean": "c" * 32}), "split": (["data/clean"], {})})
     with pytest.raises(ValueError, match="first"), tracking.stage_run("split"):
         raise ValueError("first")
-    with tracking.stage_run("many"):
+    with tracking.stage_run("many") as log:
+        assert log.flush(WAIT_S)
         [rebuild] = runs(**{parent.STAGE: "rebuild"})
         assert rebuild.info.status == "RUNNING"
         assert rebuild.data.metrics["n_stages"] == 1
@@ -196,7 +204,8 @@ def test_a_parent_counts_its_stages_and_keeps_their_worst_end(project, monkeypat
 
 
 def test_a_parent_runs_while_one_of_its_stages_does(project):
-    with tracking.stage_run("clean"):
+    with tracking.stage_run("clean") as log:
+        assert log.flush(WAIT_S)
         with tracking.stage_run("split"):
             pass
         assert [r.info.status for r in runs(**{parent.STAGE: "rebuild"})] == ["RUNNING"]

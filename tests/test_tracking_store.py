@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 
 from crywatch import tracking
-from crywatch.tracking import store
+from crywatch.tracking import spool, store
 from crywatch.tracking.failure import store_is_lost
-from tracking_cases import stage
+from tracking_cases import artifacts, stage
 
 pytest_plugins = ["tracking_fixtures"]
+
+LATER = "this stage goes on, and its records are sent later"
 
 
 # The store itself
@@ -62,7 +64,8 @@ def test_two_processes_may_make_the_experiment_at_once(project):
         ("p", "p"),
         ("p/.dvc/tmp/exps/tmpx1", "p"),
         ("p/.dvc/tmp/exps/standalone/tmpx1", "p"),
-        ("p/.dvc/tmp/other", "p/.dvc/tmp/other"),
+        ("p/.dvc/tmp/worktrees/x", "p"),
+        ("p/tmp/x", "p/tmp/x"),
     ],
 )
 def test_a_copy_that_dvc_works_in_uses_the_store_of_its_original(
@@ -124,25 +127,38 @@ def test_a_dead_server_does_not_stop_a_stage_and_is_said_once(project, monkeypat
             everything(log)
             done = True
     assert done
-    mine = [str(w.message) for w in said if "this stage goes on unrecorded" in str(w.message)]
-    assert len(mine) == 1
+    mine = [str(w.message) for w in said if LATER in str(w.message)]
+    assert len(mine) == 1 and "\n" not in mine[0]
+    [left] = [str(w.message) for w in said if "crywatch deliver" in str(w.message)]
+    assert str(spool.folder()) in left
 
 
-def test_a_store_that_dies_on_the_way_does_not_stop_a_stage(project, monkeypatch):
-    with warnings.catch_warnings(record=True) as said:
+def test_a_store_that_dies_on_the_way_does_not_stop_a_stage_and_gets_all_of_it(
+    project, monkeypatch
+):
+    with warnings.catch_warnings(record=True) as said, monkeypatch.context() as broken:
         warnings.simplefilter("always")
         with tracking.stage_run("split") as log:
             log.metrics({"a": 1.0})
+            assert log.flush(30)
 
             def refuse(*args, **kwargs):
                 raise OSError("disk full")
 
             client = type(store.open_store().client)
-            for name in ("log_batch", "log_metric", "set_tag", "log_text", "set_terminated"):
-                monkeypatch.setattr(client, name, refuse)
+            for name in ("log_batch", "log_artifact", "log_inputs", "set_terminated"):
+                broken.setattr(client, name, refuse)
             everything(log)
-    mine = [str(w.message) for w in said if "this stage goes on unrecorded" in str(w.message)]
-    assert mine == ["MLflow store: disk full; this stage goes on unrecorded"]
+    mine = [str(w.message) for w in said if LATER in str(w.message)]
+    assert mine == [f"MLflow store: disk full; {LATER}"]
+    assert stage("split").info.status == "RUNNING"
+    with tracking.stage_run("clean"):
+        pass
+    run = stage("split")
+    assert (run.info.status, run.data.metrics["b"], run.data.tags["c"]) == ("FINISHED", 1.0, "d")
+    assert artifacts(run) == {"x.md", "tables", "figures", "params.yaml"}
+    assert len(run.inputs.dataset_inputs) == 1
+    assert spool.journals() == []
 
 
 def test_an_error_of_the_stage_is_raised_with_a_dead_store_too(project, monkeypatch):
@@ -172,6 +188,7 @@ def test_one_file_that_cannot_be_logged_does_not_lose_the_run(project):
 def test_a_model_that_cannot_be_logged_leaves_the_run_running(project):
     with tracking.stage_run("split") as log:
         log.model("m", "missing")
+        assert log.flush(30)
         assert stage("split").info.status == "RUNNING"
         log.metrics({"clips": 1})
     assert stage("split").info.status == "FINISHED"
@@ -206,6 +223,8 @@ def test_only_errors_that_will_recur_mean_a_lost_store():
         OSError(28, "No space left on device"),
         answer("INTERNAL_ERROR"),
         answer("PERMISSION_DENIED"),
+        answer("REQUEST_LIMIT_EXCEEDED"),
+        MlflowException("API request to endpoint /x failed with error code 404 != 200"),
     ]
     one = [
         FileNotFoundError("missing.json"),

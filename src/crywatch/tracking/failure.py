@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crywatch.redact import redacted
+
+LONGEST = 300  # characters that are told of an error
 # OSErrors of a file that a stage wanted to log; all others (disk full, no connection) will recur.
 OF_ONE_FILE = (
     FileNotFoundError,
@@ -12,8 +15,10 @@ OF_ONE_FILE = (
     NotADirectoryError,
     PermissionError,
 )
-REFUSED = (401, 403)  # HTTP statuses that every later request would get too
+# HTTP statuses of a request that may be let in later: no password yet, too much at once.
+REFUSED = (401, 403, 408, 429)
 SERVER_ERROR = 500
+NO_ANSWER = "API request to"  # how MLflow begins when what answered was not MLflow, or nobody did
 
 
 def store_is_lost(error: BaseException) -> bool:
@@ -31,15 +36,25 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_loss(error: BaseException) -> bool:
     import requests
     import sqlalchemy.exc
-    from mlflow.exceptions import RestException
+    from mlflow.exceptions import MlflowException, RestException
 
     if isinstance(error, RestException):
         status = error.get_http_status_code()
         return status in REFUSED or status >= SERVER_ERROR
+    if isinstance(error, MlflowException) and str(error).startswith(NO_ANSWER):
+        return True
     if isinstance(error, requests.HTTPError):
         response = error.response
-        return response is None or response.status_code >= SERVER_ERROR
+        return response is None or (
+            response.status_code in REFUSED or response.status_code >= SERVER_ERROR
+        )
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         refused_value = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)
         return not isinstance(error, refused_value)
     return isinstance(error, OSError) and not isinstance(error, OF_ONE_FILE)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line and without credentials."""
+    said = " ".join(redacted(str(error)).split()) or type(error).__name__
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}..."

@@ -65,9 +65,12 @@ def commit() -> Commit:
 
 def lock_stages() -> dict[str, Entry]:
     """Stage name to its entry in dvc.lock."""
-    if not LOCK.is_file():
-        return {}
-    stages = (yaml.load(LOCK.read_text(), YamlLoader) or {}).get("stages") or {}
+    return parse_lock(LOCK.read_text()) if LOCK.is_file() else {}
+
+
+def parse_lock(text: str) -> dict[str, Entry]:
+    """The same of the text of a dvc.lock."""
+    stages = (yaml.load(text, YamlLoader) or {}).get("stages") or {}
     return {name: _lock_entry(body) for name, body in stages.items()}
 
 
@@ -100,31 +103,40 @@ def dvc_digest(path: Path) -> str:
     Files that .dvcignore names (the one in the working directory) are left out, as by DVC.
     """
     if path.is_file():
-        return _md5(path)
+        return file_md5(path)
     if not path.is_dir():
         raise FileNotFoundError(f"{path} was not made")
-    listing = [
-        {"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in _files(path)
-    ]
-    listing.sort(key=lambda item: item["relpath"])
+    return dir_digest({name: file_md5(path / name) for name in names(path)})
+
+
+def dir_digest(files: dict[str, str]) -> str:
+    """DVC's digest of a folder from its files, path in it to MD5."""
+    listing = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
     return hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Of a folder, as far as DVC sees them."""
-    lines = IGNORE.read_text().splitlines() if IGNORE.is_file() else []
+def names(folder: Path, root: Path | None = None, place: Path | None = None) -> Iterator[str]:
+    """Paths of the files in ``folder`` as far as DVC sees them, with ``/``.
+
+    ``root`` has the .dvcignore; it holds for ``folder`` as if that stood at ``place`` below it.
+    """
+    root = root or Path.cwd()
+    ignore = root / IGNORE
+    lines = ignore.read_text().splitlines() if ignore.is_file() else []
     ignored = pathspec.GitIgnoreSpec.from_lines([*ALWAYS_IGNORED, *lines])
-    here = Path.cwd()
-    base = here if folder.absolute().is_relative_to(here) else folder.absolute()
-    for parent, folders, names in os.walk(folder.absolute(), followlinks=True):
-        inside = Path(parent).relative_to(base)
+    top = folder.absolute()
+    if place is None:
+        place = top.relative_to(root) if top.is_relative_to(root) else Path()
+    for parent, folders, files in os.walk(top, followlinks=True):
+        inside = place / Path(parent).relative_to(top)
         folders[:] = [n for n in folders if not ignored.match_file(f"{(inside / n).as_posix()}/")]
-        for name in names:
+        for name in files:
             if not ignored.match_file((inside / name).as_posix()):
-                yield folder / Path(parent, name).relative_to(folder.absolute())
+                yield Path(parent, name).relative_to(top).as_posix()
 
 
-def _md5(path: Path) -> str:
+def file_md5(path: Path) -> str:
+    """MD5 of a file's bytes, hex: what DVC names its cache objects by."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, _new_md5).hexdigest()
 

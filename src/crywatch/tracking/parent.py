@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from crywatch import paths
 from crywatch.digest import value_sha256
-from crywatch.tracking import lineage
-from crywatch.tracking.lineage import Commit, Entry
-from crywatch.tracking.store import Store
+from crywatch.tracking import spool
+from crywatch.tracking.lineage import Commit
+from crywatch.tracking.lock import FileLock
+from crywatch.tracking.store import Store, home
 
 REBUILD = "crywatch.rebuild"
 PROCESS = "crywatch.process"
 HOST = "crywatch.host"
 PARENT = "mlflow.parentRunId"
 SKIPPED = "crywatch.skipped"
+OUTPUTS_FROM = "crywatch.outputs_from"  # of a skipped stage: the run that made them
 OUTS = "crywatch.outs"
 STAGE = "crywatch.stage"
+RUN = "crywatch.run"  # of a stage: found by it again, whatever became of the request that made it
 
-LOCK = paths.WORK / "tracking.lock"
-LOCK_WAIT_S, LOCK_POLL_S = 10.0, 0.05
+LOCK_WAIT_S = 10.0
+# What a sweep tells the rebuilds that it starts; kept, as the parent may be made much later.
+ENVIRONMENT = ("DVC_EXP_", "CRYWATCH_")
 WORST_FIRST = ("FAILED", "KILLED", "FINISHED")
 
 
@@ -90,58 +92,95 @@ def common_tags(profile: str, commit: Commit) -> dict[str, str]:
     }
 
 
-def find_or_create(store: Store, profile: str, commit: Commit | None = None) -> str:
-    """Run id of this rebuild's parent, set to RUNNING."""
+@dataclass(frozen=True)
+class Rebuild:
+    """All that is needed to make a parent, also after its `dvc repro` is over."""
+
+    id: str
+    name: str
+    started_ms: int  # of its first stage, since the epoch
+    tags: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)  # variables named in ENVIRONMENT
+
+
+def this_rebuild(profile: str, commit: Commit, started_ms: int) -> Rebuild:
+    """That of the running stage."""
+    from crywatch.tracking import sweeps
+
     process = rebuild_process()
     by_dvc = process != this_process()
     rebuild = value_sha256([socket.gethostname(), str(Path.cwd()), process.text])[:16]
-    with _alone():
-        found = store.client.search_runs(
-            [store.experiment_id], f"tags.`{REBUILD}` = '{rebuild}'", max_results=1
-        )
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            commit = commit or lineage.commit()
-            source = "dvc repro" if by_dvc else sys.argv[0]
+    words = (
+        "rebuild" if by_dvc else "manual",
+        os.environ.get("DVC_EXP_NAME", ""),
+        profile,
+        commit.sha[:7],
+    )
+    tags = common_tags(profile, commit) | {
+        REBUILD: rebuild,
+        PROCESS: process.text,
+        STAGE: "rebuild",
+        "mlflow.source.name": "dvc repro" if by_dvc else sys.argv[0],
+    }
+    kept = {k: v for k, v in os.environ.items() if k.startswith(ENVIRONMENT)}
+    kept |= sweeps.here(profile, commit)
+    return Rebuild(rebuild, " ".join(filter(None, words)), started_ms, tags, kept)
+
+
+def find_or_create(store: Store, rebuild: Rebuild) -> str:
+    """Run id of a rebuild's parent, set to RUNNING."""
+    from crywatch.tracking import sweeps
+
+    with alone():
+        run_id = find_only(store, REBUILD, rebuild.id)
+        if not run_id:
             run = store.client.create_run(
                 store.experiment_id,
-                run_name=" ".join(
-                    word
-                    for word in (
-                        "rebuild" if by_dvc else "manual",
-                        os.environ.get("DVC_EXP_NAME", ""),
-                        profile,
-                        commit.sha[:7],
-                    )
-                    if word
-                ),
-                tags=common_tags(profile, commit)
-                | {
-                    REBUILD: rebuild,
-                    PROCESS: process.text,
-                    STAGE: "rebuild",
-                    "mlflow.source.name": source,
-                },
+                start_time=rebuild.started_ms,
+                run_name=rebuild.name,
+                tags=rebuild.tags | sweeps.tags(store, rebuild.environment),
             )
             run_id = run.info.run_id
         store.client.update_run(run_id, status="RUNNING")
     return run_id
 
 
+def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
+    """Run id by a tag that one run may have; empty without one.
+
+    A second one, made because the answer to the first request was lost, is deleted: the one that
+    has less on it, and not the ``known`` one.
+    """
+    found = store.client.search_runs([store.experiment_id], f"tags.`{tag}` = '{value}'")
+    if len(found) > 1:
+        found = sorted(
+            found,
+            key=lambda run: (
+                run.info.run_id != known,
+                -len(children(store, run.info.run_id)),
+                -len(run.data.metrics) - len(run.data.params) - len(run.data.tags),
+                run.info.run_id,
+            ),
+        )
+        for surplus in found[1:]:
+            store.client.delete_run(surplus.info.run_id)
+    return found[0].info.run_id if found else ""
+
+
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Stages of this project take turns; one that hangs is not waited for any longer."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    until_s = time.monotonic() + LOCK_WAIT_S
-    with open(LOCK, "a") as handle:  # closing it frees the lock
-        while time.monotonic() < until_s:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(LOCK_POLL_S)
+def alone(name: str = "parent.lock") -> Iterator[None]:
+    """Stages of the project and its copies take turns; one that hangs is not waited for longer."""
+    folder = home() / spool.FOLDER
+    lock = FileLock(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.take(LOCK_WAIT_S)
+    except OSError:  # a read-only project: nobody else works there either
+        pass
+    try:
         yield
+    finally:
+        lock.free()
 
 
 def children(store: Store, parent_id: str) -> list:
@@ -153,73 +192,102 @@ def children(store: Store, parent_id: str) -> list:
     )
 
 
-def update(store: Store, parent_id: str) -> None:
+def update(store: Store, parent_id: str, now_ms: int) -> None:
     """Bring a parent up to date with its stages: their number, the time so far, the worst end.
 
-    It stays RUNNING while one of them is.
+    It stays RUNNING while one of them is. Said again, it adds nothing.
     """
     from mlflow.entities import Metric
 
+    from crywatch.tracking import sweeps
+
     under = children(store, parent_id)
-    ran = [run.info.status for run in under if SKIPPED not in run.data.tags]
-    now_ms = int(time.time() * 1000)
+    run = store.client.get_run(parent_id)
+    ran = [child.info for child in under if SKIPPED not in child.data.tags]
+    ends_ms = [info.end_time or now_ms for info in ran]
+    last_ms = max([*ends_ms, run.info.start_time])
     values = {
-        "n_stages": sum(status != "RUNNING" for status in ran),
-        "n_skipped": len(under) - len(ran),
-        "duration_s": (now_ms - store.client.get_run(parent_id).info.start_time) / 1000,
+        "n_stages": float(sum(info.status != "RUNNING" for info in ran)),
+        "n_skipped": float(len(under) - len(ran)),
+        "duration_s": (last_ms - run.info.start_time) / 1000,
     }
-    store.client.log_batch(
-        parent_id, metrics=[Metric(name, value, now_ms, 0) for name, value in values.items()]
-    )
-    if "RUNNING" not in ran:
-        status = next((status for status in WORST_FIRST if status in ran), "FINISHED")
-        store.client.set_terminated(parent_id, status)
+    # MLflow shows the number with the latest time, and a clock may have gone back.
+    stamp_ms = max([last_ms, *(metric.timestamp + 1 for metric in run.data.to_proto().metrics)])
+    changed = {k: v for k, v in values.items() if run.data.metrics.get(k) != v}
+    if changed:
+        store.client.log_batch(
+            parent_id, metrics=[Metric(k, v, stamp_ms, 0) for k, v in changed.items()]
+        )
+    statuses = [info.status for info in ran]
+    if "RUNNING" not in statuses:
+        status = next((status for status in WORST_FIRST if status in statuses), "FINISHED")
+        store.client.set_terminated(parent_id, status, last_ms)
+    sweeps.update(store, parent_id)
 
 
 def mark_killed(store: Store) -> None:
-    """Runs of this machine that are still RUNNING and whose process is gone were killed."""
+    """Runs of this machine that are still RUNNING and whose process is gone were killed.
+
+    Not those that the spool holds something of: how they ended is in there.
+    """
     running = store.client.search_runs(
         [store.experiment_id],
         f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
         max_results=200,
     )
+    heads = spool.heads()
+    spooled = {head.get("key") for head in heads}
+    spooled |= {head.get("rebuild", {}).get("id") for head in heads}
     for run in running:
         text = run.data.tags.get(PROCESS)
-        if text and not Process.parse(text).alive():
+        here = {run.data.tags.get(RUN, ""), run.data.tags.get(REBUILD, "")} & spooled
+        if text and not here and not Process.parse(text).alive():
             store.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def note_skipped(
-    store: Store, parent_id: str, stage: str, plan: dict[str, Entry], lock: dict[str, Entry]
+    store: Store, parent_id: str, rebuild_id: str, outs: dict[str, str], at_ms: int
 ) -> None:
-    """A note under the parent for each upstream stage that DVC skipped in this rebuild.
+    """A note under the parent for each stage that DVC skipped in this rebuild.
 
-    It names the earlier run that made the outputs which dvc.lock lists for that stage. What is
-    upstream is read from dvc.yaml, and from dvc.lock for a stage that dvc.yaml lacks.
+    It names the earlier run that made the outputs which dvc.lock listed for that stage: ``outs`` is
+    stage to `lineage.outs_digest`. A stage that ran has a run, in the store or still in the spool.
     """
-    known = {run.data.tags.get(STAGE) for run in children(store, parent_id)}
-    for name in lineage.upstream(stage, lock | plan):
-        if name in known or name not in lock:
-            continue
-        source = _maker(store, name, lineage.outs_digest(lock[name].outs))
-        said = f"run {source}" if source else "a run that is not in this store"
-        note = store.client.create_run(
-            store.experiment_id,
-            run_name=f"{name} (skipped)",
-            tags={
-                PARENT: parent_id,
-                STAGE: name,
-                SKIPPED: "true",
-                "stage": name.partition("@")[0],
-                "crywatch.outputs_from": source,
-                "mlflow.note.content": f"DVC skipped this stage: its outputs came from {said}.",
-            },
-        )
-        store.client.set_terminated(note.info.run_id)
+    with alone():
+        under = children(store, parent_id)
+        for run in under:  # made, and the answer was lost
+            if SKIPPED in run.data.tags and run.info.status == "RUNNING":
+                store.client.set_terminated(run.info.run_id, end_time=at_ms)
+        known = {run.data.tags.get(STAGE) for run in under}
+        of_this = [h for h in spool.heads() if h.get("rebuild", {}).get("id") == rebuild_id]
+        known |= {head["name"] for head in of_this}
+        for name, digest in outs.items():
+            if name in known:
+                continue
+            made = maker(store, name, digest)
+            source = "" if made is None else made.info.run_id
+            said = f"run {source}" if source else "a run that is not in this store"
+            note = store.client.create_run(
+                store.experiment_id,
+                start_time=at_ms,
+                run_name=f"{name} (skipped)",
+                tags={
+                    PARENT: parent_id,
+                    STAGE: name,
+                    SKIPPED: "true",
+                    "stage": name.partition("@")[0],
+                    OUTPUTS_FROM: source,
+                    "mlflow.note.content": f"DVC skipped this stage: its outputs came from {said}.",
+                },
+            )
+            store.client.set_terminated(note.info.run_id, end_time=at_ms)
 
 
-def _maker(store: Store, stage: str, outs: str) -> str:
-    """Run id of the last run of a stage that ended well with these outputs; empty without one."""
+def maker(store: Store, stage: str, outs: str) -> Any:
+    """The last run of a stage that ended well with these outputs; None without one.
+
+    ``outs`` is their `lineage.outs_digest`.
+    """
     found = store.client.search_runs(
         [store.experiment_id],
         f"attributes.status = 'FINISHED' and tags.`{STAGE}` = '{stage}' "
@@ -227,4 +295,4 @@ def _maker(store: Store, stage: str, outs: str) -> str:
         order_by=["attributes.start_time DESC"],
         max_results=1,
     )
-    return found[0].info.run_id if found else ""
+    return found[0] if found else None

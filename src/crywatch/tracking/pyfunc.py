@@ -39,13 +39,28 @@ EMBEDDER = Flavour(
 )
 
 
-def log_model(store: Store, run_id: str, name: str, folder: Path) -> Terms:
-    """Log ``folder`` to a run with signature and input example; the terms that it is tagged with.
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model as MLflow keeps it."""
+
+    uri: str  # models:/ID
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What MLflow is told of a model folder."""
+
+    terms: Terms
+    arguments: dict[str, object]  # of mlflow.pyfunc.save_model and log_model
+
+
+def parts(folder: Path) -> Parts:
+    """A model folder as a pyfunc.
 
     The model is code by path and the folder's files: nothing is pickled. The package is on no
     index, so its source goes along, and the model loads where crywatch is not installed.
     """
-    import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -53,27 +68,35 @@ def log_model(store: Store, run_id: str, name: str, folder: Path) -> Terms:
     terms = terms_of_model(description)
     flavour = EMBEDDER if description.get("kind") == "ecapa" else DETECTOR
     output, shape = flavour.output
-    mlflow.set_tracking_uri(store.uri)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
         outputs=Schema([TensorSpec(np.dtype(output), shape)]),
     )
+    arguments = {
+        "python_model": str(Path(__file__).with_name(flavour.code)),
+        "artifacts": {"model": str(folder)},
+        "code_paths": [str(Path(crywatch.__file__).parent)],
+        "signature": signature,
+        "input_example": np.zeros((1, RATE_HZ), dtype=np.float32),
+        # Without "+cpu", which is on PyTorch's own index only.
+        "pip_requirements": [f"{p}=={version(p).partition('+')[0]}" for p in flavour.requirements],
+        "metadata": terms.as_metadata(),  # in the model's own file, wherever that goes
+    }
+    return Parts(terms, arguments)
+
+
+def log_pyfunc(store: Store, run_id: str, name: str, folder: Path) -> LoggedModel:
+    """Log ``folder`` to a run that goes on, with signature and input example.
+
+    At once, and not through the spool, as stages do (`logged_models`).
+    """
+    import mlflow
+
+    made = parts(folder)
+    mlflow.set_tracking_uri(store.uri)
     try:
         with mlflow.start_run(run_id=run_id):
-            mlflow.pyfunc.log_model(
-                name=name,
-                python_model=str(Path(__file__).with_name(flavour.code)),
-                artifacts={"model": str(folder)},
-                code_paths=[str(Path(crywatch.__file__).parent)],
-                signature=signature,
-                input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
-                # Without "+cpu", which is on PyTorch's own index only.
-                pip_requirements=[
-                    f"{p}=={version(p).partition('+')[0]}" for p in flavour.requirements
-                ],
-                tags=terms.as_tags(),
-                metadata=terms.as_metadata(),  # in the model's own file, wherever that goes
-            )
-    finally:  # leaving `start_run` ends the run, and the stage still runs
+            logged = mlflow.pyfunc.log_model(name=name, tags=made.terms.as_tags(), **made.arguments)
+    finally:  # leaving `start_run` ends the run, and it goes on
         store.client.update_run(run_id, status="RUNNING")
-    return terms
+    return LoggedModel(f"models:/{logged.model_id}", made.terms)

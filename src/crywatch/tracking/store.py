@@ -5,24 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from crywatch import params
+from crywatch.errors import CrywatchError, UnreachableError
+from crywatch.redact import learn, redacted, without_credentials
+from crywatch.tracking.failure import LONGEST, store_is_lost
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-# A server that does not answer may cost a stage two of these, and not MLflow's four minutes.
-REQUEST_TIMEOUT_S = 4
-REQUEST_RETRIES = 1
+# A server that does not answer may cost the end of a stage one of these, and not MLflow's four
+# minutes. MLflow would repeat a request whose answer was lost, and make a run twice: the spool
+# looks first.
+REQUEST_TIMEOUT_S = 8
+REQUEST_RETRIES = 0
 
 # The UI shows such an experiment with the columns and charts of model training.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 SQLITE = "sqlite:///"
-EXPERIMENTS = (".dvc", "tmp", "exps")  # where `dvc exp run --temp` and its queue copy a project to
+COPIES = (".dvc", "tmp")  # where DVC's experiments and `worktree` copy a project to
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class TrackingConfig:
     uri: str  # of the store; MLFLOW_TRACKING_URI in the environment wins
     artifacts: str  # folder, for a local store
     experiment: str
+    wait_s: float = 30.0  # that the end of a stage waits for what the store has not got yet
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,29 @@ class Store:
 
     client: object  # mlflow.tracking.MlflowClient
     experiment_id: str
-    uri: str
+    uri: str = field(repr=False)  # may hold a password
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where runs are to go."""
+
+    uri: str = field(repr=False)  # may hold a password
+    experiment: str
+    artifacts: str | None  # folder as an address, where the store itself does not know one
+
+    @property
+    def address(self) -> str:
+        """The store as it may be written down."""
+        return without_credentials(self.uri)
 
 
 def home() -> Path:
     """The project that keeps the store: the working directory, or for DVC's copy its original."""
     here = Path.cwd()
     for folder in here.parents:
-        if folder.parts[-len(EXPERIMENTS) :] == EXPERIMENTS:
-            return folder.parents[len(EXPERIMENTS) - 1]
+        if folder.parts[-len(COPIES) :] == COPIES:
+            return folder.parents[len(COPIES) - 1]
     return here
 
 
@@ -65,7 +87,7 @@ def artifacts(config: TrackingConfig) -> str:
     return (home() / config.artifacts).resolve().as_uri()
 
 
-def _be_quiet_and_quick() -> None:
+def be_quiet_and_quick(timeout_s: int | None = None) -> None:
     """Failures are told once, by the run that met them; the environment wins over the limits."""
     for name, level in (
         ("mlflow", logging.ERROR),
@@ -74,35 +96,72 @@ def _be_quiet_and_quick() -> None:
         ("urllib3.connectionpool", logging.ERROR),
     ):
         logging.getLogger(name).setLevel(level)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_TIMEOUT_S))
+    # With a server MLflow prints its address, which may hold a password, at the end of each run.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s or REQUEST_TIMEOUT_S))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(REQUEST_RETRIES))
+
+
+def target(config: TrackingConfig) -> Target:
+    """Where the project's runs go."""
+    address = uri(config)
+    learn(address)
+    local = artifacts(config) if address.startswith(SQLITE) else None
+    return Target(address, config.experiment, local)
 
 
 @cache
 def open_store() -> Store:
     """The store of the project in the working directory; the experiment is made if needed."""
     import mlflow
+
+    where = target(params.section("tracking", TrackingConfig))
+    mlflow.set_tracking_uri(where.uri)
+    return open_at(where)
+
+
+def open_at(where: Target) -> Store:
+    """The same of any store."""
+    import mlflow  # noqa: F401 - sets the loggers up, before they are made quiet
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    _be_quiet_and_quick()  # after the import, which sets the loggers up
-    config = params.section("tracking", TrackingConfig)
-    address = uri(config)
-    mlflow.set_tracking_uri(address)
-    client = MlflowClient(address)
-    experiment = client.get_experiment_by_name(config.experiment)
+    be_quiet_and_quick()
+    client = MlflowClient(where.uri)
+    experiment = client.get_experiment_by_name(where.experiment)
     if experiment is None:
-        location = artifacts(config) if address.startswith(SQLITE) else None
         try:
-            experiment_id = client.create_experiment(config.experiment, location, KIND)
+            made_id = client.create_experiment(where.experiment, where.artifacts, KIND)
         except MlflowException:  # another process was faster
-            made = client.get_experiment_by_name(config.experiment)
+            made = client.get_experiment_by_name(where.experiment)
             if made is None:
                 raise
-            experiment_id = made.experiment_id
-    else:
-        experiment_id = experiment.experiment_id
-    return Store(client, experiment_id, address)
+            made_id = made.experiment_id
+        return Store(client, made_id, where.uri)
+    return Store(client, experiment.experiment_id, where.uri)
+
+
+def address() -> str:
+    """Of the project's store, as it may be written down."""
+    return without_credentials(uri(params.section("tracking", TrackingConfig)))
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Errors of a store that is gone become an UnreachableError of one line."""
+    try:
+        yield
+    except CrywatchError:
+        raise
+    except Exception as error:  # whatever the store or its driver raises
+        if not store_is_lost(error):
+            raise
+        cause: BaseException = error
+        while deeper := cause.__cause__ or cause.__context__:
+            cause = deeper  # what the driver said, without what was wrapped around it
+        said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:LONGEST]
+        told = f"the MLflow store {address()} cannot be reached: {said}"
+        raise UnreachableError(redacted(told)) from error
 
 
 def ui(port: int = 5000) -> None:

@@ -1,0 +1,306 @@
+"""What one stage says of itself, kept on disk until the store has it.
+
+A journal is a folder of the spool: ``head.json`` (the run to create), ``journal.jsonl`` (a record a
+line, in order), ``files/`` (what is to be uploaded), ``cursor.json`` (how far it was delivered) and
+``lock`` (who writes or delivers it). A line is handed to the system as soon as it is said, so a
+kill loses nothing, and synced to disk in batches, so a power cut loses the last seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from crywatch.atomic import TEMP_PREFIX, read_json, write_json
+from crywatch.redact import redacted_in
+from crywatch.tracking.lock import FileLock
+
+HEAD, LINES, FILES, CURSOR, LOCK = "head.json", "journal.jsonl", "files", "cursor.json", "lock"
+MOST_HELD = 20_000  # records in memory while the disk takes none; the oldest go first
+COPIED = (
+    1 << 20
+)  # bytes; larger files are linked, as stages replace files and never write into them
+DAMAGED = {"do": "damaged", "at": 0}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Made(Generic[T]):
+    """A file that was made to be uploaded, and what its maker said."""
+
+    path: Path
+    said: T
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record and where it ends; None for one that only memory holds."""
+
+    record: dict[str, Any]
+    end: int | None
+
+
+class Clock:
+    """Milliseconds since the epoch that never go back, whatever is done to the system's clock."""
+
+    def __init__(self) -> None:
+        self._wall_ms, self._started_s = int(time.time() * 1000), time.monotonic()
+
+    def now_ms(self) -> int:
+        """The time now."""
+        return self._wall_ms + int((time.monotonic() - self._started_s) * 1000)
+
+
+class Journal:
+    """One folder of the spool, held by its lock.
+
+    The stage that writes it also delivers it from another thread; once that stage is gone, any
+    other one may.
+    """
+
+    def __init__(self, folder: Path, head: dict[str, Any], lock: FileLock) -> None:
+        self.folder, self.head = folder, head
+        self.clock = Clock()
+        self.said = self.done_count = 0  # records
+        self.lost = 0  # records that neither the disk nor memory had room for
+        self.on_full: Callable[[OSError], None] = lambda error: None
+        self._lock = lock
+        self._temporary: Path | None = None  # taken away with it
+        self._names = itertools.count()
+        self._fd: int | None = None
+        self._size = 0
+        self._held: deque[bytes] = deque()
+        self._guard = threading.Lock()
+        self._cursor = self._read_cursor()
+
+    @classmethod
+    def create(cls, spool: Path, name: str, head: dict[str, Any]) -> Journal:
+        """A new journal below ``spool``; OSError if there is no room for one."""
+        spool.mkdir(parents=True, exist_ok=True)
+        temp = spool / f"{TEMP_PREFIX}{name}"
+        head = redacted_in(head)
+        try:
+            (temp / FILES).mkdir(parents=True)
+            lock = FileLock(temp / LOCK)
+            lock.take()  # before anybody can see it
+            write_json(temp / HEAD, head)
+            (temp / LINES).touch()
+            os.rename(temp, spool / name)
+        except OSError:
+            shutil.rmtree(temp, ignore_errors=True)
+            raise
+        lock.path = spool / name / LOCK
+        made = cls(spool / name, head, lock)
+        made._fd = os.open(made.folder / LINES, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return made
+
+    @classmethod
+    def temporary(cls, name: str, head: dict[str, Any]) -> Journal:
+        """One that is lost with the machine, for a project whose own folder takes no files."""
+        made = cls.create(Path(tempfile.mkdtemp(prefix="crywatch-")), name, head)
+        made._temporary = made.folder.parent
+        return made
+
+    @classmethod
+    def claim(cls, folder: Path) -> Journal | None:
+        """The journal that a stage left, to deliver it; None while another one holds it."""
+        lock = FileLock(folder / LOCK)
+        try:
+            if not lock.take():
+                return None
+            head = read_json(folder / HEAD)
+        except FileNotFoundError:  # delivered and taken away a moment ago
+            lock.free()
+            return None
+        except ValueError:  # a power cut
+            head = {}
+        return cls(folder, head, lock)
+
+    # The stage's side
+
+    def say(self, do: str, **what: Any) -> None:
+        """Append a record; it is kept in memory while the disk is full."""
+        line = {"do": do, "at": self.clock.now_ms(), **what}
+        self._append(json.dumps(line if do == "metrics" else redacted_in(line)).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        with self._guard:
+            self.said += 1
+            self._held.append(line)
+            while self._held:
+                try:
+                    self._write(self._held[0])
+                except OSError as error:
+                    if len(self._held) > MOST_HELD:
+                        self._held.popleft()
+                        self.lost += 1
+                    self.on_full(error)
+                    return
+                self._held.popleft()
+
+    def _write(self, line: bytes) -> None:
+        if self._fd is None:
+            raise OSError(errno.EBADF, "the journal is closed")
+        try:
+            if os.write(self._fd, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._fd, self._size)  # no half line in the middle
+            raise
+        self._size += len(line)
+
+    def sync(self) -> None:
+        """What was said so far survives a power cut."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._fd)
+
+    def make(self, name: str, write: Callable[[Path], T]) -> Made[T]:
+        """A file (or folder) of that name to be uploaded, as ``write`` makes it at a path.
+
+        While the disk of the spool is full it lies where temporary files do.
+        """
+        try:
+            path = self._new_file(name)
+            return Made(path, write(path))
+        except OSError as error:
+            self.on_full(error)
+        path = self._temporary_folder() / f"{next(self._names):05d}" / Path(name).name
+        path.parent.mkdir()
+        return Made(path, write(path))
+
+    def _new_file(self, name: str) -> Path:
+        folder = self.folder / FILES / f"{next(self._names):05d}"
+        folder.mkdir()
+        return folder / Path(name).name
+
+    def _temporary_folder(self) -> Path:
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="crywatch-"))
+        return self._temporary
+
+    def keep(self, path: Path) -> Path:
+        """A copy of a file or folder as it is now; its own path if there is no room for one.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is nothing at ``path``.
+        """
+        os.stat(path)
+        kept = None
+        try:
+            kept = self._new_file(path.absolute().name)
+            if path.is_dir():
+                shutil.copytree(path, kept, copy_function=_copy)
+            else:
+                _copy(path, kept)
+        except OSError as error:
+            if kept is not None:
+                shutil.rmtree(kept.parent, ignore_errors=True)
+                if isinstance(error, PermissionError):  # of the file that is to be kept
+                    raise
+            self.on_full(error)
+            return path.absolute()
+        return kept
+
+    # The deliverer's side
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the deliverer wants to know again: run ids, for instance."""
+        return self._cursor
+
+    def take(self, most: int) -> list[Entry]:
+        """The next records that were not delivered; a line that is still being written waits."""
+        found: list[Entry] = []
+        at = self._cursor.get("offset", 0)
+        with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
+            lines.seek(at)
+            for line in itertools.islice(lines, most):
+                if not line.endswith(b"\n"):
+                    break
+                at += len(line)
+                found.append(Entry(_read(line), at))
+        if not found:  # in order: memory holds what came after the disk was full
+            with self._guard:
+                found = [Entry(_read(line), None) for line in itertools.islice(self._held, most)]
+        return found
+
+    def done(self, entries: list[Entry]) -> None:
+        """They are in the store. Written without a sync: to deliver a record again is harmless."""
+        self.done_count += len(entries)
+        for entry in entries:
+            if entry.end is not None:
+                self._cursor["offset"] = entry.end
+                continue
+            with self._guard:  # unless the disk took it meanwhile
+                if self._held and _read(self._held[0]) == entry.record:
+                    self._held.popleft()
+        temp = self.folder / f"{TEMP_PREFIX}{CURSOR}"
+        with contextlib.suppress(OSError):
+            temp.write_text(json.dumps(self._cursor))
+            os.replace(temp, self.folder / CURSOR)
+
+    def left(self) -> int:
+        """How many records the store does not have yet."""
+        left = 0
+        with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
+            lines.seek(self._cursor.get("offset", 0))
+            left = sum(line.endswith(b"\n") for line in lines)
+        return left + len(self._held)
+
+    def finish(self) -> None:
+        """All of it was delivered: take the folder away, under a name that is no journal's."""
+        gone = self.folder.with_name(f"{TEMP_PREFIX}{self.folder.name}")
+        try:
+            os.rename(self.folder, gone)
+        except OSError:
+            gone = self.folder
+        shutil.rmtree(gone, ignore_errors=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Leave it to the next one."""
+        with self._guard:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+        self._lock.free()
+
+    def _read_cursor(self) -> dict[str, Any]:
+        try:
+            return dict(read_json(self.folder / CURSOR))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:  # a power cut
+        return DAMAGED
+    return record if isinstance(record, dict) and "do" in record else DAMAGED
+
+
+def _copy(source: str | Path, target: str | Path) -> None:
+    if os.stat(source).st_size > COPIED:
+        with contextlib.suppress(OSError):  # another file system, or one without links
+            os.link(os.path.realpath(source), target)
+            return
+    shutil.copyfile(source, target)
