@@ -3,17 +3,20 @@
 from crywatch import params, paths, tracking
 from crywatch.embed_vggish import EmbedVggishConfig, run
 from crywatch.embedders import EmbedderConfig
+from crywatch.engine import EngineConfig, opened
 
 
 def main() -> None:
     with tracking.stage_run("embed_vggish") as log:
-        summary = run(
-            paths.CLIPS_TABLES,
-            params.section("embedder", EmbedderConfig),
-            params.section("embed_vggish", EmbedVggishConfig),
-            paths.EMBED_VGGISH,
-            paths.WORK / "embed_vggish",
-        )
+        with opened(params.section("engine", EngineConfig)) as engine:
+            summary = run(
+                paths.CLIPS_TABLES,
+                params.section("embedder", EmbedderConfig),
+                params.section("embed_vggish", EmbedVggishConfig),
+                paths.EMBED_VGGISH,
+                paths.WORK / "embed_vggish",
+                engine,
+            )
         log.metrics({"clips": summary.n_clips, "seconds": summary.n_seconds})
         log.tags({"embedder": summary.name, "embedder.digest": summary.digest})
         log.outputs(paths.EMBED_VGGISH)

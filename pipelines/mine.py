@@ -2,6 +2,7 @@
 
 from crywatch import params, paths, tracking
 from crywatch.atomic import atomic_dir, write_json
+from crywatch.engine import EngineConfig, opened
 from crywatch.mine import MineConfig, run
 
 
@@ -9,13 +10,15 @@ def main() -> None:
     with tracking.stage_run("mine") as log:
         config = params.section("mine", MineConfig)
         untrimmed = paths.UNTRIMMED
-        with atomic_dir(paths.MINE) as temp:
+        where = opened(params.section("engine", EngineConfig))
+        with atomic_dir(paths.MINE) as temp, where as engine:
             metrics = run(
                 paths.SPLIT_CLIPS,
                 paths.TRAIN_MINER / "trimmed",
                 paths.EMBED_VGGISH,
                 config,
                 temp / "trimmed.parquet",
+                engine=engine,
             ).as_metrics("trimmed")
             metrics |= run(
                 untrimmed / "clips.parquet",
@@ -24,6 +27,7 @@ def main() -> None:
                 config,
                 temp / "untrimmed.parquet",
                 untrimmed / "events.parquet",
+                engine,
             ).as_metrics("untrimmed")
             write_json(temp / "metrics.json", metrics)
         log.metrics(metrics)

@@ -209,6 +209,7 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
         write_table(clips, path, "split_clips")
     write_table(empty("split_clips"), tmp_path / paths.SOUNDSCAPES / "clips.parquet", "split_clips")
     (tmp_path / "params.yaml").write_text(
+        "engine: {name: local}\n"
         "embedder: {name: logmel, dim: 128, handle: ''}\nembed_vggish: {batch_s: 4}\n"
     )
     logged = {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crywatch.audio import read_clean
 from crywatch.digest import code_sha256, value_sha256
 from crywatch.embedders import Embedder, EmbedderConfig, build
+from crywatch.engine import LOCAL, Engine, Work
 from crywatch.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.progress import progress
 from crywatch.segments import RATE_HZ, n_segments
@@ -24,6 +26,31 @@ class EmbedVggishConfig:
     """Section ``embed_vggish``."""
 
     batch_s: int  # seconds of sound in one batch
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A clip and its cleaned file."""
+
+    clip_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Embedding(Work[ClipFile, ClipFeatures]):
+    """Reads a batch of clips and embeds them together."""
+
+    config: EmbedderConfig
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Loaded when it is first asked for."""
+        return build(self.config)
+
+    def __call__(self, batch: Sequence[ClipFile]) -> Iterator[ClipFeatures]:
+        vectors = self.embedder.embed_batch([read_clean(clip.path) for clip in batch])
+        for clip, of_clip in zip(batch, vectors, strict=True):
+            yield ClipFeatures(clip.clip_id, of_clip)
 
 
 @dataclass(frozen=True)
@@ -43,11 +70,12 @@ def run(
     config: EmbedVggishConfig,
     out_dir: Path,
     work_dir: Path,
+    engine: Engine = LOCAL,
 ) -> EmbedSummary:
     """Embed all clips labelled cry or other of the tables."""
     clips = sounds(clips_tables)
-    embedder = build(embedder_config)
-    info = StoreInfo(embedder_config.name, embedder_config.dim, embedder.digest)
+    work = Embedding(embedder_config)
+    info = StoreInfo(embedder_config.name, embedder_config.dim, work.embedder.digest)
     code = code_sha256("audio.py", "embedders", "segments.py")
     key = value_sha256([asdict(info), clips[["clip_id", "sha256"]].values.tolist(), code])
     writer = FeatureWriter(info, work_dir, key)
@@ -56,33 +84,26 @@ def run(
         rows = clips[clips["corpus"] == corpus]
         done = set(writer.done(corpus))
         left = rows[~rows["clip_id"].isin(done)]
-        writer.write(corpus, embed_clips(left, embedder, config.batch_s, corpus))
+        made = engine.map(work, batches(left, config.batch_s))
+        writer.write(corpus, progress(made, f"embed {corpus}", len(left), "clip"))
     writer.finish(corpora, out_dir)
     seconds = sum(n_segments(round(d * RATE_HZ)) for d in clips["duration_s"])
     return EmbedSummary(len(clips), seconds, info.name, info.dim, info.digest)
 
 
-def embed_clips(
-    clips: pd.DataFrame, embedder: Embedder, batch_s: int, what: str
-) -> Iterator[ClipFeatures]:
-    """Features clip by clip, computed in batches of at most about ``batch_s`` seconds."""
-    ids: list[str] = []
-    waves = []
-    held = 0.0
-    for clip_id, path in progress(
-        zip(clips["clip_id"], clips["path"], strict=True), f"embed {what}", len(clips), "clip"
-    ):
-        wave = read_clean(path)
-        ids.append(clip_id)
-        waves.append(wave)
-        held += len(wave) / RATE_HZ
-        if held >= batch_s:
-            yield from _embedded(ids, waves, embedder)
-            ids, waves, held = [], [], 0.0
-    if ids:
-        yield from _embedded(ids, waves, embedder)
+def batches(clips: pd.DataFrame, batch_s: int) -> Iterator[list[ClipFile]]:
+    """Clips in their order, in batches of about ``batch_s`` seconds: the last one may reach over.
 
-
-def _embedded(ids: list[str], waves: list, embedder: Embedder) -> Iterator[ClipFeatures]:
-    for clip_id, vectors in zip(ids, embedder.embed_batch(waves), strict=True):
-        yield ClipFeatures(clip_id, vectors)
+    By the table alone, so that no file is read before its batch is worked on.
+    """
+    batch: list[ClipFile] = []
+    held_s = 0.0
+    columns = (clips[name] for name in ("clip_id", "path", "duration_s"))
+    for clip_id, path, duration_s in zip(*columns, strict=True):
+        batch.append(ClipFile(clip_id, path))
+        held_s += duration_s
+        if held_s >= batch_s:
+            yield batch
+            batch, held_s = [], 0.0
+    if batch:
+        yield batch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ import pandas as pd
 
 from crywatch.anomaly.network import RtfmNetwork
 from crywatch.anomaly.training import score_seconds
+from crywatch.engine import LOCAL, Engine, Work
 from crywatch.features import FeatureStore
 from crywatch.models import load
 from crywatch.progress import progress
 from crywatch.selection import labelled
 from crywatch.tables import empty, read_table, write_table
 from crywatch.truth import Truth
+
+BATCH = 256  # clips scored by one call of a work
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,40 @@ def load_head(folder: Path) -> RtfmNetwork:
     return network.eval()
 
 
+@dataclass(frozen=True)
+class MinedClip:
+    """The top seconds of a clip, best first."""
+
+    clip_id: str
+    seconds: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Mining(Work[str, MinedClip]):
+    """Scores clips, by their ids, one after the other."""
+
+    model_dir: Path
+    features_dir: Path
+    top_t: int
+
+    @cached_property
+    def network(self) -> RtfmNetwork:
+        """Loaded when it is first asked for."""
+        return load_head(self.model_dir)
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Opened when it is first asked for."""
+        return FeatureStore(self.features_dir)
+
+    def __call__(self, batch: Sequence[str]) -> Iterator[MinedClip]:
+        for clip_id in batch:
+            scores = score_seconds(self.network, self.store.clip(clip_id))
+            top = top_seconds(scores, self.top_t)
+            yield MinedClip(clip_id, tuple(top), tuple(scores[top].tolist()))
+
+
 def run(
     clips_table: Path,
     model_dir: Path,
@@ -60,23 +99,22 @@ def run(
     config: MineConfig,
     out_table: Path,
     events_table: Path | None = None,
+    engine: Engine = LOCAL,
 ) -> MineSummary:
     """Mine the labelled clips of every part; with ``events_table`` the precision is measured."""
     clips = labelled(clips_table)
-    network, store = load_head(model_dir), FeatureStore(features_dir)
+    work, ids = Mining(model_dir, features_dir, config.top_t), clips["clip_id"].tolist()
+    made = engine.map(work, (ids[at : at + BATCH] for at in range(0, len(ids), BATCH)))
     rows = []
-    for clip_id in progress(clips["clip_id"], "mine", unit="clip"):
-        scores = score_seconds(network, store.clip(clip_id))
-        rows += [
-            (clip_id, float(second), float(scores[second]), rank)
-            for rank, second in enumerate(top_seconds(scores, config.top_t))
-        ]
+    for clip in progress(made, "mine", len(ids), "clip"):
+        pairs = zip(clip.seconds, clip.scores, strict=True)
+        rows += [(clip.clip_id, float(s), score, rank) for rank, (s, score) in enumerate(pairs)]
     mined = pd.DataFrame(rows, columns=list(empty("mined").columns))
     write_table(mined, out_table, "mined")
     precision = chance = None
     if events_table is not None:
         events = read_table(events_table, "events")
-        precision, chance = mining_precision(mined, clips, events, store)
+        precision, chance = mining_precision(mined, clips, events, work.store)
     return MineSummary(len(clips), len(mined), precision, chance)
 
 

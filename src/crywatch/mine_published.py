@@ -1,13 +1,15 @@
 """The top seconds of AudioSet's clips by their published features: no audio is needed.
 
 Clips stream shard by shard through a trained miner into Parquet, so that memory does not grow with
-the two million of them. The miner must have been trained in the same space: VGGish with PCA.
+the two million of them; an engine may mine shards on many machines. The miner must have been
+trained in the same space: VGGish with PCA.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,11 @@ from crywatch.corpora.audioset_selection import Classes
 from crywatch.corpora.audioset_tables import CLASSES, read_classes, segment_id
 from crywatch.embedders.pca import DIM
 from crywatch.embedders.published import PublishedClip, read_shard, shards
+from crywatch.engine import LOCAL, Engine, Work
 from crywatch.errors import ConfigError, ModelError, TableError
 from crywatch.mine import load_head, top_seconds
 from crywatch.models import load
-from crywatch.progress import progress
+from crywatch.progress import progress_bar
 
 BATCH = 256  # clips scored at once
 ROWS = 1 << 16  # of a row group
@@ -52,10 +55,54 @@ class MinedPublished:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    clip: PublishedClip
-    where: Path  # its shard
-    scores: np.ndarray  # [seconds]
+class MinedRows:
+    """What the table holds of one clip, in the order of `SCHEMA`."""
+
+    shard: Path
+    rows: list[tuple]
+
+
+@dataclass(frozen=True)
+class ShardMining(Work[Path, MinedRows]):
+    """Reads shards and scores their clips, in batches that end with the shard."""
+
+    model_dir: Path
+    classes: Classes
+    names: dict[int, str]  # of the published labels: index to mid
+    top_t: int
+
+    @cached_property
+    def network(self) -> RtfmNetwork:
+        """Loaded when it is first asked for."""
+        return load_head(self.model_dir)
+
+    def __call__(self, batch: Sequence[Path]) -> Iterator[MinedRows]:
+        for shard in batch:
+            held: list[PublishedClip] = []
+            for clip in read_shard(shard):
+                held.append(clip)
+                if len(held) == BATCH:
+                    yield from self._mined(shard, held)
+                    held = []
+            yield from self._mined(shard, held)
+
+    def _mined(self, shard: Path, clips: list[PublishedClip]) -> Iterator[MinedRows]:
+        for clip, scores in zip(clips, _scores(clips, self.network), strict=True):
+            yield MinedRows(shard, self._rows(shard, clip, scores))
+
+    def _rows(self, shard: Path, clip: PublishedClip, scores: np.ndarray) -> list[tuple]:
+        name = segment_id(clip.video_id, clip.start_s)
+        for label in clip.labels:
+            if label not in self.names:
+                raise TableError(f"{shard}: {name} has label {label}, which is in no {CLASSES}")
+        mids = [self.names[label] for label in clip.labels]
+        what = self.classes.of(mids)
+        shared = (",".join(mids), what.kind, what.name)
+        where = (name, clip.video_id, shard.parent.name)
+        return [
+            (*where, float(second), float(scores[second]), rank, *shared)
+            for rank, second in enumerate(top_seconds(scores, self.top_t))
+        ]
 
 
 def run(
@@ -65,6 +112,7 @@ def run(
     out_table: Path,
     top_t: int,
     classes_table: Path | None = None,
+    engine: Engine = LOCAL,
 ) -> MinedPublished:
     """Write the ``top_t`` best seconds of every clip below ``features_dir``, in their order.
 
@@ -80,7 +128,6 @@ def run(
     if top_t < 1:
         raise ConfigError(f"top_t: {top_t}, but at least one second of a clip has to be kept")
     check_model(model_dir)
-    network = load_head(model_dir)
     files = shards(features_dir)
     table = classes_table or Path(features_dir).resolve().parent / CLASSES
     if not table.is_file():
@@ -89,14 +136,18 @@ def run(
             "elsewhere, name it with --classes"
         )
     mids = {entry.index: entry.mid for entry in read_classes(table)}
+    work, at = ShardMining(model_dir, classes, mids, top_t), None
     rows: list[tuple] = []
     n_clips = n_seconds = 0
     with atomic_path(out_table) as temp, pq.ParquetWriter(temp, SCHEMA, compression="zstd") as sink:
-        for scored in _scored(files, network):
-            n_clips += 1
-            rows += _rows(scored, mids, classes, top_t)
-            if len(rows) >= ROWS:
-                n_seconds += _flush(sink, rows)
+        with progress_bar("mine published", len(files), "shard") as bar:
+            for clip in engine.map(work, ([file] for file in files)):
+                n_clips += 1
+                rows += clip.rows
+                bar.update(clip.shard != at)
+                at = clip.shard
+                if len(rows) >= ROWS:
+                    n_seconds += _flush(sink, rows)
         n_seconds += _flush(sink, rows)
     return MinedPublished(n_clips, n_seconds)
 
@@ -117,52 +168,17 @@ def check_model(folder: Path) -> None:
         )
 
 
-def _scored(files: Iterable[Path], network: RtfmNetwork) -> Iterator[_Scored]:
-    """Clips with the scores of their seconds, in order, computed in batches."""
-    held: list[tuple[PublishedClip, Path]] = []
-    for file in progress(files, "mine published", unit="shard"):
-        for clip in read_shard(file):
-            held.append((clip, file))
-            if len(held) == BATCH:
-                yield from _forward(held, network)
-                held = []
-    yield from _forward(held, network)
-
-
 @torch.inference_mode()
-def _forward(held: list[tuple[PublishedClip, Path]], network: RtfmNetwork) -> Iterator[_Scored]:
+def _scores(clips: Sequence[PublishedClip], network: RtfmNetwork) -> list[np.ndarray]:
+    """Of the seconds of each clip; clips of one length are one batch."""
     scores: dict[int, np.ndarray] = {}
-    lengths = [len(clip.vectors) for clip, _ in held]
+    lengths = [len(clip.vectors) for clip in clips]
     for length in sorted(set(lengths)):
         members = [at for at, n in enumerate(lengths) if n == length]
-        bags = torch.from_numpy(np.stack([held[at][0].vectors for at in members]))
+        bags = torch.from_numpy(np.stack([clips[at].vectors for at in members]))
         found = network(bags).scores.numpy() if length else np.empty((len(members), 0))
         scores |= dict(zip(members, found.astype(np.float64), strict=True))
-    for at, (clip, file) in enumerate(held):
-        yield _Scored(clip, file, scores[at])
-
-
-def _rows(scored: _Scored, names: Mapping[int, str], classes: Classes, top_t: int) -> list[tuple]:
-    clip = scored.clip
-    name = segment_id(clip.video_id, clip.start_s)
-    for label in clip.labels:
-        if label not in names:
-            raise TableError(f"{scored.where}: {name} has label {label}, which is in no {CLASSES}")
-    mids = [names[label] for label in clip.labels]
-    what = classes.of(mids)
-    shared = (",".join(mids), what.kind, what.name)
-    return [
-        (
-            name,
-            clip.video_id,
-            scored.where.parent.name,
-            float(second),
-            scored.scores[second],
-            rank,
-            *shared,
-        )
-        for rank, second in enumerate(top_seconds(scored.scores, top_t))
-    ]
+    return [scores[at] for at in range(len(clips))]
 
 
 def _flush(sink: pq.ParquetWriter, rows: list[tuple]) -> int:
