@@ -1,48 +1,62 @@
 """Train one BlazeNet variant: `python pipelines/train_blazenet.py all_1s`."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.selection import Source
-from crywatch.train_blazenet import Inputs, TrainBlazenetConfig, run
+from crywatch.train_blazenet import (
+    BlazenetSummary,
+    Epoch,
+    Inputs,
+    TrainBlazenetConfig,
+    rank,
+    run,
+)
 
 
 def main(variant: str) -> None:
+    if rank() and params.section("train_blazenet", TrainBlazenetConfig).trainer.follows:
+        train(variant)  # the first process of the training records it
+        return
     with tracking.stage_run("train_blazenet", variant) as log:
-        config = params.section("train_blazenet", TrainBlazenetConfig)
-        segment_s = config.variant(variant).segment_s
-        out = paths.TRAIN_BLAZENET / variant
 
-        def on_epoch(epoch):
+        def on_epoch(epoch: Epoch) -> None:
             values = asdict(epoch)
             log.metrics(values, step=values.pop("epoch"))
 
-        summary = run(
-            variant,
-            config,
-            params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
-            Inputs(
-                features=paths.BLAZENET_FEATURES / folder_name(segment_s),
-                split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
-                soundscapes=Source(
-                    paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
-                ),
-                untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
-                mined_trimmed=paths.MINE / "trimmed.parquet",
-                mined_untrimmed=paths.MINE / "untrimmed.parquet",
-            ),
-            params.plain("schedule.scale"),
-            params.plain("seed"),
-            out,
-            paths.WORK / "train_blazenet" / variant,
-            on_epoch,
-        )
+        summary = train(variant, on_epoch)
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
-        log.model(f"blazenet-{variant}", out)
-        log.outputs(out)
+        log.model(f"blazenet-{variant}", paths.TRAIN_BLAZENET / variant)
+        log.outputs(paths.TRAIN_BLAZENET / variant)
+
+
+def train(variant: str, on_epoch: Callable[[Epoch], None] | None = None) -> BlazenetSummary:
+    config = params.section("train_blazenet", TrainBlazenetConfig)
+    segment_s = config.variant(variant).segment_s
+    return run(
+        variant,
+        config,
+        params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
+        Inputs(
+            features=paths.BLAZENET_FEATURES / folder_name(segment_s),
+            split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
+            soundscapes=Source(
+                paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
+            ),
+            untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
+            mined_trimmed=paths.MINE / "trimmed.parquet",
+            mined_untrimmed=paths.MINE / "untrimmed.parquet",
+        ),
+        params.plain("schedule.scale"),
+        params.plain("seed"),
+        paths.TRAIN_BLAZENET / variant,
+        paths.WORK / "train_blazenet" / variant,
+        on_epoch,
+    )
 
 
 if __name__ == "__main__":

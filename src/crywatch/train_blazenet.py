@@ -2,22 +2,31 @@
 
 Only the training segments differ between variants; validation is always on all plain segments of
 the validation part. Lightning saves its state after every epoch, and a killed training goes on from
-there to the same weights.
+there to the same weights. Processes may share a training (DDP): each computes a part of every
+batch, all come to the same weights, and the first one writes them.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from crywatch.atomic import atomic_dir, write_json
-from crywatch.blazenet.data import EpochSampler, SegmentDataset, SegmentRef, whole_batch
+from crywatch.blazenet.data import (
+    EpochSampler,
+    Place,
+    SegmentDataset,
+    SegmentRef,
+    SharedBatches,
+    whole_batch,
+)
 from crywatch.blazenet.frontend import FrontEndConfig
 from crywatch.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
 from crywatch.blazenet.network import N_PARAMETERS
@@ -39,6 +48,8 @@ CHECKPOINT = "last.ckpt"
 # What makes pictures and weights; the segments are in the key themselves.
 CODE = ("audio.py", "blazenet", "blazenet_features.py", "segments.py", "train_blazenet.py")
 VAL_BATCH = 256
+STRATEGIES = ("auto", "ddp")
+RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a process, as its launcher says it
 
 
 @dataclass
@@ -48,6 +59,46 @@ class VariantConfig:
     segment_s: float
     segments: str  # which segments are trained on, see SEGMENTS
     leave_out: str  # corpus, or ""
+
+
+@dataclass
+class TrainerConfig:
+    """Group ``trainer``: what Lightning's Trainer computes with.
+
+    The recipe stays: a batch is shared by the processes, not multiplied.
+    """
+
+    accelerator: str = "cpu"
+    devices: int = 1  # processes on a machine
+    num_nodes: int = 1  # machines
+    strategy: str = "auto"  # or ddp
+    precision: str = "32-true"
+
+    @property
+    def processes(self) -> int:
+        """Of all machines."""
+        return self.devices * self.num_nodes
+
+    def check(self) -> None:
+        """ConfigError where the processes could not share a training."""
+        if self.devices < 1 or self.num_nodes < 1:
+            raise ConfigError("trainer: devices and num_nodes must be at least 1")
+        if self.strategy not in STRATEGIES or (self.processes > 1 and self.strategy != "ddp"):
+            raise ConfigError(
+                f"trainer.strategy: {self.strategy!r} with {self.processes} processes; it is auto "
+                "for one process, and ddp for more: the others lose what is kept of the best epoch"
+            )
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process writes and records the training that this one takes part in."""
+        return self.processes > 1 and rank() > 0
+
+
+def rank() -> int:
+    """Above 0 in a process that was started to share a training, by what its launcher set."""
+    told = (os.environ.get(name, "") for name in RANKS)
+    return max((int(text) for text in told if text.isdecimal()), default=0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +113,7 @@ class TrainBlazenetConfig:
     lr_gamma: float
     cache_mb: int
     variants: dict[str, VariantConfig]
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def variant(self, name: str) -> VariantConfig:
         """By name; ConfigError if there is none."""
@@ -117,8 +169,12 @@ def run(
     work_dir: Path,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> BlazenetSummary:
-    """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv."""
+    """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
+
+    A process that `TrainerConfig.follows` another one trains with it and writes nothing.
+    """
     variant = config.variant(name)
+    config.trainer.check()
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
     val_clips = labelled(inputs.split.clips, variant.leave_out)
@@ -154,8 +210,9 @@ def run(
         best=keeper.best,
         history=keeper.history,
     )
-    _write(summary, variant, front_end, keeper, out_dir)
-    shutil.rmtree(work_dir, ignore_errors=True)
+    if not config.trainer.follows:
+        _write(summary, variant, front_end, keeper, out_dir)
+        shutil.rmtree(work_dir, ignore_errors=True)
     return summary
 
 
@@ -174,14 +231,20 @@ def fit(
 
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, SequentialSampler
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     lightning.seed_everything(seed, verbose=False)
     lr_step = max(1, round(config.lr_step * scale))
     recipe = Recipe(config.lr, config.momentum, lr_step, config.lr_gamma)
-    module, keeper = BlazeNetModule(recipe), KeepBest(on_epoch)
+
+    def place() -> Place:
+        return Place(trainer.global_rank, trainer.world_size)
+
+    batches = SharedBatches(EpochSampler(len(train), seed), config.batch_size, place)
+    in_order = SharedBatches(SequentialSampler(val), VAL_BATCH * config.trainer.processes, place)
+    module, keeper = BlazeNetModule(recipe, batches, in_order), KeepBest(on_epoch)
     checkpoint = ModelCheckpoint(
         work_dir,
         filename=Path(CHECKPOINT).stem,
@@ -190,7 +253,11 @@ def fit(
         enable_version_counter=False,
     )
     trainer = lightning.Trainer(
-        accelerator="cpu",
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.num_nodes,
+        strategy=config.trainer.strategy,
+        precision=config.trainer.precision,
         max_epochs=max(1, round(config.max_epochs * scale)),
         deterministic=True,
         logger=False,
@@ -198,14 +265,14 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # it would repeat rows to make the parts equal
         default_root_dir=work_dir,
     )
-    sampler = EpochSampler(len(train), seed)
     resume = work_dir / CHECKPOINT
     trainer.fit(
         module,
-        DataLoader(train, config.batch_size, sampler=sampler, collate_fn=whole_batch),
-        DataLoader(val, VAL_BATCH, collate_fn=whole_batch),
+        DataLoader(train, batch_sampler=batches, collate_fn=whole_batch),
+        DataLoader(val, batch_sampler=in_order, collate_fn=whole_batch),
         ckpt_path=resume if resume.is_file() else None,
     )
     return module, keeper

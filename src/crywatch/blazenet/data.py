@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,48 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist()
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the processes that share a training."""
+
+    rank: int = 0
+    of: int = 1
+
+
+class SharedBatches(Sampler[list[int]]):
+    """This process's part of every batch: the parts of all make up the batch of one alone.
+
+    The last batch may have fewer rows than there are processes. Those without one are given its
+    first row, as there is no gradient of nothing; they have to leave it out of the loss.
+    """
+
+    def __init__(self, rows: Sampler[int], size: int, place: Callable[[], Place]):
+        self.sampler, self.size = rows, size  # Lightning looks for the first by this name
+        self._place = place  # known only when the training has begun
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        place, rows = self._place(), list(self.sampler)
+        for start in range(0, len(rows), self.size):
+            batch = rows[start : start + self.size]
+            yield batch[place.rank :: place.of] or batch[:1]
+
+    @property
+    def of(self) -> int:
+        """Processes that share the batches."""
+        return self._place().of
+
+    def share(self, index: int) -> float:
+        """What a sum over the part of batch ``index`` counts in the mean over its rows.
+
+        Times the number of processes, as gradients are the mean of theirs; 0 without own rows.
+        """
+        place, rows = self._place(), min(self.size, len(self.sampler) - index * self.size)
+        return place.of / rows if place.rank < rows else 0.0
 
 
 def whole_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crywatch.blazenet.data import SharedBatches
 from crywatch.blazenet.network import BlazeNet, cry_probability
 from crywatch.errors import ConfigError
 
@@ -37,32 +38,54 @@ class Epoch:
 
 
 class BlazeNetModule(lightning.LightningModule):
-    """Cross-entropy on segments."""
+    """Cross-entropy on segments.
 
-    def __init__(self, recipe: Recipe):
+    Processes that share a training (DDP) each see a part of a batch; Lightning takes the mean of
+    their gradients. The batches tell what a part counts.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train_batches: SharedBatches | None = None,
+        val_batches: SharedBatches | None = None,
+    ):
         super().__init__()
         self.recipe = recipe
+        self._batches = (train_batches, val_batches)
         self.network = BlazeNet()
         self.last_epoch: Epoch | None = None
         self._train: list[Tensor] = []
         self._val: list[tuple[Tensor, Tensor]] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Loss of a batch of pictures [n, bands, 64] and labels [n]."""
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Loss of a batch of pictures [n, bands, 64] and labels [n].
+
+        Of a part of a batch: so that the mean over the processes is the loss of the whole.
+        """
         pictures, labels = batch
-        loss = functional.cross_entropy(self.network(pictures), labels)
+        logits = self.network(pictures)
+        batches = self._batches[0]
+        if batches is not None and batches.of > 1:
+            loss = functional.cross_entropy(logits, labels, reduction="sum") * batches.share(index)
+        else:
+            loss = functional.cross_entropy(logits, labels)
         self._train.append(loss.detach())
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Keeps logits for the end of the epoch."""
         pictures, labels = batch
-        self._val.append((self.network(pictures), labels))
+        logits, batches = self.network(pictures), self._batches[1]
+        own = len(labels) if batches is None or batches.share(index) else 0
+        self._val.append((logits[:own], labels[:own]))
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over the whole validation part."""
-        logits, labels = (torch.cat(parts) for parts in zip(*self._val, strict=True))
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*self._val, strict=True))
         train_loss = torch.stack(self._train).mean().item() if self._train else float("nan")
+        if self._batches[1] is not None and self._batches[1].of > 1:
+            logits, labels, train_loss = _of_all(logits, labels, train_loss)
         self._train.clear()
         self._val.clear()
         if not torch.isfinite(logits).all():
@@ -87,6 +110,16 @@ class BlazeNetModule(lightning.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def _of_all(logits: Tensor, labels: Tensor, train_loss: float) -> tuple[Tensor, Tensor, float]:
+    """The same of all processes: what each validated, and the mean of their losses."""
+    from torch import distributed
+
+    parts: list = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, (logits, labels, train_loss))
+    all_logits, all_labels, losses = zip(*parts, strict=True)
+    return torch.cat(all_logits), torch.cat(all_labels), float(np.mean(losses))
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -118,7 +151,8 @@ class KeepBest(lightning.Callback):
         self.history.append(epoch)
         if self.best is None or epoch.val_loss < self.best.val_loss:
             self.best = epoch
-            self.weights = {k: v.detach().clone() for k, v in module.network.state_dict().items()}
+            weights = module.network.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         if self.on_epoch is not None:
             self.on_epoch(epoch)
 
