@@ -1,10 +1,15 @@
 """Score and measure every model: `python pipelines/evaluate_detection.py`."""
 
+import pandas as pd
+
 from crywatch import params, paths, tracking
 from crywatch.blazenet_features import folder_name
 from crywatch.charts import curve_figure, score_figure
 from crywatch.errors import named
-from crywatch.evaluate_detection import EvaluateDetectionConfig, run
+from crywatch.evaluate_charts import FOLDER, run
+from crywatch.evaluate_detection import EvaluateDetectionConfig
+from crywatch.evaluate_figures import confusion_figure, det_figure, histogram_figure
+from crywatch.measured import FILE, ends_of
 from crywatch.scoring import ModelRef
 from crywatch.selection import Source
 
@@ -34,19 +39,23 @@ def models() -> list[ModelRef]:
 
 def main() -> None:
     with tracking.stage_run("evaluate_detection") as log:
-        summary = run(
-            models(),
-            list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES)),
-            params.section("evaluate_detection", EvaluateDetectionConfig),
-            paths.EVALUATE_DETECTION,
-        )
-        log.headline(summary.headline())
-        for name in ("tables.json", "events.json"):
+        config = params.section("evaluate_detection", EvaluateDetectionConfig)
+        sources = list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
+        made = run(models(), sources, config, paths.EVALUATE_DETECTION)
+        headline, metrics = made.summary.headline(), made.metrics
+        ends = ends_of(headline, metrics)
+        log.headline(headline | {name: metrics[name] for name in ends})
+        log.metrics({name: metrics[name] for name in metrics.keys() - ends - headline.keys()})
+        for name in ("tables.json", "events.json", FILE):
             log.artifact(paths.EVALUATE_DETECTION / name)
+        charts = paths.EVALUATE_DETECTION / FOLDER
+        log.artifact(charts, FOLDER)
         for name, x, y in (("roc", "fpr", "tpr"), ("pr", "recall", "precision")):
-            figure = curve_figure(paths.EVALUATE_DETECTION / f"{name}.csv", x, y)
-            log.figure(figure, f"{name}.png")
-        log.figure(score_figure(summary.seconds), "scores.png")
+            log.figure(curve_figure(charts / f"{name}.csv", x, y), f"{name}.png")
+        drawn = {"det": det_figure, "histograms": histogram_figure, "confusion": confusion_figure}
+        for name, draw in drawn.items():
+            log.figure(draw(pd.read_csv(charts / f"{name}.csv")), f"{name}.png")
+        log.figure(score_figure(made.summary.seconds), "scores.png")
         log.outputs(paths.EVALUATE_DETECTION)
 
 

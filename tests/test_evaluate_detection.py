@@ -351,26 +351,6 @@ def test_leaving_out_does_not_change_what_the_parts_are_measured_on(world, tmp_p
 # The tree
 
 
-@pytest.mark.parametrize("name", ["roc", "pr"])
-def test_dvc_draws_a_line_a_model(evaluated, name):
-    from dvc_render.vega import VegaRenderer
-
-    _, out = evaluated
-    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    bodies = [body for plot in plots for body in plot.values()]
-    (plot,) = [b for b in bodies if f"data/evaluate_detection/{name}.csv" in b["y"]]
-    points = pd.read_csv(out / f"{name}.csv").assign(rev="workspace").to_dict("records")
-    (y,) = plot["y"].values()
-    renderer = VegaRenderer(
-        points, name, x=plot["x"], y=y, template=plot["template"], template_dir=ROOT / ".dvc/plots"
-    )
-    content = renderer.get_filled_template()
-    assert content["encoding"]["color"]["field"] == "model"
-    assert content["encoding"]["strokeDash"]["field"] == "rev"
-    assert content["data"]["values"] == points
-    assert "<DVC" not in str(content)
-
-
 def test_models_of_figure_3_are_trained():
     names = set()
     for stage, family in (("train_blazenet", "blazenet"), ("train_rtfm", "rtfm")):
