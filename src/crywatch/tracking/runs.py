@@ -1,0 +1,348 @@
+"""Runs of earlier rebuilds, found by what people call them, and the scores that they logged."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crywatch.errors import CrywatchError
+from crywatch.tracking import lineage, parent, registry
+from crywatch.tracking.store import Store, open_store
+from crywatch.tracking.ties import run_or_none
+
+WORKSPACE = "workspace"
+EVALUATION = "evaluate_detection"
+COMPARISON = "compare"
+FIRST, SECOND = "crywatch.compared.first", "crywatch.compared.second"
+PAGE = 500  # runs of a request
+SHORT = 8  # characters of a run id that is shown
+SHA = re.compile(r"[0-9a-f]{4,40}")
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+VERSION = re.compile(r"[0-9]{1,5}")
+LISTED = 6  # candidates that an error names
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run of stage ``evaluate_detection``, or the working tree, and the rebuild it stands for."""
+
+    run_id: str  # "" for the working tree
+    rebuild_id: str  # the parent that it was found by, else its own; "" for the working tree
+    name: str
+    commit: str
+    dirty: bool
+    experiment: str  # of `dvc exp`, or ""
+    started_at: str  # ISO 8601, UTC; "" for the working tree
+    metrics: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """For people: what tells it from another run."""
+        if not self.run_id:
+            return f"{WORKSPACE} {self.commit[:7]}{'+' if self.dirty else ''}".strip()
+        return f"{self.name} [{self.rebuild_id[:SHORT] or self.run_id[:SHORT]}]"
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """The project's store; what its driver raises becomes a CrywatchError that names the store."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield open_store()
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        said = str(error).strip().splitlines() or [""]
+        raise CrywatchError(f"tracking store: {type(error).__name__}: {said[0]}") from error
+
+
+def workspace() -> EvaluatedRun:
+    """The files of the working tree."""
+    here = lineage.commit()
+    return EvaluatedRun("", "", WORKSPACE, here.sha, here.dirty, "", "", {})
+
+
+def find(store: Store, which: str, registered: str) -> EvaluatedRun:
+    """The evaluation that ``which`` names.
+
+    That is ``workspace``; an alias or the number of a version of model ``registered``; a run id or
+    the beginning of one; a run's name; the name of a `dvc exp`; a commit, branch or tag. A rebuild
+    stands for its evaluation, also where DVC skipped it.
+
+    Raises
+    ------
+    CrywatchError
+        Nothing or several are called so (what is like it is listed), or no evaluation belongs to
+        it.
+    """
+    if which == WORKSPACE:
+        return workspace()
+    version = _version(store, which, registered)
+    if version is not None:
+        return version
+    if RUN_ID.fullmatch(which):
+        run = run_or_none(store, which)
+        if run is not None:
+            return _evaluation(store, run)
+    runs = list(_candidates(store))
+    found = _matches(runs, which)
+    if not found:
+        listed = "".join(f"\n  {_told(run)}" for run in runs[:LISTED])
+        raise CrywatchError(
+            f"no run is called {which!r}: name a run id or the beginning of one, a run, a `dvc "
+            f"exp`, a commit, {WORKSPACE!r}, an alias or a version of {registered}"
+            + (f"; the latest are{listed}" if listed else f"; {store.uri} holds none yet")
+        )
+    told, failed = {}, []
+    for run in found:
+        try:
+            one = _evaluation(store, run)
+            told.setdefault(one.run_id, one)
+        except CrywatchError as error:
+            failed.append(error)
+    if not told:
+        raise failed[0]
+    digests = {_tag(store, one.run_id, parent.OUTS) or one.run_id for one in told.values()}
+    if len(digests) > 1:
+        listed = "".join(f"\n  {_told(run)}" for run in found[:LISTED])
+        raise CrywatchError(
+            f"{len(found)} runs are called {which!r}, and their scores differ; name one by its "
+            f"id:{listed}"
+        )
+    return next(iter(told.values()))  # the latest of equal ones
+
+
+def latest(store: Store, count: int) -> list[EvaluatedRun]:
+    """The evaluations of the last ``count`` rebuilds that differ in it, the latest first."""
+    found: dict[str, EvaluatedRun] = {}
+    for run in _all(store, f"tags.`{parent.STAGE}` = 'rebuild'"):
+        if len(found) == count:
+            break
+        try:
+            one = _evaluation(store, run)
+        except CrywatchError:  # a rebuild that ended before it, or of other stages alone
+            continue
+        found.setdefault(one.run_id, one)
+    return list(found.values())
+
+
+def artifact(store: Store, run: EvaluatedRun, name: str, folder: Path) -> Path:
+    """A file that a run logged, fetched into ``folder``."""
+    from mlflow.exceptions import MlflowException
+
+    target = folder / run.run_id
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(store.client.download_artifacts(run.run_id, name, str(target)))
+    except (MlflowException, OSError) as error:
+        raise CrywatchError(
+            f"{run.label}: {name} of run {run.run_id} cannot be had from {store.uri}: the run is "
+            "from before it was logged, or the store lost it; rebuild that commit, or name another "
+            f"run. {type(error).__name__}: {error}"
+        ) from error
+
+
+def log_comparison(
+    store: Store,
+    name: str,
+    pairs: Sequence[tuple[EvaluatedRun, EvaluatedRun]],
+    files: Sequence[Path],
+    metrics: Mapping[str, float],
+) -> str:
+    """Log a comparison as a run of its own, with links to what it compares; its run id."""
+    from mlflow.entities import Metric
+
+    firsts = list(dict.fromkeys(first.run_id or WORKSPACE for first, _ in pairs))
+    seconds = list(dict.fromkeys(second.run_id or WORKSPACE for _, second in pairs))
+    links = {_link(store, run) for pair in pairs for run in pair}
+    here = lineage.commit()
+    run = store.client.create_run(
+        store.experiment_id,
+        run_name=name,
+        tags={
+            parent.STAGE: COMPARISON,
+            FIRST: ",".join(firsts),
+            SECOND: ",".join(seconds),
+            "git.commit": here.sha,
+            "git.dirty": str(here.dirty).lower(),
+            "mlflow.note.content": "Compared: " + ", ".join(sorted(links)),
+        },
+    )
+    run_id = run.info.run_id
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    try:
+        values = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
+        for start in range(0, len(values), PAGE):
+            store.client.log_batch(run_id, metrics=values[start : start + PAGE])
+        for file in files:
+            store.client.log_artifact(run_id, str(file))
+    except BaseException:
+        store.client.set_terminated(run_id, "FAILED")
+        raise
+    store.client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _link(store: Store, run: EvaluatedRun) -> str:
+    if not run.run_id:
+        return run.label
+    return f"[{run.label}](#/experiments/{store.experiment_id}/runs/{run.run_id})"
+
+
+def _all(store: Store, condition: str) -> Iterator:
+    """Every run of the experiment, the latest first."""
+    token = None
+    while True:
+        found = store.client.search_runs(
+            [store.experiment_id],
+            condition,
+            order_by=["attributes.start_time DESC"],
+            max_results=PAGE,
+            page_token=token,
+        )
+        yield from found
+        token = found.token
+        if not token:
+            return
+
+
+def _candidates(store: Store) -> Iterator:
+    """Rebuilds and evaluations, without the notes of skipped ones."""
+    yield from _all(store, f"tags.`{parent.STAGE}` = 'rebuild'")
+    for run in _all(store, f"tags.`{parent.STAGE}` = '{EVALUATION}'"):
+        if parent.SKIPPED not in run.data.tags:
+            yield run
+
+
+def _matches(runs: Sequence, which: str) -> list:
+    """By the first meaning of ``which`` that fits any run; evaluations of a rebuild that does."""
+    sha = _commit(which)
+    meanings = (
+        lambda run: run.info.run_id == which,
+        lambda run: SHA.fullmatch(which) and run.info.run_id.startswith(which),
+        lambda run: run.info.run_name == which,
+        lambda run: run.data.tags.get("dvc.exp") == which,
+        lambda run: sha and run.data.tags.get("git.commit") == sha,
+        lambda run: SHA.fullmatch(which) and run.data.tags.get("git.commit", "").startswith(which),
+    )
+    for meaning in meanings:
+        found = [run for run in runs if meaning(run)]
+        rebuilds = {run.info.run_id for run in found}
+        found = [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
+        if found:
+            return found
+    return []
+
+
+def _commit(which: str) -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{which}^{{commit}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(store: Store, which: str, registered: str) -> EvaluatedRun | None:
+    """Of an alias, or of a number that is that of a version; NAME/ALIAS or NAME/3 too."""
+    which = which.removeprefix(f"{registered}/")
+    if which not in (registry.CHAMPION, registry.CHALLENGER) and not VERSION.fullmatch(which):
+        return None
+    version = registry.find(store, registered, which)
+    if version is None:
+        if VERSION.fullmatch(which):  # or the beginning of a run id
+            return None
+        raise CrywatchError(
+            f"no version of {registered} is the {which}: `crywatch register` makes one"
+        )
+    rebuild = version.tags.get(registry.REBUILD_RUN, "")
+    run = run_or_none(store, rebuild)
+    if run is None:
+        raise CrywatchError(
+            f"version {version.version} of {registered}: the rebuild that made it is not in "
+            f"{store.uri}; name its evaluation by a run id"
+        )
+    try:
+        return _evaluation(store, run)
+    except CrywatchError:
+        for later in _went_on(store, version.tags.get(registry.STAGE_RUN, "")):
+            with suppress(CrywatchError):
+                return _evaluation(store, later)
+        raise
+
+
+def _went_on(store: Store, made_by: str) -> Iterator:
+    """Rebuilds that skipped a stage, as the run ``made_by`` had made it, the latest first."""
+    if made_by:
+        for note in _all(store, f"tags.`{parent.OUTPUTS_FROM}` = '{made_by}'"):
+            above = run_or_none(store, note.data.tags.get(parent.PARENT, ""))
+            if above is not None:
+                yield above
+
+
+def _tag(store: Store, run_id: str, name: str) -> str:
+    return store.client.get_run(run_id).data.tags.get(name, "")
+
+
+def _evaluation(store: Store, run) -> EvaluatedRun:
+    """The evaluation that a run is, or that belongs to its rebuild."""
+    above = run.data.tags.get(parent.PARENT, "")
+    rebuild = run_or_none(store, above) or run
+    if run.data.tags.get(parent.STAGE) == EVALUATION:
+        return _described(_source(store, run), rebuild)
+    condition = (
+        f"tags.`{parent.PARENT}` = '{rebuild.info.run_id}' "
+        f"and tags.`{parent.STAGE}` = '{EVALUATION}'"
+    )
+    for child in _all(store, condition):
+        if parent.SKIPPED in child.data.tags or child.info.status == "FINISHED":
+            return _described(_source(store, child), rebuild)
+    raise CrywatchError(
+        f"{_told(rebuild)}: no {EVALUATION} of it ended well, so there are no scores to compare"
+    )
+
+
+def _source(store: Store, run):
+    """The run itself, or the one whose outputs a skipped stage stands for."""
+    if parent.SKIPPED not in run.data.tags:
+        return run
+    source = run.data.tags.get(parent.OUTPUTS_FROM, "")
+    made = run_or_none(store, source)
+    if made is None:
+        raise CrywatchError(
+            f"{_told(run)}: DVC skipped it, and the run that made its outputs is not in "
+            f"{store.uri}: `dvc repro -f -s {EVALUATION}` makes them again"
+        )
+    return made
+
+
+def _described(made, named) -> EvaluatedRun:
+    tags = named.data.tags
+    return EvaluatedRun(
+        run_id=made.info.run_id,
+        rebuild_id=named.info.run_id,
+        name=named.info.run_name,
+        commit=tags.get("git.commit", ""),
+        dirty=tags.get("git.dirty") == "true",
+        experiment=tags.get("dvc.exp", ""),
+        started_at=_at(named),
+        metrics=dict(made.data.metrics),
+    )
+
+
+def _at(run) -> str:
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _told(run) -> str:
+    tags = run.data.tags
+    experiment = f", dvc exp {tags['dvc.exp']}" if tags.get("dvc.exp") else ""
+    commit = tags.get("git.commit", "")[:7] or "no commit"
+    return f"{run.info.run_id[:SHORT]}  {run.info.run_name}, {commit}{experiment}, {_at(run)}"
