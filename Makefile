@@ -8,11 +8,15 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: repro test lint ui install clean
 
-repro: $(STAMP)  ## rebuild everything that params.yaml asks for
-	dvc repro
+repro: $(STAMP)  ## set right what a kill left, then `dvc repro`
+	crywatch repro
 
-test: $(STAMP)  ## all tests
-	pytest
+test: $(STAMP)  ## all tests; those that rebuild the whole DAG go beside the others
+	@pytest -m slow > .pytest-slow.log 2>&1 & slow=$$!; \
+	trap 'kill $$slow; exit 130' INT TERM; \
+	pytest -m 'not slow'; rest=$$?; \
+	wait $$slow; whole=$$?; cat .pytest-slow.log; rm -f .pytest-slow.log; \
+	exit $$(( rest | whole ))
 
 lint: $(STAMP)
 	ruff check src pipelines tests benchmarks

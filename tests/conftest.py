@@ -19,3 +19,17 @@ def one_thread():
 
     with threads.one_thread():
         yield
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """What a test leaves in this process is not there for the next: MLflow keeps its store so."""
+    from crywatch import redact
+
+    environment, learnt = dict(os.environ), set(redact._learnt)
+    yield
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    redact._learnt.clear()
+    redact._learnt.update(learnt)

@@ -12,7 +12,7 @@ from dag import PACKAGE, ROOT, needed_modules, stages
 
 # What cannot change a stage's outputs: a change here must not rebuild everything.
 PLUMBING = frozenset(
-    {"__init__", "atomic", "digest", "errors", "params", "paths", "progress", "tracking"}
+    {"__init__", "atomic", "digest", "engine", "errors", "params", "paths", "progress", "tracking"}
 )
 
 

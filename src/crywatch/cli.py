@@ -10,9 +10,19 @@ from typing import Annotated
 
 import typer
 
-from crywatch import cli_infant
+from crywatch import (
+    cli_infant,
+    cli_models,
+    cli_rebuild,
+    cli_retrain,
+    cli_runs,
+    cli_schedule,
+    cli_sweep,
+    cli_trace,
+)
 from crywatch.errors import CrywatchError
 from crywatch.project import root, say
+from crywatch.redact import guard_tracebacks, redacted
 
 app = typer.Typer(
     help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
@@ -26,6 +36,13 @@ app = typer.Typer(
 data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_infant.app, name="infant")
+app.command()(cli_retrain.retrain)
+app.add_typer(cli_schedule.app, name="schedule")
+app.add_typer(cli_models.app)
+cli_runs.mount(app)
+cli_sweep.mount(app)
+cli_trace.mount(app)
+cli_rebuild.mount(app)
 
 
 class Format(StrEnum):
@@ -46,7 +63,10 @@ def detect(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
     model: Annotated[
         Path | None,
-        typer.Option(help="A model folder; by default params.yaml's detect.model."),
+        typer.Option(
+            help="A model folder, or champion, challenger or NAME/VERSION of the registry; by "
+            "default params.yaml's detect.model."
+        ),
     ] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
     threshold: Annotated[
@@ -73,7 +93,7 @@ def detect(
         config = dataclasses.replace(
             config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
-    detector = load_detector(model if model is not None else root() / config.model)
+    detector = load_detector(cli_models.folder(model, config.model))
     config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
     failed = False
     if format is Format.table:
@@ -145,12 +165,14 @@ def mine_published(
     """Mine the top seconds of AudioSet's clips by their published features, without audio."""
     from crywatch import params
     from crywatch.corpora.audioset_selection import AudioSetConfig
+    from crywatch.engine import EngineConfig, opened
     from crywatch.mine_published import run
 
     file = root() / params.PARAMS_FILE
     named = params.section("corpus.audioset", AudioSetConfig, file).classes()
     top_t = params.plain("mine.top_t", file) if top_t is None else top_t
-    mined = run(features, model, named, out, top_t, classes)
+    with opened(params.section("engine", EngineConfig, file)) as engine:
+        mined = run(features, model, named, out, top_t, classes, engine)
     typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
 
 
@@ -209,7 +231,11 @@ def data_check(
 
 
 def main() -> None:
-    """Entry point: an error a user can act on is one line on standard error and exit code 2."""
+    """Entry point: an error a user can act on is one line on standard error and exit code 2.
+
+    No error, foreseen or not, tells a secret.
+    """
+    guard_tracebacks()
     try:
         app()
     except CrywatchError as error:
@@ -219,7 +245,7 @@ def main() -> None:
         said = f"{where}{error.strerror or error}"
     else:
         return
-    print(f"crywatch: {said}", file=sys.stderr)
+    print(f"crywatch: {redacted(said)}", file=sys.stderr)
     raise SystemExit(2)
 
 
