@@ -55,7 +55,7 @@ Path(asked.json).write_text(json.dumps(told | {"gates": [gate], "why": asked.by}
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
+def retrained_template(tmp_path_factory) -> Path:
     """Made once: `dvc init` takes seconds."""
     folder = tmp_path_factory.mktemp("template")
     project = make_project(folder)
@@ -71,8 +71,8 @@ def template(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(template, tmp_path, monkeypatch) -> Path:
-    shutil.copytree(template, tmp_path / "all", symlinks=True)
+def retrained(retrained_template, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(retrained_template, tmp_path / "all", symlinks=True)
     project = tmp_path / "all" / "project"
     write_params(project)
     commit(project)
