@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from crywatch import paths
 from crywatch.models import ModelFolder, load, save
-from crywatch.tables import empty, write_table
-from register_cases import _plan, _write
+from register_cases import plan, write_tables
 from robust_model_cases import write_robust
 from split_cases import cry_like, noise, row
 
@@ -35,13 +33,8 @@ def write_sounds() -> None:
             wave = np.concatenate([other[:32000], cry[:32000], other[:32000]])
             made.append(row(folder, name, wave, **about) | {"source_path": "esc50"})
             events.append((name, 2.0, 4.0, "cry"))
-            plans.append(_plan(name, part, 5.0, f"esc50/cry-{part}-{n}"))
-    _write(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS, clips, [])
-    _write(paths.CLIPS_TABLES[2], paths.EVENTS_TABLES[2], made, events)
-    write_table(empty("split_clips"), paths.CLIPS_TABLES[1], "split_clips")
-    write_table(empty("events"), paths.EVENTS_TABLES[1], "events")
-    lines = "".join(f"{json.dumps(plan)}\n" for plan in plans)
-    (paths.SOUNDSCAPES / "annotations.jsonl").write_text(lines)
+            plans.append(plan(name, part, 5.0, f"esc50/cry-{part}-{n}"))
+    write_tables(clips, made, events, plans)
 
 
 def write_model(folder: Path, sign: float) -> None:

@@ -101,14 +101,19 @@ def write_recordings(seed: int = 0) -> list[Source]:
             made.append(_clip(name, part, levels, "cry", "10s", group_id=f"soundscapes/{part}"))
             made[-1]["source_path"] = "esc50"
             events.append((name, 2.0, 4.0, "cry"))
-            plans.append(_plan(name, part, -3.0 if loud else 15.0, f"esc50/cry-{part}-{n}"))
+            plans.append(plan(name, part, -3.0 if loud else 15.0, f"esc50/cry-{part}-{n}"))
+    write_tables(clips, made, events, plans)
+    return list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
+
+
+def write_tables(clips: list[dict], made: list[dict], events: list, plans: list[dict]) -> None:
+    """Of clips, and of soundscapes with their events and annotations; no made clips."""
     _write(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS, clips, [])
     _write(paths.CLIPS_TABLES[2], paths.EVENTS_TABLES[2], made, events)
     write_table(empty("split_clips"), paths.CLIPS_TABLES[1], "split_clips")
     write_table(empty("events"), paths.EVENTS_TABLES[1], "events")
-    lines = "".join(f"{json.dumps(plan)}\n" for plan in plans)
+    lines = "".join(f"{json.dumps(one)}\n" for one in plans)
     (paths.SOUNDSCAPES / "annotations.jsonl").write_text(lines)
-    return list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
 
 
 def _clip(clip_id, part, levels, label, category, **changes) -> dict:
@@ -123,7 +128,7 @@ def _write(clips_path, events_path, clips, events) -> None:
     write_table(pd.DataFrame(events, columns=columns), events_path, "events")
 
 
-def _plan(clip_id, part, snr_db, cry) -> dict:
+def plan(clip_id, part, snr_db, cry) -> dict:
     """A line of annotations.jsonl."""
     background = {"clip_id": None, "noise": "pink", "stretch": None, "start_s": 0.0, "seed": 1}
     foreground = {

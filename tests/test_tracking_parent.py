@@ -13,7 +13,7 @@ import pytest
 
 from crywatch import tracking
 from crywatch.tracking import lineage, parent, store
-from tracking_cases import rebuild, runs, stage, write_lock
+from tracking_cases import FakeProcess, rebuild, runs, stage, write_lock
 
 pytest_plugins = ["tracking_fixtures"]
 
@@ -54,19 +54,6 @@ def test_a_run_id_in_the_environment_does_not_win(project, monkeypatch):
     assert other not in (run.info.run_id, rebuild.info.run_id)
     assert run.data.tags["mlflow.parentRunId"] == rebuild.info.run_id
     assert opened.client.get_run(other).data.metrics == {}
-
-
-class FakeProcess:
-    """What psutil says of an ancestor."""
-
-    def __init__(self, pid: int, *words: str) -> None:
-        self.pid, self.words = pid, list(words)
-
-    def cmdline(self) -> list[str]:
-        return self.words
-
-    def create_time(self) -> float:
-        return float(self.pid)
 
 
 @pytest.mark.parametrize(

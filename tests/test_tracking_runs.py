@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from crywatch import tracking
 from crywatch.errors import CrywatchError
 from crywatch.tracking import parent, registry, runs, store
 from crywatch.tracking.registry import ModelVersion
+from tracking_cases import runs as all_runs
 
 pytest_plugins = ["tracking_fixtures"]
 
@@ -233,6 +235,29 @@ def test_a_comparison_links_to_what_it_compares(two, tmp_path):
     assert f"runs/{first}" in tags["mlflow.note.content"]
     assert run.data.metrics == {"m/auc_difference": 0.1}
     assert [one.run_id for one in runs.latest(opened, 2)] == [second, first]  # it is no rebuild
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from crywatch.tracking import runs, store
+opened = store.open_store()
+opened.client.log_artifact = lambda *_: os.kill(os.getpid(), 9)
+pair = [runs.find(opened, name, "cry-detector") for name in sys.argv[1:]]
+runs.log_comparison(opened, "compare", [pair], [Path("params.yaml")], {})
+"""
+
+
+def test_a_comparison_that_was_killed_is_marked_so(two, project):
+    _, first, _, second = two
+    done = subprocess.run([sys.executable, "-c", KILLED, first, second], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    [left] = all_runs(**{parent.STAGE: runs.COMPARISON})
+    assert left.info.status == "RUNNING", "nobody could say more"
+    with tracking.stage_run("many"):
+        pass
+    [left] = all_runs(**{parent.STAGE: runs.COMPARISON})
+    assert left.info.status == "KILLED"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from crywatch import redact, tracking
 from crywatch.errors import CrywatchError
 from crywatch.tracking import parent, store, sweeps, ties
 from rebuild_cases import dvc, git, tiny_project
-from tracking_cases import rebuild, runs
+from tracking_cases import FakeProcess, rebuild, runs
 
 pytest_plugins = ["tracking_fixtures"]
 
@@ -108,16 +108,6 @@ def test_experiments_of_one_queue_are_told_by_workers_that_live(project, monkeyp
 
 
 def test_a_worker_is_known_by_what_dvc_calls_it(monkeypatch):
-    class FakeProcess:
-        def __init__(self, pid: int, *words: str) -> None:
-            self.pid, self.words = pid, list(words)
-
-        def cmdline(self) -> list[str]:
-            return self.words
-
-        def create_time(self) -> float:
-            return float(self.pid)
-
     above = [
         FakeProcess(1, "/v/python", "/v/bin/dvc", "exp", "exec-run", "--infofile", "x"),
         FakeProcess(2, "/v/python", "/v/bin/dvc", "exp", "queue-worker", "dvc-exp-1@localhost"),

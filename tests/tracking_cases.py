@@ -100,3 +100,16 @@ def write_files(folder: Path, names: list[str]) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("" if name == "empty" else name)
+
+
+class FakeProcess:
+    """What psutil says of an ancestor."""
+
+    def __init__(self, pid: int, *words: str) -> None:
+        self.pid, self.words = pid, list(words)
+
+    def cmdline(self) -> list[str]:
+        return self.words
+
+    def create_time(self) -> float:
+        return float(self.pid)

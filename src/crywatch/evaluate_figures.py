@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from crywatch import det_axes
 from crywatch.atomic import write_bytes
-from crywatch.datasheet.figures import HOP, RANGE_DB, spectrum_db
-from crywatch.segments import RATE_HZ
+from crywatch.datasheet.figures import show_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
 
 COLOURS = {"cry": "#c2410c", "other": "#1d6f8a"}
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of a DET plot's axes
-LIMITS = (0.005, 0.9)
+DET_HIGHEST = 0.9
 PNG_DPI = 80
 NAME_LENGTH = 36  # characters of a clip's name over its picture; the table has all of them
 
@@ -54,33 +52,16 @@ def det_figure(points: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for model, frame in points.groupby("model", sort=False):
-        draw_det(axes, frame["false_alarm"], frame["miss"], label=model)
+        det_axes.draw(axes, frame["false_alarm"], frame["miss"], label=model)
     finish_det(axes)
     if points["model"].nunique():
         axes.legend(fontsize=8)
     return figure
 
 
-def draw_det(axes: Axes, false_alarm: ArrayLike, miss: ArrayLike, **style: object) -> None:
-    """A curve of rates on normal deviates."""
-    from scipy.stats import norm
-
-    x, y = (norm.ppf(np.clip(rates, 1e-6, 1 - 1e-6)) for rates in (false_alarm, miss))
-    axes.plot(x, y, **style)
-
-
 def finish_det(axes: Axes) -> None:
-    """Rates at the ticks, and the line of equal errors."""
-    from scipy.stats import norm
-
-    low, high = norm.ppf(LIMITS)
-    axes.plot([low, high], [low, high], color="0.8", linewidth=0.8, zorder=0)
-    labels = [f"{100 * tick:g}" for tick in TICKS]
-    axes.set_xticks(norm.ppf(TICKS), labels)
-    axes.set_yticks(norm.ppf(TICKS), labels)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set(xlabel="false alarms, % of other seconds", ylabel="misses, % of crying seconds")
-    axes.grid(alpha=0.3)
+    """The axes of a DET plot of seconds."""
+    det_axes.finish(axes, DET_HIGHEST, "other seconds", "crying seconds")
 
 
 def histogram_figure(histograms: pd.DataFrame) -> Figure:
@@ -151,17 +132,7 @@ def worst_figure(model: str, cases: Sequence[WorstCase]) -> Figure:
     for case in cases:
         place = kinds.index(case.kind) * across + case.rank
         axes = figure.add_subplot(len(kinds), across, place)
-        level_db = spectrum_db(case.wave)
-        end_s = case.wave_start_s + level_db.shape[1] * HOP / RATE_HZ
-        axes.imshow(
-            level_db,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            vmin=-RANGE_DB,
-            vmax=0,
-            extent=(case.wave_start_s, end_s, 0, RATE_HZ / 2000),
-        )
+        end_s = show_spectrum(axes, case.wave, case.wave_start_s)
         for edge_s in (case.start_s, case.start_s + 1):
             axes.axvline(edge_s, color="white", linewidth=0.9, linestyle="--")
         axes.set_xlim(case.wave_start_s, end_s)

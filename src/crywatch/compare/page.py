@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from crywatch import det_axes
 from crywatch.charts import inline_svg
 from crywatch.compare import Comparison
 from crywatch.compare.rows import Side
 from crywatch.compare.tables import decision_table, heading, main_table
-from crywatch.evaluate_figures import draw_det, finish_det
+from crywatch.evaluate_figures import finish_det
 from crywatch.measured import PART, POOLED
 from crywatch.metrics import precision_recall, roc
 from crywatch.report.tables import Table
@@ -78,7 +79,7 @@ def overlay(first: Side, second: Side) -> Figure | None:
         curve, found = roc(labels, scores), precision_recall(labels, scores)
         panels[0].plot(curve.x, curve.y, style, label=name)
         panels[1].plot(found.x, found.y, style, label=name)
-        draw_det(panels[2], curve.x, 1 - curve.y, linestyle=style)
+        det_axes.draw(panels[2], curve.x, 1 - curve.y, linestyle=style)
     if not drawn:
         return None
     panels[0].set(xlabel="false positive rate", ylabel="true positive rate")

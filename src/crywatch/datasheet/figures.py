@@ -78,19 +78,9 @@ def spectrogram(path: Path, bandwidth_hz: float) -> str:
     """The first 10 s of a cleaned clip, 0 to 8 kHz, dB below its peak; the band's end dashed."""
     from matplotlib.figure import Figure
 
-    level_db = spectrum_db(head(path))
     figure = Figure(figsize=(3.5, 1.9), layout="constrained")
     axes = figure.add_subplot()
-    seconds = level_db.shape[1] * HOP / RATE_HZ
-    axes.imshow(
-        level_db,
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        vmin=-RANGE_DB,
-        vmax=0,
-        extent=(0, seconds, 0, RATE_HZ / 2000),
-    )
+    show_spectrum(axes, head(path))
     if 0 < bandwidth_hz < RATE_HZ / 2:
         axes.axhline(bandwidth_hz / 1000, color="white", linewidth=0.8, linestyle="--", alpha=0.8)
     axes.set_xlabel("s", fontsize=7.5, labelpad=1)
@@ -106,6 +96,22 @@ def head(path: Path) -> np.ndarray:
     """The first `SHOWN_S` of a cleaned clip, float32 [samples]; the rest is not read."""
     wanted = round(SHOWN_S * RATE_HZ)
     return next(gathered(BlockReader(path), wanted))[:wanted]
+
+
+def show_spectrum(axes: Axes, wave: np.ndarray, start_s: float = 0.0) -> float:
+    """Draw a sound at 16 kHz, 0 to 8 kHz in dB below its peak, from ``start_s``; its end in s."""
+    level_db = spectrum_db(wave)
+    end_s = start_s + level_db.shape[1] * HOP / RATE_HZ
+    axes.imshow(
+        level_db,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-RANGE_DB,
+        vmax=0,
+        extent=(start_s, end_s, 0, RATE_HZ / 2000),
+    )
+    return end_s
 
 
 def spectrum_db(wave: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from crywatch import det_axes
 from crywatch.speaker.verification import DetCurve, det_curve, equal_error
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 160  # of a curve, at most
 DET = ["model", "network", "protocol", "false_alarm", "miss"]
 MAP = ["clip_id", "infant_id", "session_id", "x", "y"]
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
-LIMITS = (0.005, 0.85)
+DET_HIGHEST = 0.85
 DASHES = {"across": "-", "within": ":", "cryceleb": "--"}
 SESSIONS = {
     "across": "across sessions",
@@ -87,14 +87,7 @@ def det_figure(points: pd.DataFrame) -> Figure:
         axes.plot(x, y, color=colours[network], linestyle=DASHES[protocol], linewidth=1.4)
         at = norm.ppf(np.clip(equal_error(curve).rate, 1e-6, 1 - 1e-6))
         axes.plot(at, at, "o", color=colours[network], markersize=4)
-    low, high = norm.ppf(LIMITS)
-    axes.plot([low, high], [low, high], color="0.8", linewidth=0.8, zorder=0)
-    labels = [f"{100 * tick:g}" for tick in TICKS]
-    axes.set_xticks(norm.ppf(TICKS), labels)
-    axes.set_yticks(norm.ppf(TICKS), labels)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set(xlabel="false alarms, % of pairs of two infants", ylabel="misses, % of pairs of one")
-    axes.grid(alpha=0.3)
+    det_axes.finish(axes, DET_HIGHEST, "pairs of two infants", "pairs of one")
     handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
     handles += [
         Line2D([], [], color="0.4", linestyle=DASHES[name], label=SESSIONS[name]) for name in dashes

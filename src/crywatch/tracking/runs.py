@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -167,6 +168,8 @@ def log_comparison(
         run_name=name,
         tags={
             parent.STAGE: COMPARISON,
+            parent.HOST: socket.gethostname(),
+            parent.PROCESS: parent.this_process().text,
             FIRST: ",".join(firsts),
             SECOND: ",".join(seconds),
             "git.commit": here.sha,
