@@ -16,7 +16,7 @@ import pytest
 
 from crywatch import tracking
 from crywatch.tracking import spool, store
-from crywatch.tracking.failure import store_is_lost
+from crywatch.tracking.failure import StoreWarning, store_is_lost
 from tracking_cases import artifacts, stage
 
 pytest_plugins = ["tracking_fixtures"]
@@ -173,6 +173,13 @@ def test_a_lock_that_cannot_be_read_does_not_stop_a_stage_or_its_run(project):
         log.metrics({"a": 1.0})
     assert stage("split").data.metrics["a"] == 1
     assert stage("split").data.params["seed"] == "3"
+
+
+def test_what_a_store_does_not_take_is_said_in_a_line_and_other_warnings_as_ever():
+    where = ("stage.py", 7, "    code()")
+    assert warnings.formatwarning("it is gone", StoreWarning, *where) == "crywatch: it is gone\n"
+    said = warnings.formatwarning("old", DeprecationWarning, *where)
+    assert said == "stage.py:7: DeprecationWarning: old\n  code()\n"
 
 
 @pytest.mark.filterwarnings("ignore:MLflow store")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from crywatch.redact import redacted
 
@@ -19,6 +21,24 @@ OF_ONE_FILE = (
 REFUSED = (401, 403, 408, 429)
 SERVER_ERROR = 500
 NO_ANSWER = "API request to"  # how MLflow begins when what answered was not MLflow, or nobody did
+
+
+class StoreWarning(UserWarning):
+    """What the store did not take; no reason to stop a stage."""
+
+
+def warn(said: str) -> None:
+    """One line."""
+    warnings.warn(f"MLflow store: {said}", StoreWarning, stacklevel=2)
+
+
+def _line(message: Any, category: type[Warning], *where: Any) -> str:
+    if issubclass(category, StoreWarning):  # where in the code it was noticed helps nobody
+        return f"crywatch: {message}\n"
+    return _as_python_does(message, category, *where)
+
+
+_as_python_does, warnings.formatwarning = warnings.formatwarning, _line
 
 
 def store_is_lost(error: BaseException) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 
 from crywatch.tracking import deliver, parent
-from crywatch.tracking.failure import reason
+from crywatch.tracking.failure import reason, warn
 from crywatch.tracking.journal import Journal
 from crywatch.tracking.replay import Replay, Stopped, StoreLost
 from crywatch.tracking.store import Store, Target, open_at
@@ -137,8 +136,3 @@ class Sender(threading.Thread):
         self._refusals[said] = self._refusals.get(said, 0) + 1
         if self._refusals[said] == 1:
             warn(f"{said}; this was not logged")
-
-
-def warn(said: str) -> None:
-    """One line."""
-    warnings.warn(f"MLflow store: {said}", stacklevel=2)

@@ -20,11 +20,11 @@ from crywatch.errors import CrywatchError, is_of_storage
 from crywatch.project import close
 from crywatch.redact import guard_tracebacks, redacted
 from crywatch.tracking import lineage, parent, spool, store
-from crywatch.tracking.failure import reason
+from crywatch.tracking.failure import reason, warn
 from crywatch.tracking.journal import Clock, Journal
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.plan import planned_stages
-from crywatch.tracking.sender import Sender, warn
+from crywatch.tracking.sender import Sender
 
 STOPPED_WAIT_S = 5.0  # whoever stops a stage does not wait long
 MAX_PARAM = 500  # characters
