@@ -197,6 +197,14 @@ def test_experiments_of_dvcs_queue_are_one_sweep_and_are_found_from_anywhere(
     applied = ties.find(opened, here, "HEAD")
     assert of_it.run_id in [one.run_id for one in applied.rebuilds]
     assert git(here, "rev-parse", "HEAD") in applied.rebuilds[0].commits
+    # Another experiment that made the same later is named too, and does not come first.
+    told = {parent.STAGE: "rebuild", ties.EXPERIMENT: "top-three"}
+    later = opened.client.create_run(opened.experiment_id, tags=told).info.run_id
+    same = opened.client.get_run(of_it.stages[0].run_id).data.tags | {parent.PARENT: later}
+    again = opened.client.create_run(opened.experiment_id, tags=same)
+    opened.client.set_terminated(again.info.run_id)
+    named = [one.experiment for one in ties.find(opened, here, "top-two").rebuilds]
+    assert named[0] == "top-two" and "top-three" in named
     dvc(here, "exp", "remove", "top-two")
     assert ties.find(opened, here, "top-two").rebuilds[0].run_id == of_it.run_id
     with pytest.raises(CrywatchError, match="no run of this store"):

@@ -155,7 +155,8 @@ def connected(config: EngineConfig) -> Iterator[RayEngine]:
         raise EngineError(
             f"engine: no Ray cluster at {address or 'this machine'} "
             f"({str(error).strip().splitlines()[0]}): start one with `ray start --head`, and name "
-            "it in RAY_ADDRESS or engine.address"
+            "it in RAY_ADDRESS or engine.address; if it asks for a token, set RAY_AUTH_MODE=token, "
+            "with the token in ~/.ray/auth_token"
         ) from error
     try:
         yield RayEngine(config, config.cpus or float(threads["OMP_NUM_THREADS"]))

@@ -60,7 +60,7 @@ class Ties:
     commit: str  # SHA, or empty: no commit is known
     stages: int  # in dvc.lock at that commit
     unknown: tuple[str, ...]  # those of which this store has no run
-    rebuilds: tuple[Rebuild, ...]  # the latest first
+    rebuilds: tuple[Rebuild, ...]  # the experiment's own, then the latest first
 
 
 def find(store: Store, project: Path, what: str) -> Ties:
@@ -180,7 +180,10 @@ def _of_commit(store: Store, project: Path, what: str, kind: str, commit: str) -
             if _is(run, "rebuild"):
                 under.setdefault(run.info.run_id, [])
     tops = [run for run in (run_or_none(store, run_id) for run_id in under) if run is not None]
-    tops.sort(key=lambda run: run.info.start_time, reverse=True)
+    # Another rebuild may have made the same later; an experiment's own comes first.
+    tops.sort(
+        key=lambda run: (run.data.tags.get(EXPERIMENT) == what, run.info.start_time), reverse=True
+    )
     rebuilds = tuple(_rebuild(store, project, top, under[top.info.run_id]) for top in tops)
     unknown = tuple(name for name, runs in found.items() if not runs)
     return Ties(what, kind, commit, len(stages), unknown, rebuilds)
