@@ -15,9 +15,11 @@ import pytest
 
 from crywatch import tracking
 from crywatch.errors import CrywatchError
-from crywatch.tracking import parent, registry, runs, store
+from crywatch.tracking import lineage, parent, registry, runs, store, ties
 from crywatch.tracking.registry import ModelVersion
+from rebuild_cases import git
 from tracking_cases import runs as all_runs
+from tracking_cases import write_lock
 
 pytest_plugins = ["tracking_fixtures"]
 
@@ -84,6 +86,19 @@ def test_a_run_of_another_stage_stands_for_its_rebuild(two):
     one, first, _, _ = two
     other_stage = create("train_robust@robust", "train_robust@robust", **{parent.PARENT: one})
     assert find(other_stage).run_id == first
+
+
+def test_rebuilds_of_a_sweep_are_found_as_any_other(two):
+    one, first, other, second = two
+    opened = store.open_store()
+    sweep = create("sweep wide", "sweep")
+    for rebuilt in (one, other):
+        opened.client.set_tag(rebuilt, parent.PARENT, sweep)
+    assert (find(one).run_id, find(first).rebuild_id) == (first, one)
+    assert find("brave-dog").run_id == second
+    assert [found.run_id for found in runs.latest(opened, 2)] == [second, first]
+    with pytest.raises(CrywatchError, match="no evaluate_detection"):
+        find(sweep)
 
 
 def test_a_branch_or_tag_is_its_commit(two, project):
@@ -207,6 +222,41 @@ def test_an_alias_or_a_version_is_the_rebuild_that_made_it(two, monkeypatch):
     with pytest.raises(CrywatchError, match="version 8 of cry-detector"):
         find("8")
     assert find("1111").run_id == first  # no such version: the beginning of a commit
+
+
+@pytest.fixture
+def committed(two, project) -> str:
+    """A commit whose dvc.lock holds an evaluation, and the run that made it: at no commit here."""
+    write_lock({runs.EVALUATION: ([], {"data/evaluate_detection": "1" * 32})})
+    git(project, "init", "--quiet", "--initial-branch=topic")
+    for name, value in (("name", "a"), ("email", "a@b")):
+        git(project, "config", f"user.{name}", value)
+    git(project, "add", "dvc.lock")
+    git(project, "commit", "--quiet", "-m", "one")
+    entry = lineage.entry_digest(lineage.lock_stages()[runs.EVALUATION])
+    return evaluation(rebuild("rebuild before"), "z", **{ties.ENTRY: entry})
+
+
+def test_a_commit_is_what_its_lock_holds_where_no_rebuild_began_with_it(committed, project):
+    head = git(project, "rev-parse", "HEAD")
+    assert find("topic").run_id == find(head[:9]).run_id == committed
+    for name in ("keen", "shy"):  # experiments that began with it are not the commit
+        evaluation(rebuild(f"rebuild {name}", head, **{ties.EXPERIMENT: name}), name)
+    assert find("HEAD").run_id == committed
+    rebuild("rebuild of another stage", head)
+    assert find("HEAD").run_id == committed
+    own = evaluation(rebuild("rebuild of it", head), "own")
+    assert find("HEAD").run_id == own
+
+
+def test_an_experiment_that_dvc_found_made_before_has_the_scores_that_were_made(committed, project):
+    head = git(project, "rev-parse", "HEAD")
+    git(project, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/quiet", head)
+    assert find("quiet").run_id == committed
+    noted = rebuild("rebuild quiet (skipped)", **{ties.EXPERIMENT: "quiet"})
+    for which in ("quiet", noted):
+        found = find(which)
+        assert (found.run_id, found.rebuild_id) == (committed, noted)
 
 
 def test_more_runs_than_a_page_are_all_seen(two, monkeypatch):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.errors import CrywatchError
-from crywatch.tracking import lineage, parent, registry
+from crywatch.tracking import lineage, parent, registry, ties
 from crywatch.tracking.store import Store, open_store
 from crywatch.tracking.ties import run_or_none
 
@@ -92,7 +92,7 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
         if run is not None:
             return _evaluation(store, run)
     runs = list(_candidates(store))
-    found = _matches(runs, which)
+    found = _matches(store, runs, which)
     if not found:
         listed = "".join(f"\n  {_told(run)}" for run in runs[:LISTED])
         raise CrywatchError(
@@ -108,7 +108,10 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
         except CrywatchError as error:
             failed.append(error)
     if not told:
-        raise failed[0]
+        made = _by_lock(store, which)
+        if made is None:
+            raise failed[0]
+        return _evaluation(store, made)
     digests = {_tag(store, one.run_id, parent.OUTS) or one.run_id for one in told.values()}
     if len(digests) > 1:
         listed = "".join(f"\n  {_told(run)}" for run in found[:LISTED])
@@ -223,24 +226,30 @@ def _candidates(store: Store) -> Iterator:
             yield run
 
 
-def _matches(runs: Sequence, which: str) -> list:
+def _matches(store: Store, runs: Sequence, which: str) -> list:
     """By the first meaning of ``which`` that fits any run; evaluations of a rebuild that does."""
     sha = _commit(which)
+
+    def began(run) -> bool:
+        commit = run.data.tags.get("git.commit", "")
+        return commit == sha if sha else bool(SHA.fullmatch(which)) and commit.startswith(which)
+
     meanings = (
         lambda run: run.info.run_id == which,
         lambda run: SHA.fullmatch(which) and run.info.run_id.startswith(which),
         lambda run: run.info.run_name == which,
-        lambda run: run.data.tags.get("dvc.exp") == which,
-        lambda run: sha and run.data.tags.get("git.commit") == sha,
-        lambda run: SHA.fullmatch(which) and run.data.tags.get("git.commit", "").startswith(which),
+        lambda run: run.data.tags.get(ties.EXPERIMENT) == which,
+        # A commit is not the experiments that began with it, where it has runs of its own,
+        lambda run: began(run) and not run.data.tags.get(ties.EXPERIMENT),
     )
     for meaning in meanings:
-        found = [run for run in runs if meaning(run)]
-        rebuilds = {run.info.run_id for run in found}
-        found = [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
-        if found:
-            return found
-    return []
+        if found := [run for run in runs if meaning(run)]:
+            break
+    else:  # or where its dvc.lock says what it made.
+        made = _by_lock(store, which)
+        found = [run for run in runs if began(run)] if made is None else [made]
+    rebuilds = {run.info.run_id for run in found}
+    return [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
 
 
 def _commit(which: str) -> str:
@@ -296,8 +305,9 @@ def _tag(store: Store, run_id: str, name: str) -> str:
 
 def _evaluation(store: Store, run) -> EvaluatedRun:
     """The evaluation that a run is, or that belongs to its rebuild."""
-    above = run.data.tags.get(parent.PARENT, "")
-    rebuild = run_or_none(store, above) or run
+    rebuild = run
+    if run.data.tags.get(parent.STAGE) != "rebuild":  # above one may be a sweep
+        rebuild = run_or_none(store, run.data.tags.get(parent.PARENT, "")) or run
     if run.data.tags.get(parent.STAGE) == EVALUATION:
         return _described(_source(store, run), rebuild)
     condition = (
@@ -307,9 +317,25 @@ def _evaluation(store: Store, run) -> EvaluatedRun:
     for child in _all(store, condition):
         if parent.SKIPPED in child.data.tags or child.info.status == "FINISHED":
             return _described(_source(store, child), rebuild)
+    made = _by_lock(store, rebuild.data.tags.get(ties.EXPERIMENT, ""))
+    if made is not None:
+        return _described(made, rebuild)
     raise CrywatchError(
         f"{_told(rebuild)}: no {EVALUATION} of it ended well, so there are no scores to compare"
     )
+
+
+def _by_lock(store: Store, which: str):
+    """The run that made what dvc.lock holds at an experiment or a commit; None without one.
+
+    A rebuild of which DVC found everything made before leaves no run of its own.
+    """
+    project = Path.cwd()
+    sha = (ties.experiment_commit(project, which) or _commit(which)) if which else ""
+    entry = ties.locked(project, sha).get(EVALUATION) if sha else None
+    if entry is None:
+        return None
+    return next(iter(ties.makers(store, {EVALUATION: entry})[EVALUATION]), None)
 
 
 def _source(store: Store, run):
@@ -334,7 +360,7 @@ def _described(made, named) -> EvaluatedRun:
         name=named.info.run_name,
         commit=tags.get("git.commit", ""),
         dirty=tags.get("git.dirty") == "true",
-        experiment=tags.get("dvc.exp", ""),
+        experiment=tags.get(ties.EXPERIMENT, ""),
         started_at=_at(named),
         metrics=dict(made.data.metrics),
     )
@@ -346,6 +372,6 @@ def _at(run) -> str:
 
 def _told(run) -> str:
     tags = run.data.tags
-    experiment = f", dvc exp {tags['dvc.exp']}" if tags.get("dvc.exp") else ""
+    experiment = f", dvc exp {tags[ties.EXPERIMENT]}" if tags.get(ties.EXPERIMENT) else ""
     commit = tags.get("git.commit", "")[:7] or "no commit"
     return f"{run.info.run_id[:SHORT]}  {run.info.run_name}, {commit}{experiment}, {_at(run)}"
