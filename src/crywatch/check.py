@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from crywatch import params, paths
+from crywatch import git, params, paths
 from crywatch.atomic import atomic_path
 from crywatch.errors import ConfigError, CrywatchError
 from crywatch.progress import progress_bar
@@ -226,8 +226,7 @@ def _check_sources(
     root: Path, chosen: dict[str, dict[str, Any]], stages: dict[str, dict[str, Any]]
 ) -> list[Finding]:
     """Stages that read no other's output and gave another one than in the last commit's lock."""
-    command = ["git", "show", f"HEAD:./{lineage.LOCK}"]
-    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    shown = git.run(root, "show", f"HEAD:./{lineage.LOCK}")
     if shown.returncode:
         return []
     before = _stages(shown.stdout, Path(f"HEAD:{lineage.LOCK}"))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crywatch import params, paths
+from crywatch import git, params, paths
 from crywatch.digest import file_sha256, files_sha256
 from crywatch.errors import CrywatchError, RegistryError, UnreachableError
 from crywatch.tracking import lineage, registry, ties
@@ -140,7 +140,7 @@ def trace(project: Path, which: str) -> Trace:
         model_dvc=held.tag(records.MODEL_DVC),
         stage=stage,
         commit=commit,
-        subject=ties.git(project, "log", "-1", "--format=%s", commit) if commit else "",
+        subject=git.asked(project, "log", "-1", "--format=%s", commit) if commit else "",
         dirty=held.tag("git.dirty") == "true",
         experiments=tuple(sorted({run.tags.get(ties.EXPERIMENT, "") for run in seen} - {""})),
         lock_sha256=held.tag(records.LOCK_SHA256),
@@ -252,7 +252,7 @@ def _check_commit(project: Path, held: Recorded) -> Iterator[Check]:
     commit = held.tag("git.commit")
     if not commit:
         yield Check("commit", MISSING, "none is recorded: it was registered outside of git")
-    elif ties.git(project, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"):
+    elif git.commit(project, commit):
         yield Check("commit", OK, "it is in this repository")
     else:
         yield Check("commit", MISSING, "it is not in this repository: `git fetch` what holds it")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch import recover
+from crywatch import git, recover
 from crywatch.errors import CrywatchError
 
 FOLDER = Path(".dvc") / "tmp" / "worktrees"
@@ -25,19 +25,7 @@ LOCAL = Path(".dvc") / "config.local"
 OWNER_ONLY = 0o600  # remotes' passwords may stand in it
 TAIL = 2000  # characters of what a failed command said
 
-# Of an outer command, and wrong in a copy: git sets its own in hooks, DVC in stages.
-GIT_VARIABLES = frozenset(
-    {
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_DIR",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_WORK_TREE",
-    }
-)
+# Of an outer command of DVC, and wrong in a copy.
 DVC_VARIABLES = frozenset({"DVC_EXP_BASELINE_REV", "DVC_EXP_NAME", "DVC_ROOT", "DVC_STAGE"})
 
 
@@ -53,7 +41,7 @@ class Worktree:
         """For commands in it: its own sources first, and the programs of this interpreter."""
         sources = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        kept = {k: v for k, v in _environment().items() if k not in DVC_VARIABLES}
+        kept = {k: v for k, v in git.environment().items() if k not in DVC_VARIABLES}
         return kept | {"PYTHONPATH": os.pathsep.join(sources), "PATH": programs}
 
     def dvc(
@@ -166,7 +154,7 @@ def _carry_changes(project: Path, folder: Path) -> None:
     patch = subprocess.run(
         ["git", "diff", "--binary", "--no-ext-diff", "HEAD"],
         cwd=project,
-        env=_environment(),
+        env=git.environment(),
         capture_output=True,
         check=True,
     ).stdout
@@ -175,7 +163,7 @@ def _carry_changes(project: Path, folder: Path) -> None:
     done = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", "-"],
         cwd=folder,
-        env=_environment(),
+        env=git.environment(),
         input=patch,
         capture_output=True,
         check=False,
@@ -222,14 +210,8 @@ def _carry_config(project: Path, folder: Path) -> None:
         written.write(handle)
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
-
-
 def _tell(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", *args], cwd=folder, env=_environment(), capture_output=True, text=True, check=False
-    )
+    return git.run(folder, *args, variables=git.environment())
 
 
 def _git(folder: Path, *args: str) -> str:

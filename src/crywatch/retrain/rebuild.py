@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch import check, worktree
+from crywatch import check, git, worktree
 from crywatch.atomic import read_json, write_text
 from crywatch.errors import CrywatchError
 from crywatch.params import PARAMS_FILE
 from crywatch.redact import redacted
-from crywatch.retrain.recipe import git
 
 if TYPE_CHECKING:
     from crywatch.register import Registration
@@ -118,19 +117,19 @@ class Rebuild:
 
         No branch of the user moves. Equal content on an equal commit gives an equal SHA.
         """
-        git(self.folder, "add", "--update")
+        git.must(self.folder, "add", "--update")
         for name in (LOCK, PARAMS_FILE):
             if (self.folder / name).is_file():
-                git(self.folder, "add", "--", str(name))
-        tree = git(self.folder, "write-tree").strip()
+                git.must(self.folder, "add", "--", str(name))
+        tree = git.must(self.folder, "write-tree").strip()
         sha = self.commit
-        if tree != git(self.folder, "rev-parse", f"{self.commit}^{{tree}}").strip():
-            date = git(self.folder, "show", "-s", "--format=%cI", self.commit).strip()
+        if tree != git.must(self.folder, "rev-parse", f"{self.commit}^{{tree}}").strip():
+            date = git.must(self.folder, "show", "-s", "--format=%cI", self.commit).strip()
             dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
             words = ["commit-tree", tree, "-p", self.commit, "-m", "Lock of a retraining"]
-            sha = git(self.folder, *words, **AUTHOR, **dates).strip()
-            git(self.folder, "update-ref", f"{REFS}/{record_id}", sha)
-        git(self.folder, "update-ref", "--no-deref", "HEAD", sha)
+            sha = git.must(self.folder, *words, **AUTHOR, **dates).strip()
+            git.must(self.folder, "update-ref", f"{REFS}/{record_id}", sha)
+        git.must(self.folder, "update-ref", "--no-deref", "HEAD", sha)
         return sha
 
     def register(self, by: str, reason: str, answer: Path) -> Registration:
@@ -216,7 +215,7 @@ def overlay(lock: Path, kept: Path) -> None:
 
 def _free(project: Path, folder: Path) -> None:
     """Take away git's locks on the copy: a kill leaves them, and who calls has the lock on it."""
-    common = git(project, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    common = git.must(project, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
     known = Path(common) / "worktrees"
     for about in known.iterdir() if known.is_dir() else ():
         where = about / "gitdir"

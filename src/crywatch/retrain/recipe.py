@@ -6,17 +6,15 @@ sections of params.yaml they read. A commit that changes none of them is no reas
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crywatch import git
 from crywatch.digest import value_sha256
 from crywatch.errors import CrywatchError
-from crywatch.worktree import GIT_VARIABLES
 
 PLAN = "dvc.yaml"
 TEMPLATE = re.compile(r"\$\{\s*(\w+)")
@@ -46,7 +44,7 @@ def read(project: Path, ref: str, values: Mapping[str, Any]) -> Recipe:
 
     commit = resolve(project, ref)
     try:
-        stages = yaml.load(git(project, "show", f"{commit}:{PLAN}"), YamlLoader)["stages"]
+        stages = yaml.load(git.must(project, "show", f"{commit}:{PLAN}"), YamlLoader)["stages"]
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise CrywatchError(f"{PLAN} of {commit[:7]}: no stages in it ({error})") from error
     bodies = [body.get("do", body) for body in stages.values()]
@@ -76,31 +74,15 @@ def _undescribed(body: Mapping[str, Any]) -> dict[str, Any]:
 def resolve(project: Path, ref: str) -> str:
     """The full SHA of a commit."""
     try:
-        return git(project, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+        return git.must(project, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
     except CrywatchError as error:
         raise CrywatchError(f"retrain.ref: {ref!r} is no commit of this project") from error
-
-
-def git(folder: Path, *args: str, **environment: str) -> str:
-    """What git says on standard output; CrywatchError if it fails."""
-    kept = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
-    done = subprocess.run(
-        ["git", *args],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=kept | environment,
-    )
-    if done.returncode:
-        raise CrywatchError(f"`git {args[0]}` failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
 
 
 def _tracked(project: Path, commit: str) -> dict[str, str]:
     """Path to blob."""
     found = {}
-    for line in git(project, "ls-tree", "-r", "-z", commit).split("\0"):
+    for line in git.must(project, "ls-tree", "-r", "-z", commit).split("\0"):
         if line:
             told, _, path = line.partition("\t")
             found[path] = told.split()[2]

@@ -191,12 +191,11 @@ def _values(config: RetrainConfig, project: Path, text: str) -> Mapping[str, Any
     """Of the params.yaml that counts, as plain containers."""
     import yaml
 
-    from crywatch import params
-    from crywatch.retrain.recipe import git
+    from crywatch import git, params
     from crywatch.tracking.lineage import YamlLoader
 
     if config.params == "commit":
-        text = git(project, "show", f"{config.ref}:{params.PARAMS_FILE}")
+        text = git.must(project, "show", f"{config.ref}:{params.PARAMS_FILE}")
     try:
         values = yaml.load(text, YamlLoader)
         return {"corpora": values.get("corpora") or []} | values

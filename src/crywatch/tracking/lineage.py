@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import pathspec
 import yaml
 
-from crywatch import params
+from crywatch import git, params
 from crywatch.digest import value_sha256
 
 LOCK = Path("dvc.lock")
@@ -54,13 +53,9 @@ class Entry:
 
 def commit() -> Commit:
     """The commit that is checked out."""
-
-    def git(*args: str) -> str:
-        done = subprocess.run(["git", *args], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    status = git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
-    return Commit(git("rev-parse", "HEAD"), bool(status))
+    here = Path.cwd()
+    status = git.asked(here, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
+    return Commit(git.asked(here, "rev-parse", "HEAD"), bool(status))
 
 
 def lock_stages() -> dict[str, Entry]:

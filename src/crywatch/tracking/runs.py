@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crywatch import git
 from crywatch.errors import CrywatchError
 from crywatch.tracking import lineage, parent, registry, ties
 from crywatch.tracking.store import Store, open_store
@@ -228,7 +228,7 @@ def _candidates(store: Store) -> Iterator:
 
 def _matches(store: Store, runs: Sequence, which: str) -> list:
     """By the first meaning of ``which`` that fits any run; evaluations of a rebuild that does."""
-    sha = _commit(which)
+    sha = git.commit(Path.cwd(), which)
 
     def began(run) -> bool:
         commit = run.data.tags.get("git.commit", "")
@@ -250,16 +250,6 @@ def _matches(store: Store, runs: Sequence, which: str) -> list:
         found = [run for run in runs if began(run)] if made is None else [made]
     rebuilds = {run.info.run_id for run in found}
     return [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
-
-
-def _commit(which: str) -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{which}^{{commit}}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _version(store: Store, which: str, registered: str) -> EvaluatedRun | None:
@@ -331,7 +321,7 @@ def _by_lock(store: Store, which: str):
     A rebuild of which DVC found everything made before leaves no run of its own.
     """
     project = Path.cwd()
-    sha = (ties.experiment_commit(project, which) or _commit(which)) if which else ""
+    sha = (ties.experiment_commit(project, which) or git.commit(project, which)) if which else ""
     entry = ties.locked(project, sha).get(EVALUATION) if sha else None
     if entry is None:
         return None

@@ -12,17 +12,17 @@ import io
 import json
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
-from crywatch import params
+from crywatch import git, params
 from crywatch.digest import value_sha256
 from crywatch.redact import HIDDEN, found_in
 from crywatch.tracking import lineage, parent
@@ -311,9 +311,7 @@ def _log_params(store: Store, run_id: str, values: dict[str, str]) -> None:
 
 def _differences() -> tuple[dict[str, str], dict[str, str]]:
     """What params.yaml has other than the commit: its values, and the commit's."""
-    shown = subprocess.run(
-        ["git", "show", f"HEAD:./{params.PARAMS_FILE}"], capture_output=True, text=True, check=False
-    )
+    shown = git.run(Path.cwd(), "show", f"HEAD:./{params.PARAMS_FILE}")
     if shown.returncode:
         return {}, {}
     try:

@@ -8,12 +8,12 @@ after its runs have ended, and for what `dvc exp apply` and `git commit` made of
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crywatch import git
 from crywatch.errors import CrywatchError
 from crywatch.tracking import lineage, parent, sweeps
 from crywatch.tracking.lineage import Entry
@@ -81,7 +81,7 @@ def find(store: Store, project: Path, what: str) -> Ties:
     if commit := experiment_commit(project, what):
         return _of_commit(store, project, what, "experiment", commit)
     named = _search(store, f"tags.`{EXPERIMENT}` = '{_quoted(what)}'")
-    if commit := git(project, "rev-parse", "--verify", "--quiet", f"{what}^{{commit}}"):
+    if commit := git.commit(project, what):
         return _of_commit(store, project, what, "commit", commit)
     if named:  # an experiment that was removed
         tops = {run.info.run_id: run for run in named if _is(run, "rebuild")}
@@ -109,12 +109,12 @@ def makers(store: Store, stages: Mapping[str, Entry]) -> dict[str, list]:
 
 def locked(project: Path, commit: str) -> dict[str, Entry]:
     """Stages in dvc.lock at a commit; empty without one."""
-    return lineage.parse_lock(git(project, "show", f"{commit}:./{lineage.LOCK}"))
+    return lineage.parse_lock(git.asked(project, "show", f"{commit}:./{lineage.LOCK}"))
 
 
 def experiment_commit(project: Path, name: str) -> str:
     """SHA of the latest experiment of DVC with that name; empty without one."""
-    listed = git(
+    listed = git.asked(
         project, "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)"
     )
     for line in listed.splitlines():
@@ -124,12 +124,6 @@ def experiment_commit(project: Path, name: str) -> str:
         if reference.startswith(f"{REFERENCES}/") and len(parts) == 5 and parts[4] == name:
             return sha
     return ""
-
-
-def git(project: Path, *args: str) -> str:
-    """What git says; empty where it fails."""
-    done = subprocess.run(["git", *args], cwd=project, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def run_or_none(store: Store, run_id: str) -> Any:
@@ -217,7 +211,9 @@ def _commits(project: Path, runs: list) -> tuple[str, ...]:
     digests = [digest for name, digest in tags.items() if name.startswith("out.")]
     if not digests:
         return ()
-    listed = git(project, "log", "--all", "--format=%H", f"-S{digests[0]}", "--", str(lineage.LOCK))
+    listed = git.asked(
+        project, "log", "--all", "--format=%H", f"-S{digests[0]}", "--", str(lineage.LOCK)
+    )
     stage = tags.get(parent.STAGE, "")
     return tuple(
         commit
