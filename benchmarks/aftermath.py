@@ -97,8 +97,8 @@ def _compare(after: Aftermath, lock: Path, reference: Path, may_differ: Sequence
 
 
 def _check_bytes(after: Aftermath, project: Path) -> None:
-    from crywatch.check import verify
-    from crywatch.errors import CrywatchError
+    from crywatch.core.errors import CrywatchError
+    from crywatch.operations.check import verify
 
     try:
         # An output that is not there is as bad here as one that is wrong.

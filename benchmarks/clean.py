@@ -21,8 +21,9 @@ import psutil
 import sounds
 from machine import positive, write_runs
 
-from crywatch import clean, params
-from crywatch.clean import CleanConfig
+from crywatch.core import params
+from crywatch.data import clean
+from crywatch.data.clean import CleanConfig
 
 CLIP_S = 1.0
 DISTINCT = 50  # sounds of each codec; the rest are copies of these files

@@ -15,18 +15,21 @@ from rounds import Case, Comparison
 from torch import Tensor
 from torch.nn import functional
 
-from crywatch import blazenet_features, clean, params, tables
-from crywatch.blazenet.data import SegmentDataset
-from crywatch.blazenet.frontend import FrontEndConfig, from_wave
-from crywatch.blazenet.module import BlazeNetModule, Recipe
-from crywatch.blazenet.network import BlazeNet
-from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
-from crywatch.clean import CleanConfig
-from crywatch.embedders import EmbedderConfig, build
-from crywatch.embedders.yamnet import YamnetFile
-from crywatch.features import FeatureStore
-from crywatch.segments import cut
-from crywatch.train_blazenet import TrainBlazenetConfig, plain_segments
+from crywatch.audio.segments import cut
+from crywatch.core import params
+from crywatch.data import clean
+from crywatch.data.clean import CleanConfig
+from crywatch.data.features import FeatureStore
+from crywatch.data.tables import clips as tables
+from crywatch.detection.blazenet import blazenet_features
+from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.detection.blazenet.data import SegmentDataset
+from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
+from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
+from crywatch.detection.blazenet.network import BlazeNet
+from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, plain_segments
+from crywatch.detection.embedders import EmbedderConfig, build
+from crywatch.detection.embedders.yamnet import YamnetFile
 
 BATCH = 256  # pictures
 PARAMS = Path(__file__).parent.parent / "params.yaml"

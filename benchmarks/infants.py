@@ -20,7 +20,7 @@ from machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     from crywatch.infants.contract import Baseline, InfantModel
-    from crywatch.infants.models import ModelsConfig
+    from crywatch.infants.models.registry import ModelsConfig
 
 SEED = 1
 DIM = 192
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update({name: "1" for name in ONE_THREAD}, CUDA_VISIBLE_DEVICES="")
 
     # Only now: the libraries read the variables above when they are imported.
-    from crywatch.infants.models import build
+    from crywatch.infants.models.registry import build
 
     cohort = _infants(COHORT, "cohort")
     print(HEADER, flush=True)
@@ -85,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings() -> ModelsConfig:
     """As in the slides where they say, with S-norm for the two that it is for."""
-    from crywatch.infants.autoencoder import AutoencoderConfig
     from crywatch.infants.cohort import CohortConfig
-    from crywatch.infants.mahalanobis import MahalanobisConfig
-    from crywatch.infants.mixture import MixtureConfig
-    from crywatch.infants.models import ModelsConfig
-    from crywatch.infants.one_class_svm import OneClassSvmConfig
+    from crywatch.infants.models.autoencoder import AutoencoderConfig
+    from crywatch.infants.models.mahalanobis import MahalanobisConfig
+    from crywatch.infants.models.mixture import MixtureConfig
+    from crywatch.infants.models.one_class_svm import OneClassSvmConfig
+    from crywatch.infants.models.registry import ModelsConfig
 
     return ModelsConfig(
         autoencoder=AutoencoderConfig(

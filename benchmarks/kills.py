@@ -62,7 +62,7 @@ class Rebuild:
 
     def __init__(self, options: argparse.Namespace, log: Path):
         self.project = options.project.resolve()
-        self.module = "dvc" if options.dvc else "crywatch.cli"
+        self.module = "dvc" if options.dvc else "crywatch.cli.main"
         self.log = log
         self.result = Disturbed()
         draw = random.Random(options.seed)
@@ -87,7 +87,7 @@ class Rebuild:
         """What killed stages said of themselves, and the store has not got."""
         with open(self.log, "ab") as sink:
             subprocess.run(
-                [sys.executable, "-m", "crywatch.cli", "deliver"],
+                [sys.executable, "-m", "crywatch.cli.main", "deliver"],
                 cwd=self.project,
                 env=environment(self.project),
                 stdout=sink,
@@ -140,7 +140,7 @@ class Rebuild:
         return True
 
     def _note_failure(self, said: str) -> None:
-        from crywatch import recover
+        from crywatch.operations import recover
 
         result = self.result
         result.why = said[-TAIL_CHARS:]

@@ -71,6 +71,6 @@ def _processor() -> str:
 
 def write_runs(path: Path, runs: Sequence[DataclassInstance]) -> None:
     """This machine and ``runs`` as JSON."""
-    from crywatch.atomic import write_json
+    from crywatch.core.atomic import write_json
 
     write_json(path, {"machine": asdict(machine()), "runs": [asdict(run) for run in runs]})

@@ -23,7 +23,7 @@ COMMANDS = {
     "import dvc": ("-c", "import dvc.repo, dvc.cli"),
     "dvc status": ("-m", "dvc", "status"),
     "dvc repro": ("-m", "dvc", "repro"),
-    "crywatch repro": ("-m", "crywatch.cli", "repro"),
+    "crywatch repro": ("-m", "crywatch.cli.main", "repro"),
 }
 NOTHING_TO_DO = "up to date"
 

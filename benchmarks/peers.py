@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crywatch.blazenet import network
+from crywatch.detection.blazenet import network
 
 
 class PlainBlock(nn.Module):

@@ -18,7 +18,7 @@ from machine import positive, seconds_of, write_runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMAND = [sys.executable, "-m", "crywatch.cli", "retrain"]
+COMMAND = [sys.executable, "-m", "crywatch.cli.main", "retrain"]
 IDLE = "nothing: no new commit"  # what the command says then
 
 
@@ -65,9 +65,9 @@ def _said(project: Path, *words: str) -> str:
 
 
 def _files(project: Path) -> int:
-    from crywatch import params
-    from crywatch.retrain import RetrainConfig
-    from crywatch.retrain.record import RunFolder
+    from crywatch.core import params
+    from crywatch.operations.retrain import RetrainConfig
+    from crywatch.operations.retrain.record import RunFolder
 
     config = params.section("retrain", RetrainConfig, project / params.PARAMS_FILE)
     state = RunFolder(project / config.folder).state()

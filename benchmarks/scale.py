@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from machine import ONE_THREAD, positive, write_runs
 
 if TYPE_CHECKING:
-    from crywatch.embedders import EmbedderConfig
-    from crywatch.engine import Engine, Work
+    from crywatch.detection.embedders import EmbedderConfig
+    from crywatch.detection.engine import Engine, Work
 
 AUDIOSET_CLIPS = 2_084_320
 CLIP_S = 10
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _embedders(options: argparse.Namespace) -> Iterator[EmbedderConfig]:
-    from crywatch.embedders import EmbedderConfig
+    from crywatch.detection.embedders import EmbedderConfig
 
     yield EmbedderConfig("logmel", 128, "")
     if options.vggish:
@@ -149,7 +149,7 @@ def _clips(folder: Path, count: int) -> list[Path]:
     """FLACs of tones in noise, about as compressible as recordings."""
     import numpy as np
 
-    from crywatch.audio import write_flac
+    from crywatch.audio.decode import write_flac
 
     folder.mkdir()
     time_s = np.arange(CLIP_S * RATE_HZ) / RATE_HZ
@@ -168,7 +168,7 @@ def _measure(
 ) -> Rates:
     from dataclasses import replace
 
-    from crywatch.engine import LOCAL, EngineConfig, opened
+    from crywatch.detection.engine import LOCAL, EngineConfig, opened
 
     model = _model(config, folder / f"model-{config.name}")
     local: list[float] = []
@@ -230,8 +230,8 @@ def _model(config: EmbedderConfig, folder: Path) -> Path:
     """A miner of random weights: its speed does not depend on them."""
     import torch
 
-    from crywatch.anomaly.network import RtfmNetwork
-    from crywatch.models import ModelFolder, save
+    from crywatch.core.models import ModelFolder, save
+    from crywatch.detection.anomaly.network import RtfmNetwork
 
     torch.manual_seed(SEED)
     weights = {f"head.{k}": v for k, v in RtfmNetwork(config.dim).state_dict().items()}
@@ -250,9 +250,9 @@ def _work(
     """What stages embed_vggish and mine do for ``files``; ``empty``: without any computation."""
     import pandas as pd
 
-    from crywatch.embed_vggish import Embedding, batches
-    from crywatch.features import FeatureWriter, StoreInfo
-    from crywatch.mine import BATCH, Mining
+    from crywatch.data.features import FeatureWriter, StoreInfo
+    from crywatch.detection.anomaly.mine import BATCH, Mining
+    from crywatch.detection.embedders.embed_vggish import Embedding, batches
 
     ids = [f"audioset/{number}" for number in range(len(files))]
     clips = pd.DataFrame({"clip_id": ids, "path": list(map(str, files)), "duration_s": CLIP_S})
@@ -270,9 +270,9 @@ def _empty(dim: int) -> Work:
     """Vectors of the same size that nothing is computed for."""
     import numpy as np
 
-    from crywatch.embed_vggish import ClipFile
-    from crywatch.engine import Work
-    from crywatch.features import ClipFeatures
+    from crywatch.data.features import ClipFeatures
+    from crywatch.detection.embedders.embed_vggish import ClipFile
+    from crywatch.detection.engine import Work
 
     @dataclass(frozen=True)
     class Empty(Work[ClipFile, ClipFeatures]):

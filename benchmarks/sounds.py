@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio import resample, to_int16
-from crywatch.corpora import synthesis
+from crywatch.audio.decode import resample, to_int16
+from crywatch.audio.segments import RATE_HZ
 from crywatch.corpora.base import ClipEntry, Corpus
-from crywatch.corpora.encode import encode
-from crywatch.corpora.generate import ESC50_CLASSES, ESC50_SECONDS
-from crywatch.segments import RATE_HZ
+from crywatch.corpora.generate import synthesis
+from crywatch.corpora.generate.encode import encode
+from crywatch.corpora.generate.publishers import ESC50_CLASSES, ESC50_SECONDS
 
 SEED = 7
 RECORDED_HZ = 44_100

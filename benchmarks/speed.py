@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if report.targets:
         print(_target_table(report.targets))
     if options.json:
-        from crywatch.atomic import write_json
+        from crywatch.core.atomic import write_json
 
         write_json(options.json, asdict(report))
     return 0

@@ -21,7 +21,7 @@ from machine import ONE_THREAD, positive, seconds_of, write_runs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from crywatch.timeline.config import TimelineConfig
+    from crywatch.infants.timeline.config import TimelineConfig
 
 SEED = 1
 BASELINE = 40  # recordings
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def settings() -> TimelineConfig:
     """As in conf/timeline.yaml."""
-    from crywatch import params
-    from crywatch.timeline.config import TimelineConfig
+    from crywatch.core import params
+    from crywatch.infants.timeline.config import TimelineConfig
 
     path = Path(__file__).parent.parent / "params.yaml"
     return params.section("timeline", TimelineConfig, path)
@@ -82,8 +82,8 @@ def _tables(recordings: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
     import pandas as pd
 
-    from crywatch import infant_tables  # noqa: F401
-    from crywatch.tables import validate
+    from crywatch.data.tables import infants as infant_tables  # noqa: F401
+    from crywatch.data.tables.clips import validate
 
     rng = np.random.default_rng(SEED)
     total = BASELINE + recordings
@@ -134,8 +134,8 @@ def _measure(recordings: int, rounds: int) -> Run:
 
     import pandas as pd
 
-    from crywatch.timeline.analysis import analyse, extend
-    from crywatch.timeline.page import write_page
+    from crywatch.infants.timeline.analysis import analyse, extend
+    from crywatch.infants.timeline.page import write_page
 
     config = settings()
     followed, bands = _tables(recordings + UPDATES)

@@ -170,7 +170,7 @@ def _training(batch: int) -> Callable[[], float]:
     """A step of training, which gives its loss."""
     import torch
 
-    from crywatch.blazenet.network import BlazeNet
+    from crywatch.detection.blazenet.network import BlazeNet
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -2,10 +2,11 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.ablate_robust import AblateRobustConfig, run
-from crywatch.selection import Source
-from crywatch.train_robust import TrainRobustConfig
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.robust.ablate_robust import AblateRobustConfig, run
+from crywatch.detection.robust.train_robust import TrainRobustConfig
 
 
 def main(recipe: str) -> None:

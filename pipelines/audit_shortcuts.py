@@ -1,9 +1,10 @@
 """Do the detectors know crying, or corpora? `python pipelines/audit_shortcuts.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.audit_shortcuts import AuditShortcutsConfig, run
-from crywatch.selection import Source
-from crywatch.systems import VARIANTS, systems
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.systems import VARIANTS, systems
+from crywatch.evaluation.audit_shortcuts import AuditShortcutsConfig, run
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Make BlazeNet's pictures for all variants: `python pipelines/blazenet_features.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.blazenet_features import BlazenetFeaturesConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, run
 
 
 def main() -> None:

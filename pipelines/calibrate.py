@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from crywatch import params, paths, tracking
-from crywatch.calibrate import CalibrateConfig, run
-from crywatch.selection import Source
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.calibrate import CalibrateConfig, run
 
 
 def main(name: str) -> None:

@@ -2,8 +2,9 @@
 
 import sys
 
-from crywatch import corpora, params, paths, tracking
-from crywatch.clean import CleanConfig, run
+from crywatch import corpora, tracking
+from crywatch.core import params, paths
+from crywatch.data.clean import CleanConfig, run
 
 
 def main(corpus: str) -> None:

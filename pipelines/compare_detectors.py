@@ -1,9 +1,10 @@
 """Every system on the same seconds: `python pipelines/compare_detectors.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.compare_detectors import CompareDetectorsConfig, run
-from crywatch.selection import Source
-from crywatch.systems import VARIANTS, systems
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.systems import VARIANTS, systems
+from crywatch.evaluation.compare_detectors import CompareDetectorsConfig, run
 
 
 def main() -> None:

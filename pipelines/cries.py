@@ -1,8 +1,9 @@
 """Cut the recordings of known infants to cries: `python pipelines/cries.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.cries import CriesConfig, detail_tables, run
-from crywatch.cries.pictures import step_figures
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.speaker.cries import CriesConfig, detail_tables, run
+from crywatch.speaker.cries.pictures import step_figures
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 import sys
 
-from crywatch import corpora, params, paths, tracking
-from crywatch.datasheet import DatasheetConfig, is_generated, run
+from crywatch import corpora, tracking
+from crywatch.core import params, paths
+from crywatch.data.datasheet import DatasheetConfig, is_generated, run
 
 
 def main(corpus: str) -> None:

@@ -2,8 +2,9 @@
 
 import sys
 
-from crywatch import corpora, params, paths, tracking
-from crywatch.download import DataConfig, DownloadConfig, run
+from crywatch import corpora, tracking
+from crywatch.core import params, paths
+from crywatch.corpora.download import DataConfig, DownloadConfig, run
 
 
 def main(corpus: str) -> None:

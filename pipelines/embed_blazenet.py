@@ -2,8 +2,9 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.embed_blazenet import EmbedBlazenetConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig, run
 
 
 def main(variant: str) -> None:

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 
-from crywatch import params, paths, tracking
-from crywatch.embed_cries import EmbedCriesConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.infants.embed_cries import EmbedCriesConfig, run
 
 
 def main() -> None:

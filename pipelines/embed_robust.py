@@ -2,8 +2,9 @@
 
 import sys
 
-from crywatch import paths, tracking
-from crywatch.embed_robust import run
+from crywatch import tracking
+from crywatch.core import paths
+from crywatch.detection.robust.embed_robust import run
 
 
 def main(variant: str) -> None:

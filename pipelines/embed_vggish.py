@@ -1,9 +1,10 @@
 """Embed every plain second: `python pipelines/embed_vggish.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.embed_vggish import EmbedVggishConfig, run
-from crywatch.embedders import EmbedderConfig
-from crywatch.engine import EngineConfig, opened
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.embedders import EmbedderConfig
+from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig, run
+from crywatch.detection.engine import EngineConfig, opened
 
 
 def main() -> None:

@@ -2,16 +2,17 @@
 
 import pandas as pd
 
-from crywatch import params, paths, tracking
-from crywatch.blazenet_features import folder_name
-from crywatch.charts import curve_figure, score_figure
-from crywatch.errors import named
-from crywatch.evaluate_charts import FOLDER, run
-from crywatch.evaluate_detection import EvaluateDetectionConfig
-from crywatch.evaluate_figures import confusion_figure, det_figure, histogram_figure
-from crywatch.measured import FILE, ends_of
-from crywatch.scoring import ModelRef
-from crywatch.selection import Source
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.core.charts import curve_figure, score_figure
+from crywatch.core.errors import named
+from crywatch.data.selection import Source
+from crywatch.detection.blazenet.blazenet_features import folder_name
+from crywatch.evaluation.evaluate_charts import FOLDER, run
+from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig
+from crywatch.evaluation.evaluate_figures import confusion_figure, det_figure, histogram_figure
+from crywatch.evaluation.measured import FILE, ends_of
+from crywatch.evaluation.scoring import ModelRef
 
 
 def models() -> list[ModelRef]:

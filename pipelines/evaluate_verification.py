@@ -1,8 +1,9 @@
 """Compare networks by how they know infants again: `python pipelines/evaluate_verification.py`."""
 
-from crywatch import params, paths, tracking
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.corpora.cryceleb import CryCeleb
-from crywatch.evaluate_verification import EvaluateVerificationConfig, Inputs, figures, run
+from crywatch.speaker.evaluate_verification import EvaluateVerificationConfig, Inputs, figures, run
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.finetune_ecapa import FinetuneEcapaConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.speaker.ecapa import EcapaConfig
+from crywatch.speaker.finetune_ecapa import FinetuneEcapaConfig, run
 
 
 def main(loss: str) -> None:

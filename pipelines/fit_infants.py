@@ -2,9 +2,10 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.fit_infants import TABLES, as_table, run
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.infants.config import FitInfantsConfig
+from crywatch.infants.fit_infants import TABLES, as_table, run
 
 
 def main(model: str) -> None:

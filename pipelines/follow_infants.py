@@ -4,11 +4,12 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from crywatch import params, paths, tracking
-from crywatch.follow_infants import FollowInfantsConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.division import DivisionConfig
-from crywatch.infants.models import ModelsConfig
+from crywatch.infants.follow_infants import FollowInfantsConfig, run
+from crywatch.infants.models.registry import ModelsConfig
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """Mine the top seconds of every clip: `python pipelines/mine.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.atomic import atomic_dir, write_json
-from crywatch.engine import EngineConfig, opened
-from crywatch.mine import MineConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.detection.anomaly.mine import MineConfig, run
+from crywatch.detection.engine import EngineConfig, opened
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Write the report: `python pipelines/report.py`."""
 
-from crywatch import params, paths, tracking
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, run
 from crywatch.tracking.lineage import commit
 

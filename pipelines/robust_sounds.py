@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 
-from crywatch import params, paths, tracking
-from crywatch.robust_sounds import RobustSoundsConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.robust.robust_sounds import RobustSoundsConfig, run
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """A generated year with and without the gate: `python pipelines/simulate_year.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.follow_infants import FollowInfantsConfig
+from crywatch import tracking
+from crywatch.audio.extents import ExtentConfig
+from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
-from crywatch.infants.models import ModelsConfig
-from crywatch.simulate_year import Heard, SimulateYearConfig, run
-from crywatch.simulate_year.figures import year_figure
-from crywatch.soundscapes.extents import ExtentConfig
+from crywatch.infants.follow_infants import FollowInfantsConfig
+from crywatch.infants.models.registry import ModelsConfig
+from crywatch.infants.simulate_year import Heard, SimulateYearConfig, run
+from crywatch.infants.simulate_year.figures import year_figure
 from crywatch.speaker.batches import AveragingConfig
 
 

@@ -1,7 +1,8 @@
 """Mix labelled soundscapes from the split's clips: `python pipelines/soundscapes.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.soundscapes import SoundscapesConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.soundscapes import SoundscapesConfig, run
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Split all clips by group and by infant: `python pipelines/split.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.split import SplitConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.split import SplitConfig, run
 
 
 def main() -> None:

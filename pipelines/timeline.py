@@ -1,9 +1,10 @@
 """Draw each infant's timeline and say what was unusual: `python pipelines/timeline.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.timeline import METRICS, PAGE, run
-from crywatch.timeline.charts import timelines_figure
-from crywatch.timeline.config import TimelineConfig
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.infants.timeline import METRICS, PAGE, run
+from crywatch.infants.timeline.charts import timelines_figure
+from crywatch.infants.timeline.config import TimelineConfig
 
 
 def main() -> None:

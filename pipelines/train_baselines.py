@@ -2,10 +2,11 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.channels import channel
-from crywatch.selection import Source
-from crywatch.train_baselines import TrainBaselinesConfig, run
+from crywatch import tracking
+from crywatch.audio.channels import channel
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.baselines.train_baselines import TrainBaselinesConfig, run
 
 
 def main(model: str) -> None:

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from crywatch import params, paths, tracking
-from crywatch.blazenet_features import BlazenetFeaturesConfig, folder_name
-from crywatch.selection import Source
-from crywatch.train_blazenet import (
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.detection.blazenet.train_blazenet import (
     BlazenetSummary,
     Epoch,
     Inputs,

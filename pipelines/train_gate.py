@@ -4,8 +4,9 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from crywatch import params, paths, tracking
-from crywatch.train_gate import TrainGateConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.infants.train_gate import TrainGateConfig, run
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 import sys
 from dataclasses import asdict
 
-from crywatch import params, paths, tracking
-from crywatch.embedders import EmbedderConfig
-from crywatch.train_miner import TrainMinerConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.anomaly.train_miner import TrainMinerConfig, run
+from crywatch.detection.embedders import EmbedderConfig
 
 CLIPS = {"trimmed": paths.SPLIT_CLIPS, "untrimmed": paths.UNTRIMMED / "clips.parquet"}
 

@@ -2,9 +2,10 @@
 
 import sys
 
-from crywatch import params, paths, tracking
-from crywatch.selection import Source
-from crywatch.train_robust import TrainRobustConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.selection import Source
+from crywatch.detection.robust.train_robust import TrainRobustConfig, run
 
 
 def main(variant: str) -> None:

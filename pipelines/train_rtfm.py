@@ -3,8 +3,9 @@
 import sys
 from dataclasses import asdict
 
-from crywatch import params, paths, tracking
-from crywatch.train_rtfm import TrainRtfmConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.detection.anomaly.train_rtfm import TrainRtfmConfig, run
 
 
 def main(variant: str) -> None:

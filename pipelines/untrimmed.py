@@ -1,7 +1,8 @@
 """Join untrimmed recordings from the split's clips: `python pipelines/untrimmed.py`."""
 
-from crywatch import params, paths, tracking
-from crywatch.untrimmed import UntrimmedConfig, run
+from crywatch import tracking
+from crywatch.core import params, paths
+from crywatch.data.untrimmed import UntrimmedConfig, run
 
 
 def main() -> None:

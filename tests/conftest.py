@@ -1,21 +1,18 @@
 """Shared by all tests: one thread for the maths: repeatable, and a machine can be shared."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")
 def one_thread():
     """For what is compared bit by bit, whatever OMP_NUM_THREADS says."""
-    from crywatch import threads
+    from crywatch.core import threads
 
     with threads.one_thread():
         yield
@@ -24,7 +21,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def as_it_was():
     """What a test leaves in this process is not there for the next: MLflow keeps its store so."""
-    from crywatch import redact
+    from crywatch.core import redact
 
     environment, learnt = dict(os.environ), set(redact._learnt)
     yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crywatch.core.errors import ConfigError
 from crywatch.corpora.audioset import AudioSet
 from crywatch.corpora.baby_cry_detection import BabyCryDetection
 from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote, WantedClip
@@ -12,7 +13,6 @@ from crywatch.corpora.enesbabycries import EnesBabyCries
 from crywatch.corpora.esc50 import Esc50
 from crywatch.corpora.icsd import Icsd
 from crywatch.corpora.recordings import Recordings
-from crywatch.errors import ConfigError
 
 __all__ = [
     "NAMES",

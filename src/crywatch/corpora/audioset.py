@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crywatch.core.errors import ConfigError
 from crywatch.corpora.audioset_selection import (
     AMBIGUOUS,
     CRY,
@@ -31,7 +32,6 @@ from crywatch.corpora.base import (
 )
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import read_ledger
-from crywatch.errors import ConfigError
 
 AUDIO = "audio"
 FEATURES = "audioset_v1_embeddings"

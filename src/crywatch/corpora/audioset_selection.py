@@ -18,12 +18,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from crywatch.atomic import atomic_path
+from crywatch.core.atomic import atomic_path
+from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.corpora import audioset_tables as tables
 from crywatch.corpora.audioset_tables import SEGMENTS, Segment, read_segments
 from crywatch.corpora.base import CorpusConfig
 from crywatch.corpora.rows import read_rows
-from crywatch.errors import ConfigError, CorpusError
 
 FILE = "selection.csv"
 COLUMNS = ("segment_id", "part", "class", "kind", "mid", "ytid", "start_s", "end_s", "mids")

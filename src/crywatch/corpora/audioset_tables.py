@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crywatch.core.errors import CorpusError
 from crywatch.corpora.rows import Row, read_rows
-from crywatch.errors import CorpusError
 
 SEGMENTS = {
     "balanced": "balanced_train_segments.csv",

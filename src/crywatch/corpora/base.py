@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from crywatch.errors import CorpusError
+from crywatch.core.errors import CorpusError
 
 if TYPE_CHECKING:
-    from crywatch.audio import Decoded
+    from crywatch.audio.decode import Decoded
 
 AUDIO = frozenset({".wav", ".ogg", ".flac", ".mp3", ".m4a", ".3gp", ".caf"})
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
@@ -147,7 +147,7 @@ class Corpus(ABC):
 
     def load(self, folder: Path, entry: ClipEntry) -> Decoded:
         """The sound of ``entry``, as recorded; AudioError where it cannot be decoded."""
-        from crywatch.audio import decode
+        from crywatch.audio.decode import decode
 
         return decode(folder / entry.source_path)
 

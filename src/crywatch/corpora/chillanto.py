@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from crywatch.core.errors import CorpusError
 from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused
-from crywatch.errors import CorpusError
 
 # The classes, and the words for them in folder names.
 CLASSES = {

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.atomic import atomic_path
+from crywatch.core.atomic import atomic_path
+from crywatch.core.errors import CorpusError
 from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused, Remote
 from crywatch.corpora.rows import read_rows
-from crywatch.errors import CorpusError
 
 AUDIO = "audio"
 META = "metadata.csv"

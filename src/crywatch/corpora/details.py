@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.atomic import atomic_path
+from crywatch.core.atomic import atomic_path
+from crywatch.core.errors import TableError
 from crywatch.corpora.base import Details
-from crywatch.errors import TableError
 
 if TYPE_CHECKING:
     import pandas as pd

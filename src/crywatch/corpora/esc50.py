@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from crywatch.core.errors import CorpusError
 from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
-from crywatch.errors import CorpusError
 
 ROOT = "ESC-50-master"
 META = f"{ROOT}/meta/esc50.csv"

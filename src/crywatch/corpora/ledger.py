@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from crywatch.atomic import write_bytes
-from crywatch.errors import CorpusError
+from crywatch.core.atomic import write_bytes
+from crywatch.core.errors import CorpusError
 
 FILE = "ledger.jsonl"
 

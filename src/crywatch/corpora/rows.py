@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from crywatch.errors import CorpusError
+from crywatch.core.errors import CorpusError
 
 MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.errors import ConfigError
+from crywatch.core.errors import ConfigError
 from crywatch.infants.contract import Arrays, Baseline, InfantModel
 
 _LEAST_DEVIATION = 1e-6

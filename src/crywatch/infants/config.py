@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crywatch.errors import ConfigError
+from crywatch.core.errors import ConfigError
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.evaluation import EvaluationConfig
-from crywatch.infants.models import MODELS, ModelsConfig
+from crywatch.infants.models.registry import MODELS, ModelsConfig
 
 
 @dataclass(frozen=True)
 class FitInfantsConfig:
     """Sections inside are not frozen: OmegaConf merges into them."""
 
-    models: list[str]  # of `crywatch.infants.models.MODELS`
+    models: list[str]  # of `crywatch.infants.models.registry.MODELS`
     default: str  # the one that the report shows infant by infant
     changed: list[str]  # beginnings of the categories of recordings that are known to be abnormal
     settings: ModelsConfig

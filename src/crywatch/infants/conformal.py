@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.errors import ConfigError
+from crywatch.core.errors import ConfigError
 from crywatch.infants.contract import Arrays, Baseline, InfantModel, portions
 
 CLIP, SESSION = "clip", "session"

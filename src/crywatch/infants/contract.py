@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from crywatch.errors import ModelError
+from crywatch.core.errors import ModelError
 
 Arrays = dict[str, np.ndarray]  # one infant's fitted model
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.errors import ConfigError, TableError
+from crywatch.core.errors import ConfigError, TableError
 
 
 @dataclass

@@ -15,24 +15,24 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import read_json
+from crywatch.core.atomic import read_json
+from crywatch.core.digest import value_sha256
+from crywatch.core.errors import CrywatchError, ModelError, StoreError
+from crywatch.core.progress import progress
 from crywatch.corpora.sessions import number_sessions
-from crywatch.digest import value_sha256
-from crywatch.embed_files import Heard, HearingConfig, Listener, utf8
-from crywatch.embedded_cries import EmbeddedCries
-from crywatch.errors import CrywatchError, ModelError, StoreError
-from crywatch.follow_infants import WITHDRAWN
 from crywatch.infants import gate as gates
-from crywatch.infants import models
 from crywatch.infants.answers import Enrolled, Failed, Scored, enrolled, scored_file
 from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.contract import Baseline, InfantModel
-from crywatch.infants.models import ModelsConfig
+from crywatch.infants.embed_files import Heard, HearingConfig, Listener, utf8
+from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.follow_infants import WITHDRAWN
+from crywatch.infants.models import registry as models
+from crywatch.infants.models.registry import ModelsConfig
 from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
 from crywatch.infants.store.store import checked_id, no_infant
 from crywatch.infants.updating import Follower, InfantState, Observed, Refit, UpdatingConfig
 from crywatch.infants.user_files import UserFile
-from crywatch.progress import progress
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class InfantConfig:
     gate: str  # folder of train_gate; "" for none: then everything enters the baseline
     cohort: str  # folder of embed_cries
     changed: list[str]  # beginnings of categories that the cohort does without
-    model: str  # one of `crywatch.infants.models.MODELS`
+    model: str  # one of `crywatch.infants.models.registry.MODELS`
     settings: ModelsConfig
     conformal: ConformalConfig
     updating: UpdatingConfig

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from crywatch.errors import ConfigError
+from crywatch.core.errors import ConfigError
 from crywatch.infants.clips import InfantClips
 from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
 from crywatch.infants.contract import Baseline, InfantModel

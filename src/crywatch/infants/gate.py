@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import atomic_path, read_json, write_json
-from crywatch.errors import ModelError
+from crywatch.core.atomic import atomic_path, read_json, write_json
+from crywatch.core.errors import ModelError
 
 KIND = "gate"
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from crywatch import infant_tables  # noqa: F401  registers the tables
-from crywatch.atomic import owner_only
-from crywatch.digest import file_sha256
-from crywatch.errors import CrywatchError, StoreError
+from crywatch.core.atomic import owner_only
+from crywatch.core.digest import file_sha256
+from crywatch.core.errors import CrywatchError, StoreError
+from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
+from crywatch.data.tables.clips import conform, write_table
 from crywatch.infants.enrolment import Infants
 from crywatch.infants.store import Kept, Record, Store
 from crywatch.infants.store.store import Page, checked_id, no_infant
-from crywatch.tables import conform, write_table
-from crywatch.timeline.analysis import InfantTimeline, analyse
-from crywatch.timeline.config import TimelineConfig
-from crywatch.timeline.page import write_page
-from crywatch.timeline.pictures import Pictures, spectrogram
+from crywatch.infants.timeline.analysis import InfantTimeline, analyse
+from crywatch.infants.timeline.config import TimelineConfig
+from crywatch.infants.timeline.page import write_page
+from crywatch.infants.timeline.pictures import Pictures, spectrogram
 
 
 def followed(kept: Kept) -> pd.DataFrame:

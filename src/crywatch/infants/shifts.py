@@ -19,8 +19,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from crywatch.errors import AudioError, ConfigError
-from crywatch.infants import envelope
+from crywatch.audio import envelope
+from crywatch.core.errors import AudioError, ConfigError
 
 PITCH, FORMANTS, DURATION, BREATH = "pitch", "formants", "duration", "breath"
 NOISE, RETURN = "noise", "return"

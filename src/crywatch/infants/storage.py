@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import atomic_path
-from crywatch.errors import ModelError
+from crywatch.core.atomic import atomic_path
+from crywatch.core.errors import ModelError
 from crywatch.infants.conformal import Calibrated, Promise
 
 SUFFIX = ".safetensors"

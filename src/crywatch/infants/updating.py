@@ -27,11 +27,11 @@ from datetime import datetime
 
 import numpy as np
 
-from crywatch.errors import ConfigError, ModelError
+from crywatch.core.errors import ConfigError, ModelError
 from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
 from crywatch.infants.contract import Baseline, InfantModel
-from crywatch.infants.cosine import unit
 from crywatch.infants.gate import Gate
+from crywatch.infants.models.cosine import unit
 
 REPEATED, HELD, NOT_UPDATED = "repeated", "held", "the model is not updated"
 

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crywatch.corpora.recordings import (
-    FIRST_YEAR,
-    LAST_YEAR,
-    TABLE,
-    Recording,
-    read_recordings,
-)
-from crywatch.detect import find_files
-from crywatch.errors import CrywatchError
+from crywatch.core.errors import CrywatchError
+from crywatch.corpora.recordings import FIRST_YEAR, LAST_YEAR, TABLE, Recording, read_recordings
+from crywatch.detection.detect import find_files
 
 
 @dataclass(frozen=True)

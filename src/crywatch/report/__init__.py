@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from crywatch import charts
-from crywatch.atomic import atomic_dir, read_json, write_text
+from crywatch.core import charts
+from crywatch.core.atomic import atomic_dir, read_json, write_text
+from crywatch.data.tables.clips import read_table
 from crywatch.report import tables
 from crywatch.report.comparison import build_comparison
 from crywatch.report.decision_tables import decision_tables
@@ -20,7 +21,6 @@ from crywatch.report.pages import Origin, render
 from crywatch.report.recipes import build_recipes
 from crywatch.report.shortcuts import build_shortcuts
 from crywatch.report.tables import Results, Table
-from crywatch.tables import read_table
 
 PARTS_TITLE = "Split by group: clips, groups and seconds"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crywatch.atomic import read_json
-from crywatch.errors import TableError
+from crywatch.core.atomic import read_json
+from crywatch.core.errors import TableError
 from crywatch.report.pages import Origin
 from crywatch.report.sections import PREPARED, Section, SectionsReport, svg_figures
 from crywatch.report.tables import Table, bracketed, number

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crywatch import infant_tables as _schemas  # noqa: F401  registers the tables
+from crywatch.data.tables import infants as _schemas  # noqa: F401  registers the tables
+from crywatch.data.tables.clips import read_table
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Origin
 from crywatch.report.sections import Link, Section, SectionsReport, svg_figures
@@ -16,7 +17,6 @@ from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
 from crywatch.report.year_tables import follow_tables, gate_tables, year_tables
-from crywatch.tables import read_table
 
 CAUTION = (
     "No corpus at hand says when an infant was ill. What counts as found here is another infant, "

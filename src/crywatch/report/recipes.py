@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from crywatch.atomic import read_json
-from crywatch.errors import TableError
+from crywatch.core.atomic import read_json
+from crywatch.core.errors import TableError
 from crywatch.report.pages import Origin
 from crywatch.report.sections import Section, SectionsReport
 from crywatch.report.tables import Table, number

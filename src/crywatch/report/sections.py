@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crywatch.errors import TableError
+from crywatch.core.errors import TableError
 from crywatch.report.pages import Origin
 from crywatch.report.tables import Table
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crywatch.audio import level_dbfs, read_clean
+from crywatch.audio.decode import level_dbfs, read_clean
 
 PAPER_TABLE2 = {
     "baby_cry_detection": ("5 s", "108 cry, 324 other", "clean"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from crywatch.atomic import read_json
-from crywatch.errors import TableError
+from crywatch.core.atomic import read_json
+from crywatch.core.errors import TableError
 from crywatch.report.tables import Table, number
 
 SUMMARY = "summary.json"  # of stage timeline, the most unusual infants first

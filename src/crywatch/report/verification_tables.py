@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crywatch.atomic import read_json
-from crywatch.errors import TableError
+from crywatch.core.atomic import read_json
+from crywatch.core.errors import TableError
 from crywatch.report.tables import Table, number
 
 NAMES = {

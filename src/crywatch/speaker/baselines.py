@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from crywatch.embedders.base import EmbedderConfig
-from crywatch.embedders.logmel import BANDS, HOP, WINDOW, LogMel
-from crywatch.segments import RATE_HZ
+from crywatch.audio.segments import RATE_HZ
+from crywatch.detection.embedders.base import EmbedderConfig
+from crywatch.detection.embedders.logmel import BANDS, HOP, WINDOW, LogMel
 from crywatch.speaker.batches import Embed
 
 COEFFICIENTS = 20

@@ -14,9 +14,9 @@ from itertools import pairwise, zip_longest
 import numpy as np
 from torch.utils.data import Sampler
 
-from crywatch.digest import value_sha256
-from crywatch.errors import ConfigError
-from crywatch.segments import RATE_HZ
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core.digest import value_sha256
+from crywatch.core.errors import ConfigError
 
 SHORT = ("repeat", "join")
 LEFT_OUT = -1  # stands for the number of an infant that no batch holds

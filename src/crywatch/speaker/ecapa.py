@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crywatch.errors import AudioError, ConfigError, ModelError
-from crywatch.models import ModelFolder
-from crywatch.segments import RATE_HZ
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core.errors import AudioError, ConfigError, ModelError
+from crywatch.core.models import ModelFolder
 from crywatch.speaker import torchaudio_cpu
 
 KIND = "ecapa"
@@ -255,7 +255,7 @@ def _shape(weights: Mapping[str, Tensor], where: Path) -> EcapaShape:
 
 
 def to_model(ecapa: Ecapa, name: str, settings: Mapping[str, Any] | None = None) -> ModelFolder:
-    """``ecapa`` for `crywatch.models.save`; ``settings`` join the description (corpora, loss)."""
+    """``ecapa`` for `crywatch.core.models.save`; ``settings`` join the description (corpora, loss)."""
     description = {
         "kind": KIND,
         "name": name,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crywatch.errors import ConfigError
+from crywatch.core.errors import ConfigError
 from crywatch.speaker import torchaudio_cpu
 
 MIN_W = 1e-3  # below which GE2E's w cannot fall

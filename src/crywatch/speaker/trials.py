@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crywatch.core.errors import TableError
 from crywatch.corpora.cryceleb import Pair, read_metadata
 from crywatch.corpora.sessions import GAP_S
-from crywatch.errors import TableError
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, named_rng, unit
 
 SAME_SOUND = ("recording_id", "cluster_id")
@@ -250,7 +250,7 @@ def embed_utterances(
     The crops of an utterance depend on ``seed`` and its name, not on the others. ``what`` stands
     beside the bar of progress.
     """
-    from crywatch.progress import progress
+    from crywatch.core.progress import progress
 
     vectors: dict[str, np.ndarray] = {}
     names: list[str] = []

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from crywatch.errors import ConfigError, TableError
+from crywatch.core.errors import ConfigError, TableError
 from crywatch.speaker.trials import TrialList
 
 LEVEL = 0.95

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crywatch import params
-from crywatch.atomic import TEMP_PREFIX
+from crywatch.core import params
+from crywatch.core.atomic import TEMP_PREFIX
+from crywatch.core.lock import FileLock
 from crywatch.tracking import parent, spool, store
 from crywatch.tracking.failure import reason
 from crywatch.tracking.journal import LOCK, Journal
-from crywatch.tracking.lock import FileLock
 from crywatch.tracking.replay import Replay, StoreLost
 from crywatch.tracking.store import Store, Target, TrackingConfig
 

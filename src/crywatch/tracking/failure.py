@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from crywatch.redact import redacted
+from crywatch.core.redact import redacted
 
 LONGEST = 300  # characters that are told of an error
 # OSErrors of a file that a stage wanted to log; all others (disk full, no connection) will recur.

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from crywatch.atomic import TEMP_PREFIX, read_json, write_json
-from crywatch.redact import redacted_in
-from crywatch.tracking.lock import FileLock
+from crywatch.core.atomic import TEMP_PREFIX, read_json, write_json
+from crywatch.core.lock import FileLock
+from crywatch.core.redact import redacted_in
 
 HEAD, LINES, FILES, CURSOR, LOCK = "head.json", "journal.jsonl", "files", "cursor.json", "lock"
 MOST_HELD = 20_000  # records in memory while the disk takes none; the oldest go first

@@ -14,8 +14,8 @@ from typing import Any
 import pathspec
 import yaml
 
-from crywatch import git, params
-from crywatch.digest import value_sha256
+from crywatch.core import git, params
+from crywatch.core.digest import value_sha256
 
 LOCK = Path("dvc.lock")
 IGNORE = Path(".dvcignore")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from crywatch.digest import files_sha256
-from crywatch.errors import RegistryError
-from crywatch.models import DESCRIPTION, WEIGHTS
+from crywatch.core.digest import files_sha256
+from crywatch.core.errors import RegistryError
+from crywatch.core.models import DESCRIPTION, WEIGHTS
 
 FILES = (DESCRIPTION, WEIGHTS)  # that a model folder needs
 SUFFIXES = (".json", ".safetensors", ".csv")  # that it may hold: nothing is executed by reading it

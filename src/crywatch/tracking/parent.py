@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
-from crywatch.digest import value_sha256
+from crywatch.core.digest import value_sha256
+from crywatch.core.lock import FileLock
 from crywatch.tracking import spool
 from crywatch.tracking.lineage import Commit
-from crywatch.tracking.lock import FileLock
 from crywatch.tracking.store import Store, home
 
 REBUILD = "crywatch.rebuild"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 import crywatch
-from crywatch.atomic import read_json
-from crywatch.models import DESCRIPTION
-from crywatch.segments import RATE_HZ
-from crywatch.terms import Terms, terms_of_model
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core.atomic import read_json
+from crywatch.core.models import DESCRIPTION
+from crywatch.corpora.terms import Terms, terms_of_model
 from crywatch.tracking.store import Store
 
 

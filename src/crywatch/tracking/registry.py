@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crywatch.atomic import atomic_dir
-from crywatch.errors import RegistryError, UnreachableError
+from crywatch.core.atomic import atomic_dir
+from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import lineage, parent
 from crywatch.tracking.failure import store_is_lost
 from crywatch.tracking.model_files import check

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crywatch import git
-from crywatch.errors import CrywatchError
+from crywatch.core import git
+from crywatch.core.errors import CrywatchError
 from crywatch.tracking import lineage, parent, registry, ties
 from crywatch.tracking.store import Store, open_store
 from crywatch.tracking.ties import run_or_none

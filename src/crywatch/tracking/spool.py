@@ -6,8 +6,8 @@ import contextlib
 import uuid
 from pathlib import Path
 
-from crywatch import paths
-from crywatch.atomic import TEMP_PREFIX, read_json
+from crywatch.core import paths
+from crywatch.core.atomic import TEMP_PREFIX, read_json
 from crywatch.tracking.journal import HEAD, Journal
 from crywatch.tracking.store import home
 

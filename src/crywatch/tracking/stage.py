@@ -14,11 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crywatch import params
-from crywatch.digest import file_sha256
-from crywatch.errors import CrywatchError, is_of_storage
-from crywatch.project import close
-from crywatch.redact import guard_tracebacks, redacted
+from crywatch.core import params
+from crywatch.core.digest import file_sha256
+from crywatch.core.errors import CrywatchError, is_of_storage
+from crywatch.core.project import close
+from crywatch.core.redact import guard_tracebacks, redacted
 from crywatch.tracking import lineage, parent, spool, store
 from crywatch.tracking.failure import reason, warn
 from crywatch.tracking.journal import Clock, Journal

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from crywatch import params
-from crywatch.errors import CrywatchError, UnreachableError
-from crywatch.redact import learn, redacted, without_credentials
+from crywatch.core import params
+from crywatch.core.errors import CrywatchError, UnreachableError
+from crywatch.core.redact import learn, redacted, without_credentials
 from crywatch.tracking.failure import LONGEST, store_is_lost
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

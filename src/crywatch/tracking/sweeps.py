@@ -22,9 +22,9 @@ from typing import Any
 import psutil
 import yaml
 
-from crywatch import git, params
-from crywatch.digest import value_sha256
-from crywatch.redact import HIDDEN, found_in
+from crywatch.core import git, params
+from crywatch.core.digest import value_sha256
+from crywatch.core.redact import HIDDEN, found_in
 from crywatch.tracking import lineage, parent
 from crywatch.tracking.lineage import Commit, YamlLoader
 from crywatch.tracking.store import Store, home

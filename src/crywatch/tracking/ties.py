@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crywatch import git
-from crywatch.errors import CrywatchError
+from crywatch.core import git
+from crywatch.core.errors import CrywatchError
 from crywatch.tracking import lineage, parent, sweeps
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.store import Store

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crywatch import params
-from crywatch.atomic import read_json
-from crywatch.errors import CrywatchError, RegistryError, UnreachableError
+from crywatch.core import params
+from crywatch.core.atomic import read_json
+from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
 from crywatch.tracking import lineage, parent, registry, sweeps, ties
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.registry import ModelVersion

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.atomic import atomic_path, owner_only, private_dir
-from crywatch.errors import ModelError, StoreError
+from crywatch.core.atomic import atomic_path, owner_only, private_dir
+from crywatch.core.errors import ModelError, StoreError
 from crywatch.infants import storage
 from crywatch.infants.conformal import Calibrated
 from crywatch.infants.contract import Baseline

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import func, select
 
-from crywatch.atomic import TEMP_PREFIX
-from crywatch.digest import file_sha256
-from crywatch.errors import StoreError
+from crywatch.core.atomic import TEMP_PREFIX
+from crywatch.core.digest import file_sha256
+from crywatch.core.errors import StoreError
 from crywatch.infants.store.files import is_whole
 from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, outside, unusable
 from crywatch.infants.store.store import (

@@ -16,8 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import DateTime, TypeDecorator
 
-from crywatch.atomic import private_dir, private_file
-from crywatch.errors import StoreError
+from crywatch.core.atomic import private_dir, private_file
+from crywatch.core.errors import StoreError
 
 DATABASE = "infants.sqlite"
 VERSION = 1  # of the tables below

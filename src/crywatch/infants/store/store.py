@@ -20,7 +20,7 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
-from crywatch.errors import StoreError
+from crywatch.core.errors import StoreError
 from crywatch.infants.storage import StoredInfant
 from crywatch.infants.store.files import VersionFiles, read_version, sweep, write_version
 from crywatch.infants.store.schema import (
@@ -42,7 +42,7 @@ MAX_ID = 200  # characters
 class Making:
     """What an infant's numbers were made with."""
 
-    model: str  # name, one of `crywatch.infants.models.MODELS`
+    model: str  # name, one of `crywatch.infants.models.registry.MODELS`
     maker: str  # digest of all that gives a score its meaning
     embedding: str  # digest of all that gives a vector its meaning
 

@@ -1,0 +1,273 @@
+"""The `crywatch` command."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.cli import (
+    infant as cli_infant,
+)
+from crywatch.cli import (
+    models as cli_models,
+)
+from crywatch.cli import (
+    rebuild as cli_rebuild,
+)
+from crywatch.cli import (
+    retrain as cli_retrain,
+)
+from crywatch.cli import (
+    runs as cli_runs,
+)
+from crywatch.cli import (
+    schedule as cli_schedule,
+)
+from crywatch.cli import (
+    sweep as cli_sweep,
+)
+from crywatch.cli import (
+    trace as cli_trace,
+)
+from crywatch.core.errors import CrywatchError
+from crywatch.core.project import root, say
+from crywatch.core.redact import guard_tracebacks, redacted
+
+app = typer.Typer(
+    help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
+    "infant's own with `crywatch infant`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(cli_infant.app, name="infant")
+app.command()(cli_retrain.retrain)
+app.add_typer(cli_schedule.app, name="schedule")
+app.add_typer(cli_models.app)
+cli_runs.mount(app)
+cli_sweep.mount(app)
+cli_trace.mount(app)
+cli_rebuild.mount(app)
+
+
+class Format(StrEnum):
+    """Output of `crywatch detect`."""
+
+    table = "table"
+    jsonl = "jsonl"
+    audacity = "audacity"
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps sub-commands as sub-commands."""
+
+
+@app.command()
+def detect(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model folder, or champion, challenger or NAME/VERSION of the registry; by "
+            "default params.yaml's detect.model."
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
+    ] = None,
+    false_alarms_per_hour: Annotated[
+        float | None,
+        typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
+    ] = None,
+) -> None:
+    """Score every second of PATHS and merge the cries into events.
+
+    A file that cannot be decoded gives a line with its error, and exit code 1 at the end.
+    """
+    from crywatch.core import params
+    from crywatch.core.progress import progress
+    from crywatch.detection.detect import (
+        FORMATS,
+        TABLE_HEADER,
+        DetectConfig,
+        detect_file,
+        find_files,
+    )
+    from crywatch.detection.detectors import load_detector
+
+    config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
+    if threshold is not None or false_alarms_per_hour is not None:
+        # Both of them: what the command says goes before what params.yaml says.
+        config = dataclasses.replace(
+            config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
+        )
+    detector = load_detector(cli_models.folder(model, config.model))
+    config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
+    failed = False
+    if format is Format.table:
+        typer.echo(TABLE_HEADER)
+    files = list(find_files(paths))
+    for path in progress(files, "detect", unit="file"):
+        detection = detect_file(path, detector, config)
+        failed = failed or detection.error is not None
+        if detection.truncated:
+            typer.echo(
+                f"crywatch: {path}: the file breaks off; the {detection.duration_s:g} s before "
+                "that are scored",
+                err=True,
+            )
+        if detection.error is not None and format is Format.audacity:
+            typer.echo(f"crywatch: {detection.error}", err=True)
+        elif line := FORMATS[format](detection):
+            typer.echo(line)
+    if not files:
+        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A network's folder; by default params.yaml's infant.hearing.network."),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="A vector a file, not a cry.")] = False,
+) -> None:
+    """Write path, start_s and vector (192 numbers, of length 1) of every cry in PATHS.
+
+    A file that cannot be read is told on standard error, and gives exit code 1 at the end.
+    """
+    from crywatch.core import params
+    from crywatch.core.progress import progress
+    from crywatch.detection.detect import find_files
+    from crywatch.infants.embed_files import HearingConfig, Listener, embed_files
+
+    files = list(find_files(paths))
+    if not files:
+        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
+    config = params.section("infant.hearing", HearingConfig, root() / params.PARAMS_FILE)
+    listener = Listener(config, root(), model)
+    shown = progress(files, "embed", unit="file")
+    done = embed_files(shown, listener, out, whole, say)
+    typer.echo(f"{out}: {done.rows} vectors of {done.files - done.failed} files")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command("mine-published")
+def mine_published(
+    features: Annotated[Path, typer.Argument(help="audioset_v1_embeddings, or a part of it.")],
+    model: Annotated[Path, typer.Option(help="A miner trained on VGGish with PCA.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    top_t: Annotated[
+        int | None, typer.Option(help="Seconds of a clip; by default params.yaml's mine.top_t.")
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="class_labels_indices.csv; by default the one beside FEATURES."),
+    ] = None,
+) -> None:
+    """Mine the top seconds of AudioSet's clips by their published features, without audio."""
+    from crywatch.core import params
+    from crywatch.corpora.audioset_selection import AudioSetConfig
+    from crywatch.detection.anomaly.mine_published import run
+    from crywatch.detection.engine import EngineConfig, opened
+
+    file = root() / params.PARAMS_FILE
+    named = params.section("corpus.audioset", AudioSetConfig, file).classes()
+    top_t = params.plain("mine.top_t", file) if top_t is None else top_t
+    with opened(params.section("engine", EngineConfig, file)) as engine:
+        mined = run(features, model, named, out, top_t, classes, engine)
+    typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
+
+
+@app.command("params")
+def compose_params(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Hydra overrides, e.g. profile=local.")
+    ] = None,
+) -> None:
+    """Compose conf/ into params.yaml, as `dvc exp run -S` does."""
+    from crywatch.core import params
+
+    params.compose_to_file(overrides or [], root(params.CONF_DIR / "config.yaml"))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow UI on the store that params.yaml names."""
+    from crywatch import tracking
+
+    tracking.ui(port=port)
+
+
+@data_app.command("check")
+def data_check(
+    corpus: Annotated[
+        str | None, typer.Argument(help="A corpus; without it all of params.yaml's `corpora`.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Of CORPUS in its publisher's layout: look there, clean nothing."),
+    ] = None,
+    all_corpora: Annotated[bool, typer.Option("--all", help="All of params.yaml.")] = False,
+) -> None:
+    """Print clips, seconds, labels, terms, refused files and duplicates of each corpus.
+
+    Says what is not there yet and which command makes it. Exit code 1 if something is wrong.
+    """
+    from crywatch.core import params
+    from crywatch.data.check import check_corpus, check_folder, render
+
+    if all_corpora and (corpus is not None or folder is not None):
+        raise CrywatchError("--all goes without a corpus and without --folder")
+    if folder is not None and corpus is None:
+        raise CrywatchError("--folder needs the name of its corpus: crywatch data check CORPUS")
+    if folder is not None:
+        checks = [check_folder(corpus, folder)]
+    else:
+        here = root()
+        listed = params.plain("corpora", here / params.PARAMS_FILE)
+        names = listed if corpus is None else [corpus]
+        checks = [check_corpus(name, here, listed) for name in names]
+    typer.echo(render(checks))
+    if any(check.problems for check in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: an error a user can act on is one line on standard error and exit code 2.
+
+    No error, foreseen or not, tells a secret.
+    """
+    guard_tracebacks()
+    try:
+        app()
+    except CrywatchError as error:
+        said = str(error)
+    except OSError as error:  # a path that cannot be written, a full disk
+        where = "" if error.filename is None else f"{error.filename}: "
+        said = f"{where}{error.strerror or error}"
+    else:
+        return
+    print(f"crywatch: {redacted(said)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Commands on registered models: thin, the logic is in `crywatch.operations.register`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crywatch.core.errors import CrywatchError
+from crywatch.core.project import root, say
+
+if TYPE_CHECKING:
+    from crywatch.operations.register import Registration
+
+app = typer.Typer()
+
+By = Annotated[str | None, typer.Option(help="Who does it; by default the user of this machine.")]
+VERDICTS = {True: "kept", False: "FAILED"}
+
+
+@app.command()
+def register(
+    by: By = None,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the version.")] = "",
+    model: Annotated[
+        str | None, typer.Option(help="A model folder; by default params.yaml's register.model.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write what was decided here too.")] = None,
+    no_promote: Annotated[
+        bool, typer.Option("--no-promote", help="To `challenger` only, whatever the gates say.")
+    ] = False,
+    force: Annotated[
+        str, typer.Option(help="Promote whatever the gates say; the REASON is kept.")
+    ] = "",
+) -> None:
+    """Register the model that the last `dvc repro` made, and promote it if it is better.
+
+    Prints every gate with its numbers. A model that is refused is registered all the same, as
+    `challenger`, and the exit code is 0.
+    """
+    from dataclasses import replace
+
+    from crywatch.core import params
+    from crywatch.core.atomic import write_json
+    from crywatch.operations.register.config import RegisterConfig
+    from crywatch.operations.register.run import Asked, run
+
+    if no_promote and force:
+        raise CrywatchError("--no-promote and --force exclude each other")
+    out = json.absolute() if json else None
+    with contextlib.chdir(root()):
+        config = params.section("register", RegisterConfig)
+        if model is not None:
+            config = replace(config, model=model)
+        found = run(config, Asked(by or _user(), reason, not no_promote, force))
+    _show(found)
+    if out is not None:
+        write_json(out, found.as_dict())
+
+
+def _show(found: Registration) -> None:
+    if found.gates:
+        wide = max(len(gate.slice) for gate in found.gates)
+        for gate in found.gates:
+            typer.echo(
+                f"{VERDICTS[gate.passed]:<6}  {gate.name:<14}  {gate.slice:<{wide}}  {gate.said}"
+            )
+    typer.echo(f"version {found.version}: {found.why}")
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the version.")],
+    to: Annotated[
+        int | None, typer.Option(help="A version; by default the one that was champion before.")
+    ] = None,
+    by: By = None,
+) -> None:
+    """Let `champion` name the model that it named before.
+
+    The model that it leaves is not promoted again by `crywatch register`, but with --force.
+    """
+    from crywatch.core import params
+    from crywatch.operations.register.config import RegisterConfig
+    from crywatch.operations.register.run import rollback as go_back
+
+    with contextlib.chdir(root()):
+        move = go_back(params.section("register", RegisterConfig), to, by or _user(), reason)
+    typer.echo(f"champion: version {move.from_version} to version {move.to_version}: {reason}")
+
+
+def folder(named: Path | None, default: str) -> Path:
+    """The model folder that a command is to use: one on disk, or of the registry.
+
+    A folder on disk goes before a registered model of that name, and that is said.
+    """
+    at = named if named is not None else root() / default
+    text = named.as_posix() if named is not None else default
+    if text.rpartition("/")[2] not in ("champion", "challenger") and not text[-1:].isdigit():
+        return at  # the registry's libraries take seconds to load
+    from crywatch.core import params
+    from crywatch.operations.register.models import parse, use
+
+    meant = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
+    if meant is None:
+        return at
+    if at.is_dir():
+        say(f"{at} is a folder: it is used, and not {meant} of the registry")
+        return at
+    here = Path.cwd()
+    with contextlib.chdir(root()):
+        found = use(meant, say).absolute()
+    return found.relative_to(here) if found.is_relative_to(here) else found
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in containers
+        return "unknown"

@@ -1,0 +1,61 @@
+"""`crywatch repro` and `crywatch check`: rebuilding after a kill, and whether data is as noted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.core.project import root, say
+
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command(context_settings=ANY_ARGUMENTS, add_help_option=False)(repro)
+    app.command()(check)
+
+
+def repro(context: typer.Context) -> None:
+    """`dvc repro` with the same arguments, after what a killed rebuild left is set right."""
+    from crywatch.operations import recover
+
+    here = root()
+    for line in recover.mend(here):
+        say(line)
+    recover.wait_for_stages(here, say)
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    os.environ["PATH"] = programs  # dvc.yaml's `python` is this one
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", *context.args])
+
+
+def check(
+    outs: Annotated[
+        list[str] | None, typer.Argument(help="Stages or paths of dvc.lock; by default all.")
+    ] = None,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Write wrong files from right copies, remove the others."),
+    ] = False,
+) -> None:
+    """Read all data again: is it what dvc.lock says, and are corpora what their folders hold?
+
+    DVC trusts its cache, and files that kept their size and time; this reads every byte. A line
+    for each thing that is wrong, with what to run; exit code 1 if there is one.
+    """
+    from crywatch.operations import check as checking
+
+    here = root()
+    found = checking.verify(here, outs or ())
+    for finding in found:
+        typer.echo(finding.line)
+    if mend:
+        for line in checking.mend(found):
+            say(line)
+    if any(finding.wrong for finding in found):
+        raise typer.Exit(1)
+    say("the data is what dvc.lock says")

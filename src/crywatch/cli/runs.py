@@ -1,0 +1,108 @@
+"""Commands on the runs of earlier rebuilds: thin, the logic is in the package."""
+
+from __future__ import annotations
+
+import contextlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.core.project import root, say
+
+
+class Format(StrEnum):
+    """Output of `crywatch compare`."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Unit(StrEnum):
+    """What is counted."""
+
+    second = "second"
+    clip = "clip"
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command()(compare)
+    app.command()(deliver)
+
+
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="A run id or its beginning, a run's name, a `dvc exp`, a commit, workspace, "
+            "champion, challenger or a version's number.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; by default the main ones.")
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help="Another model of the same run, to compare with --model.")
+    ] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Repeatable, e.g. pooled or a corpus; default: all.")
+    ] = None,
+    unit: Annotated[list[Unit] | None, typer.Option(help="Repeatable; default: both.")] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with curves.")] = None,
+    log: Annotated[bool, typer.Option(help="Record the comparison in MLflow.")] = True,
+) -> None:
+    """Do two runs differ on the same clips? Metrics with intervals, differences, paired tests.
+
+    Without RUN the latest rebuild is compared with the one before, one RUN with the working tree,
+    each of several with the first.
+    """
+    from crywatch.core import params
+    from crywatch.operations.compare import UNITS, Wanted
+    from crywatch.operations.compare.command import run
+    from crywatch.operations.compare.tables import FORMATS
+
+    wanted = Wanted(
+        models=tuple(model or ()),
+        against=against,
+        scopes=tuple(scope or ()),
+        units=tuple(one.value for one in unit or ()) or UNITS,
+    )
+    page = None if html is None else html.absolute()
+    with contextlib.chdir(root()):
+        registered = params.plain("register.name")
+        done = run(runs or [], wanted, registered, page, log)
+    if done.run_id:
+        say(f"recorded as run {done.run_id} in {done.store}")
+    typer.echo(FORMATS[format.value](done.comparison).rstrip("\n"))
+
+
+def deliver(
+    here: Annotated[
+        bool,
+        typer.Option("--here", help="Also what was meant for another store, to the present one."),
+    ] = False,
+) -> None:
+    """Send what stages recorded while the tracking store was gone; exit code 1 if some is left.
+
+    Stages do the same when they begin. What a stage that still runs has recorded is its own to
+    send.
+    """
+    from crywatch.tracking.deliver import deliver as deliver_all
+
+    left = found = 0
+    with contextlib.chdir(root()):
+        for one in deliver_all(here):
+            found += 1
+            left += one.left
+            typer.echo(one.line())
+    if not found:
+        typer.echo("nothing to deliver")
+    if left:
+        say(f"{left} records are left: run `crywatch deliver` again when their store answers")
+        raise typer.Exit(1)

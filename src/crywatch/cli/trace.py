@@ -1,0 +1,76 @@
+"""`crywatch trace` and `crywatch reproduce`: thin, the logic is in modules of those names."""
+
+from __future__ import annotations
+
+import contextlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.core.project import root
+
+Version = Annotated[
+    str,
+    typer.Argument(
+        help="champion, challenger, 3, cry-detector/3 or models:/cry-detector/3.",
+        metavar="MODEL_VERSION",
+    ),
+]
+
+
+class Format(StrEnum):
+    """Output of `crywatch trace`."""
+
+    text = "text"
+    json = "json"
+
+
+def trace(
+    version: Version, format: Annotated[Format, typer.Option(help="How to print.")] = Format.text
+) -> None:
+    """Print the whole lineage of a registered model, checked as far as it can be.
+
+    Commit, dvc.lock, parameters, corpora with digests and licences, runs, metrics, and who promoted
+    it and why. What is missing is said. Exit code 1 if something is not as it was recorded.
+    """
+    from crywatch.operations import trace as lineage
+
+    with contextlib.chdir(root()):
+        traced = lineage.trace(Path.cwd(), version)
+    show = lineage.as_json if format is Format.json else lineage.as_text
+    typer.echo(show(traced))
+    if not traced.sound:
+        raise typer.Exit(1)
+
+
+def reproduce(
+    version: Version,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Make it again from the raw data, with nothing cached."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the model, if its digest is the recorded one.")
+    ] = None,
+) -> None:
+    """Check out the commit, lock and model of a registered version, and compare its digest.
+
+    All is in a copy of the project below .dvc/tmp/worktrees; the working tree stays as it is. Exit
+    code 1 if the digests differ, with the first stage whose outputs differ.
+    """
+    from crywatch.operations import reproduce as module
+
+    target = None if out is None else out.absolute()
+    with contextlib.chdir(root()):
+        made = module.reproduce(Path.cwd(), version, rebuild, target)
+    typer.echo(module.render(made))
+    if not made.same:
+        raise typer.Exit(1)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(trace)
+    app.command()(reproduce)

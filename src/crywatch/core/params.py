@@ -1,0 +1,128 @@
+"""The one reader of params.yaml: sections as typed dataclasses, and the composition of conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from crywatch.core.errors import ConfigError
+
+PARAMS_FILE = Path("params.yaml")
+CONF_DIR = Path("conf")
+
+T = TypeVar("T")
+
+
+def load(path: Path | str = PARAMS_FILE) -> DictConfig:
+    """All of params.yaml; ConfigError where a secret stands in it."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
+    from yaml import YAMLError
+
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
+    _without_secrets(config, path)
+    return config
+
+
+def _without_secrets(config: DictConfig, where: Path | str) -> None:
+    """ConfigError that names the keys with secrets: params.yaml is tracked, logged and shown."""
+    from crywatch.core.redact import found_in
+
+    if found := list(found_in(OmegaConf.to_container(config, resolve=False))):
+        raise ConfigError(
+            f"{where}: {'; '.join(found)}: take it out, and leave it in the environment, where "
+            "what needs it reads it"
+        )
+
+
+def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
+    """Section ``name`` (dots go deeper) of params.yaml as an instance of the dataclass ``cls``.
+
+    An unknown key, a wrong type or a value still ``???`` is a ConfigError that names the key.
+    """
+    node = _select(load(path), name, path)
+    if node is None:
+        raise ConfigError(f"{path}: section {name!r} is missing")
+    return typed(node, cls, f"{path}: {name}")
+
+
+def _select(config: DictConfig, name: str, path: Path | str) -> Any:
+    try:
+        return OmegaConf.select(config, name)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {name}: {str(error).splitlines()[0]}") from error
+
+
+def typed(node: Any, cls: type[T], where: str) -> T:
+    """``node`` (a mapping) as an instance of dataclass ``cls``; errors name ``where``.
+
+    Dataclasses inside ``cls`` must not be frozen: OmegaConf merges into them.
+    """
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{where}: {node!r} stands where keys and values are expected")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), node)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise ConfigError(
+                f"{where}: {', '.join(missing)} must be set (it is '???'), for instance with "
+                f"`dvc exp run -S {where.split(': ')[-1]}.{missing[0]}=VALUE`"
+            )
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+
+
+def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
+    """A value, a section or (without a name) everything, as plain containers."""
+    config = load(path)
+    node = config if name is None else _select(config, name, path)
+    if node is None:
+        raise ConfigError(f"{path}: {name!r} is missing")
+    if not OmegaConf.is_config(node):
+        return node
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+
+
+def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> DictConfig:
+    """conf/config.yaml with Hydra ``overrides``, as `dvc exp run` composes it into params.yaml.
+
+    An override of a key or group that is not there, or out of Hydra's grammar, is a ConfigError.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(Path(conf_dir).resolve()), version_base=None):
+            return hydra_compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        said = str(error).partition("Config search path:")[0]
+        reason = " ".join(said.split())
+        raise ConfigError(f"{conf_dir}: {reason}") from error
+
+
+def compose_to_file(overrides: Sequence[str] = (), root: Path | str = ".") -> None:
+    """Write the configuration composed of conf/ to params.yaml, both below ``root``."""
+    write(compose(overrides, Path(root) / CONF_DIR), root)
+
+
+def write(config: DictConfig, root: Path | str = ".") -> None:
+    """Write a composed configuration to params.yaml below ``root``.
+
+    ConfigError, and nothing is written, where a secret would stand in it.
+    """
+    from crywatch.core.atomic import write_text
+
+    _without_secrets(config, Path(root) / CONF_DIR)
+    write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(config, resolve=True))

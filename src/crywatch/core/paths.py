@@ -1,0 +1,88 @@
+"""Where each stage writes, relative to the repository root. dvc.yaml names the same paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core.errors import named
+
+DATA = Path("data")
+WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
+
+SPLIT = DATA / "split"
+SPLIT_CLIPS = SPLIT / "clips.parquet"
+DUPLICATES = SPLIT / "duplicates.parquet"
+SPLIT_EVENTS = SPLIT / "events.parquet"
+SPLIT_TABLE = SPLIT / "split.csv"
+
+UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
+SOUNDSCAPES = DATA / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
+
+EMBED_VGGISH = DATA / "embed_vggish"
+TRAIN_MINER = DATA / "train_miner"
+MINE = DATA / "mine"
+BLAZENET_FEATURES = DATA / "blazenet_features"
+TRAIN_BLAZENET = DATA / "train_blazenet"
+EMBED_BLAZENET = DATA / "embed_blazenet"
+TRAIN_RTFM = DATA / "train_rtfm"
+ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
+TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
+ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe
+EMBED_ROBUST = DATA / "embed_robust"
+TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
+CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
+EVALUATE_DETECTION = DATA / "evaluate_detection"
+AUDIT_SHORTCUTS = DATA / "audit_shortcuts"
+COMPARE_DETECTORS = DATA / "compare_detectors"
+REPORTS = DATA / "reports"
+DATASHEETS = DATA / "datasheets"
+
+# The second half: one infant at a time.
+SPLIT_INFANTS = DATA / "split_infants"
+INFANT_CLIPS = SPLIT_INFANTS / "clips.parquet"  # split_clips, of known infants, parts by infant
+CRIES = DATA / "cries"
+FINETUNE_ECAPA = DATA / "finetune_ecapa"  # a model folder a loss
+EVALUATE_VERIFICATION = DATA / "evaluate_verification"
+EMBED_CRIES = DATA / "embed_cries"
+TRAIN_GATE = DATA / "train_gate"
+FIT_INFANTS = DATA / "fit_infants"  # a folder a model
+FOLLOW_INFANTS = DATA / "follow_infants"
+SIMULATE_YEAR = DATA / "simulate_year"
+TIMELINE = DATA / "timeline"
+
+# Everything that is listened to, table by table.
+CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
+EVENTS_TABLES = (SPLIT_EVENTS, UNTRIMMED / "events.parquet", SOUNDSCAPES / "events.parquet")
+
+
+def raw(corpus: str) -> Path:
+    """The corpus in its publisher's layout."""
+    return DATA / "raw" / corpus
+
+
+def clean(corpus: str) -> Path:
+    """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
+    return DATA / "clean" / corpus
+
+
+def datasheet(corpus: str) -> Path:
+    """index.html and measures.json."""
+    return DATASHEETS / corpus
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks that an anomaly head can sit on."""
+
+    models: Path  # a model folder a variant
+    features: Path  # a store a variant: numbers for every plain second
+
+
+def family(name: str) -> Family:
+    """blazenet or robust; ConfigError for another name."""
+    families = {
+        "blazenet": Family(TRAIN_BLAZENET, EMBED_BLAZENET),
+        "robust": Family(TRAIN_ROBUST, EMBED_ROBUST),
+    }
+    return named(families, name, "family")

@@ -1,0 +1,174 @@
+"""Generated sounds in AudioSet's layout: tables, strong labels, audio, a ledger and features."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.corpora import audioset
+from crywatch.corpora.audioset_selection import FILE as SELECTION
+from crywatch.corpora.audioset_selection import AudioSetConfig, Chosen, choose, write_selection
+from crywatch.corpora.audioset_tables import (
+    CLASS_COLUMNS,
+    CLASSES,
+    SEGMENTS,
+    STRONG,
+    STRONG_COLUMNS,
+    segment_id,
+)
+from crywatch.corpora.generate import synthesis
+from crywatch.corpora.generate.encode import write_sound
+from crywatch.corpora.generate.synthesis import RATE_HZ
+from crywatch.corpora.ledger import FILE as LEDGER
+from crywatch.corpora.ledger import Gone, write_ledger
+from crywatch.corpora.tfrecords import SequenceExample, write_records
+
+SECONDS = 10.0
+SPEECH, MUSIC = "/m/09x0r", "/m/04rlf"
+NAMES = {
+    SPEECH: "Speech",
+    audioset.CRYING: "Crying, sobbing",
+    audioset.BABY_CRY: "Baby cry, infant cry",
+    "/t/dd00001": "Baby laughter",
+    "/m/01yrx": "Cat",
+    MUSIC: "Music",
+}
+# What each clip of a part is labelled, and whether it has strong labels. The last is gone.
+CLIPS: tuple[tuple[tuple[str, ...], bool], ...] = (
+    ((audioset.BABY_CRY,), True),
+    ((audioset.CRYING, audioset.BABY_CRY), False),
+    ((audioset.CRYING,), False),
+    ((SPEECH, "/t/dd00001"), True),
+    (("/m/01yrx",), False),
+    ((MUSIC,), False),
+    ((SPEECH, MUSIC), True),
+    ((audioset.BABY_CRY, SPEECH), False),
+)
+CONFIG = AudioSetConfig(
+    folder="",
+    parts=list(SEGMENTS),
+    seed=1,
+    cry=audioset.DEFAULT_CLASSES.cry,
+    ambiguous=audioset.DEFAULT_CLASSES.ambiguous,
+    confusers=audioset.DEFAULT_CLASSES.confusers,
+    others_per_cry=1.0,
+    confusers_per_cry="all",
+    ambiguous_per_cry=1.0,
+    max_clips=0,
+    features=True,
+)
+
+
+@dataclass(frozen=True)
+class _Clip:
+    ytid: str
+    start_s: float
+    mids: tuple[str, ...]
+    strong: bool
+    gone: bool
+
+    @property
+    def name(self) -> str:
+        return segment_id(self.ytid, self.start_s)
+
+
+def write_audioset(folder: Path, seed: int, infants: int) -> None:
+    """Eight clips in each part (unbalanced: twice as many with three infants or more)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        part: _clips(seed, number, 2 if part == "unbalanced" and infants > 2 else 1)
+        for number, part in enumerate(SEGMENTS)
+    }
+    for part, clips in parts.items():
+        _segments(folder / SEGMENTS[part], clips)
+    eval_clips = parts["eval"]
+    train_clips = [clip for part, clips in parts.items() if part != "eval" for clip in clips]
+    for table, clips in zip(STRONG, (train_clips, eval_clips), strict=True):
+        rows = [row for clip in clips if clip.strong for row in _strong(clip)]
+        _table(folder / table, STRONG_COLUMNS, rows, "\t")
+    names = [(index, mid, name) for index, (mid, name) in enumerate(NAMES.items())]
+    _table(folder / CLASSES, CLASS_COLUMNS, names, ",")
+    chosen = choose(folder, CONFIG)
+    write_selection(folder / SELECTION, chosen)
+    _audio(folder, chosen, {clip.name for clip in train_clips + eval_clips if clip.gone}, seed)
+    _features(folder / audioset.FEATURES / "bal_train" / "-0.tfrecord", parts["balanced"], seed)
+
+
+def _clips(seed: int, part: int, repeats: int) -> list[_Clip]:
+    rng = np.random.default_rng([seed, 10, part])
+    letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
+    clips = []
+    for number, (mids, strong) in enumerate(CLIPS * repeats):
+        ytid = "".join(letters[rng.integers(len(letters), size=11)])
+        start_s = float(rng.integers(0, 30)) * 10
+        clips.append(_Clip(ytid, start_s, mids, strong, number == len(CLIPS) - 1))
+    return clips
+
+
+def _segments(path: Path, clips: Sequence[_Clip]) -> None:
+    lines = [
+        "# Segments csv, generated",
+        f"# num_ytids={len(clips)}, num_segs={len(clips)}, num_unique_labels={len(NAMES)}",
+        "# YTID, start_seconds, end_seconds, positive_labels",
+    ]
+    for clip in clips:
+        labels = ",".join(clip.mids)
+        end_s = clip.start_s + SECONDS
+        lines.append(f'{clip.ytid}, {clip.start_s:.3f}, {end_s:.3f}, "{labels}"')
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _strong(clip: _Clip) -> list[tuple]:
+    """Two events of the first class of a clip, one over all of it of the others."""
+    first, *others = clip.mids
+    rows = [(clip.name, f"{at:.3f}", f"{at + 3:.3f}", first) for at in (0.5, 5.0)]
+    return rows + [(clip.name, "0.000", f"{SECONDS:.3f}", mid) for mid in others]
+
+
+def _audio(folder: Path, chosen: Sequence[Chosen], gone: set[str], seed: int) -> None:
+    (folder / audioset.AUDIO).mkdir(exist_ok=True)
+    ledger = []
+    for number, row in enumerate(chosen):
+        name = row.segment.segment_id
+        if name in gone:
+            ledger.append(Gone(name, "private", "Private video (generated)", "2026-01-31"))
+            continue
+        rng = np.random.default_rng([seed, 11, number])
+        if row.what.kind in ("cry", "ambiguous"):
+            wave = synthesis.cry(SECONDS, synthesis.infant_voice(rng), rng)
+        elif row.what.name == "baby_laughter":
+            wave = synthesis.laugh(SECONDS, synthesis.infant_voice(rng), rng)
+        else:
+            wave = (synthesis.animal, synthesis.hum, synthesis.speech)[number % 3](SECONDS, rng)
+        path = folder / audioset.AUDIO / f"{name}.flac"
+        write_sound(path, synthesis.room(wave, rng), RATE_HZ)
+    write_ledger(folder / LEDGER, ledger)
+
+
+def _features(path: Path, clips: Sequence[_Clip], seed: int) -> None:
+    """A shard as published: ten vectors of 128 bytes a clip, higher where an infant cries."""
+    index = {mid: number for number, mid in enumerate(NAMES)}
+    records = []
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng([seed, 12, number])
+        rows = rng.integers(0, 200, (int(SECONDS), 128)) + 50 * (audioset.BABY_CRY in clip.mids)
+        context = {
+            "video_id": (clip.ytid.encode(),),
+            "start_time_seconds": (clip.start_s,),
+            "end_time_seconds": (clip.start_s + SECONDS,),
+            "labels": tuple(index[mid] for mid in clip.mids),
+        }
+        vectors = tuple((row.astype(np.uint8).tobytes(),) for row in rows)
+        records.append(SequenceExample(context, {"audio_embedding": vectors}))
+    write_records(path, records)
+
+
+def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

@@ -1,0 +1,65 @@
+"""Sound files for the generator, in any format of the publishers; equal sounds give equal bytes."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.audio.encoding import encoded
+from crywatch.corpora.generate.synthesis import RATE_HZ
+
+
+def write_sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:
+    """Write ``wave`` [samples] at 22.05 kHz as a file of ``rate_hz``, format by suffix."""
+    from crywatch.audio.decode import resample, to_int16
+
+    samples = to_int16(resample(wave, RATE_HZ, rate_hz))
+    if path.suffix in (".wav", ".ogg"):
+        import soundfile
+
+        soundfile.write(path, samples, rate_hz)
+        if path.suffix == ".ogg":
+            path.write_bytes(_with_fixed_serial(path.read_bytes()))
+    else:
+        encode(path, samples, rate_hz)
+
+
+def _with_fixed_serial(ogg: bytes) -> bytes:
+    """An Ogg file with stream serial 1 and the pages' checksums set anew (RFC 3533, section 6).
+
+    libsndfile draws the serial at random, so that no two files of the same sound were the same.
+    """
+    pages, start = [], 0
+    while start < len(ogg):
+        page = bytearray(ogg[start:])
+        table = page[27 : 27 + page[26]]
+        page = page[: 27 + len(table) + sum(table)]
+        start += len(page)
+        page[14:18] = (1).to_bytes(4, "little")
+        page[22:26] = bytes(4)
+        # Ogg's CRC-32 is zlib's with the bits the other way round, and without its inversions.
+        crc = zlib.crc32(page.translate(_MIRRORED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        page[22:26] = int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
+        pages.append(bytes(page))
+    return b"".join(pages)
+
+
+_MIRRORED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+# What the suffix stands for: container and encoder.
+_CODECS = {
+    ".3gp": ("3gp", "aac"),
+    ".caf": ("caf", "pcm_s16be"),
+    ".m4a": ("ipod", "aac"),
+    ".mp3": ("mp3", "mp3"),
+    ".flac": ("flac", "flac"),
+    ".opus": ("ogg", "libopus"),
+}
+
+
+def encode(path: Path, samples: np.ndarray, rate_hz: int) -> None:
+    """Write int16 ``samples`` [samples] in the format of the suffix of ``path``."""
+    container, encoder = _CODECS[path.suffix]
+    path.write_bytes(encoded(samples, rate_hz, container, encoder))

@@ -1,0 +1,235 @@
+"""``crywatch data check``: what there is of each corpus, what is missing and what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch import corpora
+from crywatch.core import paths
+from crywatch.core.errors import CrywatchError
+from crywatch.corpora.base import MISSING_NOTE, Corpus
+from crywatch.data.counts import Counts, SplitCounts, count_entries, count_split, count_tables
+
+NAMED = 5  # clips and files that a message lists by name
+LEGEND = (
+    "dup in, dup out: clips that are copies of another clip of the corpus, of another corpus "
+    "(shared sections: data/split/overlaps.parquet); -: not known at this state"
+)
+REASONS = 8  # kinds of quarantine that are listed
+UNKNOWN = "-"  # a number that this state does not tell
+COLUMNS = (
+    ("corpus", 20),
+    ("state", 9),
+    ("clips", 8),
+    ("seconds", 10),
+    ("cry", 8),
+    ("other", 8),
+    ("unknown", 8),
+    ("recordings", 11),
+    ("infants", 8),
+    ("events", 7),
+    ("refused", 8),
+    ("dup in", 7),
+    ("dup out", 8),
+)
+
+
+@dataclass(frozen=True)
+class CorpusCheck:
+    """What was found of one corpus."""
+
+    corpus: str
+    state: str  # absent, raw, cleaned, split; folder for one outside the project
+    counts: Counts | None = None
+    split: SplitCounts | None = None
+    missing: tuple[str, ...] = ()  # what is not there yet, and the command that makes it
+    problems: tuple[str, ...] = ()  # what is wrong
+
+
+def check_folder(name: str, folder: Path) -> CorpusCheck:
+    """Layout and index of a ``folder`` in the publisher's layout; nothing is decoded.
+
+    Raises
+    ------
+    ConfigError
+        There is no such corpus.
+    """
+    corpus = corpora.get(name)
+    if not folder.is_dir():
+        return CorpusCheck(name, "folder", problems=(f"{folder}: no such folder",))
+    found = _indexed(corpus, folder, "folder")
+    if found.problems:
+        return found
+    # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
+    named = json.dumps(str(folder.resolve()), ensure_ascii=False)
+    use = (
+        f"to use it: dvc exp run -S 'corpora=[{name}]' -S "
+        f"{shlex.quote(f'corpus.{name}.folder={named}')} (with the other corpora's names in the "
+        "list)"
+    )
+    return CorpusCheck(name, found.state, found.counts, missing=("not in the project yet; " + use,))
+
+
+def check_corpus(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
+    """What is below ``root`` of corpus ``name``; ``listed`` are the corpora of params.yaml.
+
+    Raises
+    ------
+    ConfigError
+        There is no such corpus.
+    """
+    corpus = corpora.get(name)
+    if (root / paths.clean(name) / "clips.parquet").is_file():
+        return _cleaned(name, root, listed)
+    raw = root / paths.raw(name)
+    if not raw.is_dir():
+        told = f"not there: {_command('download', name, listed)} brings it"
+        if corpus.obtain:
+            told += f"; {corpus.obtain}"
+        return CorpusCheck(name, "absent", missing=(told,), problems=("no clips",))
+    if note := _note(raw):
+        return CorpusCheck(name, "absent", problems=(note,))
+    found = _indexed(corpus, raw, "raw")
+    if found.problems:
+        return found
+    told = f"seconds and duplicates are not known yet: {_command('clean', name, listed)} cleans it"
+    return CorpusCheck(name, "raw", found.counts, missing=(told,))
+
+
+def _note(raw: Path) -> str:
+    """Why a corpus that was allowed to be missing could not be had; empty if it was."""
+    note = raw / MISSING_NOTE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+
+
+def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
+    try:
+        counts = count_entries(corpus.index(folder))
+    except CrywatchError as error:
+        return CorpusCheck(corpus.name, state, problems=(str(error),))
+    if not counts.clips:
+        told = f"{folder}: the layout of {corpus.name}, but no usable audio file in it"
+        return CorpusCheck(corpus.name, state, counts, problems=(told,))
+    return CorpusCheck(corpus.name, state, counts)
+
+
+def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
+    from crywatch.data.tables.clips import read_table
+
+    folder = root / paths.clean(name)
+    again = f"run {_command('clean', name, listed, force=True)}"
+    try:
+        clips, events, quarantine = (
+            read_table(folder / f"{table}.parquet", table)
+            for table in ("clips", "events", "quarantine")
+        )
+    except CrywatchError as error:
+        return CorpusCheck(name, "cleaned", problems=(f"{error}; {again}",))
+    problems = []
+    if clips.empty:
+        refused = f"{folder}: every file was refused, there is no clip"
+        problems.append(_note(root / paths.raw(name)) or refused)
+    expected = {Path(path).name for path in clips["path"]}
+    there = {file.name for file in (folder / "audio").glob("*.flac") if file.stat().st_size}
+    if lost := sorted(expected - there):
+        problems.append(f"{folder}: {_some(lost)} missing or empty, but in the table; {again}")
+    if strays := sorted(there - expected):
+        problems.append(f"{folder}: {_some(strays)} not in the table; {again}")
+    if unknown := sorted(set(events["clip_id"]) - set(clips["clip_id"])):
+        problems.append(f"{folder}: events of {_some(unknown)} not in the table; {again}")
+    counts = count_tables(clips, events, quarantine)
+    try:
+        split = count_split(clips, root / paths.SPLIT, root / paths.SPLIT_INFANTS)
+    except CrywatchError as error:
+        problems.append(f"{error}; run `dvc repro -f -s split`")
+        split = None
+    missing = []
+    if name not in listed:
+        joined = _command("split", name, listed)
+        missing.append(f"not in `corpora` of params.yaml, no stage reads it: {joined} adds it")
+    elif split is None and not clips.empty:
+        missing.append("data/split does not cover these clips yet: `dvc repro split` does it")
+    state = "cleaned" if split is None else "split"
+    return CorpusCheck(name, state, counts, split, tuple(missing), tuple(problems))
+
+
+def _command(stage: str, name: str, listed: Sequence[str], force: bool = False) -> str:
+    if name in listed:
+        return f"`dvc repro {'-f -s ' if force else ''}{stage}@{name}`"
+    return f"`dvc exp run -S 'corpora=[{','.join([*listed, name])}]'`"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of ``names``, and how many they are."""
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return f"{len(names)} ({shown}) {'is' if len(names) == 1 else 'are'}"
+
+
+def render(checks: Sequence[CorpusCheck]) -> str:
+    """A line a corpus, then what is to be said of each."""
+    lines = ["".join(_cell(title, width, at) for at, (title, width) in enumerate(COLUMNS))]
+    for check in checks:
+        values = zip(_values(check), COLUMNS, strict=True)
+        lines.append("".join(_cell(v, width, at) for at, (v, (_, width)) in enumerate(values)))
+    lines.append(LEGEND)
+    for check in checks:
+        lines += ["", check.corpus, *(f"  {line}" for line in _remarks(check))]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(text: str, width: int, column: int) -> str:
+    return text.ljust(width) if column < 2 else text.rjust(width)
+
+
+def _values(check: CorpusCheck) -> list[str]:
+    counts, split = check.counts, check.split
+    head = [check.corpus, check.state]
+    if counts is None:
+        return head + [UNKNOWN] * (len(COLUMNS) - len(head))
+    numbers = [
+        counts.clips,
+        UNKNOWN if counts.seconds is None else f"{counts.seconds:.1f}",
+        *(counts.labels.get(label, 0) for label in ("cry", "other", "unknown")),
+        counts.recordings,
+        counts.infants,
+        sum(counts.events.values()),
+        sum(counts.quarantined.values()),
+        UNKNOWN if split is None else split.duplicates.within,
+        UNKNOWN if split is None else split.duplicates.across,
+    ]
+    return head + [str(number) for number in numbers]
+
+
+def _remarks(check: CorpusCheck) -> list[str]:
+    corpus = corpora.get(check.corpus)
+    use = "allowed" if corpus.commercial_use else "not allowed"
+    lines = [f"terms: {corpus.licence}; commercial use {use}. {corpus.terms}"]
+    counts, split = check.counts, check.split
+    if counts is not None and counts.clips:
+        licences = ", ".join(f"{name} ({count})" for name, count in counts.licences.items())
+        lines.append(f"licences of the clips: {licences}")
+        if counts.events:
+            lines.append(f"strong events: {_listed(counts.events)}")
+    if counts is not None and counts.quarantined:
+        kinds = list(counts.quarantined.items())
+        lines.append(f"refused ({sum(counts.quarantined.values())}), N is a measured value:")
+        lines += [f"  {count:>6}  {reason}" for reason, count in kinds[:REASONS]]
+        if rest := kinds[REASONS:]:
+            total = sum(count for _, count in rest)
+            where = " (quarantine.parquet)" if check.state in ("cleaned", "split") else ""
+            lines.append(f"  {total:>6}  on {len(rest)} other grounds{where}")
+    if split is not None:
+        lines.append(f"parts: {_listed(split.parts)}")
+        if split.duplicates.corpora:
+            lines.append(f"the same sound in other corpora: {_listed(split.duplicates.corpora)}")
+    lines += [f"missing: {text}" for text in check.missing]
+    lines += [f"WRONG: {text}" for text in check.problems]
+    return lines
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

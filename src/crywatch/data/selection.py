@@ -1,0 +1,74 @@
+"""Which clips a stage sees: labelled; for a training canonical, without a corpus left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch.core.errors import ConfigError
+from crywatch.data.tables.clips import read_table
+
+LABELS = ("cry", "other")
+# Recordings made of clips, by the name of their corpus; their source_path names the corpora of the
+# clips: "donateacry+esc50".
+MADE = ("untrimmed", "soundscapes")
+NO_SOURCE = "generated"  # stands for the corpus and the licence of what no clip went into
+VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of clips (schema split_clips) and their strong labels."""
+
+    clips: Path
+    events: Path
+
+
+def sounds(clips_tables: Iterable[Path]) -> pd.DataFrame:
+    """All clips labelled cry or other, duplicates too: what is embedded, drawn and measured."""
+    clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
+    return clips[clips["label"].isin(LABELS)].reset_index(drop=True)
+
+
+def strong_labels(events_tables: Iterable[Path]) -> pd.DataFrame:
+    """All rows of those tables of events."""
+    return pd.concat([read_table(path, "events") for path in events_tables], ignore_index=True)
+
+
+def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
+    """Canonical clips labelled cry or other.
+
+    With ``leave_out`` every clip goes whose group holds a clip of that corpus, so that its copies
+    in other corpora go too. A class that the validation part loses by that gets a tenth of its
+    training groups.
+    """
+    clips = read_table(clips_table, "split_clips")
+    if leave_out:
+        if leave_out not in set(clips["corpus"]):
+            raise ConfigError(
+                f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
+                "or leave the variants out that never hear it (README, Corpora)"
+            )
+        touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+        clips = _validated(clips[~clips["group_id"].isin(touched)].copy())
+    return clips[clips["canonical"] & clips["label"].isin(LABELS)]
+
+
+def _validated(clips: pd.DataFrame) -> pd.DataFrame:
+    """``clips`` with both classes in the validation part, where there are groups for it."""
+    usable = clips[clips["canonical"]]
+    for label in LABELS:
+        of_label = usable[usable["label"] == label]
+        if (of_label["split"] == "val").any():
+            continue
+        groups = of_label.loc[of_label["split"] == "train", "group_id"].unique()
+        if len(groups) > 1:
+            # By digest: the choice depends on nothing but the groups' names.
+            ordered = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
+            moved = ordered[: max(1, round(VAL_SHARE * len(groups)))]
+            clips.loc[clips["group_id"].isin(moved), "split"] = "val"
+    return clips

@@ -1,0 +1,260 @@
+"""Stage ``train_baselines``: the case study's SVC, dense network and CNN.
+
+The study's four classes are those of baby_cry_detection: crying, silence, noise and laugh. A clip
+labelled cry is crying; any other clip is of the class that lists its category, or else noise. A
+window of a strongly labelled clip with no second of crying in it is noise. The classes of the study
+are of equal size; here they are not, and each counts the same by its weight.
+
+The study gives neither hyper-parameters nor a schedule. C and gamma of the SVC come from a grid,
+the epoch of a network from its loss, both on the validation part; Adam at Keras's rate trains the
+networks. ``channel`` is the study's last step, "we just recorded the whole dataset on phone": every
+training and validation clip goes through that channel first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from crywatch.audio.channels import Channel, apply
+from crywatch.audio.decode import read_clean
+from crywatch.audio.segments import n_segments
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.errors import ConfigError, TableError, named
+from crywatch.core.models import ModelFolder, save
+from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
+from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.sources import heard
+from crywatch.data.truth import Truth
+from crywatch.detection.baselines import CRYING, mfcc
+from crywatch.detection.baselines.averaged import NAMES, averages
+from crywatch.detection.baselines.fitting import Data, Fitted, Schedule, fit_network, fit_svc
+from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+from crywatch.detection.baselines.windows import windows
+
+NOISE = "noise"
+WINDOW_S = {"svc": 5.0, "dense": 5.0, "cnn": 1.0}  # of the study; of the tutorial it refers to
+
+
+@dataclass
+class SvcConfig:
+    """The grid of the SVC."""
+
+    c: list[float]
+    gamma: list[float]
+
+
+@dataclass
+class NetworkConfig:
+    """A network's size and schedule; epochs are those of the full schedule."""
+
+    width: int  # hidden units of the dense network, filters of the CNN
+    lr: float
+    batch_size: int
+    epochs: int
+    patience_epochs: int
+
+
+@dataclass
+class BaselineConfig:
+    """One model."""
+
+    kind: str  # svc, dense, cnn
+    seed: int = 1
+    channel: str = ""  # of section channels, through which its training clips go, or ""
+    leave_out: str = ""  # corpus, or ""
+    row: str = ""  # of tables, where models differ by their seed
+
+
+@dataclass(frozen=True)
+class TrainBaselinesConfig:
+    """Section ``train_baselines``."""
+
+    classes: dict[str, list[str]]  # categories of the classes beside crying and noise
+    svc: SvcConfig
+    dense: NetworkConfig
+    cnn: NetworkConfig
+    models: dict[str, BaselineConfig] = field(default_factory=dict)
+
+    def model(self, name: str) -> BaselineConfig:
+        """By name; ConfigError if there is none or its kind is unknown."""
+        model = named(self.models, name, "train_baselines.models")
+        if model.kind not in WINDOW_S:
+            raise ConfigError(
+                f"train_baselines.models.{name}.kind: {model.kind!r} is unknown; there are "
+                f"{', '.join(WINDOW_S)}"
+            )
+        return model
+
+
+@dataclass(frozen=True)
+class BaselineSummary:
+    """How the training went."""
+
+    name: str
+    classes: tuple[str, ...]
+    corpora: tuple[str, ...]
+    n_train: int  # windows
+    n_val: int
+    fitted: Fitted
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        counts = {"train_windows": self.n_train, "val_windows": self.n_val}
+        return counts | {"classes": len(self.classes)} | self.fitted.metrics
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Windows of one part."""
+
+    inputs: np.ndarray  # [windows, ...]
+    classes: np.ndarray  # [windows] str
+
+
+@one_thread()
+def run(
+    name: str,
+    config: TrainBaselinesConfig,
+    channel: Channel | None,
+    split: Source,
+    scale: float,
+    out_dir: Path,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> BaselineSummary:
+    """Train ``name``; writes model.json, model.safetensors, metrics.json and history.csv."""
+    model = config.model(name)
+    clips = labelled(split.clips, model.leave_out)
+    clips = clips[clips["split"].isin(("train", "val"))]
+    truth = Truth(clips, strong_labels([split.events]))
+    parts = {
+        part: _hear(clips[clips["split"] == part], config.classes, model.kind, truth, channel)
+        for part in ("train", "val")
+    }
+    present = set(parts["train"].classes)
+    classes = tuple(c for c in (CRYING, *config.classes, NOISE) if c in present)
+    for part, found in parts.items():
+        if CRYING not in found.classes or len(set(found.classes) & present) < 2:
+            raise TableError(f"model {name}: the {part} part lacks cries or other sounds")
+    train, val = (_data(parts[part], classes) for part in ("train", "val"))
+    fitted = _fit(model, config, train, val, len(classes), scale, on_epoch)
+    corpora = heard((split.clips,), set(clips["clip_id"]))
+    summary = BaselineSummary(name, classes, corpora, len(train.labels), len(val.labels), fitted)
+    sizes = {
+        "svc": {},
+        "dense": {"hidden": config.dense.width},
+        "cnn": {"filters": config.cnn.width},
+    }
+    _write(summary, model, sizes[model.kind], out_dir)
+    return summary
+
+
+def class_of(label: str, category: str, classes: Mapping[str, list[str]]) -> str:
+    """The class of a clip by its ``label`` and its publisher's ``category``."""
+    if label == "cry":
+        return CRYING
+    found = (name for name, categories in classes.items() if category in categories)
+    return next(found, NOISE)
+
+
+def _hear(
+    clips: pd.DataFrame,
+    classes: Mapping[str, list[str]],
+    kind: str,
+    truth: Truth,
+    channel: Channel | None,
+) -> _Heard:
+    """Inputs and classes of all windows of ``clips``."""
+    inputs, found = [np.zeros((0, *_shape(kind)), dtype=np.float32)], []
+    columns = (clips[name] for name in ("clip_id", "path", "label", "category"))
+    rows = list(zip(*columns, strict=True))
+    for clip_id, path, label, category in progress(rows, "windows", unit="clip"):
+        wave = read_clean(path)
+        if channel is not None:
+            wave = apply(channel, wave, clip_id)
+        own = class_of(label, category, classes)
+        for window, has_cry in _windows(wave, clip_id, WINDOW_S[kind], truth):
+            inputs.append(_input(window, kind)[None])
+            found.append(NOISE if own == CRYING and not has_cry else own)
+    return _Heard(np.concatenate(inputs), np.array(found, dtype=str))
+
+
+def _windows(
+    wave: np.ndarray, clip_id: str, length_s: float, truth: Truth
+) -> Iterator[tuple[np.ndarray, bool]]:
+    """Windows [samples] of a clip, and whether any second of them is crying."""
+    crying = truth.segments(clip_id, n_segments(len(wave)))
+    for window in windows([wave], length_s):
+        first = int(window.start_s)
+        yield window.wave, bool(crying[first : first + round(length_s)].any())
+
+
+def _shape(kind: str) -> tuple[int, ...]:
+    return (mfcc.FRAMES, mfcc.N_COEFFICIENTS) if kind == "cnn" else (len(NAMES),)
+
+
+def _input(wave: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "cnn":
+        return mfcc.pictures(torch.from_numpy(wave)[None])[0].numpy()
+    return averages(wave)
+
+
+def _data(found: _Heard, classes: tuple[str, ...]) -> Data:
+    """Without windows of a class that the training part lacks."""
+    number = {name: index for index, name in enumerate(classes)}
+    known = np.isin(found.classes, classes)
+    labels = np.array([number[name] for name in found.classes[known]], dtype=np.int64)
+    return Data(found.inputs[known], labels)
+
+
+def _fit(
+    model: BaselineConfig,
+    config: TrainBaselinesConfig,
+    train: Data,
+    val: Data,
+    n_classes: int,
+    scale: float,
+    on_epoch: Callable[[dict], None] | None,
+) -> Fitted:
+    if model.kind == "svc":
+        return fit_svc(train, val, config.svc.c, config.svc.gamma)
+    settings = config.dense if model.kind == "dense" else config.cnn
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(model.seed)
+        if model.kind == "dense":
+            network = DenseNetwork(len(NAMES), settings.width, n_classes)
+        else:
+            network = CnnNetwork(settings.width, n_classes)
+        schedule = Schedule(
+            settings.lr,
+            settings.batch_size,
+            max(1, round(settings.epochs * scale)),
+            max(1, round(settings.patience_epochs * scale)),
+        )
+        return fit_network(network, train, val, schedule, model.seed, on_epoch)
+
+
+def _write(
+    summary: BaselineSummary, model: BaselineConfig, sizes: dict[str, int], out_dir: Path
+) -> None:
+    description = {
+        "kind": model.kind,
+        "name": summary.name,
+        "segment_s": 1.0,  # that a score is of
+        "window_s": WINDOW_S[model.kind],
+        "classes": list(summary.classes),
+        "parameters": summary.fitted.n_parameters,
+        "corpora": list(summary.corpora),
+        "trained_on": asdict(model) | {"windows_n": summary.n_train},
+    } | sizes
+    with atomic_dir(out_dir) as temp:
+        save(temp, ModelFolder(description, summary.fitted.weights))
+        write_json(temp / "metrics.json", summary.as_metrics())
+        history = pd.DataFrame(summary.fitted.history)
+        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")

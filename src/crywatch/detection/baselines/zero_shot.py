@@ -1,0 +1,49 @@
+"""YAMNet as a detector, never trained on anything here: the peer of every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from crywatch.audio.segments import RATE_HZ, cut
+from crywatch.core.errors import ModelError
+from crywatch.detection.detectors import Detector
+from crywatch.detection.embedders import yamnet
+from crywatch.detection.embedders.base import EmbedderConfig
+from crywatch.detection.systems import System
+
+PARAMETERS = 3_700_000  # of the model card; the files do not say
+N_CLASSES = 521
+
+
+class YamnetDetector(Detector):
+    """The higher of "Crying, sobbing" and "Baby cry, infant cry" in each plain second."""
+
+    def __init__(self, system: System):
+        self._network = yamnet.build(EmbedderConfig("yamnet", N_CLASSES, system.source))
+        super().__init__(system.name, PARAMETERS)
+
+    def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+        """[plain seconds]; a second does not depend on the others."""
+        parts, left = [], np.zeros(0, dtype=np.float32)
+        for chunk in chunks:
+            left = np.concatenate([left, chunk.astype(np.float32, copy=False)])
+            # A second is held back: whether a tail counts, the last one tells.
+            whole = max(0, len(left) // RATE_HZ - 1) * RATE_HZ
+            if whole:
+                parts.append(self._seconds(cut(left[:whole])))
+                left = left[whole:]
+        if len(left):
+            parts.append(self._seconds(cut(left)))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _seconds(self, seconds: np.ndarray) -> np.ndarray:
+        """[n, 16000] to [n]."""
+        scores = np.asarray(self._network.class_scores(seconds), dtype=np.float64)
+        if scores.shape[1:] != (N_CLASSES,):
+            raise ModelError(
+                f"yamnet.handle: gives {scores.shape[-1]} numbers a second; YAMNet has "
+                f"{N_CLASSES} classes"
+            )
+        return scores[:, yamnet.CRY_CLASSES].max(axis=1)

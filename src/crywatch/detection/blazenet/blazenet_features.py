@@ -1,0 +1,98 @@
+"""Stage ``blazenet_features``: BlazeNet's pictures of every segment, made once for all variants.
+
+``<segment>/<corpus>.npy`` is float16 [segments, 64, 64], ``<segment>/<corpus>.parquet`` has clip_id
+and start_s in row order; half precision is 0.02 dB of the network's input scale. Read through
+memory maps.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.audio.decode import read_clean
+from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.errors import ConfigError
+from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
+from crywatch.data.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
+from crywatch.data.selection import sounds
+from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
+
+
+@dataclass(frozen=True)
+class BlazenetFeaturesConfig:
+    """Section ``blazenet_features``."""
+
+    rate_hz: int
+    n_mels: int
+    window_s: float
+    hop_s: float
+    fmin_hz: float
+    fmax_hz: float
+    top_db: float
+    segments_s: list[float]  # front ends
+
+    def front_end(self, segment_s: float) -> FrontEndConfig:
+        """The front end for segments of that length."""
+        if segment_s not in self.segments_s:
+            raise ConfigError(f"blazenet_features.segments_s lacks {segment_s}: add it there")
+        values = {k: v for k, v in vars(self).items() if k != "segments_s"}
+        return FrontEndConfig(**values, segment_s=segment_s)
+
+
+@dataclass(frozen=True)
+class FeaturesSummary:
+    """Segments by front end."""
+
+    n_clips: int
+    n_segments: dict[str, int]
+
+
+def folder_name(segment_s: float) -> str:
+    """Of the pictures of one front end: ``1s``, ``5s``."""
+    return f"{segment_s:g}s"
+
+
+@one_thread()
+def run(
+    clips_tables: Sequence[Path], config: BlazenetFeaturesConfig, out_dir: Path, work_dir: Path
+) -> FeaturesSummary:
+    """Pictures of all clips labelled cry or other of the tables."""
+    clips = sounds(clips_tables)
+    corpora = sorted(clips["corpus"].unique())
+    contents = clips[["clip_id", "sha256"]].values.tolist()
+    code = code_sha256("audio.py", "blazenet/frontend.py", "segments.py")
+    counts = {}
+    for segment_s in config.segments_s:
+        front_end = config.front_end(segment_s)
+        dim = front_end.n_mels * FRAMES
+        # With the sounds: a training resumes only on the very same pictures.
+        digest = value_sha256([front_end.as_dict(), contents])
+        info = StoreInfo(
+            f"blazenet picture {folder_name(segment_s)}", dim, digest, "<f2", segment_s
+        )
+        key = value_sha256([vars(info), code])
+        writer = FeatureWriter(info, work_dir / folder_name(segment_s), key)
+        for corpus in corpora:
+            rows = clips[clips["corpus"] == corpus]
+            left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]
+            writer.write(corpus, _pictures(left, front_end, corpus))
+        store = out_dir / folder_name(segment_s)
+        writer.finish(corpora, store)
+        counts[folder_name(segment_s)] = FeatureStore(store).n_rows
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return FeaturesSummary(len(clips), counts)
+
+
+def _pictures(clips: pd.DataFrame, front_end: FrontEndConfig, what: str) -> Iterator[ClipFeatures]:
+    rows = zip(clips["clip_id"], clips["path"], strict=True)
+    label = f"pictures {folder_name(front_end.segment_s)} {what}"
+    for clip_id, path in progress(rows, label, len(clips), "clip"):
+        pictures = from_wave(read_clean(path), front_end).numpy()
+        yield ClipFeatures(clip_id, pictures.reshape(len(pictures), -1).astype(np.float16))

@@ -1,0 +1,67 @@
+"""Stage ``embed_blazenet``: the frozen network's 224 numbers for every plain second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core.digest import code_sha256, file_sha256, value_sha256
+from crywatch.core.errors import ConfigError
+from crywatch.core.models import WEIGHTS, load
+from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
+from crywatch.data.features import FeatureStore, FeatureWriter, StoreInfo
+from crywatch.detection.blazenet.network import FEATURES, BlazeNet
+from crywatch.detection.blazenet.pictures import forward
+
+
+@dataclass(frozen=True)
+class EmbedBlazenetConfig:
+    """Section ``embed_blazenet``."""
+
+    batch_size: int  # seconds
+    backbones: list[str]  # variants of train_blazenet
+
+
+@dataclass(frozen=True)
+class EmbedBlazenetSummary:
+    """What was embedded."""
+
+    n_seconds: int
+
+
+@one_thread()
+def run(
+    model_dir: Path,
+    pictures_dir: Path,
+    config: EmbedBlazenetConfig,
+    out_dir: Path,
+    work_dir: Path,
+) -> EmbedBlazenetSummary:
+    """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``."""
+    model = load(model_dir)
+    if model.setting("segment_s") != 1.0:
+        raise ConfigError(
+            f"embed_blazenet.backbones: {model_dir.name} has a front end of "
+            f"{model.description['segment_s']:g} s; a number a second needs one of 1 s"
+        )
+    network = BlazeNet()
+    model.fill(network, "backbone")
+    network.eval()
+    pictures = FeatureStore(pictures_dir)
+    digest = file_sha256(model_dir / WEIGHTS)
+    info = StoreInfo(f"blazenet {model_dir.name}", FEATURES, digest)
+    code = code_sha256("audio.py", "blazenet", "segments.py")
+    key = value_sha256([vars(info), pictures.info.digest, list(pictures), code])
+    writer = FeatureWriter(info, work_dir, key)
+    for corpus in pictures.corpora:
+        done = set(writer.done(corpus))
+        left = [
+            clip_id
+            for clip_id in pictures
+            if pictures.rows(clip_id).corpus == corpus and clip_id not in done
+        ]
+        shown = progress(left, f"embed {corpus}", unit="clip")
+        writer.write(corpus, forward(pictures, shown, network.features, config.batch_size))
+    writer.finish(pictures.corpora, out_dir)
+    return EmbedBlazenetSummary(FeatureStore(out_dir).n_rows)

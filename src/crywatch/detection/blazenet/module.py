@@ -1,0 +1,171 @@
+"""BlazeNet as a Lightning module: the paper's recipe, and the best epoch on the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crywatch.core.errors import ConfigError
+from crywatch.detection.blazenet.data import SharedBatches
+from crywatch.detection.blazenet.network import BlazeNet, cry_probability
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with steps of the rate (section 4.2 of the paper)."""
+
+    lr: float
+    momentum: float
+    lr_step: int  # epochs
+    lr_gamma: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave."""
+
+    epoch: int  # from 0
+    train_loss: float
+    val_loss: float
+    val_accuracy: float  # at 0.5
+    val_auc: float
+
+
+class BlazeNetModule(lightning.LightningModule):
+    """Cross-entropy on segments.
+
+    Processes that share a training (DDP) each see a part of a batch; Lightning takes the mean of
+    their gradients. The batches tell what a part counts.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train_batches: SharedBatches | None = None,
+        val_batches: SharedBatches | None = None,
+    ):
+        super().__init__()
+        self.recipe = recipe
+        self._batches = (train_batches, val_batches)
+        self.network = BlazeNet()
+        self.last_epoch: Epoch | None = None
+        self._train: list[Tensor] = []
+        self._val: list[tuple[Tensor, Tensor]] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Loss of a batch of pictures [n, bands, 64] and labels [n].
+
+        Of a part of a batch: so that the mean over the processes is the loss of the whole.
+        """
+        pictures, labels = batch
+        logits = self.network(pictures)
+        batches = self._batches[0]
+        if batches is not None and batches.of > 1:
+            loss = functional.cross_entropy(logits, labels, reduction="sum") * batches.share(index)
+        else:
+            loss = functional.cross_entropy(logits, labels)
+        self._train.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Keeps logits for the end of the epoch."""
+        pictures, labels = batch
+        logits, batches = self.network(pictures), self._batches[1]
+        own = len(labels) if batches is None or batches.share(index) else 0
+        self._val.append((logits[:own], labels[:own]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics over the whole validation part."""
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*self._val, strict=True))
+        train_loss = torch.stack(self._train).mean().item() if self._train else float("nan")
+        if self._batches[1] is not None and self._batches[1].of > 1:
+            logits, labels, train_loss = _of_all(logits, labels, train_loss)
+        self._train.clear()
+        self._val.clear()
+        if not torch.isfinite(logits).all():
+            raise ConfigError(
+                f"train_blazenet: the network's outputs are not finite after epoch "
+                f"{self.current_epoch}: lower train_blazenet.lr ({self.recipe.lr:g})"
+            )
+        scores = cry_probability(logits)
+        self.last_epoch = Epoch(
+            epoch=self.current_epoch,
+            train_loss=train_loss,
+            val_loss=functional.cross_entropy(logits, labels).item(),
+            val_accuracy=((scores >= 0.5) == labels.bool()).float().mean().item(),
+            val_auc=_auc(labels.numpy(), scores.numpy()),
+        )
+
+    def configure_optimizers(self) -> dict:
+        """SGD, its rate divided at every step of the schedule."""
+        recipe = self.recipe
+        optimiser = torch.optim.SGD(
+            self.parameters(), lr=recipe.lr, momentum=recipe.momentum, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def _of_all(logits: Tensor, labels: Tensor, train_loss: float) -> tuple[Tensor, Tensor, float]:
+    """The same of all processes: what each validated, and the mean of their losses."""
+    from torch import distributed
+
+    parts: list = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, (logits, labels, train_loss))
+    all_logits, all_labels, losses = zip(*parts, strict=True)
+    return torch.cat(all_logits), torch.cat(all_labels), float(np.mean(losses))
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    if labels.min() == labels.max():
+        return float("nan")
+    return float(roc_auc_score(labels, scores))
+
+
+class KeepBest(lightning.Callback):
+    """Keeps the weights of the epoch with the lowest validation loss, and the history."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None] | None = None):
+        self.on_epoch = on_epoch
+        self.history: list[Epoch] = []
+        self.best: Epoch | None = None
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule
+    ) -> None:
+        """Not at the epoch's end: callbacks come before the module there, which has its metrics
+        only then."""
+        assert isinstance(module, BlazeNetModule)
+        epoch = module.last_epoch
+        if trainer.sanity_checking or epoch is None:
+            return
+        self.history.append(epoch)
+        if self.best is None or epoch.val_loss < self.best.val_loss:
+            self.best = epoch
+            weights = module.network.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
+
+    def state_dict(self) -> dict:
+        """Goes into Lightning's checkpoint."""
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": asdict(self.best) if self.best else None,
+            "weights": self.weights,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Comes from Lightning's checkpoint."""
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = Epoch(**state["best"]) if state["best"] else None
+        self.weights = state["weights"]

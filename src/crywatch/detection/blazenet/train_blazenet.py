@@ -1,0 +1,387 @@
+"""Stage ``train_blazenet``: one variant of Table 4 by the paper's recipe.
+
+Only the training segments differ between variants; validation is always on all plain segments of
+the validation part. Lightning saves its state after every epoch, and a killed training goes on from
+there to the same weights. Processes may share a training (DDP): each computes a part of every
+batch, all come to the same weights, and the first one writes them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.digest import code_sha256, files_sha256, value_sha256
+from crywatch.core.errors import ConfigError, TableError, named
+from crywatch.core.models import ModelFolder, save
+from crywatch.core.threads import one_thread
+from crywatch.data.features import FeatureStore
+from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.sources import heard
+from crywatch.data.tables.clips import read_table
+from crywatch.data.truth import Truth
+from crywatch.detection.blazenet.data import (
+    EpochSampler,
+    Place,
+    SegmentDataset,
+    SegmentRef,
+    SharedBatches,
+    whole_batch,
+)
+from crywatch.detection.blazenet.frontend import FrontEndConfig
+from crywatch.detection.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
+from crywatch.detection.blazenet.network import N_PARAMETERS
+
+SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
+SEGMENTS += ("soundscapes",)  # all, and those of the soundscapes
+OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
+RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
+CHECKPOINT = "last.ckpt"
+# What makes pictures and weights; the segments are in the key themselves.
+CODE = ("audio.py", "blazenet", "blazenet_features.py", "segments.py", "train_blazenet.py")
+VAL_BATCH = 256
+STRATEGIES = ("auto", "ddp")
+RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a process, as its launcher says it
+
+
+@dataclass
+class VariantConfig:
+    """One line of Table 4."""
+
+    segment_s: float
+    segments: str  # which segments are trained on, see SEGMENTS
+    leave_out: str  # corpus, or ""
+
+
+@dataclass
+class TrainerConfig:
+    """Group ``trainer``: what Lightning's Trainer computes with.
+
+    The recipe stays: a batch is shared by the processes, not multiplied.
+    """
+
+    accelerator: str = "cpu"
+    devices: int = 1  # processes on a machine
+    num_nodes: int = 1  # machines
+    strategy: str = "auto"  # or ddp
+    precision: str = "32-true"
+
+    @property
+    def processes(self) -> int:
+        """Of all machines."""
+        return self.devices * self.num_nodes
+
+    def check(self) -> None:
+        """ConfigError where the processes could not share a training."""
+        if self.devices < 1 or self.num_nodes < 1:
+            raise ConfigError("trainer: devices and num_nodes must be at least 1")
+        if self.strategy not in STRATEGIES or (self.processes > 1 and self.strategy != "ddp"):
+            raise ConfigError(
+                f"trainer.strategy: {self.strategy!r} with {self.processes} processes; it is auto "
+                "for one process, and ddp for more: the others lose what is kept of the best epoch"
+            )
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process writes and records the training that this one takes part in."""
+        return self.processes > 1 and rank() > 0
+
+
+def rank() -> int:
+    """Above 0 in a process that was started to share a training, by what its launcher set."""
+    told = (os.environ.get(name, "") for name in RANKS)
+    return max((int(text) for text in told if text.isdecimal()), default=0)
+
+
+@dataclass(frozen=True)
+class TrainBlazenetConfig:
+    """Section ``train_blazenet``; epochs are those of the full schedule."""
+
+    max_epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    lr_step: int
+    lr_gamma: float
+    cache_mb: int
+    variants: dict[str, VariantConfig]
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    def variant(self, name: str) -> VariantConfig:
+        """By name; ConfigError if there is none."""
+        return named(self.variants, name, "train_blazenet.variants")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files the stage reads."""
+
+    features: Path  # of the front end of the variant
+    split: Source
+    soundscapes: Source
+    untrimmed_clips: Path
+    mined_trimmed: Path
+    mined_untrimmed: Path
+
+
+@dataclass(frozen=True)
+class BlazenetSummary:
+    """How the training went."""
+
+    variant: str
+    n_train: int
+    n_train_cry: int
+    n_val: int
+    corpora: tuple[str, ...]  # whose clips it was trained or validated on
+    epochs: int
+    best: Epoch
+    history: list[Epoch]
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return {
+            "train_segments": self.n_train,
+            "val_segments": self.n_val,
+            "best_epoch": self.best.epoch,
+            "val_accuracy": self.best.val_accuracy,
+            "val_auc": self.best.val_auc,
+            "val_loss": self.best.val_loss,
+        }
+
+
+@one_thread()
+def run(
+    name: str,
+    config: TrainBlazenetConfig,
+    front_end: FrontEndConfig,
+    inputs: Inputs,
+    scale: float,
+    seed: int,
+    out_dir: Path,
+    work_dir: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> BlazenetSummary:
+    """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
+
+    A process that `TrainerConfig.follows` another one trains with it and writes nothing.
+    """
+    variant = config.variant(name)
+    config.trainer.check()
+    store = FeatureStore(inputs.features)
+    train_refs = training_segments(variant, inputs, store, seed)
+    val_clips = labelled(inputs.split.clips, variant.leave_out)
+    events = strong_labels([inputs.split.events])
+    val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store, events)
+    for part, refs in (("train", train_refs), ("val", val_refs)):
+        if len({ref.is_cry for ref in refs}) < 2:
+            raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
+    key = value_sha256(
+        [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
+        + [files_sha256([inputs.features / "store.json"]), code_sha256(*CODE)]
+        + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
+    )
+    module, keeper = fit(
+        SegmentDataset(store, train_refs, config.cache_mb << 20),
+        SegmentDataset(store, val_refs, config.cache_mb << 20),
+        config,
+        scale,
+        seed,
+        work_dir / key[:16],
+        on_epoch,
+    )
+    summary = BlazenetSummary(
+        variant=name,
+        n_train=len(train_refs),
+        n_train_cry=sum(ref.is_cry for ref in train_refs),
+        n_val=len(val_refs),
+        corpora=heard(
+            (inputs.split.clips, inputs.untrimmed_clips, inputs.soundscapes.clips),
+            {ref.clip_id for ref in (*train_refs, *val_refs)},
+        ),
+        epochs=len(keeper.history),
+        best=keeper.best,
+        history=keeper.history,
+    )
+    if not config.trainer.follows:
+        _write(summary, variant, front_end, keeper, out_dir)
+        shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def fit(
+    train: SegmentDataset,
+    val: SegmentDataset,
+    config: TrainBlazenetConfig,
+    scale: float,
+    seed: int,
+    work_dir: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[BlazeNetModule, KeepBest]:
+    """Lightning's loop; goes on from the checkpoint in ``work_dir`` if there is one."""
+    import logging
+    import sys
+
+    import lightning
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader, SequentialSampler
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    lightning.seed_everything(seed, verbose=False)
+    lr_step = max(1, round(config.lr_step * scale))
+    recipe = Recipe(config.lr, config.momentum, lr_step, config.lr_gamma)
+
+    def place() -> Place:
+        return Place(trainer.global_rank, trainer.world_size)
+
+    batches = SharedBatches(EpochSampler(len(train), seed), config.batch_size, place)
+    in_order = SharedBatches(SequentialSampler(val), VAL_BATCH * config.trainer.processes, place)
+    module, keeper = BlazeNetModule(recipe, batches, in_order), KeepBest(on_epoch)
+    checkpoint = ModelCheckpoint(
+        work_dir,
+        filename=Path(CHECKPOINT).stem,
+        save_top_k=1,  # without a monitor: the last one
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    trainer = lightning.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.num_nodes,
+        strategy=config.trainer.strategy,
+        precision=config.trainer.precision,
+        max_epochs=max(1, round(config.max_epochs * scale)),
+        deterministic=True,
+        logger=False,
+        callbacks=[keeper, checkpoint],
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # it would repeat rows to make the parts equal
+        default_root_dir=work_dir,
+    )
+    resume = work_dir / CHECKPOINT
+    trainer.fit(
+        module,
+        DataLoader(train, batch_sampler=batches, collate_fn=whole_batch),
+        DataLoader(val, batch_sampler=in_order, collate_fn=whole_batch),
+        ckpt_path=resume if resume.is_file() else None,
+    )
+    return module, keeper
+
+
+def plain_segments(
+    clips: pd.DataFrame, store: FeatureStore, events: pd.DataFrame
+) -> list[SegmentRef]:
+    """Every segment of ``clips``, with its own label where there are strong ones."""
+    truth = Truth(clips, events)
+    refs = []
+    for clip_id in clips["clip_id"]:
+        rows = store.rows(clip_id)
+        crying = truth.segments(clip_id, rows.last - rows.first, store.info.segment_s)
+        refs += [SegmentRef(clip_id, i, is_cry) for i, is_cry in enumerate(crying.tolist())]
+    return refs
+
+
+def training_segments(
+    variant: VariantConfig, inputs: Inputs, store: FeatureStore, seed: int
+) -> list[SegmentRef]:
+    """The segments that a line of Table 4 trains on."""
+    if variant.segments not in SEGMENTS:
+        raise ConfigError(
+            f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
+        )
+    if variant.leave_out and variant.segments.startswith(OF_ALL_CORPORA):
+        raise ConfigError(
+            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner, the "
+            "untrimmed recordings and the soundscapes know every corpus; with leave_out there are "
+            "all, random"
+        )
+    if variant.segments == "mined_untrimmed":
+        clips = read_table(inputs.untrimmed_clips, "split_clips")
+        return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)
+    clips = labelled(inputs.split.clips, variant.leave_out)
+    clips = clips[clips["split"] == "train"]
+    events = strong_labels([inputs.split.events])
+    cries, others = clips[clips["label"] == "cry"], clips[clips["label"] == "other"]
+    if variant.segments == "all":
+        return plain_segments(clips, store, events)
+    if variant.segments == "soundscapes":
+        made = labelled(inputs.soundscapes.clips)
+        made = made[made["split"] == "train"]
+        known = strong_labels([inputs.soundscapes.events])
+        return plain_segments(clips, store, events) + plain_segments(made, store, known)
+    if variant.segments == "random":
+        return _random(plain_segments(clips, store, events), seed)
+    if variant.segments == "mined_both":
+        return _mined(clips, inputs.mined_trimmed, variant, store)
+    if variant.segments == "mined_pos":
+        mined = _mined(cries, inputs.mined_trimmed, variant, store)
+        return mined + plain_segments(others, store, events)
+    mined = _mined(others, inputs.mined_trimmed, variant, store)
+    return plain_segments(cries, store, events) + mined
+
+
+def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
+    by_clip: dict[str, list[SegmentRef]] = {}
+    for ref in refs:
+        by_clip.setdefault(ref.clip_id, []).append(ref)
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for members in by_clip.values():
+        count = min(RANDOM_SEGMENTS, len(members))
+        picked = rng.choice(len(members), count, replace=False)
+        chosen += [members[index] for index in sorted(picked.tolist())]
+    return chosen
+
+
+def _mined(
+    clips: pd.DataFrame, table: Path, variant: VariantConfig, store: FeatureStore
+) -> list[SegmentRef]:
+    if variant.segment_s != 1.0:
+        raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
+    labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
+    mined = read_table(table, "mined")
+    mined = mined[mined["clip_id"].isin(labels)]
+    refs = []
+    for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True):
+        rows = store.rows(clip_id)
+        if start_s >= rows.last - rows.first:
+            raise TableError(f"{table}: {clip_id} has no second {start_s:g}: run the stage again")
+        refs.append(SegmentRef(clip_id, int(start_s), labels[clip_id] == "cry"))
+    return refs
+
+
+def _write(
+    summary: BlazenetSummary,
+    variant: VariantConfig,
+    front_end: FrontEndConfig,
+    keeper: KeepBest,
+    out_dir: Path,
+) -> None:
+    description = {
+        "kind": "blazenet",
+        "name": summary.variant,
+        "segment_s": variant.segment_s,
+        "frontend": front_end.as_dict(),
+        "parameters": N_PARAMETERS,
+        "corpora": list(summary.corpora),
+        "trained_on": asdict(variant) | {"segments_n": summary.n_train},
+    }
+    with atomic_dir(out_dir) as temp:
+        weights = {f"backbone.{name}": value for name, value in keeper.weights.items()}
+        save(temp, ModelFolder(description, weights))
+        write_json(
+            temp / "metrics.json",
+            summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry},
+        )
+        history = pd.DataFrame([asdict(epoch) for epoch in summary.history])
+        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")

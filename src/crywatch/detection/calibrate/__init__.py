@@ -1,0 +1,173 @@
+"""Stage ``calibrate``: a model folder that also says how sure it is, and when it calls a cry.
+
+Probabilities and rules are fitted on the validation part: its clips, soundscapes and untrimmed
+recordings, each sound once. What they do is measured on the test part, which chooses nothing. The
+probability is that of a plain second among those seconds: where cries are rarer it is lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.errors import ConfigError, named
+from crywatch.core.models import ModelFolder, load, save
+from crywatch.core.threads import one_thread
+from crywatch.data.selection import Source
+from crywatch.data.sources import corpora_of
+from crywatch.detection.calibrate.choosing import Choices, choose_rules
+from crywatch.detection.calibrate.fitting import Fitted, agreement, choose, reliability
+from crywatch.detection.calibrate.listening import Recording, known_clips, known_seconds, listen
+from crywatch.detection.calibrate.measures import ALL, Hearing, RateRow, measure
+from crywatch.detection.decisions import KEY, Decision, Rule
+from crywatch.detection.detectors import load_detector
+
+PLAIN = Rule(0.5, 0.5, 1.0, 1.0)  # of the scores as they were before, for comparison
+
+
+@dataclass
+class CalibratedModel:
+    """An entry of ``calibrate.models``."""
+
+    folder: str  # of the model
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Section ``calibrate``."""
+
+    models: dict[str, CalibratedModel]
+    methods: list[str]  # of calibration, the simplest first; see `choose`
+    false_alarms_per_hour: list[float]  # stated rates
+    default_per_hour: float  # one of them
+    off_probabilities: list[float]  # tried for the end of an event
+    min_events_s: list[float]  # that are tried
+    max_gap_s: float  # stretches at most this far apart are one event
+
+    def model(self, name: str) -> CalibratedModel:
+        """By name; ConfigError if there is none."""
+        return named(self.models, name, "calibrate.models")
+
+    def check(self) -> None:
+        """ConfigError where a value cannot be kept."""
+        rates = self.false_alarms_per_hour
+        if not rates or min(rates) <= 0:
+            raise ConfigError("calibrate.false_alarms_per_hour: name rates above 0")
+        if self.default_per_hour not in rates:
+            raise ConfigError(
+                f"calibrate.default_per_hour: {self.default_per_hour:g} is not among "
+                "calibrate.false_alarms_per_hour: name one of them"
+            )
+        if not self.off_probabilities or not all(0 < off < 1 for off in self.off_probabilities):
+            raise ConfigError("calibrate.off_probabilities: name probabilities between 0 and 1")
+        if not self.min_events_s or min(self.min_events_s) <= 0:
+            raise ConfigError("calibrate.min_events_s: name durations above 0")
+
+
+@dataclass(frozen=True)
+class CalibrateSummary:
+    """The decision, and what it does."""
+
+    decision: Decision
+    rows: list[RateRow]
+    tables: dict
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store and `dvc metrics`: the default rate and the test part."""
+        values: dict[str, float | None] = {}
+        for row in self.rows:
+            if (row.scope, row.stated) == (ALL, self.decision.default_per_hour):
+                head = f"{row.part}_" if row.part == "val" else ""
+                values |= {f"{head}false_alarms_per_hour": row.per_hour, f"{head}found": row.found}
+                values |= {f"{head}latency_s": row.latency_s}
+        for row in self.tables["calibration"]:
+            if row["part"] == "test":
+                values |= {f"{name}_{row['when']}": row[name] for name in ("ece", "brier", "nll")}
+        return {name: round(value, 6) for name, value in values.items() if value is not None}
+
+
+@one_thread()
+def run(
+    name: str,
+    config: CalibrateConfig,
+    model_dir: Path,
+    sources: Sequence[Source],
+    out_dir: Path,
+) -> CalibrateSummary:
+    """Calibrate the model at ``model_dir``; writes a model folder with its decision, and tables."""
+    config.check()
+    model = load(model_dir)
+    leave_out = model.description.get("trained_on", {}).get("leave_out", "")
+    if leave_out:
+        raise ConfigError(
+            f"calibrate.models.{name}: {model_dir} never heard {leave_out!r}, and the validation "
+            "part holds it: name a model that leaves nothing out"
+        )
+    detector = load_detector(model_dir)
+    clips = {part: known_clips(sources, part) for part in ("val", "test")}
+    heard = {
+        part: listen(detector, rows, sources, f"{name} {part}") for part, rows in clips.items()
+    }
+    fitted = choose(config.methods, known_seconds(heard["val"]))
+    choices = Choices(config.off_probabilities, config.min_events_s, config.max_gap_s)
+    rates = choose_rules(heard["val"], fitted.calibration, config.false_alarms_per_hour, choices)
+    decision = Decision(
+        fitted.calibration, tuple(rates), config.default_per_hour, _fitted_on(heard["val"])
+    )
+    hearing = Hearing(float(model.description.get("segment_s", 1.0)), detector.lookahead_s)
+    rows = []
+    for part in ("val", "test"):
+        rows += measure(heard[part], None, PLAIN, None, part, hearing)
+        for rated in rates:
+            stated = rated.false_alarms_per_hour
+            rows += measure(heard[part], fitted.calibration, rated.rule, stated, part, hearing)
+    summary = CalibrateSummary(decision, rows, _tables(name, decision, rows, fitted, heard))
+    description = model.description | {
+        KEY: decision.as_dict(),
+        "corpora": sorted({*model.setting("corpora"), *corpora_of(clips["val"])}),
+    }
+    with atomic_dir(out_dir) as temp:
+        save(temp, ModelFolder(description, model.weights))
+        write_json(temp / "tables.json", summary.tables)
+        write_json(temp / "metrics.json", summary.as_metrics())
+    return summary
+
+
+def _fitted_on(recordings: Sequence[Recording]) -> dict:
+    return {
+        "part": "val",
+        "recordings": len(recordings),
+        "groups": len({recording.group_id for recording in recordings}),
+        "cries": sum(recording.n_cries for recording in recordings),
+        "hours": sum(recording.duration_s for recording in recordings) / 3600,
+        "non_cry_hours": sum(recording.quiet_s for recording in recordings) / 3600,
+    }
+
+
+def _tables(
+    name: str,
+    decision: Decision,
+    rows: Sequence[RateRow],
+    fitted: Fitted,
+    heard: dict[str, list[Recording]],
+) -> dict:
+    compared, bins = [], []
+    for part, recordings in heard.items():
+        seconds = known_seconds(recordings)
+        if not len(seconds.scores):
+            continue
+        for when, calibration in (("before", None), ("after", decision.calibration)):
+            said = seconds.scores if calibration is None else calibration(seconds.scores)
+            head = {"part": part, "when": when}
+            compared.append(head | asdict(agreement(seconds.labels, said)))
+            bins += [head | asdict(one) for one in reliability(seconds.labels, said)]
+    return {
+        "model": name,
+        "decision": decision.as_dict(),
+        "rates": [row.as_dict() for row in rows],
+        "calibration": compared,
+        "reliability": bins,
+        "held_out": [{"method": m} | asdict(found) for m, found in fitted.tried.items()],
+    }

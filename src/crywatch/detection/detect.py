@@ -1,0 +1,172 @@
+"""Detection on a user's own files: scores per plain second, merged into events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
+
+THRESHOLD = 0.5  # of a model without a decision, where none is set
+
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("3gp", "aac", "aif", "aiff", "amr", "caf", "flac", "m4a", "m4v", "mka", "mkv", "mov"),
+        *("mp3", "mp4", "oga", "ogg", "opus", "wav", "webm", "wma"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """Section ``detect`` of params.yaml."""
+
+    model: str  # folder of the default model
+    threshold: float | None  # of a second's score, 0..1; None: as the model decides
+    min_event_s: float  # with a threshold: shorter events are dropped
+    max_gap_s: float  # with a threshold: events at most this far apart are merged
+    false_alarms_per_hour: float | None = None  # a stated rate of the model; None: its default
+
+    def rule(self, decision: Decision | None) -> Rule:
+        """What is an event: by the threshold if one is set, else by the model's own decision."""
+        if self.threshold is not None and self.false_alarms_per_hour is not None:
+            raise ConfigError(
+                "detect: a threshold and a rate of false alarms exclude each other: set one"
+            )
+        if self.threshold is None and decision is not None:
+            return decision.rated(self.false_alarms_per_hour).rule
+        if self.false_alarms_per_hour is not None:
+            raise ConfigError(
+                "detect: this model was not calibrated and keeps no rate of false alarms: use one "
+                "of data/calibrate, or set a threshold"
+            )
+        threshold = THRESHOLD if self.threshold is None else self.threshold
+        return Rule(threshold, threshold, self.min_event_s, self.max_gap_s)
+
+
+@dataclass(frozen=True)
+class Second:
+    """The score of one plain second."""
+
+    start_s: float
+    cry: float  # 0..1; of a calibrated model the probability of a cry
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one file, or why it could not be read."""
+
+    path: str
+    duration_s: float = 0.0
+    cry: float = 0.0  # the clip's score: its highest second
+    seconds: tuple[Second, ...] = ()
+    events: tuple[DetectedEvent, ...] = ()
+    error: str | None = field(default=None)
+    truncated: bool = False  # the file broke off; what came before was scored
+
+
+class Scorer(Protocol):
+    """What `crywatch.detection.detectors.Detector` offers here."""
+
+    decision: Decision | None  # of a calibrated model
+
+    def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+        """Scores [plain seconds] of a recording at 16 kHz that comes in ``chunks`` [samples]."""
+
+
+def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection:
+    """Decode and score one file; an error the user can act on becomes ``Detection.error``.
+
+    The file is read block by block: memory grows with its length only by what the detector keeps.
+    ConfigError if ``config`` asks for a decision that the model does not have.
+    """
+    from crywatch.audio import decode as audio
+
+    rule = config.rule(detector.decision)
+    try:
+        reader = audio.BlockReader(path)
+        scores = np.asarray(detector.score_stream(audio.at_rate(reader, RATE_HZ)), dtype=np.float64)
+    except (CrywatchError, OSError) as error:
+        return Detection(path=str(path), error=str(error))
+    if detector.decision is not None:
+        scores = detector.decision.calibration(scores)
+    duration_s = reader.n_samples / reader.info.rate_hz
+    return Detection(
+        path=str(path),
+        duration_s=round(duration_s, 3),
+        cry=float(scores.max()),
+        seconds=tuple(Second(float(i), float(score)) for i, score in enumerate(scores)),
+        events=merge_events(scores, duration_s, rule),
+        truncated=reader.truncated,
+    )
+
+
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as given; folders give the audio files below them (by suffix), sorted.
+
+    Hidden files are passed over: macOS leaves a "._name.wav" beside each file that it copies.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in AUDIO_SUFFIXES
+                and not file.name.startswith(".")
+                and file.is_file()
+            )
+        else:
+            yield path
+
+
+def to_jsonl(detection: Detection) -> str:
+    """One line of JSON; a file that could not be decoded has only ``path`` and ``error``."""
+    if detection.error is not None:
+        return _json({"path": detection.path, "error": detection.error})
+    record = asdict(detection)
+    for key in ("error", "truncated"):
+        record.pop(key)
+    return _json(record)
+
+
+def _json(record: dict) -> str:
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A file name that is no UTF-8: escaped, a reader gets the very name back.
+        return json.dumps(record)
+    return text
+
+
+def to_audacity(detection: Detection) -> str:
+    """Audacity's label track: onset, offset, text, separated by tabs. It has no comments."""
+    name = Path(detection.path).name
+    return "\n".join(
+        f"{event.onset_s:.3f}\t{event.offset_s:.3f}\tcry {event.peak:.3f} {name}"
+        for event in detection.events
+    )
+
+
+def to_table(detection: Detection) -> str:
+    """A line a file: score, seconds at the threshold as events, path."""
+    if detection.error is not None:
+        return f"{'-':>5}  {'error':<24}  {detection.error}"
+    spans = ", ".join(f"{e.onset_s:.0f}-{e.offset_s:.0f} s" for e in detection.events) or "none"
+    return f"{detection.cry:5.3f}  {spans:<24}  {detection.path}"
+
+
+FORMATS: dict[str, Callable[[Detection], str]] = {
+    "table": to_table,
+    "jsonl": to_jsonl,
+    "audacity": to_audacity,
+}
+TABLE_HEADER = f"{'cry':>5}  {'events':<24}  path"

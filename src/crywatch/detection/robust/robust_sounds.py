@@ -1,0 +1,210 @@
+"""Stage ``robust_sounds``: the clips at 8 kHz for the robust trainings, made once for all of them.
+
+Each clip of the training and validation parts, unlabelled ones too, as it is, through codecs drawn
+by its name, and through the one fixed channel that recipes are compared on; a teacher's scores,
+where one is at hand. Nothing of the test part is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crywatch.audio.activity import FRAME
+from crywatch.audio.channels import apply, channel, codecs
+from crywatch.audio.decode import read_clean, resample
+from crywatch.audio.segments import RATE_HZ as CLEAN_RATE_HZ
+from crywatch.audio.segments import n_segments
+from crywatch.core.atomic import atomic_dir
+from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.errors import ConfigError
+from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
+from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
+from crywatch.data.tables.clips import read_table
+from crywatch.detection.embedders import Embedder
+from crywatch.detection.embedders.base import EmbedderConfig
+from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEACHER_HOP_S, framed
+from crywatch.detection.robust.spans import Span
+
+PARTS = ("train", "val")
+# What makes samples and scores.
+CODE = ("audio.py", "channels", "embedders", "encoding.py", "robust/activity.py")
+CODE += ("robust/sounds.py", "robust/spans.py", "robust_sounds.py", "segments.py")
+CODE += ("soundscapes/mixer.py", "soundscapes/rooms.py")
+MAX_COPIES = 10
+N_CLASSES = 521  # of AudioSet, in YAMNet
+LOUDEST = 60_000.0  # float16 ends at 65,504
+
+
+@dataclass(frozen=True)
+class RobustSoundsConfig:
+    """Section ``robust_sounds``."""
+
+    copies: int  # of a clip, each through a codec of its own
+    codecs: list[str]
+    peak_dbfs: Span  # of a clip before its codec
+    channel: str  # of section channels, that recipes are compared on
+
+    def check(self) -> None:
+        """ConfigError for what cannot be."""
+        if not 0 <= self.copies <= min(MAX_COPIES, len(self.codecs)):
+            raise ConfigError(
+                f"robust_sounds.copies is {self.copies}: set it from 0 to the number of "
+                f"robust_sounds.codecs, {len(self.codecs)}, and {MAX_COPIES} at most"
+            )
+        self.peak_dbfs.check("robust_sounds.peak_dbfs")
+        if self.channel in (CLEAN, TEACHER) or self.channel.startswith(CODEC):
+            raise ConfigError(
+                f"robust_sounds.channel is {self.channel!r}: that is the name of a copy that is "
+                "trained on; give the channel another one in section channels"
+            )
+
+
+@dataclass(frozen=True)
+class SoundsSummary:
+    """What was made."""
+
+    n_clips: int
+    n_seconds: int
+    n_copies: int  # of each clip
+    n_taught: int  # clips with a teacher's scores
+
+
+@one_thread()
+def run(
+    clips_table: Path,
+    config: RobustSoundsConfig,
+    channels: Mapping[str, Any],
+    yamnet: str,
+    out_dir: Path,
+    work_dir: Path,
+) -> SoundsSummary:
+    """Make all copies of the clips, duplicates too; ``yamnet`` is its handle, or "".
+
+    A killed run goes on with the clip where it was.
+
+    Raises
+    ------
+    ConfigError
+        A codec or a channel that cannot be had.
+    ModelError
+        The teacher's weights cannot be read.
+    """
+    config.check()
+    clips = read_table(clips_table, "split_clips")
+    clips = clips[clips["split"].isin(PARTS)].reset_index(drop=True)
+    key = [clips[["clip_id", "sha256"]].values.tolist(), code_sha256(*CODE)]
+    fixed = channel(config.channel, channels)
+
+    def clean(row: Any) -> np.ndarray:
+        return resample(read_clean(row.path), CLEAN_RATE_HZ, RATE_HZ)
+
+    def as_it_is(row: Any) -> np.ndarray:
+        return _frames(clean(row))
+
+    def coded(number: int) -> Callable[[Any], np.ndarray]:
+        return lambda row: _frames(through_codec(clean(row), row.clip_id, number, config))
+
+    def measured(row: Any) -> np.ndarray:
+        heard = apply(fixed, read_clean(row.path), row.clip_id)
+        return _frames(resample(heard, CLEAN_RATE_HZ, RATE_HZ))
+
+    makers = {CLEAN: as_it_is, config.channel: measured}
+    makers |= {f"{CODEC}{number}": coded(number) for number in range(config.copies)}
+    told = {CLEAN: None, config.channel: channels[config.channel]}
+    written: dict[str, FeatureWriter] = {}
+    for name, make in makers.items():
+        info = StoreInfo(
+            f"robust sounds, {name}",
+            FRAME,
+            value_sha256([*key, told.get(name, asdict(config))]),
+            "<f2",
+            FRAME / RATE_HZ,
+        )
+        written[name] = _written(clips, info, make, work_dir / name)
+    taught = clips[clips["canonical"]] if yamnet else clips[:0]
+    if yamnet:
+        written[TEACHER] = _taught(taught, key, yamnet, work_dir / TEACHER)
+    # Only now: a store that is finished leaves nothing to go on from.
+    with atomic_dir(out_dir) as temp:
+        for name, writer in written.items():
+            heard = taught if name == TEACHER else clips
+            writer.finish(sorted(heard["corpus"].unique()), temp / name)
+    seconds = sum(n_segments(round(d * CLEAN_RATE_HZ)) for d in clips["duration_s"])
+    return SoundsSummary(len(clips), seconds, len(makers), len(taught))
+
+
+def _written(
+    clips: pd.DataFrame, info: StoreInfo, make: Callable[[Any], np.ndarray], work_dir: Path
+) -> FeatureWriter:
+    """What ``make`` gives of each clip, [rows, dim], ready to be finished."""
+    writer = FeatureWriter(info, work_dir, value_sha256(asdict(info)))
+    for corpus in sorted(clips["corpus"].unique()):
+        done = set(writer.done(corpus))
+        rows = clips[(clips["corpus"] == corpus) & ~clips["clip_id"].isin(done)]
+        bar = progress(rows.itertuples(), f"{info.name} {corpus}", len(rows), "clip")
+        writer.write(corpus, (ClipFeatures(row.clip_id, make(row)) for row in bar))
+    return writer
+
+
+def _frames(wave: np.ndarray) -> np.ndarray:
+    return np.clip(framed(wave), -LOUDEST, LOUDEST).astype(np.float16)
+
+
+def through_codec(
+    wave: np.ndarray, clip_id: str, number: int, config: RobustSoundsConfig
+) -> np.ndarray:
+    """Copy ``number`` of a clip [samples] at 8 kHz: its level and codec go by the clip's name.
+
+    The copies of a clip differ in codec.
+    """
+    digest = hashlib.sha256(clip_id.encode()).digest()
+    rng = np.random.default_rng([int.from_bytes(digest[:8], "big")])
+    names = [config.codecs[index] for index in rng.permutation(len(config.codecs))]
+    levels_db = config.peak_dbfs.draw(rng, len(names))
+    codec = codecs.random_codec(np.random.default_rng([number, *digest[:8]]), [names[number]])
+    peak = max(float(np.abs(wave).max(initial=0.0)), 1e-9)
+    scaled = wave * np.float32(10 ** (levels_db[number] / 20) / peak)
+    return codecs.through(scaled, RATE_HZ, codec)
+
+
+def _taught(clips: pd.DataFrame, key: list, handle: str, work_dir: Path) -> FeatureWriter:
+    """YAMNet's scores of all classes every quarter of a second, a window of a second each."""
+    teacher = _yamnet(handle)
+    hop, length = round(TEACHER_HOP_S * CLEAN_RATE_HZ), CLEAN_RATE_HZ
+    info = StoreInfo(
+        "robust sounds, teacher",
+        teacher.config.dim,
+        value_sha256([*key, teacher.digest]),
+        "<f2",
+        TEACHER_HOP_S,
+    )
+
+    def scores(row: Any) -> np.ndarray:
+        wave = read_clean(row.path)
+        # As far as a second can be drawn: half of it lies beyond the end.
+        count = max(1, math.ceil((len(wave) - length / 2) / hop))
+        padded = np.pad(wave, (0, max(0, (count - 1) * hop + length - len(wave))))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop][:count]
+        return teacher.embed_seconds(windows)
+
+    return _written(clips, info, scores, work_dir)
+
+
+def _yamnet(handle: str) -> Embedder:
+    """With class scores: the SavedModel's embeddings say nothing of crying."""
+    from crywatch.detection.embedders.yamnet import YamnetFile
+
+    if not handle.endswith(".tflite"):
+        raise ConfigError(
+            f"yamnet.handle: {handle!r}: as a teacher only the quantised .tflite file is read"
+        )
+    return YamnetFile(EmbedderConfig("yamnet", N_CLASSES, handle))

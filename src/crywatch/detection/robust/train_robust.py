@@ -1,0 +1,223 @@
+"""Stage ``train_robust``: a BlazeNet that knows crying, not corpora, by one seed of the recipe."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.errors import TableError, named
+from crywatch.core.models import ModelFolder, save
+from crywatch.core.threads import one_thread
+from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.sources import corpora_of
+from crywatch.data.tables.clips import read_table
+from crywatch.detection.blazenet.network import N_PARAMETERS
+from crywatch.detection.robust.draws import pools
+from crywatch.detection.robust.recipe import RecipeConfig
+from crywatch.detection.robust.sounds import Sounds
+from crywatch.detection.robust.teaching import with_unlabelled
+from crywatch.detection.robust.training import Progress, Trained, scaled, train
+from crywatch.detection.robust.validation import Validation
+
+KEY = "train_robust"
+# What makes batches and weights.
+CODE = ("audio.py", "blazenet", "features.py", "robust", "segments.py", "truth.py")
+CODE += ("train_robust.py",)
+
+
+@dataclass
+class VariantConfig:
+    """One training."""
+
+    seed: int
+    leave_out: str  # corpus, or ""
+    row: str  # of a table: the name without the seed
+
+
+@dataclass
+class TrainRobustConfig(RecipeConfig):
+    """Section ``train_robust``: the recipe, and the trainings by it."""
+
+    variants: dict[str, VariantConfig]
+
+    def variant(self, name: str) -> VariantConfig:
+        """By name; ConfigError if there is none."""
+        return named(self.variants, name, "train_robust.variants")
+
+    def recipe(self) -> RecipeConfig:
+        """Without the variants; ConfigError for what cannot be."""
+        recipe = RecipeConfig(**{name: getattr(self, name) for name in _PARTS})
+        recipe.check(KEY)
+        return recipe
+
+
+_PARTS = tuple(RecipeConfig.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class RobustSummary:
+    """How the training went."""
+
+    variant: str
+    n_train: int  # clips
+    n_train_cry: int
+    n_val: int
+    n_pauses: int  # crying clips with a pause to draw
+    corpora: tuple[str, ...]  # whose clips it was trained or validated on
+    chosen: Progress
+    history: list[Progress]
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return {
+            "train_clips": self.n_train,
+            "train_cry": self.n_train_cry,
+            "val_clips": self.n_val,
+            "pauses": self.n_pauses,
+            **self.chosen.as_row(),
+        }
+
+
+@one_thread()
+def run(
+    name: str,
+    config: TrainRobustConfig,
+    split: Source,
+    sounds_dir: Path,
+    scale: float,
+    out_dir: Path,
+    work_dir: Path,
+    on_validation: Callable[[Progress], None] | None = None,
+) -> RobustSummary:
+    """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
+
+    Raises
+    ------
+    ConfigError
+        A variant that is not there, a value out of range, or a corpus to leave out that is not
+        there.
+    TableError
+        A class is missing from a part, or a clip from the sounds.
+    """
+    variant = config.variant(name)
+    recipe = config.recipe()
+    recipe.training = scaled(recipe.training, scale)
+    sounds = Sounds(sounds_dir)
+    clips = labelled(split.clips, variant.leave_out)
+    events = strong_labels([split.events])
+    parts = {
+        part: clips[clips["split"] == part].reset_index(drop=True) for part in ("train", "val")
+    }
+    for part, frame in parts.items():
+        if frame["label"].nunique() < 2:
+            raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
+    recipe = at_hand(recipe, sounds)
+    unlabelled = without_label(split.clips, variant.leave_out)
+    # Where a corpus is left out, training groups may have been moved to the validation part.
+    validated = unlabelled["group_id"].isin(parts["val"]["group_id"])
+    unlabelled = unlabelled[(unlabelled["split"] == "train") & ~validated]
+    parts["train"] = heard_clips(parts["train"], unlabelled, sounds, recipe)
+    trained, n_pauses = train_on(
+        parts["train"], parts["val"], events, sounds, recipe, variant.seed, work_dir, on_validation
+    )
+    heard = pd.concat(parts.values())
+    summary = RobustSummary(
+        variant=name,
+        n_train=len(parts["train"]),
+        n_train_cry=int((parts["train"]["label"] == "cry").sum()),
+        n_val=len(parts["val"]),
+        n_pauses=n_pauses,
+        corpora=corpora_of(heard),
+        chosen=trained.chosen,
+        history=trained.history,
+    )
+    _write(summary, variant, recipe, trained, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def without_label(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
+    """Canonical clips that nobody has labelled, none that shares a group with ``leave_out``."""
+    clips = read_table(clips_table, "split_clips")
+    touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+    kept = clips["canonical"] & (clips["label"] == "unknown") & ~clips["group_id"].isin(touched)
+    return clips[kept].reset_index(drop=True)
+
+
+def at_hand(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:
+    """``recipe``, without its teacher where there is none: that is said, and is in the model."""
+    if recipe.teacher.needed and sounds.teacher is None:
+        print(
+            f"{KEY}: there is no teacher, and much of what holds beyond a corpus comes from it: "
+            "set yamnet.handle to YAMNet's .tflite file and run `dvc repro`",
+            file=sys.stderr,
+        )
+        recipe.teacher = recipe.teacher.without()
+    return recipe
+
+
+def heard_clips(
+    clips: pd.DataFrame, unlabelled: pd.DataFrame, sounds: Sounds, recipe: RecipeConfig
+) -> pd.DataFrame:
+    """``clips``, and of the ``unlabelled`` ones those that the recipe's teacher is sure of."""
+    if recipe.teacher.unlabelled and sounds.teacher is not None:
+        return with_unlabelled(clips, unlabelled, sounds.teacher, recipe.teacher)
+    return clips
+
+
+def train_on(
+    train_clips: pd.DataFrame,
+    val_clips: pd.DataFrame,
+    events: pd.DataFrame,
+    sounds: Sounds,
+    recipe: RecipeConfig,
+    seed: int,
+    work_dir: Path,
+    on_validation: Callable[[Progress], None] | None = None,
+) -> tuple[Trained, int]:
+    """Train on those clips (canonical, labelled); also how many crying clips have pauses."""
+    (channel,) = sounds.channels
+    drawn = pools(train_clips, events, sounds, recipe.draws)
+    validation = Validation(val_clips, events, sounds, recipe.front_end, recipe.context, channel)
+    key = value_sha256(
+        [recipe.as_dict(), seed, sounds.digest, code_sha256(*CODE)]
+        + [
+            frame[["clip_id", "sha256", "label", "group_id", "category"]].values.tolist()
+            for frame in (train_clips, val_clips)
+        ]
+        + [events.values.tolist()]
+    )
+    trained = train(drawn, recipe, validation, seed, work_dir / key[:16], on_validation)
+    return trained, len(drawn.pauses)
+
+
+def _write(
+    summary: RobustSummary,
+    variant: VariantConfig,
+    recipe: RecipeConfig,
+    trained: Trained,
+    out_dir: Path,
+) -> None:
+    description = {
+        "kind": "robust",
+        "name": summary.variant,
+        "segment_s": 1.0,
+        "frontend": recipe.front_end.as_dict(),
+        "context": recipe.context.as_dict(),
+        "parameters": N_PARAMETERS,
+        "corpora": list(summary.corpora),
+        "trained_on": asdict(variant) | {"clips_n": summary.n_train, "recipe": recipe.as_dict()},
+    }
+    weights = trained.network.state_dict()
+    with atomic_dir(out_dir) as temp:
+        save(temp, ModelFolder(description, {f"backbone.{k}": v for k, v in weights.items()}))
+        write_json(temp / "metrics.json", summary.as_metrics())
+        history = pd.DataFrame([progress.as_row() for progress in summary.history])
+        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")

@@ -1,0 +1,70 @@
+"""The detectors of one rebuild that are compared: each a model folder, read by its family's loader.
+
+A system's name is ``family/variant``; those of one ``row`` differ by their seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crywatch.core import paths
+from crywatch.core.errors import ConfigError, named
+
+
+@dataclass(frozen=True)
+class System:
+    """A detector to measure."""
+
+    name: str  # family/variant
+    source: str  # folder of the model; a file, a folder or a URL for family yamnet
+    leave_out: str  # corpus never trained on, or ""
+    row: str  # of a table: the name without the seed
+
+    @property
+    def family(self) -> str:
+        """blazenet, rtfm, robust, baselines, yamnet."""
+        return self.name.split("/")[0]
+
+
+FOLDERS = {
+    "blazenet": paths.TRAIN_BLAZENET,
+    "rtfm": paths.TRAIN_RTFM,
+    "robust": paths.TRAIN_ROBUST,
+    "baselines": paths.TRAIN_BASELINES,
+}
+VARIANTS = {  # in params.yaml
+    "blazenet": "train_blazenet.variants",
+    "rtfm": "train_rtfm.variants",
+    "robust": "train_robust.variants",
+    "baselines": "train_baselines.models",
+}
+
+
+def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) -> list[System]:
+    """Those of ``names`` (``family/variant``) in their order.
+
+    ``variants`` has the variants of each family from params.yaml, each with ``leave_out`` and,
+    where it is one of several seeds, ``row``. Family yamnet is there if ``yamnet`` names a file,
+    a folder or a URL.
+
+    Raises
+    ------
+    ConfigError
+        A name is no ``family/variant``, or there is no such family or variant.
+    """
+    found = []
+    for name in names:
+        family, _, variant = name.partition("/")
+        if family == "yamnet":
+            if yamnet:
+                found.append(System(name, yamnet, "", name))
+            continue
+        if family not in variants:
+            families = ", ".join([*variants, "yamnet"])
+            raise ConfigError(f"system {name!r}: name a family/variant of {families}")
+        body = named(variants[family], variant, VARIANTS[family]) or {}
+        row = f"{family}/{body.get('row') or variant}"
+        source = str(FOLDERS[family] / variant)
+        found.append(System(name, source, body.get("leave_out", ""), row))
+    return found

@@ -1,0 +1,180 @@
+"""One row for all systems that differ by their seed alone, beside the peer on the same seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+import pandas as pd
+
+from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, audible
+from crywatch.evaluation.compare_detectors.scores import Compared
+from crywatch.evaluation.evaluate_detection import LEFT_OUT, by_clip, left_out, scopes
+from crywatch.metrics.curves import binary_metrics
+from crywatch.metrics.intervals import TAILS, group_draws
+
+UNITS = ("second", "clip")
+METRICS = ("auc", "average_precision", "recall_at_1pct", "accuracy", "f1", "false_alarm_rate")
+DRAWN = ("auc", "average_precision")  # of a bootstrap's draw, in this order
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric over the systems of one row."""
+
+    mean: float | None
+    sd: float | None  # n - 1; None for fewer than two systems
+    low: float | None = None  # 95 % interval of the mean over groups, where it is drawn
+    high: float | None = None
+    difference: float | None = None  # to the peer's mean on the same seconds
+    difference_low: float | None = None
+    difference_high: float | None = None
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """The systems of one row on one scope through one channel."""
+
+    row: str  # of a table: the system without its seed
+    systems: int
+    channel: str
+    scope: str
+    unit: str  # second, clip
+    n: int
+    n_cry: int
+    cry_groups: int
+    other_groups: int
+    metrics: dict[str, Estimate]  # of METRICS
+
+    def as_dict(self) -> dict:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is measured: equal for every system."""
+
+    channel: str
+    scope: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One system at one place."""
+
+    metrics: dict[str, float | None]
+    draws: np.ndarray  # [resamples, 2]
+    head: dict[str, int]
+    rows: tuple[str, ...]  # of the seconds or clips, to know that they are the peer's
+
+
+def compare(
+    systems: Sequence[Compared],
+    scores: pd.DataFrame,
+    thresholds: Mapping[str, float],
+    peer: str,
+) -> list[ComparedRow]:
+    """Rows of all systems; ``scores`` know their clips. Silent seconds are left out, of clips too.
+
+    ``peer`` names the system whose difference to each row is estimated, where it is among them.
+    On a corpus left out nothing is decided: its validation part is among what is measured.
+    """
+    found: dict[str, dict[_Place, list[_Measured]]] = {}
+    by_system = dict(tuple(audible(scores).groupby("system", sort=False)))
+    for one in systems:
+        frame = by_system.get(one.system.name)
+        if frame is None:
+            continue
+        places = found.setdefault(one.system.row, {})
+        chosen = thresholds.get(one.system.name)
+        for channel, scope, seconds in _scopes(one, frame):
+            threshold = None if f", {LEFT_OUT}" in scope else chosen
+            for unit, rows in _units(seconds):
+                if rows["is_cry"].nunique() == 2:
+                    place = _Place(channel, scope, unit)
+                    places.setdefault(place, []).append(_measured(rows, threshold))
+    peers = next((found[o.system.row] for o in systems if o.system.name == peer), {})
+    return [
+        _row(row, place, measured, peers.get(place, [None])[0] if row != peer else None)
+        for row, places in found.items()
+        for place, measured in places.items()
+    ]
+
+
+def _scopes(one: Compared, seconds: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Channel, scope and seconds of everything that a system is measured on."""
+    if one.is_main:
+        test = seconds[seconds["split"] == "test"]
+        for channel, frame in test.groupby("channel", sort=False):
+            for scope, here in scopes(frame):
+                yield str(channel), scope, here
+    recorded = seconds[seconds["channel"] == AS_RECORDED]
+    for corpus in one.left_out:
+        if corpus:
+            scope, here = left_out(recorded, corpus)
+            yield AS_RECORDED, scope, here
+
+
+def _units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    ordered = seconds.sort_values(["clip_id", "start_s"], kind="stable")
+    clips = by_clip(ordered)
+    yield "second", ordered.assign(of=ordered["clip_id"] + ordered["start_s"].astype(str))
+    yield "clip", clips.assign(of=clips.index)
+
+
+def _measured(rows: pd.DataFrame, threshold: float | None) -> _Measured:
+    labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
+    values = binary_metrics(labels, scores, np.inf if threshold is None else threshold)
+    metrics = {name: getattr(values, name) for name in METRICS if name != "f1"}
+    both = (values.precision or 0.0) + (values.recall or 0.0)
+    metrics["f1"] = 2 * (values.precision or 0.0) * values.recall / both if both else 0.0
+    if threshold is None:
+        metrics |= dict.fromkeys(("accuracy", "f1", "false_alarm_rate"))
+    groups = rows["group_id"].astype(str)
+    head = {
+        "n": values.n,
+        "n_cry": values.n_cry,
+        "cry_groups": int(groups[labels].nunique()),
+        "other_groups": int(groups[~labels].nunique()),
+    }
+    return _Measured(metrics, group_draws(labels, scores, groups), head, tuple(rows["of"]))
+
+
+def _row(
+    row: str, place: _Place, measured: Sequence[_Measured], peer: _Measured | None
+) -> ComparedRow:
+    head = measured[0].head
+    # As everywhere: no interval where a class has fewer than two groups.
+    drawable = min(head["cry_groups"], head["other_groups"]) >= 2
+    if peer is not None and any(one.rows != peer.rows for one in measured):
+        peer = None  # other seconds are no pairs
+    draws = np.mean([one.draws for one in measured], axis=0)
+    metrics = {}
+    for name in METRICS:
+        values = [one.metrics[name] for one in measured if one.metrics[name] is not None]
+        mean = fmean(values) if values else None
+        interval, difference = {}, {}
+        if name in DRAWN:
+            column = DRAWN.index(name)
+            interval = _interval(draws[:, column], "low", "high") if drawable else {}
+            if peer is not None and mean is not None:
+                difference = {"difference": mean - peer.metrics[name]}
+                apart = draws[:, column] - peer.draws[:, column]
+                ends = ("difference_low", "difference_high")
+                difference |= _interval(apart, *ends) if drawable else {}
+        sd = stdev(values) if len(values) > 1 else None
+        metrics[name] = Estimate(mean=mean, sd=sd, **interval, **difference)
+    return ComparedRow(
+        row, len(measured), place.channel, place.scope, place.unit, metrics=metrics, **head
+    )
+
+
+def _interval(draws: np.ndarray, *names: str) -> dict[str, float]:
+    finite = draws[np.isfinite(draws)]
+    if not len(finite):
+        return {}
+    return dict(zip(names, np.quantile(finite, TAILS).tolist(), strict=True))

@@ -1,0 +1,163 @@
+"""Every measured second with what is known of its clip: a comparison needs nothing beside it.
+
+Stage ``evaluate_detection`` writes the table and logs it, so that runs of any two rebuilds can be
+paired by the sound of a clip. Where each number comes from, and what it is called in the tracking
+store, is said here once, for the stage and for `crywatch.operations.compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from crywatch.data.tables.clips import COLUMNS
+from crywatch.evaluation.evaluate_detection import LEFT_OUT, Row, by_clip, left_out, scopes
+from crywatch.metrics.curves import max_f1
+from crywatch.metrics.intervals import RESAMPLES, TAILS
+
+FILE = "measured.parquet"
+TABLE = "measured"
+PART = "test"
+DRAWN = ("auc", "average_precision")  # metrics with intervals, of every row
+DECIDED = ("f1_max", "accuracy")  # those of the headline that are drawn for it alone
+POOLED = "pooled"
+DIGITS = 6
+
+COLUMNS[TABLE] = {
+    "model": ("str", False),
+    "clip_id": ("str", False),
+    "sha256": ("str", False),  # of the clip's decoded samples
+    "corpus": ("str", False),
+    "label": ("str", False),  # of the clip
+    "group_id": ("str", False),
+    "split": ("str", False),
+    "canonical": ("bool", False),
+    "start_s": ("float64", False),
+    "score": ("float64", False),
+    "is_cry": ("bool", False),  # of the second
+}
+OF_CLIP = ("clip_id", "sha256", "corpus", "label", "group_id", "split", "canonical")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one model is measured on, by what unit."""
+
+    scope: str
+    unit: str  # second, clip
+    rows: pd.DataFrame  # score, is_cry, group_id and what the table knows of the clip
+
+
+def measured(seconds: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Table "measured" of scores with ``is_cry`` and of table split_clips."""
+    known = clips[list(OF_CLIP)]
+    found = seconds.merge(known, on="clip_id", how="left", validate="many_to_one")
+    return found[list(COLUMNS[TABLE])]
+
+
+def places(seconds: pd.DataFrame) -> Iterator[Place]:
+    """Everything that one model is reported on: scopes of the test part, and its corpus left out.
+
+    A model is scored on the training part of a corpus only if it was never trained on it.
+    """
+    found = list(scopes(seconds[seconds["split"] == PART]))
+    for corpus in sorted(set(seconds.loc[seconds["split"] == "train", "corpus"])):
+        found.append(left_out(seconds, corpus))
+    for scope, frame in found:
+        if len(frame):
+            yield Place(scope, "second", frame)
+            yield Place(scope, "clip", clip_rows(frame))
+
+
+def clip_rows(seconds: pd.DataFrame) -> pd.DataFrame:
+    """`by_clip` with the columns of the clip."""
+    columns = [name for name in OF_CLIP if name not in ("clip_id", "label", "group_id")]
+    known = seconds.drop_duplicates("clip_id").set_index("clip_id")[columns]
+    return by_clip(seconds).join(known).reset_index()
+
+
+def thresholds(seconds: pd.DataFrame) -> dict[str, float]:
+    """By model the threshold of the highest F1 per second on the pooled validation part.
+
+    A model without cries in that part gets none.
+    """
+    found = {}
+    for model, frame in seconds[seconds["split"] == "val"].groupby("model", sort=False):
+        pooled = dict(scopes(frame)).get(POOLED)
+        if pooled is not None and pooled["is_cry"].any():
+            labels, scores = pooled["is_cry"].to_numpy(), pooled["score"].to_numpy()
+            found[str(model)] = max_f1(labels, scores).threshold
+    return found
+
+
+def metric_name(model: str, scope: str, unit: str, metric: str) -> str:
+    """In the tracking store: those per second are called as in metrics.json."""
+    if f", {LEFT_OUT}" in scope:
+        scope = LEFT_OUT
+    parts = [metric, "clip" if unit == "clip" else ""]
+    parts.append("" if scope == POOLED and unit == "second" else scope.replace(",", ""))
+    return f"{model}/" + "_".join("_".join(part.split()) for part in parts if part)
+
+
+def named_metrics(rows: Iterable[Row], models: Iterable[str]) -> dict[str, float]:
+    """For the tracking store: ``name``, ``name_low`` and ``name_high`` of all that is reported.
+
+    That is AUC and average precision of ``models`` on every scope of the test part, and of every
+    model on its corpus left out; without ``_low`` and ``_high`` where nothing could be drawn.
+    """
+    wanted, found = set(models), {}
+    for row in rows:
+        if row.part == "val" or (row.part == PART and row.model not in wanted):
+            continue
+        values = row.metrics.as_dict() | row.intervals.as_dict()
+        for metric in DRAWN:
+            name = metric_name(row.model, row.scope, row.unit, metric)
+            for end in ("", "_low", "_high"):
+                value = values[f"{metric}{end}"]
+                if value is not None:
+                    found[f"{name}{end}"] = round(value, DIGITS)
+    return found
+
+
+def ends_of(names: Iterable[str], metrics: Iterable[str]) -> set[str]:
+    """Of ``metrics`` the ends of the intervals of ``names``."""
+    ends = {f"{name}_{end}" for name in names for end in ("low", "high")}
+    return ends & set(metrics)
+
+
+def decided_intervals(
+    seconds: pd.DataFrame, models: Iterable[str], threshold: float
+) -> dict[str, float]:
+    """``<model>/<metric>_low`` and ``_high`` of `DECIDED`, pooled, per second of the test part.
+
+    By the bootstrap over groups, as the intervals of AUC; none where a class has fewer than two.
+    ``threshold`` is that of the accuracy; F1 is the highest of each draw.
+    """
+    found = {}
+    test = seconds[seconds["split"] == PART]
+    for model in models:
+        frame = dict(scopes(test[test["model"] == model])).get(POOLED)
+        if frame is None or frame.empty:
+            continue
+        labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
+        names, group = np.unique(frame["group_id"].astype(str), return_inverse=True)
+        if min(len(np.unique(group[labels])), len(np.unique(group[~labels]))) < 2:
+            continue
+        members = [np.flatnonzero(group == number) for number in range(len(names))]
+        right = (scores >= threshold) == labels
+        rng = np.random.default_rng(0)
+        drawn = []
+        for _ in range(RESAMPLES):
+            chosen = rng.integers(len(names), size=len(names))
+            rows = np.concatenate([members[number] for number in chosen])
+            if 0 < labels[rows].sum() < len(rows):
+                drawn.append((max_f1(labels[rows], scores[rows]).f1, right[rows].mean()))
+        if drawn:
+            ends = np.quantile(drawn, TAILS, axis=0).round(DIGITS)
+            for end, values in zip(("low", "high"), ends.tolist(), strict=True):
+                for metric, value in zip(DECIDED, values, strict=True):
+                    found[f"{model}/{metric}_{end}"] = value
+    return found

@@ -1,0 +1,52 @@
+"""The models of stage 2 by name, and their sections of ``fit_infants``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crywatch.core.errors import ConfigError
+from crywatch.infants.cohort import CohortConfig, SNormalised
+from crywatch.infants.contract import Baseline, InfantModel
+from crywatch.infants.models.autoencoder import Autoencoder, AutoencoderConfig
+from crywatch.infants.models.cosine import Cosine
+from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
+from crywatch.infants.models.mixture import Mixture, MixtureConfig
+from crywatch.infants.models.one_class_svm import OneClassSvm, OneClassSvmConfig
+
+MODELS = ("autoencoder", "one_class_svm", "mixture", "mahalanobis", "cosine")
+NORMALISED = ("mahalanobis", "cosine")  # against the cohort, where there is one
+
+
+@dataclass
+class ModelsConfig:
+    """A section a model; cosine has no settings."""
+
+    autoencoder: AutoencoderConfig
+    one_class_svm: OneClassSvmConfig
+    mixture: MixtureConfig
+    mahalanobis: MahalanobisConfig
+    cohort: CohortConfig
+
+
+def build(
+    name: str, config: ModelsConfig, seed: int, cohort: Sequence[Baseline] = ()
+) -> InfantModel:
+    """The model of that name; those of `NORMALISED` with S-norm if ``cohort.top_k`` is not 0.
+
+    ``cohort`` are infants that are neither fitted nor tested. Raises ConfigError for an unknown
+    name, or a cohort that is too small for ``cohort.top_k``.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"fit_infants has no model {name!r}; there are {', '.join(MODELS)}")
+    models: dict[str, InfantModel] = {
+        "autoencoder": Autoencoder(config.autoencoder, seed),
+        "one_class_svm": OneClassSvm(config.one_class_svm),
+        "mixture": Mixture(config.mixture, seed),
+        "mahalanobis": Mahalanobis(config.mahalanobis),
+        "cosine": Cosine(),
+    }
+    model = models[name]
+    if name in NORMALISED and config.cohort.top_k:
+        return SNormalised(model, cohort, config.cohort)
+    return model

@@ -1,0 +1,284 @@
+"""Stage ``simulate_year``: a generated year of infants, with the gate, without it, and frozen.
+
+No corpus follows an infant for a year, so voices are generated in every profile; the backbone and
+the gate are the real ones. Three things happen: all voices develop slowly and are to be followed
+without alarms; some change in a day, which must not be absorbed; and into some comes a hostile
+stream, which must not draw the baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
+from crywatch.audio.extents import ExtentConfig
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.errors import ConfigError
+from crywatch.corpora.generate.nursery import PLANTED
+from crywatch.data.tables.clips import COLUMNS, write_table
+from crywatch.infants import gate as gates
+from crywatch.infants.conformal import ConformalConfig
+from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.follow_infants import FollowInfantsConfig, followers
+from crywatch.infants.models.registry import ModelsConfig, build
+from crywatch.infants.simulate_year import measures
+from crywatch.infants.simulate_year.figures import save_figure, year_figure
+from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
+from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
+from crywatch.infants.simulate_year.voices import VoiceYear, embed
+from crywatch.infants.updating import Follower, InfantState, Observation, Observed
+from crywatch.speaker.batches import AveragingConfig
+
+TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
+TRIMMING = "trimming"
+_LAST_DAYS = 14.0
+
+
+@dataclass
+class VoicesConfig:
+    """Section ``voices``."""
+
+    seconds: float  # of a recording
+    pitch_fall: float  # share of the pitch that is lost over the year
+    formant_fall: float
+
+
+@dataclass
+class CalendarConfig:
+    """Section ``calendar``; see `crywatch.infants.simulate_year.streams.Calendar`."""
+
+    infants: int
+    weeks: int
+    sessions: int  # of a week
+    recordings: int  # of a session
+    baseline_weeks: int
+    event_week: int
+    change_weeks: int
+    attack_weeks: int
+    after_weeks: int
+
+
+@dataclass(frozen=True)
+class SimulateYearConfig:
+    """Section ``simulate_year``. Sections inside are not frozen: OmegaConf merges into them."""
+
+    seed: int  # of the generated voices and what they record
+    calendar: CalendarConfig
+    voices: VoicesConfig
+    changes: list[str]  # as in the generated nursery
+    hostile: list[str]  # infants, sounds, repeats, drip
+    trimming_p: float  # a minimum of p that trims the baseline, to show what that does
+    workers: int  # processes
+
+    def __post_init__(self) -> None:
+        for key, given, known in (
+            ("changes", self.changes, PLANTED),
+            ("hostile", self.hostile, HOSTILE),
+        ):
+            if unknown := sorted(set(given) - set(known)):
+                raise ConfigError(
+                    f"simulate_year.{key} has no {unknown[0]!r}; there are {', '.join(known)}"
+                )
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How the project hears recordings, from the sections of other stages."""
+
+    averaging: AveragingConfig
+    extents: ExtentConfig
+    min_cry_s: float
+
+
+@dataclass(frozen=True)
+class YearSummary:
+    """Means over infants by scenario: kind to way to measure."""
+
+    infants: int
+    recordings: int  # generated
+    rate: float  # of false alarms, promised
+    trimming_p: float
+    slow: dict[str, dict[str, Estimates]]
+    change: dict[str, dict[str, Estimates]]
+    attack: dict[str, dict[str, Estimates]]
+
+    def headline(self) -> dict[str, float]:
+        """Of slow development, each way."""
+        return {
+            f"year_{way}_false_alarms_a_month": found["false_alarms_a_month"].mean
+            for way, found in self.slow[""].items()
+        }
+
+
+def run(
+    embedded_dir: Path,
+    network_dir: Path,
+    gate_dir: Path,
+    config: SimulateYearConfig,
+    follow: FollowInfantsConfig,
+    conformal: ConformalConfig,
+    settings: ModelsConfig,
+    heard: Heard,
+    out_dir: Path,
+) -> YearSummary:
+    """Write year.parquet (schema year), metrics.json and year.svg.
+
+    ``network_dir`` is the network that made the store at ``embedded_dir``, whose cohort others are
+    compared with.
+    """
+    from joblib import Parallel, delayed
+
+    store = EmbeddedCries(embedded_dir)
+    calendar = Calendar(**asdict(config.calendar))
+    year = VoiceYear(
+        seed=config.seed,
+        weeks=calendar.weeks,
+        network_dir=str(network_dir),
+        **asdict(config.voices),
+        averaging=heard.averaging,
+        extents=heard.extents,
+        min_cry_s=heard.min_cry_s,
+    )
+    needed = calendar.needed(config.changes, config.hostile)
+    vectors = embed(year, needed, config.workers)
+    gate = gates.load(gate_dir, store.digest)
+    model = build(follow.model, settings, config.seed, store.cohort(follow.changed))
+    ways = followers(model, gate, conformal, follow.updating)
+    trimming = replace(gate, least_p=config.trimming_p)
+    ways[TRIMMING] = Follower(model, trimming, conformal, follow.updating)
+    lives = Parallel(n_jobs=min(config.workers, len(ways)))(
+        delayed(live)(
+            follower,
+            calendar,
+            # What trimming does, it does to infants to whom nothing happens.
+            () if way == TRIMMING else config.changes,
+            () if way == TRIMMING else config.hostile,
+            vectors,
+        )
+        for way, follower in ways.items()
+    )
+    found = dict(zip(ways, lives, strict=True))
+    frame = pd.concat([lived.table.assign(way=way) for way, lived in found.items()])
+    rules = Rules(
+        rate=conformal.rate,
+        watch=max(1, follow.updating.watch),
+        hold_chance=follow.updating.hold_chance,
+        event_day=7.0 * calendar.event_week,
+        end_day=7.0 * calendar.weeks,
+        last_days=_LAST_DAYS,
+    )
+    summary = _summary(frame, found, calendar, rules, len(needed), config.trimming_p)
+    with atomic_dir(out_dir) as temp:
+        write_table(frame[list(COLUMNS["year"])], temp / TABLE, "year")
+        write_json(temp / METRICS, asdict(summary))
+        save_figure(year_figure(temp), temp / FIGURE)
+    return summary
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A year under one way of updating."""
+
+    table: pd.DataFrame  # table ``year`` without the way
+    drift: dict[str, list[float]]  # by what is hostile, an infant each
+
+
+def live(
+    follower: Follower,
+    calendar: Calendar,
+    changes: Sequence[str],
+    hostile: Sequence[str],
+    vectors: Vectors,
+) -> Lived:
+    """All that happens to the infants of ``calendar``; until its event they live one life."""
+    infants = range(calendar.infants)
+    event, over = calendar.event_week, calendar.event_week + calendar.attack_weeks
+
+    def own(first: int, last: int, kind: str | None = None) -> list[list[Observation]]:
+        given = () if kind is None else (kind,)
+        return [
+            calendar.stream(calendar.own(infant, first, last, *given), vectors)
+            for infant in infants
+        ]
+
+    start = follower.start([calendar.baseline(infant, vectors) for infant in infants])
+    before = follower.observe(start, own(calendar.baseline_weeks, event))
+    during = follower.observe(_states(before), own(event, over))
+    rest = follower.observe(_states(during), own(over, calendar.weeks))
+    tables = [_table(SLOW, "", before, during, rest)]
+    for change in changes:
+        changed = own(event, event + calendar.change_weeks, change)
+        tables.append(_table(CHANGE, change, follower.observe(_states(before), changed)))
+    drift = {}
+    for kind in hostile:
+        attacked = [calendar.attacked(infant, kind, vectors) for infant in infants]
+        under = follower.observe(_states(before), attacked)
+        after = follower.observe(_states(under), own(over, over + calendar.after_weeks))
+        tables.append(_table(ATTACK, kind, under, after))
+        drift[kind] = [
+            measures.drift_of(one.state.baseline, other.state.baseline)
+            for one, other in zip(under, during, strict=True)
+        ]
+    return Lived(pd.concat(tables, ignore_index=True), drift)
+
+
+def _states(observed: Sequence[Observed]) -> list[InfantState]:
+    return [one.state for one in observed]
+
+
+def _table(scenario: str, kind: str, *stretches: Sequence[Observed]) -> pd.DataFrame:
+    rows = []
+    for infant, parts in enumerate(zip(*stretches, strict=True)):
+        withdrawn = {clip_id for part in parts for clip_id in part.withdrawn}
+        outcomes = [one for part in parts for one in part.outcomes]
+        for order, one in enumerate(outcomes):
+            rows.append(
+                {
+                    "infant": infant,
+                    "order": order,
+                    "day": day_of(one.recorded_at),
+                    "hostile": scenario == ATTACK and one.clip_id.endswith(f" {kind}"),
+                    "score": one.score,
+                    "p": one.p,
+                    "alarm": one.alarm,
+                    "accepted": one.accepted and one.clip_id not in withdrawn,
+                    "reason": one.reason,
+                    "version": one.version,
+                }
+            )
+    return pd.DataFrame(rows).assign(scenario=scenario, kind=kind)
+
+
+def _summary(
+    frame: pd.DataFrame,
+    found: Mapping[str, Lived],
+    calendar: Calendar,
+    rules: Rules,
+    recordings: int,
+    trimming_p: float,
+) -> YearSummary:
+    over_day = 7.0 * (calendar.event_week + calendar.attack_weeks)
+    out: dict[str, dict[str, dict[str, Estimates]]] = {SLOW: {}, CHANGE: {}, ATTACK: {}}
+    for (scenario, kind, way), rows in frame.reset_index(drop=True).groupby(
+        ["scenario", "kind", "way"], sort=False
+    ):
+        if scenario == SLOW:
+            estimates = measures.slow(rows, rules)
+        elif scenario == CHANGE:
+            estimates = measures.change(rows, rules)
+        else:
+            estimates = measures.attack(rows, over_day, found[way].drift[kind])
+        out[scenario].setdefault(kind, {})[way] = estimates
+    return YearSummary(
+        infants=calendar.infants,
+        recordings=recordings,
+        rate=rules.rate,
+        trimming_p=trimming_p,
+        slow=out[SLOW],
+        change=out[CHANGE],
+        attack=out[ATTACK],
+    )

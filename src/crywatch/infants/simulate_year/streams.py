@@ -1,0 +1,151 @@
+"""What reaches an infant's baseline over the year: its own cries, a change, or a hostile stream.
+
+All streams share their days; what is hostile comes within the infant's own sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from crywatch.core.errors import ConfigError
+from crywatch.infants.contract import Baseline
+from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, Heard
+from crywatch.infants.updating import Observation
+
+INFANTS, SOUNDS, REPEATS, DRIP = "infants", "sounds", "repeats", "drip"
+HOSTILE = (INFANTS, SOUNDS, REPEATS, DRIP)
+START = datetime(2024, 1, 1, 20, tzinfo=UTC)
+
+Vectors = Mapping[Heard, np.ndarray]  # [dim] each
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """When recordings are made, and when something happens."""
+
+    infants: int
+    weeks: int
+    sessions: int  # of a week
+    recordings: int  # of a session
+    baseline_weeks: int
+    event_week: int  # in which a change or an attack begins
+    change_weeks: int  # that a change is listened to
+    attack_weeks: int
+    after_weeks: int  # that are listened to when an attack is over
+
+    def __post_init__(self) -> None:
+        last = self.event_week + max(self.change_weeks, self.attack_weeks + self.after_weeks)
+        if not 0 < self.baseline_weeks < self.event_week or last > self.weeks:
+            raise ConfigError(
+                f"simulate_year: baseline_weeks {self.baseline_weeks} must be below event_week "
+                f"{self.event_week}, and what happens then must end by week {self.weeks}, not "
+                f"{last}"
+            )
+        if min(self.infants - 1, self.sessions, self.recordings) < 1:
+            raise ConfigError(
+                "simulate_year: infants must be at least 2, sessions and recordings at least 1"
+            )
+
+    def own(self, infant: int, first: int, last: int, kind: str = OWN) -> list[Heard]:
+        """Recordings of the weeks from ``first`` to before ``last``."""
+        return [
+            Heard(infant, week, session, recording, kind)
+            for week in range(first, last)
+            for session in range(self.sessions)
+            for recording in range(self.recordings)
+        ]
+
+    def needed(self, changes: Sequence[str], hostile: Sequence[str]) -> list[Heard]:
+        """Every recording that has to be made."""
+        found: list[Heard] = []
+        for infant in range(self.infants):
+            found += self.own(infant, 0, self.weeks)
+            for change in changes:
+                last = self.event_week + self.change_weeks
+                found += self.own(infant, self.event_week, last, change)
+            if SOUNDS in hostile:
+                found += [
+                    Heard(infant, week, session, 0, kind)
+                    for week in range(self.event_week, self.event_week + self.attack_weeks)
+                    for session in range(self.sessions)
+                    for kind in (NOISE, SILENCE)
+                ]
+        return found
+
+    def baseline(self, infant: int, vectors: Vectors) -> Baseline:
+        """The first weeks."""
+        heard = self.own(infant, 0, self.baseline_weeks)
+        return Baseline(
+            name_of(infant),
+            np.stack([vectors[one] for one in heard]),
+            np.array([_session(one) for one in heard]),
+        )
+
+    def stream(self, heard: Sequence[Heard], vectors: Vectors) -> list[Observation]:
+        """As observations."""
+        return [self._observed(one, vectors[one], one.recording) for one in heard]
+
+    def attacked(self, infant: int, kind: str, vectors: Vectors) -> list[Observation]:
+        """The weeks of the attack: the infant's own recordings, and hostile ones in between."""
+        out: list[Observation] = []
+        last = self.event_week + self.attack_weeks
+        for week in range(self.event_week, last):
+            for session in range(self.sessions):
+                own = [
+                    Heard(infant, week, session, number, OWN) for number in range(self.recordings)
+                ]
+                out += self.stream(own, vectors)
+                found = self._hostile(infant, week, session, kind)
+                for number, source in enumerate(found, self.recordings):
+                    one = self._observed(own[0], vectors[source], number)
+                    clip_id = f"{name_of(infant)}/{week}/{session}/{number} {kind}"
+                    out.append(replace(one, clip_id=clip_id))
+        return out
+
+    def _hostile(self, infant: int, week: int, session: int, kind: str) -> Iterator[Heard]:
+        if kind == SOUNDS:
+            yield Heard(infant, week, session, 0, NOISE)
+            yield Heard(infant, week, session, 0, SILENCE)
+        elif kind == REPEATS:
+            # The same own recording, heard before the attack, again and again.
+            for _ in range(self.recordings):
+                yield Heard(infant, self.event_week - 1, 0, 0, OWN)
+        elif kind == INFANTS:
+            for number in range(self.recordings):
+                turn = (week * self.sessions + session) * self.recordings + number
+                other = (infant + 1 + turn % (self.infants - 1)) % self.infants
+                yield Heard(other, week, session, number, OWN)
+        elif kind == DRIP:
+            if (week * self.sessions + session) % 2 == 0:
+                yield Heard((infant + 1) % self.infants, week, session, 0, OWN)
+        else:
+            raise ConfigError(
+                f"simulate_year.hostile has no {kind!r}; there are {', '.join(HOSTILE)}"
+            )
+
+    def _observed(self, heard: Heard, vector: np.ndarray, number: int) -> Observation:
+        day = 7 * heard.week + 7 * heard.session / self.sessions
+        return Observation(
+            clip_id=f"{name_of(heard.infant)}/{heard.week}/{heard.session}/{number} {heard.kind}",
+            session_id=_session(heard),
+            recorded_at=START + timedelta(days=day, minutes=7 * number),
+            vector=vector,
+        )
+
+
+def name_of(infant: int) -> str:
+    """The infant's id."""
+    return f"generated {infant + 1:02d}"
+
+
+def day_of(observed_at: datetime) -> float:
+    """Days since the year began."""
+    return (observed_at - START) / timedelta(days=1)
+
+
+def _session(heard: Heard) -> str:
+    return f"{heard.week:02d}.{heard.session}"

@@ -1,0 +1,120 @@
+"""A year of generated recordings: voices that develop, voices that change, and what is no infant's.
+
+Recordings go the way of real ones: made, heard in a room of their session, cut to cries and
+embedded. Every draw is a function of the seed and the recording's place in the year alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from crywatch.audio.decode import resample
+from crywatch.audio.extents import ExtentConfig, sounding
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core.models import load
+from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
+from crywatch.corpora.generate import synthesis
+from crywatch.corpora.generate.nursery import Place, changed, on_a_day
+from crywatch.corpora.generate.synthesis import Voice
+from crywatch.speaker import ecapa
+from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries
+
+OWN, NOISE, SILENCE = "own", "noise", "silence"
+_CHUNK = 24  # recordings that a process takes at a time
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording of the year."""
+
+    infant: int
+    week: int
+    session: int  # of the week
+    recording: int  # of the session
+    kind: str  # own; a change such as "pitch +20 %"; noise; silence
+
+
+@dataclass(frozen=True)
+class VoiceYear:
+    """How voices are made, heard and embedded."""
+
+    seed: int
+    weeks: int
+    seconds: float  # of a recording
+    pitch_fall: float  # share of the pitch that is lost over the year
+    formant_fall: float
+    network_dir: str
+    averaging: AveragingConfig
+    extents: ExtentConfig
+    min_cry_s: float
+
+    def voice(self, infant: int, week: int) -> Voice:
+        """Of one infant, week by week a little lower."""
+        voice = synthesis.infant_voice(np.random.default_rng([self.seed, 20, infant]))
+        age = week / max(1, self.weeks - 1)
+        first, second, third = (1 - self.formant_fall * age) * np.array(voice.formants_hz)
+        return replace(
+            voice,
+            f0_hz=(1 - self.pitch_fall * age) * voice.f0_hz,
+            formants_hz=(float(first), float(second), float(third)),
+        )
+
+    def wave(self, heard: Heard) -> np.ndarray:
+        """[samples] at 16 kHz, its peak at 1; silence is a faint room."""
+        place = [self.seed, heard.infant, heard.week, heard.session]
+        day = np.random.default_rng([*place, 21])
+        rng = np.random.default_rng([*place, heard.recording, zlib.crc32(heard.kind.encode())])
+        voice = on_a_day(self.voice(heard.infant, heard.week), day)
+        room = Place.draw(day)
+        if heard.kind == NOISE:
+            makers = (synthesis.noise, synthesis.hum, synthesis.ticks, synthesis.speech)
+            sound = makers[rng.integers(len(makers))](self.seconds, rng)
+        elif heard.kind == SILENCE:
+            sound = synthesis.quiet(self.seconds, rng)
+        else:
+            today = voice if heard.kind == OWN else changed(voice, heard.kind)
+            sound = synthesis.cry(self.seconds, today, rng)
+        wave = resample(room.hear(sound, rng), synthesis.RATE_HZ, RATE_HZ)
+        return (wave / max(float(np.abs(wave).max()), 1e-9)).astype(np.float32)
+
+    def cries(self, heard: Heard) -> list[np.ndarray]:
+        """The recording cut to cries; as a whole where there are none."""
+        wave = self.wave(heard)
+        found = [one for one in sounding(wave, self.extents) if one.length_s >= self.min_cry_s]
+        return [wave[one.samples()] for one in found] or [wave]
+
+
+def embed(year: VoiceYear, heard: Sequence[Heard], workers: int) -> dict[Heard, np.ndarray]:
+    """The vector [dim] of each recording; the number of processes changes only the time."""
+    from joblib import Parallel, delayed
+
+    chunks = [heard[first : first + _CHUNK] for first in range(0, len(heard), _CHUNK)]
+    parallel = Parallel(n_jobs=min(workers, max(1, len(chunks))), return_as="generator")
+    made = parallel(delayed(_embed_some)(year, chunk) for chunk in chunks)
+    found: dict[Heard, np.ndarray] = {}
+    for chunk, vectors in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
+        found.update(zip(chunk, vectors, strict=True))
+    return found
+
+
+@one_thread()
+def _embed_some(year: VoiceYear, heard: Sequence[Heard]) -> list[np.ndarray]:
+    network = _network(year.network_dir)
+    return [_vector(year, one, network) for one in heard]
+
+
+def _vector(year: VoiceYear, heard: Heard, network: Embed) -> np.ndarray:
+    rng = np.random.default_rng(zlib.crc32(repr(heard).encode()))
+    return embed_cries(year.cries(heard), network, year.averaging, rng).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _network(folder: str) -> Embed:
+    return ecapa.from_model(load(Path(folder))).embed

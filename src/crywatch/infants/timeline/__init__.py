@@ -1,0 +1,135 @@
+"""Stage ``timeline``: each infant over time, as tables and as one page that a clinician can read.
+
+`analysis` computes the timelines (all at once, or a recording at a time), `summary` says in
+numbers what was unusual, when and how sure, `page` shows it. The scales are told of in `standard`,
+the trend and its limits in `trend` and `limits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.data.tables.clips import empty, read_table, write_table
+from crywatch.infants.timeline.analysis import InfantTimeline, analyse
+from crywatch.infants.timeline.config import TimelineConfig
+from crywatch.infants.timeline.page import write_page
+from crywatch.infants.timeline.pictures import pictures_of
+from crywatch.infants.timeline.summary import STATUSES, Summary, by_urgency, summarise
+from crywatch.speaker.cries.store import CryStore
+
+PAGE, TABLE, SESSIONS = "timelines.html", "timeline.parquet", "sessions.parquet"
+SUMMARY, METRICS = "summary.json", "metrics.json"
+GENERATED = (
+    "The infants of this page are generated: a program made their voices and the changes of them, "
+    "and nothing here tells of any child."
+)
+PARTLY_GENERATED = "Some infants of this page are generated: a program made their voices."
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the stage made."""
+
+    timelines: list[InfantTimeline]
+    summaries: list[Summary]  # of the same infants
+
+    def as_metrics(self) -> dict[str, float]:
+        """For metrics.json and the tracking store; counts, and shares where there is a whole.
+
+        A remark tells of a change. A lasting change that no remark overlaps is counted as one
+        that nobody knows of: on recordings where every change was made it is a false one.
+        """
+        found = self.summaries
+        told = [(one, remark) for one in found for remark in one.remarks]
+        delays = [remark.passed_after for _, remark in told if remark.passed_after]
+        lasting = [(one, episode) for one in found for episode in one.episodes if episode.lasting]
+        unknown = [
+            episode
+            for one, episode in lasting
+            if not any(episode.begin <= r.end and r.begin <= episode.end for r in one.remarks)
+        ]
+        judged = sum(one.judged for one in found)
+        out = {
+            "infants": len(found),
+            "infants_promised": sum(one.promised for one in found),
+            "recordings": sum(len(one.recordings) for one in self.timelines),
+            "new_recordings": sum(one.new for one in found),
+            "new_sessions": sum(one.new_sessions for one in found),
+            "judged_recordings": judged,
+            "marked_recordings": sum(one.marked for one in found),
+            "marks_expected": sum(one.expected for one in found),
+            "kept_out": sum(one.kept_out for one in found),
+            "lasting_changes": len(lasting),
+            "lasting_changes_unremarked": len(unknown),
+            "possible_episodes": sum(len(one.episodes) for one in found) - len(lasting),
+            "change_points": sum(len(one.changes.points) for one in found),
+            "remarks": len(told),
+            "remarks_passed": len(delays),
+        }
+        if judged:
+            out["marked_share"] = out["marked_recordings"] / judged
+        if delays:
+            out["delay_sessions_median"] = float(pd.Series(delays).median())
+        return {name: round(float(value), 6) for name, value in out.items()}
+
+
+def run(
+    follow_dir: Path,
+    cries_dir: Path,
+    config: TimelineConfig,
+    seed: int,
+    generated: Collection[str],
+    out_dir: Path,
+) -> Result:
+    """Write the tables, the summaries, the metrics and the page of all followed infants.
+
+    ``generated`` are corpora whose sounds a program made; the page says where infants are of them.
+    """
+    followed = read_table(follow_dir / "followed.parquet", "followed")
+    bands = read_table(follow_dir / "bands.parquet", "bands")
+    timelines = analyse(followed, bands, config, seed)
+    result = Result(timelines, [summarise(one, config) for one in timelines])
+    pictures = pictures_of(CryStore(cries_dir), config.page.picture_s)
+    corpora = {clip_id.partition("/")[0] for clip_id in followed["clip_id"]}
+    notes = notes_on(corpora, generated)
+    with atomic_dir(out_dir) as temp:
+        for file, name, tables in (
+            (TABLE, "timeline", [one.recordings for one in timelines]),
+            (SESSIONS, "timeline_sessions", [one.sessions for one in timelines]),
+        ):
+            write_table(_all(tables, name), temp / file, name)
+        order = by_urgency(result.summaries)
+        write_json(temp / SUMMARY, [as_json(result.summaries[at]) for at in order])
+        write_json(temp / METRICS, result.as_metrics())
+        write_page(temp / PAGE, timelines, config, pictures, notes)
+    return result
+
+
+def as_json(summary: Summary) -> dict:
+    """A summary as plain values, its status in words too; times in ISO 8601, UTC."""
+    return _plain(asdict(summary)) | {"status_text": STATUSES[summary.status]}
+
+
+def notes_on(corpora: Collection[str], generated: Collection[str]) -> list[str]:
+    """What the page says on top, of infants of ``corpora``, some of which may be generated."""
+    made = set(corpora) & set(generated)
+    if not made:
+        return []
+    return [GENERATED if made == set(corpora) else PARTLY_GENERATED]
+
+
+def _all(tables: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else empty(name)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value

@@ -1,0 +1,306 @@
+"""Stage ``train_gate``: two linear heads on the backbone's embedding, and what they are worth.
+
+The heads learn on part train; part val chooses their thresholds, val and train (each infant judged
+by a head that never heard it) whether they are used at all; test is reported. Where val lacks a
+class, train stands in for it. All AUCs have intervals over infants (clips, where there is none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.errors import ConfigError
+from crywatch.data.tables.infants import is_changed
+from crywatch.infants import gate as gates
+from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.gate import CRY, DISTRESS, Gate, Head
+from crywatch.metrics.intervals import group_bootstrap
+
+METRICS = "metrics.json"
+CROSS_VALIDATED = "train, cross-validated"
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class TrainGateConfig:
+    """Section ``train_gate``."""
+
+    distress: list[str]  # categories
+    calm: list[str]
+    changed: list[str]  # beginnings of categories that are known to be abnormal: not learned from
+    refused_cries: float  # share of val's cries that the cry head may refuse, at most
+    refused_calm: float  # share of val's calm cries that the distress head may refuse, at most
+    least_auc: float  # a head is used if its AUC's interval is above it, on val and within train
+    least_p: float  # of a recording that enters a baseline
+    inverse_penalty: float  # C of the logistic regression
+    folds: int  # of the cross-validation by infant
+
+    def __post_init__(self) -> None:
+        shares = self.refused_cries, self.refused_calm, self.least_p
+        if min(shares) < 0 or max(shares) >= 1 or self.inverse_penalty <= 0 or self.folds < 2:
+            raise ConfigError(
+                "train_gate: refused_cries, refused_calm and least_p must be from 0 to below 1, "
+                "inverse_penalty above 0 and folds at least 2"
+            )
+        if both := sorted(set(self.distress) & set(self.calm)):
+            raise ConfigError(f"train_gate: {', '.join(both)} is both distress and calm")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Recordings with the label that a head is to tell."""
+
+    vectors: np.ndarray  # [n, dim]
+    labels: np.ndarray  # [n] bool: a cry; distress
+    groups: np.ndarray  # [n], the infant, or the clip where there is none
+    parts: np.ndarray  # [n]
+    corpora: np.ndarray  # [n]
+
+    def only(self, rows: np.ndarray) -> Labelled:
+        """The recordings of a mask."""
+        return Labelled(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def both(self) -> bool:
+        """Whether each class has two groups, so that an AUC with an interval can be had."""
+        return all(len(set(self.groups[self.labels == value])) > 1 for value in (False, True))
+
+
+@dataclass(frozen=True)
+class HeadRow:
+    """One head on one part and scope."""
+
+    head: str
+    part: str
+    scope: str  # pooled, or a corpus that has both classes
+    positives: int  # cries; distress
+    negatives: int
+    positive_groups: int
+    negative_groups: int
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    passed_right: float | None  # share of cries, or of calm, that the head lets pass
+    passed_wrong: float | None  # share of other sounds, or of distress
+
+
+@dataclass(frozen=True)
+class HeadSaid:
+    """Whether a head is used, and why."""
+
+    on: bool
+    reason: str
+    chosen_on: str  # the part of threshold and decision; empty where it could not be trained
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class GateSummary:
+    """What was trained."""
+
+    heads: dict[str, HeadSaid]
+    rows: tuple[HeadRow, ...]
+    shared_corpora: tuple[str, ...]  # that hold cries and other sounds, of train
+
+    def headline(self) -> dict[str, float]:
+        """AUC of each head on part test, pooled."""
+        return {
+            f"gate_{row.head}_auc": row.auc
+            for row in self.rows
+            if row.part == "test" and row.scope == POOLED and row.auc is not None
+        }
+
+
+def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -> GateSummary:
+    """Train both heads on the store at ``embedded_dir`` and write the gate to ``out_dir``."""
+    store = EmbeddedCries(embedded_dir)
+    data = {CRY: cry_data(store, config), DISTRESS: distress_data(store, config)}
+    heads: dict[str, Head | None] = {}
+    said: dict[str, HeadSaid] = {}
+    rows: list[HeadRow] = []
+    for name, labelled in data.items():
+        heads[name], said[name], found = train_head(name, labelled, config, seed)
+        rows += found
+    trained = data[CRY].only(data[CRY].parts == "train")
+    shared = set(trained.corpora[trained.labels]) & set(trained.corpora[~trained.labels])
+    summary = GateSummary(said, tuple(rows), tuple(sorted(shared)))
+    learned_on = {"network": store.info.network, "digest": store.digest, "dim": store.info.dim}
+    with atomic_dir(out_dir) as temp:
+        gates.save(temp, Gate(heads[CRY], heads[DISTRESS], config.least_p), learned_on)
+        write_json(temp / METRICS, asdict(summary))
+    return summary
+
+
+def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
+    """Cries against clips without one."""
+    cries, vectors = _normal(store, config)
+    others = store.others
+    count = len(cries), len(others)
+    return Labelled(
+        vectors=np.concatenate([vectors, store.other_vectors]),
+        labels=np.repeat([True, False], count),
+        groups=np.array([*cries["infant_id"], *others["clip_id"]], dtype=object),
+        parts=np.array([*cries["split"], *others["split"]], dtype=object),
+        corpora=np.array([*cries["corpus"], *others["corpus"]], dtype=object),
+    )
+
+
+def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
+    """Cries of the categories that say distress, against those that say calm."""
+    cries, vectors = _normal(store, config)
+    kept = cries["category"].isin([*config.distress, *config.calm]).to_numpy(dtype=bool)
+    cries = cries[kept]
+    return Labelled(
+        vectors=vectors[kept],
+        labels=cries["category"].isin(config.distress).to_numpy(dtype=bool),
+        groups=cries["infant_id"].to_numpy(dtype=object),
+        parts=cries["split"].to_numpy(dtype=object),
+        corpora=cries["corpus"].to_numpy(dtype=object),
+    )
+
+
+def _normal(store: EmbeddedCries, config: TrainGateConfig) -> tuple[pd.DataFrame, np.ndarray]:
+    """Recordings that are not known to be abnormal, and their vectors."""
+    frame = store.recordings
+    kept = ~is_changed(frame, config.changed)
+    return frame[kept], store.vectors[kept]
+
+
+def train_head(
+    name: str, data: Labelled, config: TrainGateConfig, seed: int
+) -> tuple[Head | None, HeadSaid, list[HeadRow]]:
+    """A head, or None with the reason why it is off; and its AUCs."""
+    train = data.only(data.parts == "train")
+    if not train.both:
+        missing = (
+            f"part train has {int(train.labels.sum())} of it in {len(train.labels)} recordings, "
+            "each class needs two infants or clips"
+        )
+        return None, HeadSaid(False, f"nothing to learn from: {missing}", "", None), []
+    head = fit(train, config, seed)
+    crossed = _cross_validated(train, config, seed)
+    scored = {CROSS_VALIDATED: (train, crossed)}
+    for part in ("val", "test"):
+        own = data.only(data.parts == part)
+        scored[part] = (own, head.probability(own.vectors))
+    chosen_on = "val" if scored["val"][0].both else CROSS_VALIDATED
+    threshold = _threshold(name, *scored[chosen_on], config)
+    rows = [
+        _row(name, part, scope, own.only(kept), found[kept], threshold, seed)
+        for part, (own, found) in scored.items()
+        for scope, kept in _scopes(own)
+    ]
+    # The infants of val are few, and the bootstrap over few says too much: train must agree.
+    asked = [
+        row
+        for row in rows
+        if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED and row.auc is not None
+    ]
+    text = " and ".join(
+        f"{row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) on {row.part}" for row in asked
+    )
+    if min(row.auc_low for row in asked) <= config.least_auc:
+        reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
+        return None, HeadSaid(False, reason, chosen_on, threshold), rows
+    used = Head(head.weights, head.bias, threshold)
+    return used, HeadSaid(True, f"AUC {text}", chosen_on, threshold), rows
+
+
+def fit(data: Labelled, config: TrainGateConfig, seed: int) -> Head:
+    """Logistic regression, classes weighted alike; its threshold is not chosen yet."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=config.inverse_penalty, class_weight="balanced", max_iter=1000, random_state=seed
+    )
+    # Numbers of unit vectors are near 1 / sqrt(dim): at a deviation of 1 the penalty is what the
+    # field is used to. The scale goes into the weights.
+    scale = np.sqrt(data.vectors.shape[1])
+    found = model.fit(data.vectors.astype(float) * scale, data.labels)
+    weights = (found.coef_[0] * scale).astype(np.float32)
+    return Head(weights, float(found.intercept_[0]), 0.5)
+
+
+def _cross_validated(data: Labelled, config: TrainGateConfig, seed: int) -> np.ndarray:
+    """P [n] of each recording by a head that heard no recording of its group."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    smallest = min(len(set(data.groups[data.labels == value])) for value in (False, True))
+    folds = StratifiedGroupKFold(
+        max(2, min(config.folds, smallest)), shuffle=True, random_state=seed
+    )
+    found = np.full(len(data.labels), np.nan)
+    for fitted, held in folds.split(data.vectors, data.labels, data.groups):
+        part = data.only(fitted)
+        if part.labels.any() and not part.labels.all():
+            found[held] = fit(part, config, seed).probability(data.vectors[held])
+    # A fold whose rest lacks a class has no head: it says nothing.
+    return np.where(np.isnan(found), 0.5, found)
+
+
+def _threshold(name: str, data: Labelled, found: np.ndarray, config: TrainGateConfig) -> float:
+    """It refuses the configured share of what should pass, or less where the classes lie apart.
+
+    Then it is half way (in logits) to as large a share of what should be refused: infants that the
+    head never heard, or that grow older, are not refused for the sake of a border without need.
+    """
+    right, share = (
+        (data.labels, config.refused_cries) if name == CRY else (~data.labels, config.refused_calm)
+    )
+    clipped = np.clip(found, 1e-12, 1 - 1e-12)
+    # With the sign turned for distress both heads let pass what is high.
+    logits = np.log(clipped / (1 - clipped)) * (1 if name == CRY else -1)
+    passing = float(np.quantile(logits[right], share, method="lower"))
+    refused = float(np.quantile(logits[~right], 1 - share, method="higher"))
+    border = (passing + refused) / 2 if refused < passing else passing
+    return float(1 / (1 + np.exp(-border * (1 if name == CRY else -1))))
+
+
+def _scopes(data: Labelled) -> list[tuple[str, np.ndarray]]:
+    """Everything, and each corpus that has both classes, if there are several corpora."""
+    scopes = [(POOLED, np.ones(len(data.labels), dtype=bool))]
+    corpora: Sequence[str] = sorted(set(data.corpora))
+    if len(corpora) > 1:
+        for corpus in corpora:
+            kept = data.corpora == corpus
+            if len(set(data.labels[kept].tolist())) == 2:
+                scopes.append((corpus, kept))
+    return scopes
+
+
+def _row(
+    name: str,
+    part: str,
+    scope: str,
+    data: Labelled,
+    found: np.ndarray,
+    threshold: float,
+    seed: int,
+) -> HeadRow:
+    from sklearn.metrics import roc_auc_score
+
+    labels, n = data.labels, int(data.labels.sum())
+    two = 0 < n < len(labels)
+    intervals = group_bootstrap(labels, found, data.groups, seed)
+    passed = found >= threshold if name == CRY else found <= threshold
+    right, wrong = (labels, ~labels) if name == CRY else (~labels, labels)
+    return HeadRow(
+        head=name,
+        part=part,
+        scope=scope,
+        positives=n,
+        negatives=len(labels) - n,
+        positive_groups=len(set(data.groups[labels])),
+        negative_groups=len(set(data.groups[~labels])),
+        auc=float(roc_auc_score(labels, found)) if two else None,
+        auc_low=intervals.auc_low,
+        auc_high=intervals.auc_high,
+        passed_right=float(passed[right].mean()) if right.any() else None,
+        passed_wrong=float(passed[wrong].mean()) if wrong.any() else None,
+    )

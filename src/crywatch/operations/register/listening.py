@@ -1,0 +1,128 @@
+"""What a model says of the recordings of a part, and when it calls a cry.
+
+Each model listens to a clip once: its scores are kept below data/work, by the digests of the model,
+the clips, their labels and the code that scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.core.atomic import atomic_path
+from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.models import load
+from crywatch.core.threads import one_thread
+from crywatch.data.selection import Source, strong_labels
+from crywatch.data.truth import Interval
+from crywatch.detection.calibrate import PLAIN
+from crywatch.detection.calibrate.listening import Recording, known_clips, listen
+from crywatch.detection.decisions import DetectedEvent, Rule, decision_of, merge_events
+from crywatch.detection.detectors import load_detector
+
+CODE = ("anomaly", "audio.py", "baselines", "blazenet", "calibrate/listening.py", "detectors.py")
+CODE += ("embedders", "robust", "segments.py", "truth.py")
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a model calls of one recording, by its own decision."""
+
+    recording: Recording
+    events: tuple[DetectedEvent, ...]
+
+    @property
+    def alarms(self) -> int:
+        """Events that touch no cry."""
+        return sum(not self._touched(event) for event in self.events)
+
+    @property
+    def found(self) -> set[int]:
+        """Numbers of the cries that an event touches."""
+        return {number for event in self.events for number in self._touched(event)}
+
+    def covers(self, onset_s: float, offset_s: float) -> bool:
+        """Whether an event has sound in common with the stretch."""
+        return any(e.onset_s < offset_s and e.offset_s > onset_s for e in self.events)
+
+    def _touched(self, event: DetectedEvent) -> list[int]:
+        return self.recording.touched(event.onset_s, event.offset_s)
+
+
+@one_thread()
+def heard(
+    folder: Path, digest: str, sources: Sequence[Source], part: str, cache: Path, what: str
+) -> list[Called]:
+    """What the model at ``folder`` (of that digest) calls of every known recording of ``part``."""
+    clips = known_clips(sources, part)
+    events = strong_labels(source.events for source in sources)
+    key = value_sha256(
+        [
+            digest,
+            code_sha256(*CODE),
+            clips[["clip_id", "sha256", "label", "corpus", "group_id"]].values.tolist(),
+            events[events["clip_id"].isin(clips["clip_id"])].values.tolist(),
+        ]
+    )
+    kept = cache / f"{digest[:12]}-{part}-{key[:16]}.npz"
+    if kept.is_file():
+        recordings = _read(kept, clips)
+    else:
+        recordings = listen(load_detector(folder), clips, sources, f"{what} {part}")
+        _write(kept, recordings)
+    decision = decision_of(load(folder).description, str(folder))
+    rule: Rule = PLAIN if decision is None else decision.rated().rule
+    return [
+        Called(
+            one,
+            merge_events(
+                one.scores if decision is None else decision.calibration(one.scores),
+                one.duration_s,
+                rule,
+            ),
+        )
+        for one in recordings
+    ]
+
+
+def _write(path: Path, recordings: Sequence[Recording]) -> None:
+    """Arrays end to end, and how long each is."""
+    cries = [[(c.onset_s, c.offset_s) for c in one.cries] for one in recordings]
+    with atomic_path(path) as temp, open(temp, "wb") as sink:
+        np.savez(
+            sink,
+            seconds=np.array([len(one.scores) for one in recordings]),
+            **{
+                name: np.concatenate([getattr(one, name) for one in recordings] or [[]])
+                for name in ("scores", "is_cry", "silent")
+            },
+            duration_s=np.array([one.duration_s for one in recordings]),
+            strong=np.array([one.strong for one in recordings]),
+            n_cries=np.array([len(placed) for placed in cries]),
+            cries=np.array([times for placed in cries for times in placed]).reshape(-1, 2),
+        )
+
+
+def _read(path: Path, clips: pd.DataFrame) -> list[Recording]:
+    with np.load(path, allow_pickle=False) as held:
+        values = {name: held[name] for name in held.files}
+    ends, placed = np.cumsum(values["seconds"])[:-1], np.cumsum(values["n_cries"])[:-1]
+    parts = {name: np.split(values[name], ends) for name in ("scores", "is_cry", "silent")}
+    cries = np.split(values["cries"], placed)
+    names = zip(clips["clip_id"], clips["corpus"], clips["group_id"], strict=True)
+    return [
+        Recording(
+            clip_id=clip_id,
+            corpus=corpus,
+            group_id=group_id,
+            duration_s=float(values["duration_s"][n]),
+            strong=bool(values["strong"][n]),
+            cries=tuple(Interval(*times) for times in cries[n].tolist()),
+            **{name: part[n] for name, part in parts.items()},
+        )
+        for n, (clip_id, corpus, group_id) in enumerate(names)
+    ]

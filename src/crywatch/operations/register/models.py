@@ -1,0 +1,118 @@
+"""Registered models as folders on disk: fetched once, checked at each use.
+
+Below ``data/work/models`` each lies in a folder of its digest. What an alias named when it was last
+looked up is kept beside them, so that a detector works while the store is down.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core import paths
+from crywatch.core.atomic import read_json, write_json
+from crywatch.core.errors import RegistryError, UnreachableError
+from crywatch.tracking import registry
+from crywatch.tracking.model_files import check
+from crywatch.tracking.registry import CHALLENGER, CHAMPION, ModelVersion
+from crywatch.tracking.store import Store
+
+MODELS = paths.WORK / "models"
+RESOLVED = "resolved.json"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model of the registry, as a user names it."""
+
+    name: str
+    which: str  # an alias or a number
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.which}"
+
+
+def parse(text: str, name: str) -> Named | None:
+    """``champion``, ``challenger``, ``NAME/ALIAS`` or ``NAME/3``; None for all else."""
+    if text in (CHAMPION, CHALLENGER):
+        return Named(name, text)
+    head, _, which = text.rpartition("/")
+    if head == name and (which in (CHAMPION, CHALLENGER) or which.isdigit()):
+        return Named(head, which)
+    return None
+
+
+def folder_of(store: Store, version: ModelVersion, models: Path = MODELS) -> Path:
+    """The model folder of a version: from the cache if it is whole there, else from the store."""
+    folder = models / version.digest
+    if not _whole(folder, version.digest):
+        shutil.rmtree(folder, ignore_errors=True)
+        registry.download(store, version, folder)
+    return folder
+
+
+def use(named: Named, say: Callable[[str], None], models: Path = MODELS) -> Path:
+    """The folder of a registered model, for a command that uses one.
+
+    What is meant is looked up at each use. Where the store does not answer, it is what it was the
+    last time, if its files are here and whole; ``say`` is told so.
+
+    Raises
+    ------
+    UnreachableError
+        The store does not answer, and the model is not at hand.
+    RegistryError
+        There is no such version, or its files are not what was registered.
+    """
+    try:
+        store = registry.open_registry(create=False)
+        version = registry.find(store, named.name, named.which)
+    except UnreachableError as error:
+        return _as_before(named, models, error, say)
+    if version is None:
+        raise RegistryError(
+            f"{named}: no such model is registered: `crywatch register` makes one of "
+            "params.yaml's register.model"
+        )
+    folder = folder_of(store, version, models)
+    known = _resolved(models)
+    now = {"store": registry.address(), "version": version.version, "sha256": version.digest}
+    if known.get(str(named), {}) | now != known.get(str(named)):
+        write_json(models / RESOLVED, known | {str(named): now | {"at": registry.utc_now()}})
+    return folder
+
+
+def _as_before(
+    named: Named, models: Path, error: UnreachableError, say: Callable[[str], None]
+) -> Path:
+    before = _resolved(models).get(str(named))
+    if before is None or before["store"] != registry.address():
+        raise UnreachableError(
+            f"{error}; {named} was never looked up here, so it is not known which model that is"
+        ) from error
+    folder = models / before["sha256"]
+    if not _whole(folder, before["sha256"]):
+        raise UnreachableError(
+            f"{error}; {named} was version {before['version']}, and {folder} does not hold it whole"
+        ) from error
+    say(f"{error}; {named} is version {before['version']}, as it was on {before['at']}")
+    return folder
+
+
+def _whole(folder: Path, digest: str) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        check(folder, digest, str(folder))
+    except RegistryError:
+        return False
+    return True
+
+
+def _resolved(models: Path) -> dict[str, dict]:
+    try:
+        return read_json(models / RESOLVED)
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,262 @@
+"""The slices that a challenger is compared with the champion on: the same rows, paired by group.
+
+Main scope and corpora of both classes are ranked per second (`crywatch.metrics.paired`). All else is what
+each model calls by its own decision: a rate with a numerator and a denominator a recording, of
+which whole groups are drawn with replacement, the same for both. Recordings that were made of
+clips are groups of their own, as in `calibrate`: their intervals are rather too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from crywatch.audio.mixer import Soundscape
+from crywatch.data.selection import MADE
+from crywatch.data.truth import CRY
+from crywatch.detection.calibrate.listening import Recording, known_seconds
+from crywatch.metrics.intervals import RESAMPLES, TAILS
+from crywatch.metrics.paired import PairedDifference, paired_differences
+from crywatch.operations.register.config import POOLED, RegisterConfig
+from crywatch.operations.register.listening import Called
+from crywatch.operations.register.noise import band, bands
+
+MAIN = "main"
+LESS_IS_BETTER = ("called", "confuser", "false_alarms")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Two models on the same rows; a gain above 0 is for the challenger."""
+
+    name: str  # pooled, corpus esc50, confuser rooster, noise 0 to 10 dB
+    kind: str  # MAIN or of `config.KINDS`
+    measure: str  # in words, with its unit
+    champion: float
+    challenger: float
+    gain: float
+    low: float | None  # of its 95 % interval; None where nothing could be drawn
+    high: float | None
+    p: float | None  # of no difference, of ranked slices
+    rows: int
+    unit: str  # what a row is
+    groups: int  # of the class that has fewer
+
+    def as_dict(self) -> dict:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A share or a rate of one recording."""
+
+    group: str
+    first: float  # numerator of the champion
+    second: float
+    of: float  # denominator
+    rows: int = 1
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Both models on one part."""
+
+    champion: list[Called]
+    challenger: list[Called]
+
+    def without(self, clip_ids: frozenset[str]) -> Compared:
+        """Both without these recordings."""
+        return Compared(
+            *(
+                [one for one in side if one.recording.clip_id not in clip_ids]
+                for side in (self.champion, self.challenger)
+            )
+        )
+
+    def pairs(self) -> list[tuple[Called, Called]]:
+        """Of each recording."""
+        return list(zip(self.champion, self.challenger, strict=True))
+
+
+def slices(
+    compared: Compared,
+    clips: pd.DataFrame,
+    plans: Sequence[Soundscape],
+    config: RegisterConfig,
+    seed: int,
+) -> list[Slice]:
+    """All slices that there are rows for, the main one first.
+
+    ``clips`` (table "split_clips") tell the classes of other sounds, ``plans`` the ratios.
+    """
+    pairs = compared.pairs()
+    own = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
+    category = dict(zip(clips["clip_id"], clips["category"], strict=True))
+    label = dict(zip(clips["clip_id"], clips["label"], strict=True))
+    found: list[Slice | None] = [
+        ranked(config.main.scope, MAIN, own if config.main.scope == POOLED else pairs, config, seed)
+    ]
+    for corpus in sorted({first.recording.corpus for first, _ in own}):
+        inside = [pair for pair in own if pair[0].recording.corpus == corpus]
+        found += _of_corpus(corpus, inside, label, config, seed)
+    others = [pair for pair in own if label[pair[0].recording.clip_id] != CRY]
+    found.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
+    by_class: dict[str, list] = {}
+    for pair in others:
+        by_class.setdefault(category[pair[0].recording.clip_id], []).append(pair)
+    found += [
+        rate(f"confuser {name}", "confuser", _alarmed(inside), "clips", seed)
+        for name, inside in sorted(by_class.items())
+    ]
+    found.append(rate("all cries", "found", _found(pairs), "cries", seed))
+    found += _by_noise(pairs, plans, config.noise_bands_db, seed)
+    found.append(rate("sound without a cry", "false_alarms", _per_hour(pairs), "recordings", seed))
+    return [one for one in found if one is not None]
+
+
+def _of_corpus(
+    corpus: str,
+    pairs: Sequence[tuple[Called, Called]],
+    label: Mapping[str, str],
+    config: RegisterConfig,
+    seed: int,
+) -> Iterator[Slice | None]:
+    """Ranked where it has both classes, else by what is called of the one that it has."""
+    name = f"corpus {corpus}"
+    both = ranked(name, "ranked", pairs, config, seed)
+    if both is not None:
+        yield both
+    elif any(label[first.recording.clip_id] == CRY for first, _ in pairs):
+        yield rate(name, "found", _found(pairs), "cries", seed)
+    else:
+        yield rate(name, "called", _alarmed(pairs), "clips", seed)
+
+
+def ranked(
+    name: str,
+    kind: str,
+    pairs: Sequence[tuple[Called, Called]],
+    config: RegisterConfig,
+    seed: int,
+) -> Slice | None:
+    """By the scores of seconds; None unless there are both classes."""
+    if not pairs:
+        return None
+    first, second = (known_seconds([pair[side].recording for pair in pairs]) for side in (0, 1))
+    if first.labels.all() or not first.labels.any():
+        return None
+    metric = config.main.metric if kind == MAIN else "auc"
+    found: PairedDifference = paired_differences(
+        first.labels, first.scores, second.scores, first.groups, seed
+    )[metric]
+    return Slice(
+        name=name,
+        kind=kind,
+        measure=f"{'AUC' if metric == 'auc' else 'average precision'} per second",
+        champion=found.first,
+        challenger=found.second,
+        gain=found.difference,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        rows=found.n,
+        unit="seconds",
+        groups=min(found.cry_groups, found.other_groups),
+    )
+
+
+MEASURES = {
+    "called": "share called a cry",
+    "confuser": "share called a cry",
+    "found": "share of cries found",
+    "noise": "share of cries found",
+    "false_alarms": "false alarms an hour",
+}
+
+
+def rate(name: str, kind: str, counts: Sequence[Count], unit: str, seed: int) -> Slice | None:
+    """By what the models call; None where there is nothing to call."""
+    total = sum(count.of for count in counts)
+    if not total:
+        return None
+    sign = -1.0 if kind in LESS_IS_BETTER else 1.0
+    first, second = (sum(getattr(c, side) for c in counts) / total for side in ("first", "second"))
+    names, group = np.unique([count.group for count in counts], return_inverse=True)
+    low = high = None
+    if len(names) > 1:
+        weight = np.random.default_rng(seed).multinomial(
+            len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES
+        )
+        gained = np.bincount(group, [count.second - count.first for count in counts])
+        held = weight @ np.bincount(group, [count.of for count in counts])
+        drawn = sign * (weight @ gained)[held > 0] / held[held > 0] + 0.0
+        low, high = np.quantile(drawn, TAILS).tolist()
+    return Slice(
+        name=name,
+        kind=kind,
+        measure=MEASURES[kind],
+        champion=first,
+        challenger=second,
+        gain=sign * (second - first) + 0.0,  # no -0.0
+        low=low,
+        high=high,
+        p=None,
+        rows=sum(count.rows for count in counts),
+        unit=unit,
+        groups=len(names),
+    )
+
+
+def _group(recording: Recording) -> str:
+    return recording.clip_id if recording.corpus in MADE else recording.group_id
+
+
+def _alarmed(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
+    """Clips of other sounds in which something is called."""
+    return [
+        Count(_group(a.recording), float(a.alarms > 0), float(b.alarms > 0), 1.0) for a, b in pairs
+    ]
+
+
+def _found(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
+    """Cries that are found; a weakly labelled clip is one."""
+    return [
+        Count(_group(a.recording), len(a.found), len(b.found), n, n)
+        for a, b in pairs
+        if (n := a.recording.n_cries)
+    ]
+
+
+def _per_hour(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
+    return [
+        Count(_group(a.recording), a.alarms, b.alarms, a.recording.quiet_s / 3600)
+        for a, b in pairs
+        if a.recording.quiet_s
+    ]
+
+
+def _by_noise(
+    pairs: Sequence[tuple[Called, Called]],
+    plans: Sequence[Soundscape],
+    borders_db: Sequence[float],
+    seed: int,
+) -> Iterator[Slice | None]:
+    """The cries of soundscapes, each at its own ratio."""
+    called = {a.recording.clip_id: (a, b) for a, b in pairs}
+    counts: dict[str, list[Count]] = {name: [] for name in bands(borders_db)}
+    for plan in plans:
+        if plan.clip_id not in called:
+            continue
+        for cry in (one for one in plan.foregrounds if one.label == CRY):
+            first, second = (
+                any(side.covers(event.onset_s, event.offset_s) for event in cry.events())
+                for side in called[plan.clip_id]
+            )
+            count = Count(plan.clip_id, float(first), float(second), 1.0)
+            counts[band(cry.snr_db, borders_db)].append(count)
+    for name, inside in counts.items():
+        yield rate(f"noise {name}", "noise", inside, "cries", seed)

@@ -1,0 +1,200 @@
+"""A registered model checked out again: its commit, lock and bytes, or made anew from the sound."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core import params
+from crywatch.core.atomic import atomic_dir, write_bytes
+from crywatch.core.digest import file_sha256, files_sha256
+from crywatch.core.errors import CrywatchError, UnreachableError
+from crywatch.core.project import say
+from crywatch.operations import worktree
+from crywatch.operations.trace import in_order
+from crywatch.tracking import lineage, registry, sweeps
+from crywatch.tracking import trace as records
+from crywatch.tracking.lineage import Entry
+from crywatch.tracking.store import reached
+from crywatch.tracking.trace import Recorded
+
+RAW = "download"  # stages that bring sound in: publishers may have changed it since
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it."""
+
+    name: str
+    version: int
+    recorded_sha256: str  # of the model folder, as the registry has it
+    found_sha256: str
+    folder: Path  # the copy of the project
+    model: Path  # the model folder
+    rebuilt: tuple[str, ...]  # stages that were run again
+    first_different: str  # stage whose outputs are not those of the lock; empty without one
+    runs: tuple[str, ...]  # of MLflow, of the rebuild
+
+    @property
+    def same(self) -> bool:
+        """Whether the model has the recorded digest."""
+        return self.recorded_sha256 == self.found_sha256
+
+
+def reproduce(
+    project: Path, which: str, rebuild: bool = False, out: Path | None = None
+) -> Reproduction:
+    """Check out what made a version, in a copy of the project, and compare the model's digest.
+
+    The model comes from DVC's cache or remote; with ``rebuild`` its stage and all before it are run
+    again, but for raw data, which DVC still has or else is fetched. ``out`` gets the model folder
+    if its digest is the recorded one.
+
+    Raises
+    ------
+    UnreachableError
+        The store does not answer.
+    CrywatchError
+        The version, its commit, its kept dvc.lock or the model's bytes are not to be had, or what
+        was kept is not what was recorded.
+    """
+    store = registry.open_registry(create=False)
+    found = records.version(store, which, project / params.PARAMS_FILE)
+    label = f"{found.name}/{found.version}"
+    with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
+        held = records.recorded(store, found, Path(scratch))
+        stages, model = _must_hold(held, label)
+        copy = worktree.checkout(
+            project, held.tag("git.commit"), f"reproduce-{found.name}-{found.version}"
+        )
+        write_bytes(copy.folder / lineage.LOCK, held.lock.read_bytes())
+        write_bytes(copy.folder / params.PARAMS_FILE, held.params.read_bytes())
+    if held.tag("git.dirty") == "true":
+        say(f"{label}: made with changes that were not committed: without them it may differ")
+    stage = held.tag(registry.STAGE)
+    rebuilt: tuple[str, ...] = ()
+    runs: list[str] = []
+    if rebuild:
+        started_ms = int(time.time() * 1000)
+        rebuilt = _rebuild(copy, stage, stages, label)
+        try:
+            with reached():
+                runs = records.tag_reproduction(store, label, started_ms)
+        except UnreachableError as error:
+            say(f"{error}; the rebuild's runs are not marked as a reproduction")
+    else:
+        _fetch(copy, [stage])
+    made = copy.folder / model
+    if not made.is_dir():
+        raise CrywatchError(f"{made}: {stage} did not make it")
+    result = Reproduction(
+        name=found.name,
+        version=found.version,
+        recorded_sha256=held.tag(registry.DIGEST),
+        found_sha256=files_sha256([made]),
+        folder=copy.folder,
+        model=made,
+        rebuilt=rebuilt,
+        first_different=_first_different(copy, stages, rebuilt),
+        runs=tuple(runs),
+    )
+    if out is not None and result.same:
+        with atomic_dir(out) as temp:
+            shutil.copytree(made, temp, dirs_exist_ok=True)
+    return result
+
+
+def render(result: Reproduction) -> str:
+    """Lines for a terminal."""
+    lines = [
+        f"{result.name} version {result.version}",
+        f"  recorded  sha256 {result.recorded_sha256}",
+        f"  found     sha256 {result.found_sha256}",
+        "  the same" if result.same else "  NOT the same",
+    ]
+    if result.rebuilt:
+        lines.append(f"  run again: {', '.join(result.rebuilt)}")
+    if result.first_different:
+        lines.append(f"  first stage whose outputs differ from dvc.lock: {result.first_different}")
+    lines += [f"  run       {run_id}" for run_id in result.runs]
+    lines.append(f"  model     {result.model}")
+    lines.append(f"  checked out in {result.folder}")
+    return "\n".join(lines)
+
+
+def _must_hold(held: Recorded, label: str) -> tuple[dict[str, Entry], str]:
+    """Stages in the order of their making, and the path of the model folder."""
+    for what, path, tag in (
+        (lineage.LOCK, held.lock, records.LOCK_SHA256),
+        (params.PARAMS_FILE, held.params, records.PARAMS_SHA256),
+    ):
+        if path is None:
+            raise CrywatchError(f"{label}: run {held.version.run_id} has no {what}")
+        if (told := held.tag(tag)) and file_sha256(path) != told:
+            raise CrywatchError(
+                f"{label}: the kept {what} does not have the recorded sha256 {told}: it is not used"
+            )
+    for tag in ("git.commit", registry.STAGE, records.MODEL_DVC, registry.DIGEST):
+        if not held.tag(tag):
+            raise CrywatchError(f"{label}: the version has no tag {tag}: it cannot be reproduced")
+    stage, stages = held.tag(registry.STAGE), held.stages
+    outs = stages.get(stage, Entry()).outs
+    model = next((path for path, md5 in outs.items() if md5 == held.tag(records.MODEL_DVC)), None)
+    if model is None:
+        raise CrywatchError(f"{label}: by the kept dvc.lock {stage} did not make this model")
+    names = [*lineage.upstream(stage, stages), stage]
+    return {name: stages[name] for name in in_order({n: stages[n] for n in names})}, model
+
+
+def _fetch(copy: worktree.Worktree, stages: list[str]) -> None:
+    """Outputs of stages as dvc.lock has them, from the cache or else a remote."""
+    done = copy.dvc("checkout", "--force", *stages)
+    if done.returncode == 0:
+        return
+    pulled = copy.dvc("pull", "--force", *stages)
+    if pulled.returncode:
+        raise CrywatchError(
+            f"{copy.folder}: neither DVC's cache nor a remote has the outputs of "
+            f"{', '.join(stages)}: {pulled.stdout.strip()[-worktree.TAIL :]}"
+        )
+
+
+def _rebuild(
+    copy: worktree.Worktree, stage: str, stages: dict[str, Entry], label: str
+) -> tuple[str, ...]:
+    kept, again = [], []
+    for name in stages:
+        (kept if name.partition("@")[0] == RAW else again).append(name)
+    if kept:
+        try:
+            _fetch(copy, kept)
+        except CrywatchError as error:
+            say(f"{error}; raw data is fetched again from its source")
+            again = [*kept, *again]
+    # One by one in order: DVC would otherwise also run the raw data's stages again.
+    done = copy.dvc(
+        "repro",
+        "--force",
+        "--no-run-cache",
+        "--single-item",
+        *again,
+        variables={sweeps.REPRODUCES_VARIABLE: label},
+    )
+    if done.returncode:
+        raise CrywatchError(
+            f"{copy.folder}: `dvc repro` of {stage} failed: {done.stdout.strip()[-worktree.TAIL :]}"
+        )
+    return tuple(again)
+
+
+def _first_different(
+    copy: worktree.Worktree, stages: dict[str, Entry], rebuilt: tuple[str, ...]
+) -> str:
+    now = lineage.parse_lock((copy.folder / lineage.LOCK).read_text())
+    for name in stages:
+        if name in rebuilt and now.get(name, Entry()).outs != stages[name].outs:
+            return name
+    return ""

@@ -1,0 +1,389 @@
+"""The whole lineage of a registered model, and whether what can be checked of it holds."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crywatch.core import git, params, paths
+from crywatch.core.digest import file_sha256, files_sha256
+from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
+from crywatch.tracking import lineage, registry, ties
+from crywatch.tracking import trace as records
+from crywatch.tracking.lineage import Entry
+from crywatch.tracking.store import reached
+from crywatch.tracking.trace import Recorded
+
+OK, DIFFERS, MISSING = "ok", "differs", "missing"
+OF_RUNS = frozenset({"duration_s", "peak_memory_mib", "n_stages", "n_skipped"})  # say nothing of it
+SHORT = 12  # characters of a digest in a table
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    state: str  # ok, differs, missing
+    said: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """That a model heard. Digests are DVC's, empty where the rebuild did not have the corpus."""
+
+    name: str
+    licence: str
+    raw: str
+    clean: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that the model needed, or its own."""
+
+    stage: str
+    entry: str  # digest of its entry in dvc.lock, as `lineage.entry_digest`
+    outs: dict[str, str]  # path to DVC digest
+    run_id: str  # empty where this store has no run of it
+    run_status: str
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """A run that stands above, in the lineage."""
+
+    run_id: str
+    name: str
+    status: str
+    started_at: str  # ISO 8601, UTC
+    experiment: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The lineage of one version."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    model_sha256: str
+    model_dvc: str
+    stage: str
+    commit: str
+    subject: str  # of the commit; empty where it is not here
+    dirty: bool
+    experiments: tuple[str, ...]  # of DVC, whose runs made stages of it
+    lock_sha256: str
+    params_sha256: str
+    profile: str
+    params: dict[str, Any]  # dotted name to value, of all stages in its lineage
+    corpora: tuple[Corpus, ...]
+    steps: tuple[Step, ...]
+    rebuild: RunSeen | None
+    stage_run: RunSeen | None
+    registering: RunSeen | None
+    metrics: dict[str, float]
+    promotions: tuple[dict[str, Any], ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing differs; what is missing counts for nothing."""
+        return all(check.state != DIFFERS for check in self.checks)
+
+
+@reached()
+def trace(project: Path, which: str) -> Trace:
+    """The lineage of the version that ``which`` names (`records.version`).
+
+    Raises
+    ------
+    UnreachableError
+        The store does not answer.
+    CrywatchError
+        There is no such version.
+    """
+    store = registry.open_registry(create=False)
+    found = records.version(store, which, project / params.PARAMS_FILE)
+    with tempfile.TemporaryDirectory(prefix="crywatch-") as folder:
+        held = records.recorded(store, found, Path(folder))
+        stage = held.tag(registry.STAGE)
+        stages = held.stages
+        names = [*lineage.upstream(stage, stages), stage] if stage in stages else []
+        own = {name: stages[name] for name in in_order({n: stages[n] for n in names})}
+        made = records.makers(store, own)
+        stage_run = records.run(store, held.tag(registry.STAGE_RUN)) or made.get(stage)
+        rebuild = records.run(store, held.tag(registry.REBUILD_RUN))
+        registering = records.run(store, found.run_id)
+        checks = [
+            *_check_commit(project, held),
+            *_check_files(held),
+            *_check_stages(project, held, own),
+            *_check_runs(held, own, made, stage_run, rebuild),
+            _check_model(store, held, Path(folder)),
+        ]
+    seen = [run for run in (*made.values(), stage_run) if run is not None]
+    commit = held.tag("git.commit")
+    metrics: dict[str, float] = {}
+    for run in (rebuild, registering, stage_run):
+        metrics |= _metrics(run, stage if run is rebuild else "")
+    return Trace(
+        name=found.name,
+        version=found.version,
+        aliases=found.aliases,
+        model_sha256=held.tag(registry.DIGEST),
+        model_dvc=held.tag(records.MODEL_DVC),
+        stage=stage,
+        commit=commit,
+        subject=git.asked(project, "log", "-1", "--format=%s", commit) if commit else "",
+        dirty=held.tag("git.dirty") == "true",
+        experiments=tuple(sorted({run.tags.get(ties.EXPERIMENT, "") for run in seen} - {""})),
+        lock_sha256=held.tag(records.LOCK_SHA256),
+        params_sha256=held.tag(records.PARAMS_SHA256),
+        profile=held.tag("profile"),
+        params=dict(sorted(p for entry in own.values() for p in _flat(entry.params))),
+        corpora=_corpora(held, own),
+        steps=tuple(
+            Step(
+                name,
+                lineage.entry_digest(entry),
+                entry.outs,
+                made[name].run_id if made[name] else "",
+                made[name].status if made[name] else "",
+            )
+            for name, entry in own.items()
+        ),
+        rebuild=_seen(rebuild),
+        stage_run=_seen(stage_run),
+        registering=_seen(registering),
+        metrics=dict(sorted(metrics.items())),
+        promotions=tuple(records.promotions(found)),
+        checks=tuple(checks),
+    )
+
+
+def in_order(stages: dict[str, Entry]) -> list[str]:
+    """Names of stages, each after those that it needs."""
+    found: list[str] = []
+    waiting = {name: set(lineage.upstream(name, stages)) for name in sorted(stages)}
+    while waiting:
+        ready = [name for name, needs in waiting.items() if needs <= set(found)]
+        if not ready:
+            raise CrywatchError(f"dvc.lock: {', '.join(waiting)} need each other")
+        found += ready
+        waiting = {name: needs for name, needs in waiting.items() if name not in ready}
+    return found
+
+
+def as_json(traced: Trace) -> str:
+    """For programs."""
+    return json.dumps(asdict(traced) | {"sound": traced.sound}, indent=2, sort_keys=True)
+
+
+def as_text(traced: Trace) -> str:
+    """For people: what is not known is said."""
+    return "\n".join(_lines(traced))
+
+
+def _lines(t: Trace) -> Iterator[str]:
+    aliases = f" ({', '.join(t.aliases)})" if t.aliases else ""
+    yield f"{t.name} version {t.version}{aliases}"
+    yield f"  model       sha256 {_or_unknown(t.model_sha256)}"
+    yield f"              dvc {_or_unknown(t.model_dvc)}"
+    yield f"  made by     {t.stage or 'no stage: a folder that was registered by hand'}"
+    dirty = ", with changes that were not committed" if t.dirty else ""
+    yield f"  commit      {_or_unknown(t.commit)}{dirty}"
+    if t.subject:
+        yield f"              {t.subject}"
+    yield f"  experiment  {', '.join(t.experiments) or 'none: plain rebuilds'}"
+    yield f"  dvc.lock    sha256 {_or_unknown(t.lock_sha256)}"
+    yield f"  params.yaml sha256 {_or_unknown(t.params_sha256)}"
+    yield f"  profile     {_or_unknown(t.profile)}"
+    yield "corpora" if t.corpora else "corpora: not recorded"
+    for one in t.corpora:
+        yield f"  {one.name}: {one.licence or 'licence not recorded'}"
+        yield f"    raw {one.raw or 'not recorded'}, clean {one.clean or 'not recorded'}"
+    yield "runs"
+    for what, run in (
+        ("rebuild", t.rebuild),
+        ("stage", t.stage_run),
+        ("registered", t.registering),
+    ):
+        told = "not in this store"
+        if run is not None:
+            told = f"{run.run_id}  {run.status.lower()}  {run.started_at}  {run.name}"
+        yield f"  {what:<11} {told}"
+    yield "stages" if t.steps else "stages: not recorded"
+    for step in t.steps:
+        run_id = step.run_id or "not in this store"
+        yield f"  {step.stage}: entry {step.entry[:SHORT]}, run {run_id}"
+        for path, digest in step.outs.items():
+            yield f"    {path} {digest}"
+    yield "params" if t.params else "params: not recorded"
+    for name, value in t.params.items():
+        yield f"  {name} = {json.dumps(value)}"
+    yield "metrics" if t.metrics else "metrics: not recorded"
+    for name, value in t.metrics.items():
+        yield f"  {name} = {value:.6g}"
+    yield "promotions" if t.promotions else "promotions: it was never champion"
+    for move in t.promotions:
+        before = move.get("from_version")
+        kind = move.get("kind", "promotion")
+        yield (
+            f"  {move.get('at', '')}  {kind} of {move.get('to_version')} in place of "
+            f"{before if before is not None else 'none'}, by {move.get('by') or 'unknown'}: "
+            f"{move.get('why') or 'no reason given'}"
+        )
+    yield "checks"
+    for check in t.checks:
+        yield f"  {check.state:<8} {check.what}: {check.said}"
+
+
+def _or_unknown(text: str) -> str:
+    return text or "not recorded"
+
+
+def _check_commit(project: Path, held: Recorded) -> Iterator[Check]:
+    commit = held.tag("git.commit")
+    if not commit:
+        yield Check("commit", MISSING, "none is recorded: it was registered outside of git")
+    elif git.commit(project, commit):
+        yield Check("commit", OK, "it is in this repository")
+    else:
+        yield Check("commit", MISSING, "it is not in this repository: `git fetch` what holds it")
+    if held.tag("git.dirty") == "true":
+        yield Check("working tree", MISSING, "what was not committed then is recorded nowhere")
+
+
+def _check_files(held: Recorded) -> Iterator[Check]:
+    for what, path, tag in (
+        (str(lineage.LOCK), held.lock, records.LOCK_SHA256),
+        (str(params.PARAMS_FILE), held.params, records.PARAMS_SHA256),
+    ):
+        told = held.tag(tag)
+        if path is None:
+            yield Check(what, MISSING, f"run {held.version.run_id} does not have it")
+        elif not told:
+            yield Check(what, MISSING, f"the version has no tag {tag} to hold it against")
+        elif (found := file_sha256(path)) != told:
+            yield Check(what, DIFFERS, f"its sha256 is {found}, and {told} was recorded")
+        else:
+            yield Check(what, OK, "what was kept has the recorded sha256")
+    if records.LINEAGE in held.missing:
+        yield Check(records.LINEAGE, MISSING, f"run {held.version.run_id} does not have it")
+
+
+def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Iterator[Check]:
+    stage, told = held.tag(registry.STAGE), held.tag(records.MODEL_DVC)
+    if not own:
+        yield Check("stage", MISSING, f"the kept dvc.lock has no entry of {stage or 'its stage'}")
+        return
+    if not told:
+        yield Check("stage", MISSING, f"the version has no tag {records.MODEL_DVC}")
+    elif told in own[stage].outs.values():
+        yield Check("stage", OK, f"the kept dvc.lock says that {stage} made this model")
+    else:
+        made = ", ".join(own[stage].outs.values())
+        yield Check("stage", DIFFERS, f"by the kept dvc.lock {stage} made {made}, not {told}")
+    listed = held.lineage.get("stages", {})
+    wrong = [name for name, outs in listed.items() if name in own and outs != own[name].outs]
+    gone = sorted(set(own) - set(listed))
+    if wrong:
+        said = f"{records.LINEAGE} and dvc.lock differ: {', '.join(wrong)}"
+        yield Check("upstream stages", DIFFERS, said)
+    elif gone:
+        said = f"{records.LINEAGE} does not list {', '.join(gone)}"
+        yield Check("upstream stages", MISSING, said)
+    else:
+        yield Check("upstream stages", OK, f"{len(own)} agree in {records.LINEAGE} and dvc.lock")
+    commit = held.tag("git.commit")
+    committed = ties.locked(project, commit) if commit else {}
+    other = [name for name, entry in own.items() if committed.get(name) != entry]
+    if other:
+        said = f"not there, so that the kept copy is the only one: {', '.join(other)}"
+        yield Check("dvc.lock of the commit", MISSING, said)
+    else:
+        yield Check("dvc.lock of the commit", OK, "it has the same entries")
+
+
+def _check_runs(held: Recorded, own: dict, made: dict, stage_run: Any, rebuild: Any) -> Iterator:
+    stage = held.tag(registry.STAGE)
+    if stage_run is None:
+        yield Check("stage run", MISSING, "the store has no run that made this model")
+    elif stage in own:
+        told = stage_run.tags.get(ties.ENTRY, "")
+        if not told:
+            yield Check("stage run", MISSING, f"run {stage_run.run_id} tells no entry of dvc.lock")
+        elif told != lineage.entry_digest(own[stage]):
+            said = f"run {stage_run.run_id} made another entry of dvc.lock"
+            yield Check("stage run", DIFFERS, said)
+        else:
+            yield Check("stage run", OK, f"run {stage_run.run_id} made this entry of dvc.lock")
+    without = [name for name, run in made.items() if run is None]
+    if without:
+        said = f"the store has none that made {', '.join(without)}"
+        yield Check("upstream runs", MISSING, said)
+    elif made:
+        yield Check("upstream runs", OK, f"each of the {len(made)} stages has one")
+    if rebuild is None:
+        yield Check("parent run", MISSING, "the store does not have the rebuild's run")
+
+
+def _check_model(store: Any, held: Recorded, folder: Path) -> Check:
+    try:
+        found = files_sha256([registry.download(store, held.version, folder / "model")])
+    except UnreachableError:
+        raise
+    except RegistryError as error:
+        return Check("model", DIFFERS, str(error))
+    told = held.tag(registry.DIGEST)
+    if found != told:
+        return Check("model", DIFFERS, f"its sha256 is {found}, and {told} was recorded")
+    return Check("model", OK, "the registry's files have the recorded sha256")
+
+
+def _corpora(held: Recorded, own: dict[str, Entry]) -> tuple[Corpus, ...]:
+    outs = {path: digest for entry in own.values() for path, digest in entry.outs.items()}
+    told = held.lineage.get("corpora", {})
+    heard = [name for name in held.tag("corpora").split(", ") if name]
+    return tuple(
+        Corpus(
+            name,
+            told.get(name, {}).get("licence", ""),
+            outs.get(paths.raw(name).as_posix()) or told.get(name, {}).get("raw", ""),
+            outs.get(paths.clean(name).as_posix()) or told.get(name, {}).get("clean", ""),
+        )
+        for name in sorted({*told, *heard})
+    )
+
+
+def _metrics(run: Any, stage: str) -> dict[str, float]:
+    """Of a run; with ``stage`` those that name its model, as a rebuild has all models'."""
+    if run is None:
+        return {}
+    model = stage.partition("@")[2]
+    return {
+        name: value
+        for name, value in run.metrics.items()
+        if name not in OF_RUNS and (not model or model in name.split("/")[:-1])
+    }
+
+
+def _seen(run: Any) -> RunSeen | None:
+    if run is None:
+        return None
+    experiment = run.tags.get(ties.EXPERIMENT, "")
+    return RunSeen(run.run_id, run.name, run.status, run.started_at, experiment)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,304 @@
+"""Stage ``evaluate_verification``: does a network know an infant again? One table for all of them.
+
+Networks: those that were fine-tuned, one as it was published where its weights are at hand, one
+that has learnt nothing, and statistics of spectra. Protocols: pairs of recordings within a session
+and across sessions (a session's room and phone give the answer away), and CryCeleb's where the
+corpus is there. Which network is best is chosen on the validation part; the test part decides
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.charts import save_svg
+from crywatch.core.errors import ConfigError
+from crywatch.corpora.cryceleb import read_pairs, write_submission
+from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
+from crywatch.data.tables.clips import write_table
+from crywatch.speaker.batches import AveragingConfig
+from crywatch.speaker.cries.store import CryStore
+from crywatch.speaker.evaluate_verification import figures
+from crywatch.speaker.evaluate_verification.networks import Network, open_networks
+from crywatch.speaker.evaluate_verification.protocols import (
+    ACROSS,
+    CRYCELEB,
+    POOLED,
+    WITHIN,
+    NamedTrials,
+    Protocol,
+    at_most,
+    cryceleb_protocol,
+    recordings,
+    session_protocol,
+)
+from crywatch.speaker.threads import torch_threads
+from crywatch.speaker.trials import TrialConfig, by_trial, cosine_scores, embed_utterances
+from crywatch.speaker.verification import VerificationConfig, VerificationMetrics, verify
+
+CHOSEN_ON = (ACROSS, WITHIN, CRYCELEB)  # the first of which the validation part has trials
+WHOLE = AveragingConfig(0)  # the cries joined as one sound
+UNAVERAGED = "-unaveraged"  # after the name of a network without crops
+SUBMISSION = "cryceleb_submission.csv"
+
+
+@dataclass
+class MapConfig:
+    """The picture of recordings by infant."""
+
+    infants: int  # of the test part, those with the most recordings
+    recordings: int  # of an infant, at most
+
+
+@dataclass(frozen=True)
+class EvaluateVerificationConfig:
+    """Section ``evaluate_verification``. Sections inside are not frozen: OmegaConf merges them."""
+
+    off_the_shelf: str  # a folder or OWNER/NAME on the hub; "" for none
+    changed: list[str]  # beginnings of the categories of recordings that are in no trial
+    recordings: int  # of an infant, at most
+    cohort: int  # training recordings that the baselines are standardised on, at most
+    averaging: AveragingConfig
+    trials: TrialConfig
+    measures: VerificationConfig
+    map: MapConfig
+    threads: int  # that torch computes with; another number gives other last digits
+
+    def __post_init__(self) -> None:
+        given = {
+            "recordings": self.recordings,
+            "cohort": self.cohort,
+            "map.infants": self.map.infants,
+            "map.recordings": self.map.recordings,
+        }
+        for name, value in given.items():
+            if value < 2:
+                raise ConfigError(f"evaluate_verification.{name} is {value}: set it to 2 or more")
+        if self.threads < 1:
+            raise ConfigError(f"evaluate_verification.threads is {self.threads}: set it above 0")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files the stage reads."""
+
+    cries: Path  # folder of the stage cries
+    finetuned: Mapping[str, Path]  # model folders by the name of the loss
+    cryceleb: Path | None  # the corpus in its publisher's layout, where it is among the corpora
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one list of trials."""
+
+    network: str
+    line: str  # its name in the table: the network's, or that without averaging
+    crops: int  # averaged; 0: the cries joined as one sound
+    protocol: str  # within, across, cryceleb
+    scope: str  # pooled, or a corpus
+    part: str  # val, test
+    metrics: VerificationMetrics
+
+    def as_dict(self) -> dict:
+        """Flat."""
+        values = asdict(self)
+        return values | values.pop("metrics")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The network that is called best, by its equal error rate on the validation part."""
+
+    network: str
+    protocol: str  # of the trials that decided; "": there were none, it is the first of the list
+    eer: float | None
+
+
+@dataclass(frozen=True)
+class VerificationSummary:
+    """The table, and what the figures show."""
+
+    rows: list[Row]
+    choice: Choice
+    det: pd.DataFrame  # model, network, protocol, false_alarm, miss
+    embedding_map: pd.DataFrame  # clip_id, infant_id, session_id, x, y
+
+    def as_metrics(self) -> dict[str, float]:
+        """``<part>.<protocol>.<line>.<metric>``, pooled over corpora."""
+        found: dict[str, float] = {}
+        for row in self.rows:
+            if row.scope in (POOLED, CRYCELEB) and row.metrics.eer is not None:
+                key = f"{row.part}.{row.protocol}.{row.line}"
+                names = ("eer", "eer_low", "eer_high", "min_dcf")
+                values = {name: getattr(row.metrics, name) for name in names}
+                found |= {f"{key}.{n}": round(v, 6) for n, v in values.items() if v is not None}
+        return found
+
+    def headline(self) -> dict[str, float]:
+        """The chosen network's error rates, and every line's across sessions."""
+        values = self.as_metrics()
+        found = {}
+        for row in self.rows:
+            eer = values.get(f"test.{row.protocol}.{row.line}.eer")
+            if row.scope != POOLED or row.part != "test" or eer is None:
+                continue
+            if row.line == self.choice.network:
+                found[f"verification/eer_{row.protocol}"] = eer
+            if row.protocol == ACROSS:
+                found[f"verification/{row.line}/eer_across"] = eer
+        return found
+
+
+def run(
+    inputs: Inputs, config: EvaluateVerificationConfig, seed: int, out_dir: Path
+) -> VerificationSummary:
+    """Embed every recording once a network and measure; writes tables, trials and figures.
+
+    Raises
+    ------
+    ModelError
+        A fine-tuned network is missing, or the one off the shelf cannot be had.
+    TableError
+        There are no cries, or a network has trained on an infant of CryCeleb's trials.
+    """
+    store = CryStore(inputs.cries)
+    known = recordings(store, config.changed)
+    chosen = at_most(known[known["split"] != "train"], config.recordings, seed)
+    protocols = [session_protocol(store, chosen, config.trials, seed)]
+    if inputs.cryceleb is not None:
+        protocols.append(cryceleb_protocol(inputs.cryceleb, known))
+    with torch_threads(config.threads):
+        networks = open_networks(inputs.finetuned, config.off_the_shelf, store, config.cohort, seed)
+        tried = [
+            _try(one, one.name, protocols, config, config.averaging if one.crops else WHOLE, seed)
+            for one in networks
+        ]
+        rows = [row for one in tried for row in one.rows]
+        choice = choose(rows, networks)
+        best = next(one for one in tried if one.network.name == choice.network)
+        if config.averaging.crops and best.network.crops:
+            line = f"{choice.network}{UNAVERAGED}"
+            rows += _try(best.network, line, protocols, config, WHOLE, seed).rows
+    summary = VerificationSummary(
+        rows=rows,
+        choice=choice,
+        det=figures.det_points([curve for one in tried for curve in one.curves()]),
+        embedding_map=figures.embedding_map(
+            chosen[chosen["split"] == "test"],
+            best.vectors[0],
+            config.map.infants,
+            config.map.recordings,
+            seed,
+        ),
+    )
+    with atomic_dir(out_dir) as temp:
+        _write(temp, summary, tried, config, chosen)
+        if inputs.cryceleb is not None:
+            pairs = read_pairs(inputs.cryceleb, "test")
+            scores = cosine_scores(protocols[1].submitted, best.vectors[1])
+            write_submission(temp / SUBMISSION, pairs, by_trial(pairs, scores))
+    return summary
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One network on all protocols."""
+
+    network: Network
+    vectors: list[dict[str, np.ndarray]]  # by protocol, by the name of a sound: [dim]
+    lists: list[NamedTrials]
+    scores: list[np.ndarray]  # by list: [trials]
+    rows: list[Row]
+
+    def curves(self) -> list[figures.Scored]:
+        """What the curves are drawn from: the pooled test part, and CryCeleb's labelled trials."""
+        return [
+            figures.Scored(self.network.name, one.protocol, one.trials.known(), scores)
+            for one, scores in zip(self.lists, self.scores, strict=True)
+            if (one.scope == POOLED and one.part == "test") or one.protocol == CRYCELEB
+        ]
+
+
+def _try(
+    network: Network,
+    line: str,
+    protocols: Sequence[Protocol],
+    config: EvaluateVerificationConfig,
+    averaging: AveragingConfig,
+    seed: int,
+) -> _Tried:
+    vectors, lists, scores, rows = [], [], [], []
+    for protocol in protocols:
+        found = embed_utterances(
+            protocol.utterances, protocol.load, network.embed, averaging, seed, f"embed, {line}"
+        )
+        vectors.append(found)
+        for one in protocol.lists:
+            scored = cosine_scores(one.trials, found)
+            # No interval of the validation part is reported.
+            resamples = config.measures.resamples if one.is_reported else 0
+            measures = VerificationConfig(**asdict(config.measures) | {"resamples": resamples})
+            metrics = verify(one.trials, scored, measures, seed)
+            kind = one.protocol, one.scope, one.part
+            rows.append(Row(network.name, line, averaging.crops, *kind, metrics))
+            lists.append(one)
+            scores.append(scored)
+    return _Tried(network, vectors, lists, scores, rows)
+
+
+def choose(rows: Sequence[Row], networks: Sequence[Network]) -> Choice:
+    """The lowest equal error rate on the validation part; the first of equals."""
+    for protocol in CHOSEN_ON:
+        scope = CRYCELEB if protocol == CRYCELEB else POOLED
+        found = [
+            row
+            for row in rows
+            if (row.protocol, row.scope, row.part) == (protocol, scope, "val")
+            and row.metrics.eer is not None
+        ]
+        if found:
+            best = min(found, key=lambda row: row.metrics.eer)
+            return Choice(best.network, protocol, best.metrics.eer)
+    return Choice(networks[0].name, "", None)
+
+
+def _write(
+    folder: Path,
+    summary: VerificationSummary,
+    tried: Sequence[_Tried],
+    config: EvaluateVerificationConfig,
+    measured: pd.DataFrame,
+) -> None:
+    counts = measured.groupby("split").agg(
+        recordings=("clip_id", "size"), infants=("infant_id", "nunique")
+    )
+    tables = {
+        "rows": [row.as_dict() for row in summary.rows],
+        "choice": asdict(summary.choice),
+        "off_the_shelf": config.off_the_shelf,
+        "averaging": asdict(config.averaging),
+        "gap_s": config.trials.gap_s,
+        "parts": counts.to_dict("index"),
+    }
+    write_json(folder / "tables.json", tables)
+    write_json(folder / "metrics.json", summary.as_metrics())
+    for name, frame in (("det", summary.det), ("embedding_map", summary.embedding_map)):
+        frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    save_svg(figures.det_figure(summary.det), folder / "det.svg")
+    picture = figures.map_figure(summary.embedding_map, summary.choice.network)
+    save_svg(picture, folder / "embedding_map.svg")
+    frames = []
+    for one in tried:
+        for named, scores in zip(one.lists, one.scores, strict=True):
+            if named.scope in (POOLED, CRYCELEB):
+                head = {"network": one.network.name, "protocol": named.protocol}
+                pairs = {"first": named.trials.first, "second": named.trials.second}
+                result = {"same": named.trials.known(), "score": scores}
+                frames.append(pd.DataFrame(head | {"part": named.part} | pairs | result))
+    write_table(pd.concat(frames, ignore_index=True), folder / "trials.parquet", "trials")

@@ -1,0 +1,236 @@
+"""Stage ``finetune_ecapa``: an ECAPA-TDNN that tells infants apart, by one loss or a sum of them.
+
+The network comes from VoxCeleb with its lower layers frozen (ICLAS), or from random weights. It
+hears the infants of part train; the epoch that tells those of part val apart best is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.errors import ConfigError, named
+from crywatch.core.models import save
+from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
+from crywatch.speaker.cries.store import CryStore
+from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
+from crywatch.speaker.finetune_ecapa.augmentation import Augmentation, AugmentationConfig
+from crywatch.speaker.finetune_ecapa.training import (
+    Epoch,
+    Material,
+    Schedule,
+    Trained,
+    scaled,
+    train,
+)
+from crywatch.speaker.finetune_ecapa.validation import (
+    Validation,
+    ValidationConfig,
+    Verdict,
+    unchanged,
+)
+from crywatch.speaker.losses import LossConfig, SpeakerLoss
+from crywatch.speaker.threads import torch_threads
+
+__all__ = ["Epoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
+
+CODE = ("finetune_ecapa", "segments.py", "soundscapes/rooms.py", "speaker")
+
+
+@dataclass(frozen=True)
+class FinetuneEcapaConfig:
+    """Section ``finetune_ecapa``; epochs are those of the full schedule."""
+
+    losses: dict[str, LossConfig]
+    changed: list[str]  # beginnings of the categories of recordings that are not heard
+    batches: BatchConfig
+    crops: CropConfig
+    augmentation: AugmentationConfig
+    validation: ValidationConfig
+    epochs: int
+    epoch_steps: int
+    patience_epochs: int  # without a better validation before it stops
+    lr: float  # the highest: it rises during the warm-up, then falls to 0
+    loss_lr: float  # of what losses learn: GE2E's w and b, AAM's weight of each infant
+    warmup: float  # share of the steps
+    weight_decay: float
+    threads: int  # that torch computes with; another number gives other last digits
+
+    def schedule(self, scale: float) -> Schedule:
+        """Epochs times ``scale``; ConfigError for what is out of range."""
+        counts = (self.epochs, self.epoch_steps, self.patience_epochs, self.threads)
+        if min(counts) < 1 or not scale > 0:
+            raise ConfigError(
+                "finetune_ecapa: epochs, epoch_steps, patience_epochs and threads are "
+                f"{', '.join(map(str, counts))}, schedule.scale is {scale:g}: set all above 0"
+            )
+        if min(self.lr, self.loss_lr) <= 0 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
+            raise ConfigError(
+                f"finetune_ecapa: lr is {self.lr:g}, loss_lr {self.loss_lr:g}, weight_decay "
+                f"{self.weight_decay:g} and warmup {self.warmup:g}: set the rates above 0, the "
+                "decay to 0 or more and the warm-up within [0, 1)"
+            )
+        return Schedule(
+            epochs=scaled(self.epochs, scale),
+            epoch_steps=self.epoch_steps,
+            patience_epochs=scaled(self.patience_epochs, scale),
+            lr=self.lr,
+            loss_lr=self.loss_lr,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+        )
+
+
+@dataclass(frozen=True)
+class FinetuneSummary:
+    """How the training went."""
+
+    loss: str
+    n_infants: int  # trained on
+    n_cries: int
+    n_val_infants: int
+    n_val_recordings: int
+    corpora: tuple[str, ...]  # whose cries it was trained or validated on
+    measure: str  # what chose the epoch
+    start: Verdict  # before the first step
+    best: Epoch
+    history: list[Epoch]
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        found = {
+            "train_infants": self.n_infants,
+            "train_cries": self.n_cries,
+            "val_infants": self.n_val_infants,
+            "val_recordings": self.n_val_recordings,
+            "epochs": len(self.history),
+            "best_epoch": self.best.epoch,
+            "val_eer": self.best.val.eer,
+            "val_eer_within": self.best.val.eer_within,
+            "val_loss": self.best.val.loss,
+            "start_val_eer": self.start.eer,
+            "start_val_eer_within": self.start.eer_within,
+            "start_val_loss": self.start.loss,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def run(
+    name: str,
+    config: FinetuneEcapaConfig,
+    network: EcapaConfig,
+    cries_dir: Path,
+    scale: float,
+    seed: int,
+    out_dir: Path,
+    work_dir: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> FinetuneSummary:
+    """Train with loss ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
+
+    Raises
+    ------
+    ConfigError
+        A loss that is not there, or a value out of range.
+    ModelError
+        The network's weights cannot be had.
+    TableError
+        Part val holds fewer than two infants.
+    """
+    loss_config = named(config.losses, name, "finetune_ecapa.losses")
+    schedule = config.schedule(scale)
+    store = CryStore(cries_dir)
+    heard = unchanged(store.table, config.changed, "train", "val")
+    with torch_threads(config.threads):
+        material, n_cries = _material(store, heard, config, seed)
+        validation = Validation(store, config.validation, seed, config.changed)
+        ecapa = build(network, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            loss = SpeakerLoss(loss_config, len(material.batches.infants), DIM)
+        start_sha256 = weights_sha256(ecapa.network.state_dict())
+        own = asdict(config) | {"losses": asdict(loss_config)}
+        key = value_sha256(
+            [own, list(network.frozen), start_sha256, scale, seed]
+            + [store.digest, code_sha256(*CODE)]
+        )
+        trained = train(ecapa, loss, material, validation, schedule, work_dir / key[:16], on_epoch)
+    summary = FinetuneSummary(
+        loss=name,
+        n_infants=len(material.batches.infants),
+        n_cries=n_cries,
+        n_val_infants=len(validation.infants),
+        n_val_recordings=len(validation.recordings),
+        corpora=tuple(sorted(heard["corpus"].unique())),
+        measure=validation.measure,
+        start=trained.start,
+        best=trained.best,
+        history=trained.history,
+    )
+    start = {"source": network.source, "weights_sha256": start_sha256}
+    _write(summary, loss_config, start, trained, out_dir)
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def _material(
+    store: CryStore, heard: pd.DataFrame, config: FinetuneEcapaConfig, seed: int
+) -> tuple[Material, int]:
+    """Batches, crops and augmentation of part train, and its cries."""
+    table = heard[heard["split"] == "train"]
+    rows = table.index.to_numpy()
+    columns = zip(table["cry_id"], table["infant_id"], table["session_id"], strict=True)
+    refs = [CryRef(cry, infant, _known(session)) for cry, infant, session in columns]
+    material = Material(
+        InfantBatches(refs, config.batches, seed),
+        Crops(refs, lambda row: store.wave(rows[row]), config.crops, seed),
+        Augmentation(config.augmentation, seed),
+    )
+    return material, len(refs)
+
+
+def _known(session: object) -> str | None:
+    return None if pd.isna(session) else str(session)
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values, hex."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(
+    summary: FinetuneSummary,
+    loss: LossConfig,
+    start: dict[str, str],
+    trained: Trained,
+    out_dir: Path,
+) -> None:
+    model = to_model(
+        trained.ecapa,
+        f"ecapa {summary.loss}",
+        {
+            "corpora": list(summary.corpora),
+            "loss": {"name": summary.loss} | asdict(loss),
+            "start": start,
+            "weights_sha256": weights_sha256(trained.ecapa.network.state_dict()),
+        },
+    )
+    with atomic_dir(out_dir) as temp:
+        save(temp, model)
+        measures = {"loss": summary.loss, "measure": summary.measure}
+        write_json(temp / "metrics.json", summary.as_metrics() | measures)
+        history = pd.DataFrame([epoch.as_row() for epoch in summary.history])
+        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")

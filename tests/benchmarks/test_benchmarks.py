@@ -1,0 +1,101 @@
+"""The benchmark runs on tiny inputs and says what it should; how fast it was is not asserted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from crywatch.core.atomic import read_json
+from crywatch.detection.blazenet.network import BlazeNet
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder as `python benchmarks/speed.py` sees it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
+    import speed
+
+    target = tmp_path / "speed.json"
+    assert speed.main(["--seconds", "3", "--rounds", "1", "--json", str(target)]) == 0
+    printed = capsys.readouterr().out
+    report = read_json(target)
+    assert [one["name"] for one in report["comparisons"]] == list(speed.COMPARISONS)
+    cases = {one["name"]: {t["name"]: t for t in one["timings"]} for one in report["comparisons"]}
+    assert {"wav 44.1 kHz", "ogg 44.1 kHz", "3gp 8 kHz", "m4a 44.1 kHz", "mp3 44.1 kHz"} < set(
+        cases["clean"]
+    )
+    assert {"front end", "embedder logmel", "BlazeNet, batch 1", "BlazeNet, batch 256"} < set(
+        cases["inference"]
+    )
+    assert set(cases["train"]) == {"training step", "plain training step"}
+    for comparison in report["comparisons"]:
+        for timing in comparison["timings"]:
+            assert timing["name"] in printed
+            assert 0 < timing["low_ms"] <= timing["ms"] <= timing["high_ms"]
+            # Cleaning is held against real time, which is no case.
+            assert (timing["ratio"] is None) == (comparison["name"] == "clean")
+    # Without YAMNet's file there is nothing to hold inference against.
+    assert len(report["targets"]) == 3
+    assert "targets" in printed
+
+
+def test_rounds_alternate_and_ratios_are_those_of_the_rounds(benchmarks):
+    from rounds import Case, Comparison, measure
+
+    called = []
+    cases = tuple(Case(name, 2.0, lambda name=name: called.append(name)) for name in "ab")
+    result = measure(Comparison("letters", cases, "a", threads=1), rounds=3)
+    assert "".join(called) == "abbaabba"  # the first round warms up
+    assert result.timing("a").ratio == result.timing("a").low_ratio == 1
+    other = result.timing("b")
+    assert 0 < other.low_ratio <= other.ratio <= other.high_ratio
+    assert result.timing("c") is None
+
+
+def test_the_plain_network_gives_blazenets_numbers_and_gradients(benchmarks):
+    from peers import plain_copy
+
+    torch.manual_seed(0)
+    # In single precision two pooled numbers that are nearly equal may change places.
+    network = BlazeNet().double()
+    plain = plain_copy(network).double()
+    pictures = torch.randn(40, 64, 64, dtype=torch.float64)  # more than goes through at once
+    ours, theirs = network(pictures), plain(pictures)
+    torch.testing.assert_close(ours, theirs)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    wanted = dict(plain.named_parameters())
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name].grad)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pictures), theirs)
+
+
+def test_an_unknown_comparison_is_refused(benchmarks, capsys):
+    import speed
+
+    with pytest.raises(SystemExit):
+        speed.main(["--only", "no such thing"])
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_cleaning_is_measured_by_clips_and_workers(tmp_path):
+    command = [sys.executable, str(FOLDER / "clean.py"), "--clips", "16", "30", "--workers", "2"]
+    command += ["--folder", str(tmp_path), "--json", str(tmp_path / "clean.json")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    runs = read_json(tmp_path / "clean.json")["runs"]
+    assert [(run["clips"], run["workers"]) for run in runs] == [(16, 2), (30, 2)]
+    assert [line.split()[:2] for line in printed.splitlines()[1:]] == [["16", "2"], ["30", "2"]]
+    for run in runs:
+        assert run["sound_s"] == pytest.approx(run["clips"], rel=0.1) and run["wall_s"] > 0
+        assert 50 < run["start_mib"] <= run["main_mib"] <= run["peak_mib"]
+    assert [path.name for path in tmp_path.iterdir()] == ["clean.json"]

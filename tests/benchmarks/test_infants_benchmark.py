@@ -1,0 +1,43 @@
+"""The benchmark of stage 2 runs on few infants; how fast it was is not asserted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crywatch.core.atomic import read_json
+from crywatch.infants.models.registry import MODELS
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_infants(monkeypatch):
+    """The script as `python benchmarks/infants.py` sees itself."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import infants
+
+    return infants
+
+
+def test_every_model_is_timed_and_written(benchmark_infants, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark_infants, "MANY", 3)
+    target = tmp_path / "infants.json"
+    arguments = ["--infants", "3", "4", "--alone", "2", "--rounds", "1", "--json", str(target)]
+    assert benchmark_infants.main(arguments) == 0
+    runs = read_json(target)["runs"]
+    # Above `MANY` only the vectorised ones.
+    assert [(run["model"], run["infants"]) for run in runs] == [
+        *((name, 3) for name in MODELS[:3]),
+        *((name, count) for name in MODELS[3:] for count in (3, 4)),
+    ]
+    printed = capsys.readouterr().out
+    for run in runs:
+        assert run["model"] in printed and run["alone"] == 2
+        assert run["a_second"] == pytest.approx(run["infants"] / run["seconds"])
+        assert 0 < run["low_ratio"] <= run["ratio"] <= run["high_ratio"]
+
+
+def test_models_are_those_of_the_package(benchmark_infants):
+    assert benchmark_infants.MODELS == MODELS

@@ -1,0 +1,70 @@
+"""Which clips a training sees: one class, one part, a corpus left out and its copies elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from crywatch.core.errors import ConfigError
+from crywatch.data.selection import labelled
+from tests.helpers.blazenet_cases import write_clips
+
+
+def row(clip_id, split, group=None, **columns):
+    label = "cry" if "cry" in clip_id else "other"
+    return {
+        "clip_id": clip_id,
+        "label": label,
+        "split": split,
+        "group_id": group or clip_id,
+    } | columns
+
+
+ROWS = [
+    row("a/cry1", "train"),
+    row("a/cry2", "train", "copied"),
+    row("a/cry3", "val"),
+    row("a/other1", "train"),
+    row("a/other2", "val"),
+    row("b/cry1", "train", "copied", canonical=False),
+    *(row(f"b/cry{i}", "train") for i in range(2, 22)),
+    row("b/other1", "train"),
+    row("b/other2", "val"),
+    row("b/unknown", "train", label="unknown"),
+]
+
+
+def ids(clips, split=None):
+    return set(clips["clip_id"] if split is None else clips[clips["split"] == split]["clip_id"])
+
+
+def test_canonical_labelled_clips(tmp_path):
+    table = write_clips(tmp_path / "clips.parquet", ROWS)
+    assert ids(labelled(table)) == {r["clip_id"] for r in ROWS} - {"b/cry1", "b/unknown"}
+
+
+def test_copies_of_a_corpus_left_out_go_with_it(tmp_path):
+    table = write_clips(tmp_path / "clips.parquet", ROWS)
+    left = labelled(table, "b")
+    assert ids(left) == {"a/cry1", "a/cry3", "a/other1", "a/other2"}
+
+
+def test_a_class_that_validation_loses_gets_a_tenth_of_its_training_groups(tmp_path):
+    table = write_clips(tmp_path / "clips.parquet", ROWS)
+    left = labelled(table, "a")
+    moved = ids(left, "val") - {"b/other2"}
+    assert len(moved) == 2 and all("cry" in clip_id for clip_id in moved)
+    assert len(ids(left, "train")) == 19
+    fewer = write_clips(tmp_path / "fewer.parquet", [r for r in ROWS if r["clip_id"] != "b/cry21"])
+    assert len(moved & ids(labelled(fewer, "a"), "val")) >= 1  # hardly depends on the others
+
+
+def test_what_lacks_groups_is_left_as_it_is(tmp_path):
+    rows = [r for r in ROWS if r["clip_id"] in ("a/cry1", "a/other1", "b/cry2", "b/other2")]
+    table = write_clips(tmp_path / "clips.parquet", rows)
+    assert ids(labelled(table, "a"), "train") == {"b/cry2"}
+
+
+def test_an_unknown_corpus_is_named(tmp_path):
+    table = write_clips(tmp_path / "clips.parquet", ROWS)
+    with pytest.raises(ConfigError, match=r"no corpus 'c'"):
+        labelled(table, "c")

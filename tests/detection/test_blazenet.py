@@ -1,0 +1,190 @@
+"""The network against the paper's table, and the front end against librosa."""
+
+from __future__ import annotations
+
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from crywatch.audio.decode import resample
+from crywatch.audio.segments import n_segments
+from crywatch.detection.blazenet.frontend import (
+    CENTRE_DB,
+    FRAMES,
+    SCALE_DB,
+    decibels,
+    from_wave,
+    pictures,
+)
+from crywatch.detection.blazenet.network import FEATURES, BlazeBlock, BlazeNet, cry_probability
+from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
+
+
+@pytest.fixture(scope="module")
+def network() -> BlazeNet:
+    torch.manual_seed(0)
+    return BlazeNet().eval()
+
+
+def test_the_network_has_the_papers_number_of_parameters(network):
+    assert sum(parameter.numel() for parameter in network.parameters()) == 89_680
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_shapes_for_any_batch(network, n):
+    batch = torch.randn(n, 64, 64)
+    assert network.features(batch).shape == (n, FEATURES)
+    assert network(batch).shape == (n, 2)
+    assert cry_probability(network(batch)).shape == (n,)
+
+
+def test_the_taps_are_8_by_8_and_4_by_4(network):
+    seen = {}
+    handles = [
+        getattr(network, name).register_forward_hook(
+            lambda _, __, out, name=name: seen.update({name: tuple(out.shape[1:])})
+        )
+        for name in ("first", "second", "tap1", "tap2")
+    ]
+    network(torch.randn(1, 64, 64))
+    for handle in handles:
+        handle.remove()
+    assert seen == {
+        "first": (88, 8, 8),
+        "second": (96, 4, 4),
+        "tap1": (2, 8, 8),
+        "tap2": (6, 4, 4),
+    }
+
+
+def test_one_channel_with_summed_weights_is_the_picture_on_three_channels(network):
+    batch = torch.randn(2, 64, 64)
+    quick = network.features(batch).sum()
+    (quick_gradient,) = torch.autograd.grad(quick, network.stem.weight)
+    three = batch.unsqueeze(1).expand(-1, 3, -1, -1)
+    middle = network.first(functional.relu(network.stem(three)))
+    last = network.second(middle)
+    plain = network.tap1(middle).flatten(1).sum() + network.tap2(last).flatten(1).sum()
+    (plain_gradient,) = torch.autograd.grad(plain, network.stem.weight)
+    torch.testing.assert_close(quick, plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(quick_gradient, plain_gradient, rtol=1e-3, atol=1e-3)
+
+
+def silenced(inside: int, outside: int, stride: int) -> BlazeBlock:
+    """A block of which only the skip is left."""
+    block = BlazeBlock(inside, outside, stride)
+    for parameter in block.parameters():
+        torch.nn.init.zeros_(parameter)
+    return block
+
+
+def test_the_skip_of_a_plain_block_is_the_input():
+    x = torch.randn(2, 5, 8, 8)
+    assert torch.equal(silenced(5, 5, 1)(x), x.relu())
+
+
+def test_the_skip_is_zero_padded_where_channels_grow():
+    x = torch.randn(2, 5, 8, 8)
+    out = silenced(5, 8, 1)(x)
+    assert torch.equal(out[:, :5], x.relu())
+    assert not out[:, 5:].any()
+
+
+def test_the_skip_is_max_pooled_where_the_block_strides():
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    out = silenced(1, 2, 2)(x)
+    assert out[0, 0].tolist() == [[5.0, 7.0], [13.0, 15.0]]
+    assert not out[0, 1].any()
+
+
+def test_scores_do_not_depend_on_the_batch(network):
+    batch = torch.randn(9, 64, 64)
+    alone = torch.cat([network(picture[None]) for picture in batch])
+    torch.testing.assert_close(network(batch), alone, rtol=1e-4, atol=1e-5)
+
+
+def from_librosa(segment: np.ndarray, config) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        power = librosa.feature.melspectrogram(
+            y=segment,
+            sr=config.rate_hz,
+            n_fft=config.n_fft,
+            hop_length=config.hop,
+            center=False,
+            n_mels=config.n_mels,
+            fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+        )
+    return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=config.top_db)
+
+
+@pytest.mark.parametrize("config", [ONE_SECOND, FIVE_SECONDS], ids=["1s", "5s"])
+def test_the_picture_is_librosas_to_a_thousandth_of_a_decibel(config):
+    samples = round(config.segment_s * config.rate_hz)
+    loud = sound(samples, 1)
+    impulse = np.zeros(samples, dtype=np.float32)
+    impulse[samples // 3] = 0.9
+    segments = np.stack([loud, loud * 1e-3, impulse, np.zeros_like(loud)])
+    ours = decibels(torch.from_numpy(segments), config).numpy()
+    assert ours.shape == (4, 64, FRAMES)
+    for mine, segment in zip(ours, segments, strict=True):
+        np.testing.assert_allclose(mine, from_librosa(segment, config), atol=1e-3)
+
+
+def test_window_and_hop_are_the_papers_and_scale_with_the_segment():
+    assert (ONE_SECOND.n_fft, ONE_SECOND.hop) == (512, 118)
+    assert (FIVE_SECONDS.n_fft, FIVE_SECONDS.hop) == (2560, 590)
+    # Without centring a second has exactly 64 windows.
+    assert FRAMES == 1 + (8000 - 512) // 118
+    assert FRAMES == 1 + (40_000 - 2560) // 590
+
+
+def test_the_empty_upper_bands_carry_the_absolute_level():
+    segment = torch.from_numpy(sound(8000))[None]
+    loud, quiet = decibels(segment, ONE_SECOND)[0], decibels(segment / 10, ONE_SECOND)[0]
+    # 8,000 Hz is twice Nyquist: the bands above 4,000 Hz have no bins.
+    centres = librosa.mel_frequencies(66, fmin=0.0, fmax=8000.0)
+    empty = torch.from_numpy(centres[:-2] >= 4000)
+    assert 10 < int(empty.sum()) < 40
+    assert torch.allclose(loud[empty], loud.max() - 80.0, atol=1e-4)
+    assert torch.allclose(loud[empty] - quiet[empty], torch.tensor(20.0), atol=1e-3)
+
+
+def test_the_network_input_is_a_fixed_scale_of_decibels():
+    segment = torch.from_numpy(sound(8000))[None]
+    restored = pictures(segment, ONE_SECOND) * SCALE_DB + CENTRE_DB
+    torch.testing.assert_close(restored, decibels(segment, ONE_SECOND), rtol=0, atol=1e-4)
+
+
+def test_silence_is_finite_and_flat():
+    picture = from_wave(np.zeros(16_000, dtype=np.float32), ONE_SECOND)
+    assert torch.isfinite(picture).all()
+    assert picture.unique().numel() == 1
+
+
+# 23,999 samples are 1.49994 s: half a sample of rounding at 8 kHz must not make a second of it.
+@pytest.mark.parametrize("n", [1, 2, 799, 16_000, 23_999, 24_000, 24_001, 39_999, 40_001])
+@pytest.mark.parametrize("config", [ONE_SECOND, FIVE_SECONDS], ids=["1s", "5s"])
+def test_a_wave_has_as_many_pictures_as_plain_segments(n, config):
+    made = from_wave(sound(n), config)
+    assert made.shape == (n_segments(n, segment_s=config.segment_s), 64, FRAMES)
+    assert torch.isfinite(made).all()
+
+
+def test_segments_are_cut_after_resampling_the_whole_recording():
+    wave = sound(3 * 16_000)
+    low = resample(wave, 16_000, 8000)
+    middle = pictures(torch.from_numpy(low[8000:16_000])[None], ONE_SECOND)
+    torch.testing.assert_close(from_wave(wave, ONE_SECOND)[1:2], middle)
+
+
+def test_a_short_tail_is_zero_padded():
+    wave = sound(16_000 + 9600)
+    padded = np.concatenate([resample(wave, 16_000, 8000), np.zeros(3200, dtype=np.float32)])
+    expected = pictures(torch.from_numpy(padded.reshape(2, 8000)), ONE_SECOND)
+    torch.testing.assert_close(from_wave(wave, ONE_SECOND), expected)

@@ -1,0 +1,402 @@
+"""Stage ``train_blazenet``: the lines of Table 4, the recipe, and a killed training going on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crywatch.core.atomic import read_json
+from crywatch.core.digest import files_sha256
+from crywatch.core.errors import ConfigError, TableError
+from crywatch.core.models import load
+from crywatch.data.features import FeatureStore
+from crywatch.data.selection import Source
+from crywatch.data.tables.clips import read_table
+from crywatch.detection.blazenet import train_blazenet
+from crywatch.detection.blazenet.data import EpochSampler, SegmentDataset, SegmentRef
+from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
+from crywatch.detection.blazenet.network import BlazeNet
+from crywatch.detection.blazenet.train_blazenet import (
+    Inputs,
+    TrainBlazenetConfig,
+    VariantConfig,
+    plain_segments,
+    run,
+    training_segments,
+)
+from tests.helpers.blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
+from tests.helpers.evaluation_cases import write_cries
+
+TRAIN = {"a/cry1": 5, "a/cry2": 1, "a/other1": 3, "a/other2": 4, "b/cry3": 2, "b/other3": 5}
+VAL = {"a/cry4": 4, "a/other4": 4, "b/cry5": 3, "b/other5": 3}
+UNTRIMMED = {"untrimmed/cry": 12, "untrimmed/other": 10, "untrimmed/val": 9}
+SOUNDSCAPES = {"soundscapes/cry": 4, "soundscapes/other": 3}
+MINED = {"a/cry1": [3, 0], "a/cry2": [0], "a/other1": [1, 2], "a/other2": [0, 1], "b/cry3": [1, 0]}
+MINED |= {"b/other3": [4, 2], "a/cry4": [1, 0]}
+KINDS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
+
+
+def config(**changes) -> TrainBlazenetConfig:
+    variants = {kind: VariantConfig(1.0, kind, "") for kind in KINDS}
+    given = {
+        "max_epochs": 4,
+        "batch_size": 8,
+        "lr": 0.02,
+        "momentum": 0.9,
+        "lr_step": 3,
+        "lr_gamma": 0.1,
+        "cache_mb": 64,
+        "variants": variants | {"no_b": VariantConfig(1.0, "all", "b")},
+    }
+    return TrainBlazenetConfig(**(given | changes))
+
+
+def rows(clips: dict[str, int], part: str) -> list[dict]:
+    labels = {clip_id: "cry" if "cry" in clip_id else "other" for clip_id in clips}
+    return [{"clip_id": c, "label": labels[c], "split": part} for c in clips]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Inputs:
+    folder = tmp_path_factory.mktemp("inputs")
+    split = rows(TRAIN, "train") + rows(VAL, "val")
+    # A copy of a clip of corpus b in corpus a, one duplicate, one without a label, one for testing.
+    split[0]["group_id"] = split[4]["group_id"] = "together"
+    split += rows({"a/cry_copy": 2}, "train") + rows({"a/cry_test": 3}, "test")
+    split[-2]["canonical"] = False
+    split.append({"clip_id": "a/unknown", "label": "unknown", "split": "train"})
+    untrimmed = rows(UNTRIMMED, "train")
+    untrimmed[2]["split"] = "val"
+    untrimmed = [row | {"source_path": "b+c"} for row in untrimmed]
+    made = rows(SOUNDSCAPES, "train")
+    clips = TRAIN | VAL | UNTRIMMED | SOUNDSCAPES | {"a/cry_copy": 2, "a/cry_test": 3}
+    cries = {clip_id for clip_id in clips if "cry" in clip_id}
+    return Inputs(
+        features=picture_store(folder / "1s", clips, cries),
+        split=Source(
+            write_clips(folder / "split.parquet", split),
+            write_cries(folder / "split_events.parquet", {}),
+        ),
+        soundscapes=Source(
+            write_clips(folder / "soundscapes.parquet", made),
+            write_cries(folder / "soundscapes_events.parquet", {"soundscapes/cry": [(0.6, 2.2)]}),
+        ),
+        untrimmed_clips=write_clips(folder / "untrimmed.parquet", untrimmed),
+        mined_trimmed=write_mined(folder / "trimmed_mined.parquet", MINED),
+        mined_untrimmed=write_mined(
+            folder / "untrimmed_mined.parquet",
+            {"untrimmed/cry": [7, 3], "untrimmed/other": [2, 9], "untrimmed/val": [1, 5]},
+        ),
+    )
+
+
+def every(*clip_ids: str) -> set[tuple[str, int]]:
+    return {(clip_id, index) for clip_id in clip_ids for index in range(TRAIN[clip_id])}
+
+
+def top(*clip_ids: str) -> set[tuple[str, int]]:
+    return {(clip_id, index) for clip_id in clip_ids for index in MINED[clip_id]}
+
+
+CRIES, OTHERS = ("a/cry1", "a/cry2", "b/cry3"), ("a/other1", "a/other2", "b/other3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("all", every(*TRAIN)),
+        ("mined_both", top(*TRAIN)),
+        ("mined_pos", top(*CRIES) | every(*OTHERS)),
+        ("mined_neg", every(*CRIES) | top(*OTHERS)),
+        (
+            "mined_untrimmed",
+            {(c, i) for c, i in [("untrimmed/cry", 7), ("untrimmed/cry", 3)]}
+            | {("untrimmed/other", 2), ("untrimmed/other", 9)},
+        ),
+    ],
+)
+def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
+    store = FeatureStore(inputs.features)
+    refs = training_segments(VariantConfig(1.0, kind, ""), inputs, store, 1)
+    assert {(ref.clip_id, ref.index) for ref in refs} == expected
+    assert len(refs) == len(expected)
+    assert all(ref.is_cry == ("cry" in ref.clip_id) for ref in refs)
+
+
+def test_soundscapes_join_all_with_the_labels_of_their_seconds(inputs):
+    store = FeatureStore(inputs.features)
+    refs = training_segments(VariantConfig(1.0, "soundscapes", ""), inputs, store, 1)
+    of_clips = training_segments(VariantConfig(1.0, "all", ""), inputs, store, 1)
+    assert refs[: len(of_clips)] == of_clips
+    made = {(ref.clip_id, ref.index): ref.is_cry for ref in refs[len(of_clips) :]}
+    assert made == {
+        ("soundscapes/cry", 0): False,  # 0.4 s of a cry
+        ("soundscapes/cry", 1): True,
+        ("soundscapes/cry", 2): False,
+        ("soundscapes/cry", 3): False,
+        **{("soundscapes/other", index): False for index in range(3)},
+    }
+
+
+def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
+    placed = {"a/cry1": [(1.5, 3.0)]}  # of 5 s
+    split = replace(inputs.split, events=write_cries(tmp_path / "events.parquet", placed))
+    variant, store = VariantConfig(1.0, "all", ""), FeatureStore(inputs.features)
+    refs = training_segments(variant, replace(inputs, split=split), store, 1)
+    found = [ref.is_cry for ref in refs if ref.clip_id == "a/cry1"]
+    assert found == [False, True, True, False, False]
+    assert all(ref.is_cry for ref in refs if ref.clip_id in ("a/cry2", "b/cry3"))
+
+
+def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
+    store = FeatureStore(inputs.features)
+    draws = [
+        training_segments(VariantConfig(1.0, "random", ""), inputs, store, seed)
+        for seed in (1, 1, 2, 3)
+    ]
+    for refs in draws:
+        for clip_id, count in TRAIN.items():
+            drawn = [ref.index for ref in refs if ref.clip_id == clip_id]
+            assert len(set(drawn)) == len(drawn) == min(2, count)
+            assert set(drawn) <= set(range(count))
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2] or draws[0] != draws[3]
+
+
+def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
+    store = FeatureStore(inputs.features)
+    refs = training_segments(VariantConfig(1.0, "all", "b"), inputs, store, 1)
+    assert {ref.clip_id for ref in refs} == {"a/cry2", "a/other1", "a/other2"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (VariantConfig(1.0, "best", ""), "'best' is unknown"),
+        (VariantConfig(5.0, "mined_both", ""), "seconds are mined"),
+        (VariantConfig(1.0, "all", "c"), "no corpus 'c'"),
+        (VariantConfig(1.0, "mined_untrimmed", "b"), "with leave_out 'b': .* know every corpus"),
+        (VariantConfig(1.0, "mined_neg", "b"), "with leave_out 'b': .* know every corpus"),
+        (VariantConfig(1.0, "soundscapes", "b"), "with leave_out 'b': .* know every corpus"),
+    ],
+)
+def test_bad_variants_are_named(inputs, variant, message):
+    with pytest.raises(ConfigError, match=message):
+        training_segments(variant, inputs, FeatureStore(inputs.features), 1)
+
+
+def train(inputs, folder: Path, name: str = "all", cfg=None, seed: int = 5, on_epoch=None):
+    return run(
+        name,
+        cfg or config(),
+        ONE_SECOND,
+        inputs,
+        1.0,
+        seed,
+        folder / "out",
+        folder / "work",
+        on_epoch,
+    )
+
+
+def test_one_class_or_an_unknown_name_is_refused(inputs, tmp_path):
+    with pytest.raises(ConfigError, match="no 'best'"):
+        train(inputs, tmp_path, "best")
+    only = rows(TRAIN, "train") + rows({"a/other4": 4}, "val")
+    clips = write_clips(tmp_path / "clips.parquet", only)
+    with pytest.raises(TableError, match="the val part lacks"):
+        train(replace(inputs, split=replace(inputs.split, clips=clips)), tmp_path)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        sampler = EpochSampler(50, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert sorted(order(1, 2)) == list(range(50))
+    assert len({tuple(order(*pair)) for pair in ((1, 2), (1, 3), (2, 2), (2, 3))}) == 4
+
+
+def test_streamed_batches_are_the_cached_ones(inputs):
+    store = FeatureStore(inputs.features)
+    refs = [SegmentRef(c, i, "cry" in c) for c, count in TRAIN.items() for i in range(count)]
+    cached, streamed = (SegmentDataset(store, refs, size) for size in (1 << 20, 0))
+    assert cached.cached and not streamed.cached
+    order = np.random.default_rng(0).permutation(len(refs)).tolist()
+    for batch in (order[:7], order[7:], [3, 3, 0]):
+        ours, theirs = cached.__getitems__(batch), streamed.__getitems__(batch)
+        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+        assert ours[0].dtype == torch.float32 and ours[0].shape == (len(batch), 64, 64)
+        for picture, label, row in zip(*ours, batch, strict=True):
+            stored = store.clip(refs[row].clip_id)[refs[row].index].reshape(64, 64)
+            assert np.array_equal(picture.numpy(), stored.astype(np.float32))
+            assert bool(label) == refs[row].is_cry
+
+
+def test_the_rate_falls_in_steps():
+    module = BlazeNetModule(Recipe(lr=0.001, momentum=0.9, lr_step=20, lr_gamma=0.1))
+    made = module.configure_optimizers()
+    optimiser, schedule = made["optimizer"], made["lr_scheduler"]
+    assert optimiser.param_groups[0]["momentum"] == 0.9
+    rates = []
+    for _ in range(60):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([1e-3] * 20 + [1e-4] * 20 + [1e-5] * 20)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    epochs = []
+    return folder / "out", train(inputs, folder, on_epoch=epochs.append), epochs
+
+
+def test_a_training_that_diverges_says_so(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"not finite after epoch 0: lower train_blazenet\.lr"):
+        train(inputs, tmp_path, cfg=config(lr=1e9))
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_epoch_is_validated_and_reported(undisturbed):
+    out, summary, epochs = undisturbed
+    assert [epoch.epoch for epoch in summary.history] == [0, 1, 2, 3]
+    assert epochs == summary.history
+    assert summary.epochs == 4
+    with open(out / "history.csv", newline="") as handle:
+        lines = list(csv.DictReader(handle))
+    assert [float(line["val_loss"]) for line in lines] == pytest.approx(
+        [epoch.val_loss for epoch in epochs]
+    )
+    assert all(np.isfinite(list(vars(epoch).values())).all() for epoch in epochs)
+
+
+def test_it_learns(undisturbed):
+    summary = undisturbed[1]
+    assert summary.best.val_auc > 0.9
+    assert summary.history[-1].train_loss < summary.history[0].train_loss
+
+
+def test_the_weights_are_those_of_the_best_epoch(inputs, undisturbed):
+    out, summary, _ = undisturbed
+    assert summary.best.val_loss == min(epoch.val_loss for epoch in summary.history)
+    network = BlazeNet().eval()
+    network.load_state_dict(load(out).part("backbone"))
+    store = FeatureStore(inputs.features)
+    refs = [SegmentRef(c, i, "cry" in c) for c, count in VAL.items() for i in range(count)]
+    pictures, labels = SegmentDataset(store, refs, 1 << 20).__getitems__(list(range(len(refs))))
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(network(pictures), labels).item()
+    assert loss == pytest.approx(summary.best.val_loss, rel=1e-4)
+
+
+def test_the_model_folder_describes_itself(undisturbed):
+    out, summary, _ = undisturbed
+    assert {path.name for path in out.iterdir()} == {
+        "model.json",
+        "model.safetensors",
+        "metrics.json",
+        "history.csv",
+    }
+    model = load(out)
+    assert model.description["kind"] == "blazenet"
+    assert model.description["frontend"] == ONE_SECOND.as_dict()
+    assert model.description["parameters"] == 89_680
+    assert model.description["corpora"] == ["a", "b"]
+    assert read_json(out / "metrics.json")["val_loss"] == summary.best.val_loss
+    assert (summary.n_train, summary.n_train_cry, summary.n_val) == (20, 8, 14)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"), [("no_b", ["a"]), ("mined_untrimmed", ["a", "b", "c"])]
+)
+def test_the_folder_names_the_corpora_that_were_heard(inputs, tmp_path, variant, expected):
+    train(inputs, tmp_path, variant, config(max_epochs=1))
+    assert load(tmp_path / "out").description["corpora"] == expected
+
+
+def test_equal_inputs_give_equal_bytes_and_nothing_else_is_written(
+    inputs, undisturbed, tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    train(inputs, tmp_path)
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+    assert not list((tmp_path / "here").iterdir())
+    assert not (tmp_path / "work").exists()
+
+
+def test_streaming_from_disk_trains_the_same_network(inputs, undisturbed, tmp_path):
+    train(inputs, tmp_path, cfg=config(cache_mb=0))
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def killer(epoch_number: int, seen: list):
+    def on_epoch(epoch):
+        seen.append(epoch.epoch)
+        if epoch.epoch == epoch_number:
+            raise Killed
+
+    return on_epoch
+
+
+def test_a_training_killed_twice_goes_on_to_the_same_bytes(inputs, undisturbed, tmp_path):
+    seen: list[int] = []
+    for at in (1, 3):
+        with pytest.raises(Killed):
+            train(inputs, tmp_path, on_epoch=killer(at, seen))
+        assert not (tmp_path / "out").exists()
+    train(inputs, tmp_path, on_epoch=killer(-1, seen))
+    # The epoch that was not finished is done again, nothing before it.
+    assert seen == [0, 1, 1, 2, 3, 3]
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_a_kill_after_the_last_epoch_loses_nothing(inputs, undisturbed, tmp_path, monkeypatch):
+    def failing(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_blazenet, "_write", failing)
+        with pytest.raises(Killed):
+            train(inputs, tmp_path)
+    seen: list[int] = []
+    train(inputs, tmp_path, on_epoch=killer(-1, seen))
+    assert seen == []
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_the_state_of_another_seed_is_not_gone_on_from(inputs, undisturbed, tmp_path):
+    with pytest.raises(Killed):
+        train(inputs, tmp_path, seed=6, on_epoch=killer(1, []))
+    train(inputs, tmp_path)
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_blazenet, "code_sha256", lambda *_: "before an edit")
+        with pytest.raises(Killed):
+            train(inputs, tmp_path, on_epoch=killer(1, []))
+    seen: list[int] = []
+    train(inputs, tmp_path, on_epoch=killer(-1, seen))
+    assert seen == [0, 1, 2, 3]
+
+
+def test_validation_is_on_plain_segments_for_every_line(inputs):
+    clips = train_blazenet.labelled(inputs.split.clips)
+    events = read_table(inputs.split.events, "events")
+    refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features), events)
+    assert len(refs) == sum(VAL.values())

@@ -1,0 +1,81 @@
+"""The tree shows the pipeline: stage, script, params section, module and test share a name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.dag import PACKAGE, ROOT, needed_modules, stages
+
+# What cannot change a stage's outputs: a change here must not rebuild everything.
+PLUMBING = (
+    "__init__.py",
+    *(f"core/{name}.py" for name in ("atomic", "digest", "errors", "params", "paths", "progress")),
+    "detection/engine",
+    "tracking",
+)
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_has_script_params_module_and_test(stage):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert (ROOT / "pipelines" / f"{stage}.py").is_file()
+    assert stage in params
+    modules = [*PACKAGE.rglob(f"{stage}.py"), *PACKAGE.rglob(f"{stage}/__init__.py")]
+    assert len(modules) == 1
+    room = modules[0].relative_to(PACKAGE).parts[0]
+    assert (ROOT / "tests" / room / f"test_{stage}.py").is_file()
+
+
+def test_no_script_is_without_a_stage():
+    assert {path.stem for path in (ROOT / "pipelines").glob("*.py")} == set(stages())
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_depends_on_every_module_that_can_change_its_outputs(stage):
+    body = stages()[stage]
+    declared = [ROOT / dep for dep in body["deps"] if dep.startswith("src/")]
+    missing = [
+        file.relative_to(ROOT).as_posix()
+        for file in sorted(needed_modules(ROOT / "pipelines" / f"{stage}.py", PLUMBING))
+        if not any(file == dep or dep in file.parents for dep in declared)
+    ]
+    assert missing == [], f"dvc.yaml: stage {stage} lacks deps on {missing}"
+    assert f"pipelines/{stage}.py" in body["deps"]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "pipelines").glob("*.py")), ids=lambda p: p.stem)
+def test_scripts_are_thin(script):
+    assert len(script.read_text().splitlines()) <= 70
+
+
+def test_only_one_module_talks_to_mlflow_reads_params_and_decodes():
+    def users(needle):
+        return {
+            path.relative_to(PACKAGE).as_posix()
+            for path in PACKAGE.rglob("*.py")
+            if re.search(needle, path.read_text(), re.MULTILINE)
+        }
+
+    assert {name.partition("/")[0] for name in users(r"^ *(import|from) mlflow\b")} == {"tracking"}
+    assert users(r"^ *(import|from) av\b") == {"audio/decode.py", "audio/encoding.py"}
+    assert users(r"\"params\.yaml\"") == {"core/params.py"}
+
+
+def test_importing_the_command_line_is_light():
+    heavy = {"torch", "tensorflow", "mlflow", "lightning", "librosa", "pandas", "sklearn"}
+    code = "import sys, crywatch.cli.main; print(*sorted(m for m in sys.modules if '.' not in m))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert heavy.isdisjoint(loaded)
+
+
+def test_nothing_under_data_is_tracked_but_git_and_dvc_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "data"], capture_output=True, text=True, cwd=ROOT, check=False
+    ).stdout.split()
+    assert {Path(name).name for name in listed} <= {".gitignore"}

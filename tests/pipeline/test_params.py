@@ -1,0 +1,157 @@
+"""params.yaml is what conf/ composes, and typed sections say what is wrong with a key."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from typer.testing import CliRunner
+
+from crywatch.audio.channels import channel
+from crywatch.cli import main as cli
+from crywatch.core import params
+from crywatch.core.errors import ConfigError
+from crywatch.detection.systems import VARIANTS, systems
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("audit_shortcuts", "compare_detectors", "channels")
+
+
+def test_params_yaml_equals_the_composed_configuration():
+    composed = OmegaConf.to_container(params.compose(conf_dir=ROOT / "conf"), resolve=True)
+    committed = OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"), resolve=True)
+    assert committed == composed, "run `crywatch params` and commit params.yaml"
+
+
+@pytest.mark.parametrize("profile", ["demo", "local", "full"])
+@pytest.mark.parametrize("embedder", ["logmel", "vggish", "yamnet"])
+def test_every_profile_and_embedder_composes(profile, embedder):
+    config = params.compose([f"profile={profile}", f"embedder={embedder}"], ROOT / "conf")
+    assert config.profile == profile
+    assert config.embedder.name == embedder
+
+
+@pytest.mark.parametrize("profile", ["demo", "local", "full"])
+def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile):
+    config = params.compose([f"profile={profile}"], ROOT / "conf")
+    # One by one: the rest of a profile may need what this machine does not have.
+    parts = [OmegaConf.to_container(config[name], resolve=True) for name in STAGES]
+    audit, compare, channels = parts
+    variants = {family: OmegaConf.select(config, key) for family, key in VARIANTS.items()}
+    rows = {one.row for part in (audit, compare) for one in systems(part["systems"], variants, "f")}
+    assert rows >= {*audit["main"], *compare["main"]}
+    named = {*audit["channels"], *compare["matched"], compare["shift"]}
+    named |= {name for listed in audit["factors"].values() for name in listed}
+    named |= {one.channel for one in config.train_baselines.models.values() if one.channel}
+    for name in named:
+        channel(name, channels)
+
+
+@pytest.mark.parametrize("loss", ["rtfm", "mil"])
+def test_losses_are_a_group(loss):
+    config = params.compose([f"loss@train_miner.loss={loss}"], ROOT / "conf")
+    assert config.train_miner.loss.name == loss
+    assert config.train_rtfm.loss.name == "rtfm"
+
+
+@pytest.mark.parametrize("name", ["esc50", "baby_cry_detection", "donateacry"])
+def test_a_corpus_goes_with_the_variants_that_leave_it_out(name):
+    """As README says: else these variants stop a rebuild without the corpus."""
+    everything = params.compose(conf_dir=ROOT / "conf")
+    backbones = [one for one in everything.embed_blazenet.backbones if not one.endswith(name)]
+    config = params.compose(
+        [
+            f"~train_blazenet.variants.all_1s_no_{name}",
+            f"~train_rtfm.variants.trimmed_no_{name}",
+            f"embed_blazenet.backbones=[{','.join(backbones)}]",
+        ],
+        ROOT / "conf",
+    )
+    left = [config.train_blazenet.variants, config.train_rtfm.variants]
+    assert name not in {body.leave_out for variants in left for body in variants.values()}
+    heads = [body for body in config.train_rtfm.variants.values() if body.family == "blazenet"]
+    assert {body.backbone for body in heads} <= set(backbones)
+
+
+def test_the_local_profile_needs_a_mirror(tmp_path):
+    config = params.compose(["profile=local"], ROOT / "conf")
+    OmegaConf.save(config, tmp_path / "params.yaml")
+
+    @dataclass
+    class Data:
+        source: str
+        mirror: str
+        allow_missing: bool
+        generator: dict | None
+
+    with pytest.raises(ConfigError, match=r"-S data\.mirror=VALUE"):
+        params.section("data", Data, tmp_path / "params.yaml")
+
+
+@dataclass
+class Example:
+    size: int
+    name: str = "x"
+
+
+def write(folder, text):
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_section_becomes_a_dataclass(tmp_path):
+    path = write(tmp_path, "example: {size: 3}\n")
+    assert params.section("example", Example, path) == Example(3, "x")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("other: {}\n", "section 'example' is missing"),
+        ("example: {size: many}\n", "example"),
+        ("example: {size: 1, sise: 2}\n", "sise"),
+        ("example: {}\n", "size must be set"),
+        ("example: 3\n", "example: 3 stands where keys and values are expected"),
+        ("example: [1]\n", "stands where keys and values are expected"),
+        ("example: ${nope}\n", "example: Interpolation key 'nope' not found"),
+        ("example: [\n", r"params\.yaml: not YAML"),
+        ("- example\n", r"params\.yaml: a list, not sections"),
+    ],
+)
+def test_errors_name_the_key(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        params.section("example", Example, write(tmp_path, text))
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="crywatch params"):
+        params.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("profile=nope", "Could not find 'profile/nope'.*Available options.*demo"),
+        ("nokey=3", "Could not override 'nokey'"),
+        ("profile", "Error parsing override 'profile'"),
+        ("clean.workers=[1", "no viable alternative"),
+    ],
+)
+def test_a_bad_override_is_one_line_and_changes_nothing(tmp_path, override, message):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    with pytest.raises(ConfigError, match=message) as refused:
+        params.compose_to_file([override], tmp_path)
+    assert "\n" not in str(refused.value) and "\t" not in str(refused.value)
+    assert not (tmp_path / "params.yaml").exists()
+
+
+def test_the_command_composes_from_a_folder_below(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path / "src")
+    result = CliRunner().invoke(cli.app, ["params", "seed=5"])
+    assert result.exit_code == 0
+    assert params.plain("seed", tmp_path / "params.yaml") == 5
+    assert not (tmp_path / "src" / "params.yaml").exists()

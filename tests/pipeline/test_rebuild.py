@@ -1,0 +1,201 @@
+"""The whole DAG on a tiny generated profile: made once, then nothing to do, then killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from crywatch.core import params
+from tests.helpers.dag import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+# All stages, few variants, minutes of sound, seconds of training.
+TINY = [
+    "profile=demo",
+    "schedule.scale=1.0",
+    "data.generator.esc50_clips_per_class=4",
+    "data.generator.baby_cry_detection_clips_per_class=8",
+    "data.generator.donateacry_infants=8",
+    "data.generator.donateacry_sessions=1",
+    "untrimmed.per_part={train: 6, val: 4, test: 4}",
+    "soundscapes.ten_s.per_part={train: 6, val: 4, test: 4}",
+    "soundscapes.untrimmed.per_part={train: 2, val: 2, test: 2}",
+    "train_miner.steps=20",
+    "train_miner.val_every=10",
+    "train_miner.batch_size=16",
+    "train_rtfm.steps=20",
+    "train_rtfm.val_every=10",
+    "train_rtfm.batch_size=16",
+    "train_blazenet.max_epochs=4",
+    "embed_blazenet.backbones=[all_1s]",
+    "train_robust.training={steps: 4, val_every: 2, batch_size: 8}",
+    "ablate_robust={steps: 2, folds: 2}",
+    "data.generator.nursery={long_infants: 6, short_infants: 6, sessions: 8, changed_sessions: 1}",
+    "data.generator.nursery={recordings: 2, seconds: 1.5}",
+    "train_baselines={svc: {c: [1.0], gamma: [0.1]}, cnn: {width: 2, epochs: 1}}",
+    "compare_detectors={systems: [baselines/svc, baselines/cnn, blazenet/all_1s]}",
+    "audit_shortcuts.systems=[blazenet/all_1s, rtfm/trimmed]",
+    "audit_shortcuts.channels=[telephone]",
+    "audit_shortcuts.factors={codec: []}",
+    "audit_shortcuts.probe={clips: 6, permutations: 1}",
+    "cries.threshold=0.01",  # a detector of four epochs is not sure of anything
+    "ecapa.channels=16",
+    "finetune_ecapa={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
+    "evaluate_verification={recordings: 8, measures: {resamples: 20}}",
+    "embed_cries={workers: 1, others_per_part: 8, shifted: {most: 2}}",
+    "fit_infants={models: [mahalanobis, cosine], settings: {cohort: {top_k: 4}}}",
+    "simulate_year={workers: 1, hostile: [repeats], voices: {seconds: 0.8}}",
+    "simulate_year.calendar={infants: 2, weeks: 9, baseline_weeks: 4, event_week: 5}",
+    "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
+]
+BLAZENET_KEPT = {"all_1s", "mined_both_1s"}
+RTFM_KEPT = {"trimmed", "untrimmed", "robust"}
+ROBUST_KEPT = {"robust"}
+KILLED = "train_blazenet@all_1s"
+
+
+def dvc(folder: Path, *args: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *args],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=options.pop("check", True),
+        **options,
+    )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    keep = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return keep | {
+        "PATH": path,
+        "PYTHONPATH": str(folder / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def tiny_params() -> str:
+    config = OmegaConf.to_container(params.compose(TINY, ROOT / "conf"), resolve=True)
+    kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_rtfm": RTFM_KEPT}
+    kept_variants["train_robust"] = ROBUST_KEPT
+    for section, kept in kept_variants.items():
+        variants = config[section]["variants"]
+        config[section]["variants"] = {key: variants[key] for key in variants if key in kept}
+    models = config["calibrate"]["models"]
+    config["calibrate"]["models"] = {name: models[name] for name in ("robust", "robust_rtfm")}
+    models = config["train_baselines"]["models"]
+    config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
+    losses = config["finetune_ecapa"]["losses"]
+    config["finetune_ecapa"]["losses"] = {"ge2e": losses["ge2e"]}
+    config["simulate_year"]["changes"] = config["simulate_year"]["changes"][:1]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """The project with spaces and non-ASCII letters in its path, rebuilt once."""
+    folder = tmp_path_factory.mktemp("rebuild") / "a project é"
+    folder.mkdir()
+    for name in ("src", "pipelines", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(tiny_params())
+    dvc(folder, "init", "--no-scm", "--quiet")
+    result = dvc(folder, "repro", check=False)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    return folder
+
+
+def lock(folder: Path) -> dict:
+    return yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+
+
+def test_a_second_rebuild_does_nothing(project):
+    before = (project / "dvc.lock").read_bytes()
+    output = dvc(project, "repro").stdout
+    assert "Running stage" not in output
+    assert "up to date" in output
+    assert (project / "dvc.lock").read_bytes() == before
+
+
+def test_the_rebuild_leaves_reports_metrics_and_no_half_files(project):
+    html = (project / "data/reports/detection.html").read_text()
+    assert "generated" in html.lower()
+    infants = (project / "data/reports/infants.html").read_text()
+    assert "Generated sounds." in infants and "A simulated year" in infants
+    shortcuts = (project / "data/reports/shortcuts.html").read_text()
+    assert "One channel for all" in shortcuts and "Generated sounds." in shortcuts
+    assert (project / "data/timeline/timelines.html").is_file()
+    assert "data/evaluate_detection/metrics.json" in dvc(project, "metrics", "show").stdout
+    left = [path for path in (project / "data").rglob(".tmp-*")]
+    assert left == []
+    work = project / "data/work"
+    assert [p for p in work.rglob("*") if p.is_file() and p.suffix not in {".lock"}] == []
+
+
+def test_every_stage_has_one_run_under_one_parent(project):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("crywatch")
+    runs = client.search_runs([experiment.experiment_id], max_results=200)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    names = sorted(run.info.run_name for run in runs if run.data.tags.get("mlflow.parentRunId"))
+    assert names == sorted(lock(project))
+
+
+def test_detect_works_on_the_model_just_made(project):
+    wave = next((project / "data/raw/esc50").rglob("*.wav"))
+    result = subprocess.run(
+        [sys.executable, "-m", "crywatch.cli.main", "detect", str(wave), "--format", "jsonl"],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    record = yaml.safe_load(result.stdout)
+    assert len(record["seconds"]) == 5 and 0.0 <= record["cry"] <= 1.0
+
+
+def test_killed_in_training_and_repeated_gives_the_same_numbers(project):
+    undisturbed = lock(project)[KILLED]["outs"]
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", KILLED]
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    work = project / "data/work/train_blazenet"
+    deadline = time.monotonic() + 120
+    while not list(work.rglob("*.ckpt")):
+        assert process.poll() is None, process.stdout.read().decode()[-3000:]
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project / "data/train_blazenet/all_1s/model.json").exists()
+    repeated = dvc(project, "repro", "--force", "--single-item", KILLED)
+    assert "Running stage" in repeated.stdout
+    assert lock(project)[KILLED]["outs"] == undisturbed
+    output = dvc(project, "repro").stdout
+    assert "Running stage" not in output

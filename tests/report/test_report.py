@@ -1,0 +1,424 @@
+"""Stage ``report``: the paper's figures beside the measured ones, in pages that stand alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from crywatch.audio.decode import SILENCE_DBFS, write_flac
+from crywatch.audio.segments import RATE_HZ
+from crywatch.core import charts
+from crywatch.core.atomic import write_json
+from crywatch.core.errors import TableError
+from crywatch.data.tables.clips import conform, write_table
+from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, build, render, run, tables
+from crywatch.report.event_tables import event_tables
+from crywatch.report.tables import Results, Table
+from tests.helpers.report_cases import (
+    DECISIONS,
+    ablations_folder,
+    comparison_folder,
+    infants_inputs,
+    shortcuts_folder,
+)
+from tests.helpers.split_cases import cry_like, noise, row
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ReportConfig(
+    title="Cries & <others>",
+    infants_title="Infants",
+    shortcuts_title="Why",
+    comparison_title="All",
+    recipes_title="Recipes",
+)
+ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
+
+
+def measured(model: str, scope: str, unit: str, part: str, **values) -> dict:
+    """A row of tables.json; what is not given was not defined."""
+    names = ("accuracy", "precision", "recall", "false_alarm_rate", "auc", "average_precision")
+    names += ("recall_at_1pct", "f1_max", "f1_threshold", "f1_accuracy")
+    head = {"model": model, "scope": scope, "unit": unit, "part": part, "n": 40, "n_cry": 12}
+    head |= {"cry_groups": 3, "other_groups": 1}
+    return head | dict.fromkeys(names) | values
+
+
+EVENTS = [
+    {
+        "model": "blazenet/all_1s",
+        "scope": "soundscapes",
+        "part": "test",
+        "threshold_from": "validation",
+        "recordings": 30,
+        "hours": 0.1,
+        "events": 17,
+        "threshold": 0.62,
+        "event_f1": 0.25,
+        "intersection_f1": 0.5,
+        "psds1": 0.4,
+        "psds2": 0.75,
+        "false_alarms_per_hour": 12.34,
+        "found": 0.8,
+        "latency_s": 1.25,
+        "latency_p90_s": None,
+    }
+]
+ROWS = [
+    measured("blazenet/all_1s", "pooled", "second", "val", accuracy=0.81111),
+    measured("blazenet/all_1s", "pooled", "second", "test", accuracy=0.82222, auc=0.93333),
+    measured("blazenet/all_1s", "pooled", "clip", "test", auc=0.94444),
+    measured("blazenet/all_1s", "esc50", "second", "test", average_precision=0.75555),
+    measured("rtfm/trimmed", "pooled", "second", "test", f1_max=0.86666, f1_threshold=0.97777),
+    measured("blazenet/no_esc50", "esc50, left out", "clip", "all", auc=0.71111),
+]
+
+
+def split_row(folder: Path, clip_id: str, wave: np.ndarray, **columns) -> dict:
+    given = {"cluster_id": None, "canonical": True, "group_id": clip_id, "split": "test"}
+    return row(folder, clip_id, wave, **(given | columns))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Inputs:
+    folder = tmp_path_factory.mktemp("inputs")
+    rows = [
+        split_row(folder, f"esc50/cry-{n}", cry_like(n, 2.0), label="cry", split="train")
+        for n in range(2)
+    ]
+    rows += [split_row(folder, f"esc50/other-{n}", noise(n, 3.0)) for n in range(3)]
+    rows.append(split_row(folder, "baby_cry_detection/copy", cry_like(0), label="cry"))
+    rows[-1]["canonical"] = False
+    rows.append(split_row(folder, "donateacry/cry", cry_like(5), label="cry"))
+    rows.append(split_row(folder, "donateacry/raw", cry_like(6), label="unknown"))
+    write_table(conform(pd.DataFrame(rows), "split_clips"), folder / "clips.parquet", "split_clips")
+    joined = [split_row(folder, "untrimmed/test-0", noise(9, 4.0))]
+    joined = conform(pd.DataFrame(joined), "split_clips")
+    write_table(joined, folder / "untrimmed.parquet", "split_clips")
+    refused = pd.DataFrame({"corpus": "esc50", "source_path": ["a.wav", "b.wav"], "reason": "torn"})
+    write_table(refused, folder / "quarantine.parquet", "quarantine")
+    (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
+    write_json(folder / "mine.json", {"untrimmed_precision": 0.875, "untrimmed_chance": 0.25})
+    write_json(folder / "evaluation" / "tables.json", ROWS)
+    write_json(folder / "evaluation" / "events.json", EVENTS)
+    write_json(folder / "calibrate" / "tables.json", DECISIONS)
+    curve = pd.DataFrame({"model": "blazenet/all_1s", "fpr": [0, 0.2, 1], "tpr": [0, 0.9, 1]})
+    curve.to_csv(folder / "evaluation" / "roc.csv", index=False)
+    pd.DataFrame(columns=["model", "recall", "precision"]).to_csv(
+        folder / "evaluation" / "pr.csv", index=False
+    )
+    return Inputs(
+        clips=folder / "clips.parquet",
+        split_table=folder / "split.csv",
+        quarantines=[folder / "quarantine.parquet"],
+        untrimmed_clips=folder / "untrimmed.parquet",
+        soundscapes_clips=folder / "untrimmed.parquet",
+        mine_metrics=folder / "mine.json",
+        evaluation=folder / "evaluation",
+        decisions=[folder / "calibrate"],
+        shortcuts=shortcuts_folder(folder / "shortcuts"),
+        comparison=comparison_folder(folder / "comparison"),
+        ablations=ablations_folder(folder / "ablations"),
+        recipes=["base", "no_room"],
+    )
+
+
+@pytest.fixture
+def infants(tmp_path, monkeypatch) -> InfantsInputs:
+    """Of the second half only what this stage reads itself; the tables have tests of their own."""
+    return infants_inputs(tmp_path / "stages", monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def report(inputs):
+    return build(inputs, CONFIG, ORIGIN)
+
+
+def table(report, start: str) -> Table:
+    (found,) = [t for t in report.tables if t.title.startswith(start)]
+    return found
+
+
+def cells(found: Table, first: str) -> dict[str, str]:
+    """The row that starts with ``first``, by column."""
+    (line,) = [line for line in found.rows if line[0] == first]
+    return dict(zip(found.columns, line, strict=True))
+
+
+# Tables
+
+
+def test_events_have_a_table_a_scope(report):
+    found = table(report, "Events: soundscapes")
+    assert found.title.endswith("17 cries in 30 recordings, 360 s together")
+    line = cells(found, "blazenet/all_1s")
+    assert (line["threshold"], line["event F1"], line["PSDS2"]) == ("0.62 (val)", "0.250", "0.750")
+    assert (line["false alarms an hour"], line["latency, median"]) == ("12.3", "1.2 s")
+    assert line["latency, 90 %"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(4.76e-05, "4.8e-05"), (0.994, "0.99"), (0.99654, "1 - 0.0035"), (0.999973, "1 - 2.7e-05")],
+)
+def test_a_threshold_below_1_is_never_printed_as_1(value, text):
+    (found,) = event_tables([EVENTS[0] | {"threshold": value, "threshold_from": "fixed"}])
+    assert found.rows[0][1] == text
+
+
+def test_every_table_of_the_paper_is_there(report):
+    starts = ["Table 2", "Split", "Table 3", "Table 4", "Table 5", "Table 6"]
+    titles = [t.title for t in report.tables]
+    assert [t[: len(s)] for s, t in zip(starts, titles, strict=False)] == starts
+    for found in report.tables:
+        for line in found.rows:
+            assert len(line) == len(found.columns), found.title
+            assert all(isinstance(cell, str) and cell for cell in line), found.title
+            assert not {"nan", "None"} & set(line), found.title
+
+
+def test_sources_are_measured(report):
+    found = cells(table(report, "Table 2"), "esc50")
+    assert found["paper"] == "5 s; 40 cry, 1960 other; clean"
+    assert found["cleaned"] == "2 cry, 3 other"
+    assert found["lengths (5 to 95 %)"] == "2.0 to 3.0 s"
+    assert (found["unlabelled"], found["duplicates"], found["refused"]) == ("0", "0", "2")
+    assert found["seconds"] == "13"
+    assert cells(table(report, "Table 2"), "donateacry")["unlabelled"] == "1"
+    assert cells(table(report, "Table 2"), "baby_cry_detection")["duplicates"] == "1"
+
+
+def test_a_corpus_without_any_label_has_no_numbers(inputs, tmp_path):
+    line = split_row(tmp_path, "donateacry/raw", cry_like(6), label="unknown")
+    clips = conform(pd.DataFrame([line]), "split_clips")
+    found = cells(tables.sources(clips, {}), "donateacry")
+    assert "nan" not in " ".join(found.values())
+    assert found["unlabelled"] == "1"
+
+
+def test_background_is_the_level_of_the_quiet_frames(tmp_path):
+    rng = np.random.default_rng(4)
+    wave = (0.001 * rng.standard_normal(4 * RATE_HZ)).astype(np.float32)  # -60 dBFS
+    wave[RATE_HZ : 3 * RATE_HZ] += 0.3  # half of it is loud
+    write_flac(tmp_path / "wave.flac", wave)
+    write_flac(tmp_path / "silence.flac", np.zeros(RATE_HZ, dtype=np.float32))
+    assert tables.background_dbfs([str(tmp_path / "wave.flac")]) == pytest.approx(-60, abs=1.0)
+    assert tables.background_dbfs([str(tmp_path / "silence.flac")]) == SILENCE_DBFS
+
+
+def test_the_papers_figures_stand_beside_the_measured_ones(report):
+    assert cells(table(report, "Table 4"), "All 1 s segments") == {
+        "data set": "All 1 s segments",
+        "paper, val": "0.8868",
+        "here, val": "0.8111",
+        "paper, test": "0.8820",
+        "here, test": "0.8222",
+        "AUC, test": "0.9333",
+        "AP, test": "n/a",
+    }
+    found = cells(table(report, "Table 6"), "Anomaly, 5 s audios")
+    assert (found["paper, F1-max"], found["here, F1-max"]) == ("0.9241", "0.8667")
+    assert (found["threshold"], found["here, accuracy"]) == ("0.9778", "n/a")
+    # A model that was not evaluated.
+    assert table(report, "Table 5").rows[0][1:3] == ["0.9457", "n/a"]
+
+
+def test_accuracies_say_what_a_constant_answer_has(report):
+    note = table(report, "Table 4").note
+    assert "40 seconds, 12 of them cry" in note and "accuracy of 0.7000" in note
+    assert table(report, "Table 3").note == ""  # not measured
+
+
+def test_scopes_are_columns(report):
+    found = table(report, "Average precision per second")
+    assert found.columns == ["model", "pooled", "esc50"]
+    assert cells(found, "blazenet/all_1s")["esc50"] == "0.756"
+    assert cells(found, "rtfm/trimmed")["esc50"] == "n/a"
+    assert cells(table(report, "AUC per clip"), "blazenet/all_1s")["pooled"] == "0.944"
+
+
+def test_corpora_left_out_say_how_many(report):
+    found = cells(table(report, "Corpora left out"), "blazenet/no_esc50")
+    assert (found["measured on"], found["unit"]) == ("esc50, left out", "clip")
+    assert (found["cries of all"], found["AUC"], found["AP"]) == ("12 of 40", "0.711", "n/a")
+    assert found["groups, cry / other"] == "3 / 1"
+    note = table(report, "Corpora left out").note
+    assert "fewer than two groups" in note and "too narrow" in note
+    assert "Untrimmed recordings share clips" in note and "soundscapes too" in note
+
+
+def test_mining(report):
+    assert [line[1] for line in table(report, "Mining").rows] == ["0.875", "0.250"]
+
+
+@pytest.mark.parametrize(
+    "value, text", [(None, "n/a"), (float("nan"), "n/a"), (0.12345, "0.123"), (1, "1.000")]
+)
+def test_numbers(value, text):
+    assert tables.number(value) == text
+
+
+def test_an_interval_stands_beside_its_number():
+    row = {"auc": 0.9, "auc_low": 0.8125, "auc_high": 0.95, "average_precision": None}
+    assert tables.interval(row, "auc") == "0.900 (0.812 to 0.950)"
+    assert tables.interval(row, "average_precision") == "n/a"
+
+
+def test_results_of_nothing():
+    results = Results([])
+    assert (results.get("m", "auc"), results.models(), results.scopes("test")) == (None, [], [])
+    assert tables.best_f1(results).rows[0][2] == "n/a"
+
+
+def test_models_of_the_papers_tables_are_trained():
+    names = set()
+    for stage, family, key in (
+        ("train_miner", "miner", "datasets"),
+        ("train_blazenet", "blazenet", "variants"),
+        ("train_rtfm", "rtfm", "variants"),
+    ):
+        section = yaml.safe_load((ROOT / "conf" / f"{stage}.yaml").read_text(encoding="utf-8"))
+        names |= {f"{family}/{name}" for name in section[key]}
+    lines = (*tables.TABLE3, *tables.TABLE4, *tables.TABLE5, *tables.TABLE6)
+    assert {line[1] for line in lines} <= names
+    assert set(charts.NAMES) <= names
+
+
+# Pages
+
+
+class Page(HTMLParser):
+    """Tags that are left open, the text, and every address."""
+
+    VOID = {"meta", "img"}
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.addresses: list[str] = []
+        self.tables = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tables += tag == "table"
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_stands_alone(report):
+    html = render("detection.html", report)
+    page = Page(html)
+    assert page.open == []
+    assert page.tables == len(report.tables)
+    assert len(page.addresses) == 3
+    assert all(a.startswith("data:image/svg+xml;base64,") for a in page.addresses)
+    assert "http" not in html.replace("http-equiv", "") and "<script" not in html
+    assert "Cries & <others>" in page.text
+    assert "Cries &amp; &lt;others&gt;" in html
+    assert "Profile demo, commit 0123456789ab, 7 labelled clips" in page.text
+    assert "1 untrimmed recordings" in page.text
+
+
+def test_markdown_tables_are_tables(report):
+    text = render("detection.md", report)
+    assert text.startswith("# Cries & <others>\n")
+    for found in report.tables:
+        section = text.split(f"## {found.title}\n")[1].split("\n## ")[0]
+        lines = [line for line in section.splitlines() if line.startswith("|")]
+        assert len(lines) == 2 + len(found.rows)
+        assert lines[1] == "|" + "---|" * len(found.columns)
+        assert {line.count("|") for line in lines} == {len(found.columns) + 1}
+        # One block: a blank line would end the table.
+        assert "\n".join(lines) in section
+        if found.note:
+            assert section.rstrip().endswith(f"|\n\n{found.note}")
+    assert "\n\n\n\n" not in text
+
+
+@pytest.mark.parametrize("name", ["detection.html", "detection.md"])
+def test_generated_sounds_are_called_generated(report, name):
+    assert "Generated sounds." in render(name, report)
+    # By the sounds, not by the profile: -S profile=local -S data=generated is generated too.
+    local = replace(ORIGIN, profile="local")
+    assert "Generated sounds." in render(name, replace(report, origin=local))
+    real = replace(local, source="mirror")
+    assert "enerated" not in render(name, replace(report, origin=real))
+
+
+@pytest.mark.parametrize("name", ["detection.html", "detection.md"])
+def test_pages_say_how_to_read_them_and_what_is_not_committed(report, name):
+    text = render(name, report)
+    assert "Pooled numbers mostly tell corpora apart" in text
+    assert "uncommitted" not in text
+    changed = replace(report, origin=replace(ORIGIN, dirty=True))
+    assert "commit 0123456789ab with uncommitted changes," in render(name, changed)
+
+
+def test_no_commit_no_clips_nothing_measured(report):
+    bare = replace(
+        report, origin=replace(ORIGIN, commit=""), tables=[], figures={}, n_clips=0, n_seconds=0.0
+    )
+    for name in ("detection.html", "detection.md"):
+        text = render(name, bare)
+        assert "commit n/a, 0 labelled clips" in text
+        assert "None" not in text
+
+
+def test_the_same_inputs_give_the_same_bytes(inputs, infants, tmp_path):
+    for name in ("one", "two"):
+        run(inputs, infants, CONFIG, ORIGIN, tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    pages = ("comparison", "detection", "infants", "recipes", "shortcuts")
+    assert files == [f"{page}.{suffix}" for page in pages for suffix in ("html", "md")]
+    for name in files:
+        text = (tmp_path / "one" / name).read_bytes()
+        assert text == (tmp_path / "two" / name).read_bytes()
+        assert not re.search(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}", text)
+
+
+def test_a_missing_table_is_named_and_the_old_report_stays(inputs, infants, tmp_path):
+    run(inputs, infants, CONFIG, ORIGIN, tmp_path / "out")
+    before = (tmp_path / "out" / "detection.md").read_bytes()
+    with pytest.raises(TableError, match=r"gone\.parquet is missing"):
+        broken = replace(inputs, clips=tmp_path / "gone.parquet")
+        run(broken, infants, CONFIG, ORIGIN, tmp_path / "out")
+    assert (tmp_path / "out" / "detection.md").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "stages"]
+
+
+# Figures
+
+
+def test_curves_have_a_line_a_model(inputs):
+    (axes,) = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr").axes
+    assert [line.get_label() for line in axes.lines] == ["BlazeNet, all seconds"]
+    assert axes.lines[0].get_ydata().tolist() == [0, 0.9, 1]
+    (axes,) = charts.curve_figure(inputs.evaluation / "pr.csv", "recall", "precision").axes
+    assert len(axes.lines) == 0
+    assert axes.get_xlabel() == "recall"
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_have_a_histogram_a_model():
+    rng = np.random.default_rng(5)
+    seconds = pd.DataFrame({"model": "rtfm/trimmed", "score": rng.random(50), "is_cry": True})
+    figure = charts.score_figure(seconds)
+    assert [axes.get_title() for axes in figure.axes] == list(charts.NAMES.values())
+    assert "validation and test" in figure.get_suptitle()  # says on what
+    heights = [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes]
+    assert heights == [0, 50, 0]
+    assert charts.inline_svg(figure) == charts.inline_svg(charts.score_figure(seconds))

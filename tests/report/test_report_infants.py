@@ -1,0 +1,70 @@
+"""The report's tables of infants, from what the stage writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crywatch.core.errors import TableError
+from crywatch.infants.embedded_cries import write_embedded
+from crywatch.infants.fit_infants import run
+from crywatch.report.infant_tables import infant_tables
+from tests.helpers.embedded_cases import (
+    embedding_info,
+    fit_config,
+    recordings_table,
+    vectors_of,
+    write_timelines,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fit_infants")
+    write_timelines(root / "store")
+    for name in ("mahalanobis", "cosine"):
+        run(name, root / "store", fit_config(), 1, root / name)
+    return root
+
+
+def test_infants_models_and_changes(folder):
+    infants, models, changes = infant_tables(folder, ["cosine", "mahalanobis"], "mahalanobis")
+    assert infants.title == "Infants: shrinkage Mahalanobis, test part"
+    assert [row[0] for row in infants.rows] == ["t1", "t2", "t3", "mean ± sd"]
+    assert all(len(row) == len(infants.columns) for row in infants.rows)
+    column = infants.columns.index
+    assert infants.rows[0][column("false alarms promised")] == "0.10"
+    assert "to" in infants.rows[0][column("seen")] and infants.rows[2][column("seen")] == "n/a"
+    assert "cannot reach 0.1" in infants.rows[2][-1]
+    assert "identity, not health" in infants.note and "no corpus at hand has health" in infants.note
+    assert [row[0] for row in models.rows] == [
+        "cosine to the centroid", "shrinkage Mahalanobis", "slides, autoencoder"
+    ]  # fmt: skip
+    assert models.rows[0][1] == "2 of 3" and models.rows[-1][2] == "0.906 ± 0.049"
+    kinds = {row[0]: row[1] for row in changes.rows}
+    assert kinds == {
+        "pitch +40 %": "change",
+        "planted": "in the corpus",
+        "noise 20 dB": "control",
+        "unchanged": "false alarms",
+    }
+    assert all(len(row) == len(table.columns) for table in (models, changes) for row in table.rows)
+
+
+def test_infants_that_cannot_be_divided_are_named_and_changes_may_be_missing(tmp_path):
+    frame = recordings_table({"a": 30, "b": 2}, {"a": "test", "b": "test"})
+    vectors = vectors_of(frame)
+    write_embedded(tmp_path / "store", embedding_info(), frame, vectors)
+    run("cosine", tmp_path / "store", fit_config(0), 1, tmp_path / "fit" / "cosine")
+    infants, _ = infant_tables(tmp_path / "fit", ["cosine"], "cosine")[:2]
+    assert "1 infant(s) have too few recordings or sessions" in infants.note
+    assert np.all([len(row) == len(infants.columns) for row in infants.rows])
+
+
+def test_a_model_that_was_not_fitted_is_said(folder, tmp_path):
+    with pytest.raises(TableError, match="mixture/tables.json is missing"):
+        infant_tables(folder, ["mixture"], "cosine")
+    (tmp_path / "cosine").mkdir()
+    (tmp_path / "cosine" / "tables.json").write_text('{"parts": {}}')
+    with pytest.raises(TableError, match="damaged"):
+        infant_tables(tmp_path, ["cosine"], "cosine")

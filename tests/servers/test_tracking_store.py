@@ -1,0 +1,270 @@
+"""Where the store is, and stores that fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crywatch import tracking
+from crywatch.tracking import spool, store
+from crywatch.tracking.failure import StoreWarning, store_is_lost
+from tests.helpers.tracking_cases import artifacts, stage
+
+pytest_plugins = ["tests.helpers.tracking_fixtures"]
+
+LATER = "this stage goes on, and its records are sent later"
+
+
+# The store itself
+
+
+def test_a_new_project_gets_its_store_without_chatter(new_project):
+    said = new_project.said
+    assert (said.returncode, said.stdout) == (0, "")
+    assert "alembic" not in said.stderr
+    assert "INFO" not in said.stderr
+    assert (new_project.folder / "mlflow.db").is_file()
+    assert not (new_project.folder / "mlruns").exists()
+
+
+def test_the_environment_names_the_store(project, empty_store, monkeypatch, tmp_path):
+    other = tmp_path / "elsewhere.db"
+    shutil.copy(empty_store, other)
+    use_store(monkeypatch, f"sqlite:///{other}")
+    with tracking.stage_run("split"):
+        pass
+    assert store.open_store().uri == f"sqlite:///{other}"
+    assert stage("split").info.status == "FINISHED"
+
+
+def test_two_processes_may_make_the_experiment_at_once(project):
+    opened = []
+    real = store.open_store.__wrapped__
+    threads = [threading.Thread(target=lambda: opened.append(real())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4
+    assert len({one.experiment_id for one in opened}) == 1
+
+
+@pytest.mark.parametrize(
+    ("inside", "found"),
+    [
+        ("p", "p"),
+        ("p/.dvc/tmp/exps/tmpx1", "p"),
+        ("p/.dvc/tmp/exps/standalone/tmpx1", "p"),
+        ("p/.dvc/tmp/worktrees/x", "p"),
+        ("p/tmp/x", "p/tmp/x"),
+    ],
+)
+def test_a_copy_that_dvc_works_in_uses_the_store_of_its_original(
+    tmp_path, monkeypatch, inside, found
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / inside).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / inside)
+    config = store.TrackingConfig("sqlite:///mlflow.db", "mlartifacts", "cry")
+    assert store.uri(config) == f"sqlite:///{tmp_path / found}/mlflow.db"
+    assert store.artifacts(config) == (tmp_path / found / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert store.uri(config) == "http://server:5000"
+
+
+def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
+    ran = []
+    monkeypatch.setattr(os, "execv", lambda path, command: ran.append(command))
+    tracking.ui(port=5001)
+    [command] = ran
+    assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    options = dict(zip(command[4::2], command[5::2], strict=True))
+    assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
+    assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
+    assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()
+
+
+# A store that fails
+
+
+def use_store(monkeypatch, address: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store.open_store.cache_clear()
+
+
+def everything(log: tracking.StageRun) -> None:
+    """One call of each kind."""
+    from matplotlib.figure import Figure
+
+    log.metrics({"a": 1.0}, step=1)
+    log.headline({"b": 1.0})
+    log.tags({"c": "d"})
+    log.text("x", "x.md")
+    log.table(pd.DataFrame({"x": [1]}), "x.csv")
+    log.figure(Figure(), "x.png")
+    log.artifact("params.yaml")
+    log.dataset("params", "params.yaml")
+    log.model("m", "model")
+    log.outputs("params.yaml")
+
+
+def test_a_dead_server_does_not_stop_a_stage_and_is_said_once(project, monkeypatch):
+    use_store(monkeypatch, "http://127.0.0.1:9")
+    done = False
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with tracking.stage_run("split") as log:
+            everything(log)
+            done = True
+    assert done
+    mine = [str(w.message) for w in said if LATER in str(w.message)]
+    assert len(mine) == 1 and "\n" not in mine[0]
+    [left] = [str(w.message) for w in said if "crywatch deliver" in str(w.message)]
+    assert str(spool.folder()) in left
+
+
+def test_a_store_that_dies_on_the_way_does_not_stop_a_stage_and_gets_all_of_it(
+    project, monkeypatch
+):
+    with warnings.catch_warnings(record=True) as said, monkeypatch.context() as broken:
+        warnings.simplefilter("always")
+        with tracking.stage_run("split") as log:
+            log.metrics({"a": 1.0})
+            assert log.flush(30)
+
+            def refuse(*args, **kwargs):
+                raise OSError("disk full")
+
+            client = type(store.open_store().client)
+            for name in ("log_batch", "log_artifact", "log_inputs", "set_terminated"):
+                broken.setattr(client, name, refuse)
+            everything(log)
+    mine = [str(w.message) for w in said if LATER in str(w.message)]
+    assert mine == [f"MLflow store: disk full; {LATER}"]
+    assert stage("split").info.status == "RUNNING"
+    with tracking.stage_run("clean"):
+        pass
+    run = stage("split")
+    assert (run.info.status, run.data.metrics["b"], run.data.tags["c"]) == ("FINISHED", 1.0, "d")
+    assert artifacts(run) == {"x.md", "tables", "figures", "params.yaml"}
+    assert len(run.inputs.dataset_inputs) == 1
+    assert spool.journals() == []
+
+
+def test_an_error_of_the_stage_is_raised_with_a_dead_store_too(project, monkeypatch):
+    use_store(monkeypatch, "http://127.0.0.1:9")
+    with pytest.warns(UserWarning), pytest.raises(KeyError), tracking.stage_run("split"):
+        raise KeyError("clip_id")
+
+
+def test_a_lock_that_cannot_be_read_does_not_stop_a_stage_or_its_run(project):
+    Path("dvc.lock").write_text("<<<<<<< HEAD\nstages: {\n")
+    with pytest.warns(UserWarning), tracking.stage_run("split") as log:
+        log.metrics({"a": 1.0})
+    assert stage("split").data.metrics["a"] == 1
+    assert stage("split").data.params["seed"] == "3"
+
+
+def test_what_a_store_does_not_take_is_said_in_a_line_and_other_warnings_as_ever():
+    where = ("stage.py", 7, "    code()")
+    assert warnings.formatwarning("it is gone", StoreWarning, *where) == "crywatch: it is gone\n"
+    said = warnings.formatwarning("old", DeprecationWarning, *where)
+    assert said == "stage.py:7: DeprecationWarning: old\n  code()\n"
+
+
+@pytest.mark.filterwarnings("ignore:MLflow store")
+def test_one_file_that_cannot_be_logged_does_not_lose_the_run(project):
+    with tracking.stage_run("split") as log:
+        log.artifact("missing.json")
+        log.metrics({"clips": 1})
+    assert stage("split").info.status == "FINISHED"
+    assert stage("split").data.metrics["clips"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:MLflow store")
+def test_a_model_that_cannot_be_logged_leaves_the_run_running(project):
+    with tracking.stage_run("split") as log:
+        log.model("m", "missing")
+        assert log.flush(30)
+        assert stage("split").info.status == "RUNNING"
+        log.metrics({"clips": 1})
+    assert stage("split").info.status == "FINISHED"
+    assert stage("split").data.metrics["clips"] == 1
+
+
+def wrapped(error: Exception) -> Exception:
+    """As MLflow's request wrapper does it."""
+    import mlflow
+
+    try:
+        try:
+            raise error
+        except Exception as inner:
+            raise mlflow.exceptions.MlflowException(f"failed with {inner}")  # noqa: B904
+    except mlflow.exceptions.MlflowException as outer:
+        return outer
+
+
+def test_only_errors_that_will_recur_mean_a_lost_store():
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException, RestException
+
+    def answer(code: str) -> RestException:
+        return RestException({"error_code": code, "message": "no"})
+
+    lost = [
+        wrapped(requests.ConnectionError("refused")),
+        wrapped(requests.Timeout("slow")),
+        wrapped(sqlalchemy.exc.OperationalError("insert", {}, Exception("disk I/O error"))),
+        OSError(28, "No space left on device"),
+        answer("INTERNAL_ERROR"),
+        answer("PERMISSION_DENIED"),
+        answer("REQUEST_LIMIT_EXCEEDED"),
+        MlflowException("API request to endpoint /x failed with error code 404 != 200"),
+    ]
+    one = [
+        FileNotFoundError("missing.json"),
+        PermissionError("secret.json"),
+        ValueError("no figure"),
+        MlflowException("param changed"),
+        answer("INVALID_PARAMETER_VALUE"),
+        wrapped(sqlalchemy.exc.IntegrityError("insert", {}, Exception("unique"))),
+    ]
+    assert [store_is_lost(error) for error in lost] == [True] * len(lost)
+    assert [store_is_lost(error) for error in one] == [False] * len(one)
+
+
+def test_a_server_that_hangs_delays_a_stage_only_briefly(project, monkeypatch):
+    assert store.REQUEST_TIMEOUT_S * (store.REQUEST_RETRIES + 1) + store.REQUEST_RETRIES < 10
+    monkeypatch.setattr(store, "REQUEST_TIMEOUT_S", 1)
+    for name in ("TIMEOUT", "MAX_RETRIES"):  # set first, so that monkeypatch cleans up after
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "")
+        monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        store.open_store.cache_clear()
+        started = time.monotonic()
+        with pytest.warns(UserWarning), tracking.stage_run("split") as log:
+            for epoch in range(1000):
+                log.metrics({"loss": 1.0}, step=epoch)
+            everything(log)
+        assert time.monotonic() - started < 6
+
+
+def test_the_environment_wins_over_the_limits_of_requests(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
+    store.open_store()
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "6"
