@@ -21,6 +21,7 @@ test: $(STAMP)  ## all tests; those that rebuild the whole DAG go beside the oth
 lint: $(STAMP)
 	ruff check src pipelines tests benchmarks
 	ruff format --check src pipelines tests benchmarks
+	lint-imports
 
 ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000
 	crywatch ui

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crywatch.audio.joints import crossfaded
 from crywatch.core.errors import ConfigError
-from crywatch.data.made import check_per_part, check_share, clip_row, crossfaded, write_tables
+from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
 from crywatch.data.tables.clips import read_table
 from tests.helpers.split_cases import noise
 

@@ -77,7 +77,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def retrains(monkeypatch):
-    """Stand-in for `crywatch.operations.retrain` that gives a record or raises; what it was called with."""
+    """Stand-in for `operations.retrain` that gives a record or raises; what it was called with."""
     calls = []
 
     def to(result: Any) -> list:

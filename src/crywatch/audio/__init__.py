@@ -1,0 +1,1 @@
+"""Sound as arrays: decoding, segments, extents, rooms, mixing and recording channels."""

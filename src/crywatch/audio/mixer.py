@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from crywatch.audio.extents import Stretch, to_samples
+from crywatch.audio.joints import crossfaded
 from crywatch.audio.rooms import response, reverberant
 from crywatch.audio.segments import RATE_HZ
-from crywatch.data.made import crossfaded
 
 FADE_S = 0.02  # of a foreground, outside its labelled stretches where the clip has samples there
 LOOP_FADE_S = 0.25

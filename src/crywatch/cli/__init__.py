@@ -1,0 +1,1 @@
+"""The `crywatch` command: thin, the logic is in the other rooms."""

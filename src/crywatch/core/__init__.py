@@ -1,0 +1,1 @@
+"""What every room stands on: errors, atomic files, digests, parameters, secrets, model folders."""

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.decode import read_clean, write_flac
+from crywatch.audio.joints import crossfaded
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
-from crywatch.data.made import check_per_part, check_share, clip_row, crossfaded, write_tables
+from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
 from crywatch.data.selection import labelled
 from crywatch.data.tables.clips import PARTS
 

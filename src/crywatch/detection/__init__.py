@@ -1,0 +1,1 @@
+"""Detectors of crying: front ends, networks, mining, trainings, calibration and decisions."""

@@ -73,7 +73,7 @@ def run(
     config: EvaluateDetectionConfig,
     out_dir: Path,
 ) -> Evaluated:
-    """`crywatch.evaluation.evaluate_detection.run` with the charts beside its files: all of it or nothing."""
+    """`evaluate_detection.run` with the charts beside its files: all of it or nothing."""
     with atomic_dir(out_dir) as temp:
         # Below the one that is cleared after a kill, and so is what a kill leaves of it.
         scored = temp / "scored"

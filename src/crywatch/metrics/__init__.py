@@ -1,0 +1,1 @@
+"""Measures without models: curves, event scores, and intervals over groups."""

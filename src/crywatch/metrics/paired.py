@@ -90,7 +90,7 @@ def paired_draws(
 ) -> np.ndarray:
     """[detectors, draws, 2]: the `METRICS` of each of ``scores`` in the same draws of groups.
 
-    NaN where a draw lacks a class. The draws are those of `crywatch.metrics.intervals.group_draws`, many
+    NaN where a draw lacks a class. The draws are those of `intervals.group_draws`, many
     at a time.
     """
     labels = np.asarray(labels, dtype=bool)

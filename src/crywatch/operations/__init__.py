@@ -1,0 +1,1 @@
+"""What is done with rebuilds: compare, register, watch, retrain, schedule, reproduce, mend."""

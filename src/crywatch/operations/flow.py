@@ -1,7 +1,7 @@
 """`crywatch retrain` as a Prefect flow, for teams that want its runs in a UI (extra ``prefect``).
 
 `crywatch schedule serve` registers the flow with the server that PREFECT_API_URL names and runs it
-at its times. What is done, locked and told is `crywatch.operations.retrain`'s; the flow shows it: a task, its
+at its times. What is done, locked and told is `retrain`'s; the flow shows it: a task, its
 log, and the record as an artifact. Nothing is tried again here, for the next run goes on where one
 stopped.
 """

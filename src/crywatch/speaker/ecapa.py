@@ -255,7 +255,7 @@ def _shape(weights: Mapping[str, Tensor], where: Path) -> EcapaShape:
 
 
 def to_model(ecapa: Ecapa, name: str, settings: Mapping[str, Any] | None = None) -> ModelFolder:
-    """``ecapa`` for `crywatch.core.models.save`; ``settings`` join the description (corpora, loss)."""
+    """``ecapa`` for `models.save`; ``settings`` join the description (corpora, loss)."""
     description = {
         "kind": KIND,
         "name": name,

@@ -2,7 +2,7 @@
 
 A step draws what it needs from the generator of the clip, in a fixed order. Filters have a linear
 phase and their delay taken off, so that nothing moves in time. What follows the sound instead of
-being the same throughout (gain control, noise suppression) is in `crywatch.audio.channels.dynamics`.
+being the same throughout (gain control, noise suppression) is in `channels.dynamics`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Clips that hold the same sound, whole or in part, whatever their names, codecs and levels.
 
-Landmarks (`crywatch.data.split.landmarks`) find the pairs that share sound, and where. How alike two
+Landmarks (`split.landmarks`) find the pairs that share sound, and where. How alike two
 clips are as wholes is told by their descriptions: the log energy of 24 mel bands below 3.4 kHz in
 10 ms steps, with the means of each band and of each frame taken away, so that level, filtering and
 the mere envelope drop out while even a steady noise keeps its own fluctuations. Silence is zero in

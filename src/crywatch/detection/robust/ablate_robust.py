@@ -82,7 +82,7 @@ def run(
 ) -> AblationSummary:
     """Train and measure recipe ``name``; writes metrics.json, tables.json and recipe.json.
 
-    A killed run goes on in the fold where it was. Raises as `crywatch.detection.robust.train_robust.run` does.
+    A killed run goes on in the fold where it was. Raises as `train_robust.run` does.
     """
     recipe = config.recipe(name, base)
     recipe.training = scaled(recipe.training, scale)

@@ -1,7 +1,7 @@
 """What was unusual, when, and how sure: stretches of sessions, and where the infant stands now.
 
 A marked recording alone is nothing: at a promised rate of 0.1 one in ten normal cries is marked.
-An episode is either a lasting change (the evidence of `crywatch.infants.timeline.trend` passed its limit,
+An episode is either a lasting change (the evidence of `timeline.trend` passed its limit,
 from the session after it last was zero to the one where it was highest) or a possible one: at least
 two unusual sessions, nearly in a row, whose combined p is at or below the configured level. A
 session is unusual where at least half of its recordings are marked. A stretch that goes up to the

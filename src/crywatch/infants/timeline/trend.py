@@ -9,7 +9,7 @@ each recording moves that mean.
   is sum(w^2) / sum(w)^2, and the baseline adds 1 / units, for it is itself a sample. After a gap
   it begins anew.
 - CUSUM in discrete time (Page, 1954): S = max(0, S + mean - reference), from the first new session
-  on, one-sided, with the limit of `crywatch.infants.timeline.limits`. S stops one above its limit, so that
+  on, one-sided, with the limit of `timeline.limits`. S stops one above its limit, so that
   the first usual sessions after a change bring it back below. Where versions differ in their
   limits, the highest since S left zero holds: a limit that falls is no alarm.
 

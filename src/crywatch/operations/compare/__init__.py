@@ -1,7 +1,7 @@
 """`crywatch compare`: whether runs differ on the same clips, with intervals, not two bare numbers.
 
 A run's own numbers are those of its MLflow run: of all that it measured. Differences are of the
-rows that both runs have (`pairs`), by the paired bootstrap over groups (`crywatch.metrics.paired`), their
+rows that both runs have (`pairs`), by the paired bootstrap over groups (`metrics.paired`), their
 p values corrected for the number of lines shown (Holm). Everything is of the test part and of
 corpora left out, as stage ``evaluate_detection`` measured it; nothing is chosen by it.
 """

@@ -1,6 +1,6 @@
 """The slices that a challenger is compared with the champion on: the same rows, paired by group.
 
-Main scope and corpora of both classes are ranked per second (`crywatch.metrics.paired`). All else is what
+Main scope and corpora of both classes are ranked per second (`metrics.paired`). All else is what
 each model calls by its own decision: a rate with a numerator and a denominator a recording, of
 which whole groups are drawn with replacement, the same for both. Recordings that were made of
 clips are groups of their own, as in `calibrate`: their intervals are rather too narrow.
