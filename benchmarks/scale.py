@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 AUDIOSET_CLIPS = 2_084_320
 CLIP_S = 10
 RATE_HZ = 16_000
-BATCH_S = 256  # as in conf/embed_vggish.yaml
+BATCH_S = 256  # as in conf/stage/embed_vggish.yaml
 TOP_T = 2
 SEED = 1
 HOUR_S = 3600.0

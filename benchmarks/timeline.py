@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def settings() -> TimelineConfig:
-    """As in conf/timeline.yaml."""
+    """As in conf/stage/timeline.yaml."""
     from crywatch.core import params
     from crywatch.infants.timeline.config import TimelineConfig
 

@@ -15,7 +15,7 @@ from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.data.split.duplicates import Comparison, covered, describe, find_pairs, similarity
 from tests.helpers.split_cases import beeps, clips_table, cry_like, noise, recoded, row, ticks, tone
 
-THRESHOLD, EVIDENCE = 0.8, 16.0  # as in conf/split.yaml
+THRESHOLD, EVIDENCE = 0.8, 16.0  # as in conf/stage/split.yaml
 CORPORA = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
 

@@ -13,7 +13,7 @@ from crywatch.data.split import landmarks
 from crywatch.data.split.landmarks import HOP, Shared, find_shared, match
 from tests.helpers.split_cases import beeps, cry_like, noise, recoded, ticks, tone
 
-EVIDENCE = 16.0  # as in conf/split.yaml
+EVIDENCE = 16.0  # as in conf/stage/split.yaml
 
 
 def _shared(folder: Path, *waves: np.ndarray) -> list[Shared]:

@@ -354,6 +354,6 @@ def test_leaving_out_does_not_change_what_the_parts_are_measured_on(world, tmp_p
 def test_models_of_figure_3_are_trained():
     names = set()
     for stage, family in (("train_blazenet", "blazenet"), ("train_rtfm", "rtfm")):
-        section = yaml.safe_load((ROOT / "conf" / f"{stage}.yaml").read_text(encoding="utf-8"))
+        section = yaml.safe_load((ROOT / f"conf/stage/{stage}.yaml").read_text(encoding="utf-8"))
         names |= {f"{family}/{name}" for name in section["variants"]}
     assert set(CURVE_MODELS) <= names

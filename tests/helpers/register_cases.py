@@ -47,7 +47,7 @@ GUARDS = {
 
 
 def config(**changes) -> RegisterConfig:
-    """The limits of conf/register.yaml."""
+    """The limits of conf/command/register.yaml."""
     given = {
         "name": "cry",
         "model": "data/calibrate/robust",

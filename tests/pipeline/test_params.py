@@ -22,6 +22,20 @@ def test_params_yaml_equals_the_composed_configuration():
     composed = OmegaConf.to_container(params.compose(conf_dir=ROOT / "conf"), resolve=True)
     committed = OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"), resolve=True)
     assert committed == composed, "run `crywatch params` and commit params.yaml"
+    text = OmegaConf.to_yaml(params.compose(conf_dir=ROOT / "conf"), resolve=True)
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == text
+
+
+def test_a_new_section_is_one_new_file(tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    conf, listed = tmp_path / "conf", tmp_path / "conf" / "stage" / "all.yaml"
+    before = listed.read_text(encoding="utf-8")
+    params.compose_to_file(root=tmp_path)
+    assert listed.read_text(encoding="utf-8") == before, "every file is listed"
+    (conf / "stage" / "loudness.yaml").write_text("# @package loudness\nwindow_s: 0.4\n")
+    params.compose_to_file(["loudness.window_s=3.0"], tmp_path)
+    assert listed.read_text(encoding="utf-8") == before + "  - loudness\n"
+    assert params.plain("loudness", tmp_path / "params.yaml") == {"window_s": 3.0}
 
 
 @pytest.mark.parametrize("profile", ["demo", "local", "full"])

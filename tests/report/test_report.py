@@ -283,7 +283,7 @@ def test_models_of_the_papers_tables_are_trained():
         ("train_blazenet", "blazenet", "variants"),
         ("train_rtfm", "rtfm", "variants"),
     ):
-        section = yaml.safe_load((ROOT / "conf" / f"{stage}.yaml").read_text(encoding="utf-8"))
+        section = yaml.safe_load((ROOT / f"conf/stage/{stage}.yaml").read_text(encoding="utf-8"))
         names |= {f"{family}/{name}" for name in section[key]}
     lines = (*tables.TABLE3, *tables.TABLE4, *tables.TABLE5, *tables.TABLE6)
     assert {line[1] for line in lines} <= names

@@ -114,7 +114,29 @@ def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> D
 
 def compose_to_file(overrides: Sequence[str] = (), root: Path | str = ".") -> None:
     """Write the configuration composed of conf/ to params.yaml, both below ``root``."""
+    list_sections(Path(root) / CONF_DIR)
     write(compose(overrides, Path(root) / CONF_DIR), root)
+
+
+def list_sections(conf_dir: Path) -> None:
+    """Add files of conf/stage and conf/command that no all.yaml names to the end of their folder's.
+
+    Hydra composes what is listed and knows no patterns; so a new section is one new file.
+    """
+    from crywatch.core.atomic import write_text
+
+    lists = sorted(conf_dir.glob("*/all.yaml"))
+    lists = [path for path in lists if path.parent.name in ("stage", "command")]
+    listed = {
+        str(entry).rpartition("/")[2]
+        for path in lists
+        for entry in OmegaConf.load(path).get("defaults", [])
+    }
+    for path in lists:
+        names = sorted(file.stem for file in path.parent.glob("*.yaml") if file != path)
+        new = [f"  - {name}\n" for name in names if name not in listed]
+        if new:
+            write_text(path, path.read_text(encoding="utf-8") + "".join(new))
 
 
 def write(config: DictConfig, root: Path | str = ".") -> None:
