@@ -12,10 +12,11 @@ import torch
 from torch.nn import functional
 
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.core.models import n_parameters
 from crywatch.data.features import FeatureStore, StoreInfo
 from crywatch.detection.anomaly.bags import collect, interpolate
 from crywatch.detection.anomaly.losses import MilRanking, Rtfm, build, smoothness, sparsity, top_k
-from crywatch.detection.anomaly.network import NonLocal, RtfmNetwork, RtfmOutput, n_parameters
+from crywatch.detection.anomaly.network import NonLocal, RtfmNetwork, RtfmOutput
 from tests.helpers.anomaly_cases import MIL, RTFM, output, vector_store
 
 # Bags

@@ -12,13 +12,12 @@ from crywatch.core.errors import ConfigError
 from crywatch.detection.anomaly import training
 from crywatch.detection.anomaly.bags import Bags
 from crywatch.detection.anomaly.losses import build, top_k
-from crywatch.detection.anomaly.network import RtfmNetwork
+from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.anomaly.training import (
     EndlessOrder,
     Evaluation,
     Trained,
     evaluate,
-    score_seconds,
     train,
 )
 from tests.helpers.anomaly_cases import MIL, RTFM, toy_bags, training_config

@@ -8,10 +8,11 @@ import torch
 
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.errors import ConfigError
+from crywatch.core.models import n_parameters
 from crywatch.detection.baselines import mfcc
 from crywatch.detection.baselines.averaged import NAMES, averages
 from crywatch.detection.baselines.fitting import Data, Schedule, fit_network, fit_svc, mean_recall
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork, n_parameters
+from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 from crywatch.detection.baselines.windows import means, vote, windows
 

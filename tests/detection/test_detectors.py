@@ -16,9 +16,9 @@ from crywatch.core.models import ModelFolder, load, save
 from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.blazenet.frontend import from_wave
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet, cry_probability
-from crywatch.detection.detectors import load_detector, load_system
+from crywatch.detection.detectors import load_detector
 from crywatch.detection.embedders import EmbedderConfig, build
-from crywatch.detection.systems import System
+from crywatch.detection.systems import System, load_system
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 from tests.helpers.robust_cases import recipe
 
@@ -134,7 +134,7 @@ def test_a_long_recording_is_never_whole_in_memory(folders, monkeypatch):
     monkeypatch.setattr("crywatch.detection.detectors.BLOCK_S", 10.0)
     lengths = []
     monkeypatch.setattr(
-        "crywatch.detection.detectors.from_wave",
+        "crywatch.detection.blazenet.detector.from_wave",
         lambda wave, config: lengths.append(len(wave)) or from_wave(wave, config),
     )
     assert len(detector.score_stream(sound(16_000, seed=i) for i in range(100))) == 100

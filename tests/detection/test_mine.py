@@ -13,8 +13,7 @@ from crywatch.data.features import FeatureStore, StoreInfo
 from crywatch.data.tables.clips import read_table, write_table
 from crywatch.detection.anomaly import mine
 from crywatch.detection.anomaly.mine import MineConfig, load_head, run, top_seconds
-from crywatch.detection.anomaly.network import RtfmNetwork
-from crywatch.detection.anomaly.training import score_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from tests.helpers.anomaly_cases import seconds_of, two_corpora, vector_store, write_two_corpora
 from tests.helpers.blazenet_cases import write_clips
 

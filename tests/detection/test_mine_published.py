@@ -15,8 +15,7 @@ from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.detection.anomaly import mine_published
 from crywatch.detection.anomaly.mine import load_head
 from crywatch.detection.anomaly.mine_published import SCHEMA, run
-from crywatch.detection.anomaly.network import RtfmNetwork
-from crywatch.detection.anomaly.training import score_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.embedders.published import read_shard
 from tests.helpers.published_cases import example, write_shard
 

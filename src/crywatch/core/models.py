@@ -54,6 +54,11 @@ class ModelFolder:
         return {k[cut:]: v for k, v in self.weights.items() if k.startswith(f"{prefix}.")}
 
 
+def n_parameters(network: Module) -> int:
+    """How many trained numbers ``network`` has."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def save(folder: Path, model: ModelFolder) -> None:
     """Write the two files; equal models give equal bytes."""
     from safetensors.torch import save_file

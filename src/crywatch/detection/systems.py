@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crywatch.core import paths
 from crywatch.core.errors import ConfigError, named
+from crywatch.detection.detectors import Detector, load_detector
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,12 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
         source = str(FOLDERS[family] / variant)
         found.append(System(name, source, body.get("leave_out", ""), row))
     return found
+
+
+def load_system(system: System) -> Detector:
+    """The detector of a system: its model folder, or YAMNet as it is."""
+    if system.family != "yamnet":
+        return load_detector(system.source)
+    from crywatch.detection.baselines.zero_shot import YamnetDetector
+
+    return YamnetDetector(system.name, system.source)

@@ -16,8 +16,7 @@ from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
 from crywatch.data.tables.clips import empty, read_table, write_table
 from crywatch.data.truth import Truth
-from crywatch.detection.anomaly.network import RtfmNetwork
-from crywatch.detection.anomaly.training import score_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.engine import LOCAL, Engine, Work
 
 BATCH = 256  # clips scored by one call of a work

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,9 @@ class RtfmNetwork(nn.Module):
         return RtfmOutput(features, scores)
 
 
-def n_parameters(network: nn.Module) -> int:
-    """Number of trained numbers."""
-    return sum(parameter.numel() for parameter in network.parameters())
+@torch.no_grad()
+def score_seconds(network: RtfmNetwork, vectors: np.ndarray) -> np.ndarray:
+    """Scores [seconds] of one recording's plain seconds [seconds, dim]."""
+    network.eval()
+    bag = torch.from_numpy(np.array(vectors, dtype=np.float32))[None]
+    return network(bag).scores[0].numpy().astype(np.float64)

@@ -181,14 +181,6 @@ def evaluate(network: RtfmNetwork, bags: Bags, loss: BagLoss) -> tuple[float, fl
     return float(roc_auc_score(labels, scores)), float(log_loss(labels, scores))
 
 
-@torch.no_grad()
-def score_seconds(network: RtfmNetwork, vectors: np.ndarray) -> np.ndarray:
-    """Scores [seconds] of one recording's plain seconds [seconds, dim]."""
-    network.eval()
-    bag = torch.from_numpy(np.array(vectors, dtype=np.float32))[None]
-    return network(bag).scores[0].numpy().astype(np.float64)
-
-
 @dataclass
 class _State:
     step: int = 0

@@ -10,10 +10,10 @@ import torch
 
 from crywatch.audio.segments import n_segments
 from crywatch.core.errors import ModelError
-from crywatch.core.models import REMAKE, ModelFolder
+from crywatch.core.models import REMAKE, ModelFolder, n_parameters
 from crywatch.detection.baselines import CRYING, mfcc
 from crywatch.detection.baselines.averaged import NAMES, averages
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork, n_parameters
+from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 from crywatch.detection.baselines.windows import means, vote, windows
 from crywatch.detection.detectors import Detector

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crywatch.core.errors import ConfigError
-from crywatch.detection.baselines.networks import n_parameters
+from crywatch.core.models import n_parameters
 from crywatch.detection.baselines.svc import SvcArrays
 
 BATCH = 256  # windows, where nothing is trained

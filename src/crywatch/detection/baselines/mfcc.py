@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crywatch.audio.mel import mel_filters
 from crywatch.audio.segments import RATE_HZ
 
 WINDOW, HOP, N_FFT = 480, 160, 512  # samples
@@ -23,18 +24,8 @@ FLOOR = 1e-12
 
 @cache
 def _filters() -> Tensor:
-    import librosa
-
-    mel = librosa.filters.mel(
-        sr=RATE_HZ,
-        n_fft=N_FFT,
-        n_mels=N_COEFFICIENTS,
-        fmin=FMIN_HZ,
-        fmax=FMAX_HZ,
-        htk=True,
-        norm=None,
-    )
-    return torch.from_numpy(mel.astype(np.float32)).T.contiguous()  # [bins, bands]
+    mel = mel_filters(RATE_HZ, N_FFT, N_COEFFICIENTS, FMIN_HZ, FMAX_HZ, htk=True)
+    return torch.from_numpy(mel).T.contiguous()  # [bins, bands]
 
 
 @cache

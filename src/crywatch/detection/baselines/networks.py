@@ -70,8 +70,3 @@ class CnnNetwork(nn.Module):
         x = functional.pad(x, (1, 2, 4, 5))
         x = self.dropout(self.second(x).relu())
         return self.out(x.flatten(1))
-
-
-def n_parameters(network: nn.Module) -> int:
-    """Number of trained numbers."""
-    return sum(parameter.numel() for parameter in network.parameters())

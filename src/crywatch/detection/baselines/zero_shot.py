@@ -11,7 +11,6 @@ from crywatch.core.errors import ModelError
 from crywatch.detection.detectors import Detector
 from crywatch.detection.embedders import yamnet
 from crywatch.detection.embedders.base import EmbedderConfig
-from crywatch.detection.systems import System
 
 PARAMETERS = 3_700_000  # of the model card; the files do not say
 N_CLASSES = 521
@@ -20,9 +19,9 @@ N_CLASSES = 521
 class YamnetDetector(Detector):
     """The higher of "Crying, sobbing" and "Baby cry, infant cry" in each plain second."""
 
-    def __init__(self, system: System):
-        self._network = yamnet.build(EmbedderConfig("yamnet", N_CLASSES, system.source))
-        super().__init__(system.name, PARAMETERS)
+    def __init__(self, name: str, handle: str):
+        self._network = yamnet.build(EmbedderConfig("yamnet", N_CLASSES, handle))
+        super().__init__(name, PARAMETERS)
 
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         """[plain seconds]; a second does not depend on the others."""

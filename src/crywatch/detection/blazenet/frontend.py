@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from crywatch.audio.decode import resample
+from crywatch.audio.mel import mel_filters
 from crywatch.audio.segments import RATE_HZ, cut, n_segments
 
 FRAMES = 64
@@ -54,21 +55,8 @@ class FrontEndConfig:
 
 @cache
 def _filters(config: FrontEndConfig) -> Tensor:
-    import warnings
-
-    import librosa
-
-    with warnings.catch_warnings():
-        # Filters above Nyquist are empty; that is the paper's setting.
-        warnings.filterwarnings("ignore", message="Empty filters")
-        mel = librosa.filters.mel(
-            sr=config.rate_hz,
-            n_fft=config.n_fft,
-            n_mels=config.n_mels,
-            fmin=config.fmin_hz,
-            fmax=config.fmax_hz,
-        )
-    return torch.from_numpy(mel.astype(np.float32)).T.contiguous()  # [bins, bands]
+    mel = mel_filters(config.rate_hz, config.n_fft, config.n_mels, config.fmin_hz, config.fmax_hz)
+    return torch.from_numpy(mel).T.contiguous()  # [bins, bands]
 
 
 def decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:

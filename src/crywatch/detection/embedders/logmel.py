@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from crywatch.audio.mel import mel_filters
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.digest import value_sha256
 from crywatch.detection.embedders.base import Embedder
@@ -19,11 +20,7 @@ VERSION = 1
 
 @cache
 def _mel() -> np.ndarray:
-    import librosa
-
-    return librosa.filters.mel(
-        sr=RATE_HZ, n_fft=N_FFT, n_mels=BANDS, fmin=FMIN_HZ, fmax=FMAX_HZ, htk=True, norm=None
-    ).astype(np.float32)
+    return mel_filters(RATE_HZ, N_FFT, BANDS, FMIN_HZ, FMAX_HZ, htk=True)
 
 
 class LogMel(Embedder):

@@ -38,7 +38,7 @@ class Audited:
 
 def load(system: System) -> Audited:
     """``system`` with its detector; ModelError if there is none."""
-    from crywatch.detection.detectors import load_system
+    from crywatch.detection.systems import load_system
 
     return Audited(system, load_system(system))
 

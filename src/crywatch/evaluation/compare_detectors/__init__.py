@@ -25,8 +25,7 @@ from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, sounds, strong_labels
 from crywatch.data.tables.clips import write_table
 from crywatch.data.truth import Truth
-from crywatch.detection.detectors import load_system
-from crywatch.detection.systems import System
+from crywatch.detection.systems import System, load_system
 from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, known
 from crywatch.evaluation.compare_detectors.figures import comparison_figure
 from crywatch.evaluation.compare_detectors.measures import ComparedRow, compare
