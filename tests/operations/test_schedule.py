@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from crywatch.cli.main import app
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.operations.schedule import Job, cron, of_project, systemd
-from crywatch.operations.schedule.job import NEEDED, missing_names, open_to_others
+from crywatch.operations.schedule.job import NEEDED
 
 STRANGE = 'a %h project é $HOME "q" \\% it\'s'  # a folder's name
 NO_ANALYZE = pytest.mark.skipif(
@@ -27,12 +27,12 @@ table = pathlib.Path(os.environ["FAKE_TABLE"])
 if sys.argv[1:] == ["-l"]:
     if not table.exists():
         sys.exit("no crontab for someone")
-    sys.stdout.write(table.read_text(encoding="utf-8"))
+    sys.stdout.buffer.write(table.read_bytes())
 elif sys.argv[1:] == ["-"]:
-    text = sys.stdin.read()
-    if "refuse me" in text or not (text == "" or text.endswith("\\n")):
+    text = sys.stdin.buffer.read()
+    if b"refuse me" in text or not (text == b"" or text.endswith(b"\\n")):
         sys.exit("bad line, not installed")
-    table.write_text(text, encoding="utf-8")
+    table.write_bytes(text)
     with open(os.environ["FAKE_TABLE"] + ".writes", "a") as handle:
         handle.write("x")
 else:
@@ -126,13 +126,13 @@ def test_systemd_finds_nothing_wrong_with_the_units(project, tmp_path):
     job = of_project(project)
     job = Job(job.project, (str(program(strange / "python 3", PROGRAM)), "-m"), strange / "env")
     units = systemd.units(job, systemd.AT)
-    for unit in units:
-        unit.path.parent.mkdir(parents=True, exist_ok=True)
-        unit.path.write_text(unit.text)
-    done = verify(*(unit.path for unit in units))
+    for path, text in units.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    done = verify(*units)
     assert (done.returncode, done.stderr.splitlines()) == (0, [])
     (strange / "python 3").unlink()
-    assert "not executable" in verify(units[0].path).stderr
+    assert "not executable" in verify(next(iter(units))).stderr
 
 
 def test_a_program_that_systemd_would_not_start_is_refused(project):
@@ -143,24 +143,24 @@ def test_a_program_that_systemd_would_not_start_is_refused(project):
 
 @NO_ANALYZE
 def test_systemd_would_tell_of_an_unknown_key(project):
-    service, _ = systemd.units(of_project(project), systemd.AT)
-    service.path.parent.mkdir(parents=True)
-    service.path.write_text(service.text.replace("Nice=", "Nicer="))
-    assert "Unknown key 'Nicer'" in verify(service.path).stderr
+    path, text = next(iter(systemd.units(of_project(project), systemd.AT).items()))
+    path.parent.mkdir(parents=True)
+    path.write_text(text.replace("Nice=", "Nicer="))
+    assert "Unknown key 'Nicer'" in verify(path).stderr
 
 
 def test_a_unit_names_everything_by_absolute_paths_and_holds_no_secret(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-secret")
-    service, timer = systemd.units(of_project(project), "Mon 04:00")
-    lines = service.text.splitlines()
+    service, timer = systemd.units(of_project(project), "Mon 04:00").values()
+    lines = service.splitlines()
     assert f"WorkingDirectory={str(project).replace('%', '%%')}/" in lines
     [start] = [line for line in lines if line.startswith("ExecStart=")]
     assert start == f'ExecStart=:"{sys.executable}" "-m" "crywatch.cli.main" "retrain"'
     for line in ("UMask=0077", "SuccessExitStatus=75", "Nice=10", "NoNewPrivileges=yes"):
         assert line in lines
     for line in ("OnCalendar=Mon 04:00", "Persistent=true", "RandomizedDelaySec=10min"):
-        assert line in timer.text.splitlines()
-    assert "planted-secret" not in service.text + timer.text
+        assert line in timer.splitlines()
+    assert "planted-secret" not in service + timer
 
 
 @NO_ANALYZE
@@ -173,7 +173,7 @@ def test_what_is_no_calendar_event_is_refused(project, at):
 @NO_ANALYZE
 @pytest.mark.parametrize("at", [systemd.AT, "daily", "Mon..Fri *-*-* 02:30:00 Europe/Berlin"])
 def test_calendar_events_are_taken(project, at):
-    assert f"OnCalendar={at}\n" in systemd.units(of_project(project), at)[1].text
+    assert f"OnCalendar={at}\n" in systemd.preview(of_project(project), at)
 
 
 def test_without_a_manager_the_units_are_written_and_the_command_is_said(project, bin_dir):
@@ -233,7 +233,7 @@ def test_units_that_were_edited_are_told_of(project, bin_dir):
     "at", ["0 3 * * 0", "*/15 0-6,22 1-31/2 jan,Mar-may sun", "@weekly", "59 23 31 12 7"]
 )
 def test_cron_expressions_are_taken(at):
-    assert cron.checked_expression(f"  {at} ").lower() == at.lower()
+    assert cron.check_expression(f"  {at} ").lower() == at.lower()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_cron_expressions_are_taken(at):
 )
 def test_what_is_no_cron_expression_is_refused(at):
     with pytest.raises(ConfigError, match="--at"):
-        cron.checked_expression(at)
+        cron.check_expression(at)
 
 
 def test_the_line_runs_in_the_project_with_the_file_of_secrets(project, tmp_path):
@@ -304,6 +304,18 @@ def test_twice_changes_nothing_a_new_time_moves_it_and_remove_restores(project, 
     assert "cron: 30 4 * * mon" in invoke("show")
     invoke("remove")
     assert table.read_text() == others + "@daily after\n"
+
+
+def test_lines_of_others_stay_byte_for_byte(project, table):
+    others = (
+        b"FOO = bar  baz\n\t5 4  * * 1-5   x   # note\r\n30 4 * * * a%b\n"
+        b"not a line\n# caf\xe9\n\n@daily \x0cy\n"
+    )
+    table.write_bytes(others)
+    invoke("install", "--cron")
+    assert table.read_bytes().startswith(others)
+    invoke("remove")
+    assert table.read_bytes() == others
 
 
 def test_a_user_without_a_table_gets_one(project, table):
@@ -376,13 +388,13 @@ def test_variables_that_the_schedule_would_miss_are_named_without_their_values(
     file = of_project(project).environment_file
     file.parent.mkdir(parents=True)
     file.write_text("HF_TOKEN=planted-secret\n")
-    assert missing_names(of_project(project)) == ["MLFLOW_TRACKING_PASSWORD"]
+    assert of_project(project).missing_names() == ["MLFLOW_TRACKING_PASSWORD"]
     file.chmod(0o644)
     said = invoke("install", "--cron")
     assert "MLFLOW_TRACKING_PASSWORD" in said and "chmod 600" in said
     assert "planted-secret" not in said + table.read_text()
     file.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    assert not open_to_others(of_project(project))
+    assert not of_project(project).is_open_to_others()
 
 
 def test_a_path_that_no_schedule_can_name_is_refused(tmp_path):

@@ -21,7 +21,7 @@ from crywatch import __version__
 from crywatch.cli.main import app
 from crywatch.operations import worktree
 from crywatch.operations.retrain import rebuild
-from crywatch.operations.schedule.cron import checked_expression
+from crywatch.operations.schedule.cron import check_expression
 from crywatch.operations.schedule.job import EXIT_LOCKED
 from tests.helpers.dag import ROOT
 
@@ -133,7 +133,7 @@ def test_the_retraining_workflow_runs_one_at_a_time_and_keeps_its_state():
     read = workflow(path)
     assert {"schedule", "workflow_dispatch"} <= set(read["on"])
     for entry in read["on"]["schedule"]:
-        checked_expression(entry["cron"])
+        check_expression(entry["cron"])
     assert read["concurrency"]["cancel-in-progress"] is False
     by_name = {step.get("name", step.get("uses")): step for step in steps(path)}
     # Also a run that failed is kept: a cache that is saved by its own step at the end is not.
@@ -297,7 +297,7 @@ def missing(given: object, read: object, where: str = "") -> list[str]:
 
 def test_one_retraining_at_a_time_and_none_is_lost():
     spec = objects()["CronJob"]["spec"]
-    assert checked_expression(spec["schedule"])
+    assert check_expression(spec["schedule"])
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["startingDeadlineSeconds"] > 3600
     job = spec["jobTemplate"]["spec"]

@@ -99,7 +99,7 @@ def state_of(project: Path):
     """The flow's last state, as the server has it."""
     from prefect.client.orchestration import get_client
 
-    from crywatch.operations.flow import retraining
+    from crywatch.operations.schedule.flow import retraining
 
     state = retraining(str(project), return_state=True)
     with get_client(sync_client=True) as client:
@@ -111,7 +111,7 @@ def state_of(project: Path):
 def artifact():
     from prefect.artifacts import Artifact
 
-    from crywatch.operations.flow import ARTIFACT
+    from crywatch.operations.schedule.flow import ARTIFACT
 
     return Artifact.get(ARTIFACT)
 
@@ -176,7 +176,7 @@ def test_the_flow_shows_what_the_retraining_itself_did(server, tmp_path):
 def test_the_server_knows_when_to_run_it_and_that_one_is_enough(server, project):
     from prefect.client.orchestration import get_client
 
-    from crywatch.operations import flow
+    from crywatch.operations.schedule import flow
 
     made = flow.deployment(project, "30 4 * * 1").apply()
     with get_client(sync_client=True) as client:
@@ -198,6 +198,6 @@ def test_without_prefect_it_is_said_how_to_install_it(monkeypatch):
     from crywatch.core.errors import CrywatchError
 
     monkeypatch.setitem(sys.modules, "prefect", None)
-    monkeypatch.delitem(sys.modules, "crywatch.operations.flow", raising=False)
+    monkeypatch.delitem(sys.modules, "crywatch.operations.schedule.flow", raising=False)
     with pytest.raises(CrywatchError, match=r"crywatch\[prefect\]"):
-        import crywatch.operations.flow  # noqa: F401
+        import crywatch.operations.schedule.flow  # noqa: F401

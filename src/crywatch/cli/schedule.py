@@ -11,14 +11,13 @@ from crywatch.core.project import root, say
 
 app = typer.Typer(help="Run `crywatch retrain` unattended, at set times.", no_args_is_help=True)
 
-Systemd = Annotated[bool, typer.Option("--systemd", help="A timer of the user's own systemd.")]
-Cron = Annotated[bool, typer.Option("--cron", help="A line in the user's crontab.")]
-
 
 @app.command()
 def install(
-    systemd: Systemd = False,
-    cron: Cron = False,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="A timer of the user's own systemd.")
+    ] = False,
+    cron: Annotated[bool, typer.Option("--cron", help="A line in the user's crontab.")] = False,
     at: Annotated[
         str | None,
         typer.Option(
@@ -26,60 +25,50 @@ def install(
             "cron's five fields ('0 3 * * 0')."
         ),
     ] = None,
-    shown: Annotated[bool, typer.Option("--print", help="Show it and change nothing.")] = False,
+    dry: Annotated[bool, typer.Option("--print", help="Show it and change nothing.")] = False,
 ) -> None:
     """Run `crywatch retrain` of this project by systemd or cron; again with another time moves it.
 
     Secrets are read from a file that it names, and are never written into a unit or a table.
     """
-    from crywatch.operations.schedule import cron as crontab
-    from crywatch.operations.schedule import job as jobs
-    from crywatch.operations.schedule import of_project
-    from crywatch.operations.schedule import systemd as units
+    from crywatch.operations import schedule
 
     if systemd == cron:
         raise CrywatchError("name one of --systemd and --cron")
-    scheduler = units if systemd else crontab
-    job = of_project(root())
+    scheduler = schedule.systemd if systemd else schedule.cron
+    job = schedule.of_project(root())
     at = scheduler.AT if at is None else at
-    if shown and systemd:
-        for unit in units.units(job, at):
-            typer.echo(f"# {unit.path}\n{unit.text}")
+    if dry:
+        typer.echo(scheduler.preview(job, at), nl=False)
         return
-    if shown:
-        typer.echo(crontab.block(job, at), nl=False)
-        return
-    for line in scheduler.install(job, at):
-        typer.echo(line)
-    if names := jobs.missing_names(job):
+    typer.echo("\n".join(scheduler.install(job, at)))
+    if names := job.missing_names():
         say(
             f"set here, and not in {job.environment_file}, which the schedule reads: "
             f"{', '.join(names)}"
         )
-    if jobs.open_to_others(job):
+    if job.is_open_to_others():
         say(f"{job.environment_file}: others may read it: `chmod 600` it")
 
 
 @app.command()
 def show() -> None:
     """Show what is scheduled for this project."""
-    from crywatch.operations.schedule import cron, of_project, systemd
+    from crywatch.operations import schedule
 
-    job = of_project(root())
-    for line in (*systemd.show(job), *cron.show(job)) or [f"{job.project}: nothing is scheduled"]:
-        typer.echo(line)
+    job = schedule.of_project(root())
+    lines = [*schedule.systemd.show(job), *schedule.cron.show(job)]
+    typer.echo("\n".join(lines or [f"{job.project}: nothing is scheduled"]))
 
 
 @app.command()
 def remove() -> None:
     """Take this project's timer and cron line away."""
-    from crywatch.operations.schedule import cron, of_project, systemd
+    from crywatch.operations import schedule
 
-    job = of_project(root())
-    for line in (*systemd.remove(job), *cron.remove(job)) or [
-        f"{job.project}: nothing was scheduled"
-    ]:
-        typer.echo(line)
+    job = schedule.of_project(root())
+    lines = [*schedule.systemd.remove(job), *schedule.cron.remove(job)]
+    typer.echo("\n".join(lines or [f"{job.project}: nothing was scheduled"]))
 
 
 @app.command()
@@ -90,7 +79,6 @@ def serve(
 
     The server is the one that PREFECT_API_URL names; needs the extra prefect.
     """
-    from crywatch.operations import flow
-    from crywatch.operations.schedule.cron import checked_expression
+    from crywatch.operations.schedule import cron, flow
 
-    flow.serve(root().resolve(), checked_expression(at))
+    flow.serve(root().resolve(), cron.check_expression(at))

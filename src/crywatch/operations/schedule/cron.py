@@ -1,64 +1,42 @@
-"""A marked block in the user's crontab; see crontab(5)."""
+"""A marked block in the user's crontab; see crontab(5).
+
+python-crontab checks the expression. The table is not written by it: it would trim lines, move
+variables and comment out what it cannot read, and the lines of others stay as they are here.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-from dataclasses import dataclass
 
 from crywatch.core.errors import ConfigError, CrywatchError
-from crywatch.operations.schedule.job import Job, checked
+from crywatch.operations.schedule.job import Job, call, check_one_line, render
 
 AT = "0 3 * * 0"
-NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
-MAX_COMMAND = 998  # characters; cron cuts longer ones off
-WAIT_S = 30.0
+MAX_COMMAND = 998  # bytes; cron cuts longer ones off
 
 
-@dataclass(frozen=True)
-class Field:
-    """One of an expression's five."""
+def check_expression(at: str) -> str:
+    """``at`` on single spaces: five fields or a nickname that every cron knows.
 
-    name: str
-    low: int
-    high: int
-    names: tuple[str, ...] = ()  # that may stand for low, low + 1, ...
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
+    from crontab import CronSlices
 
-
-FIELDS = (
-    Field("minute", 0, 59),
-    Field("hour", 0, 23),
-    Field("day of month", 1, 31),
-    Field(
-        "month",
-        1,
-        12,
-        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
-    ),
-    Field("day of week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
-_ITEM = re.compile(r"(?P<first>\*|[a-z0-9]+)(?:-(?P<last>[a-z0-9]+))?(?:/(?P<step>[0-9]+))?", re.I)
-
-
-def checked_expression(at: str) -> str:
-    """``at``: five fields or a nickname, as every cron knows them; ConfigError otherwise."""
-    checked(at, "--at")
+    check_one_line(at, "--at")
     at = " ".join(at.split())
-    if at.lower() in NICKNAMES:
-        return at.lower()
-    values = at.split()
-    if len(values) != len(FIELDS):
+    # The library also takes other alphabets' digits, ~ for random times, < and >, and @reboot.
+    plain = re.fullmatch(r"[\w@*/, -]+", at, re.ASCII) and at.lower() != "@reboot"
+    if not plain or not CronSlices.is_valid(at):
         raise ConfigError(
-            f"--at {at!r} is no cron expression: five fields ({AT!r} is Sundays at 3:00), or one "
-            f"of {', '.join(NICKNAMES)}"
+            f"--at {at!r} is no cron expression: five fields ({AT!r} is Sundays at 3:00; lists by "
+            "comma, ranges by hyphen, * or a range with /STEP), or one such as @daily"
         )
-    for field, value in zip(FIELDS, values, strict=True):
-        for item in value.split(","):
-            _check(field, item, at)
-    return at
+    return at.lower() if at.startswith("@") else at
 
 
 def line(job: Job, at: str) -> str:
@@ -75,20 +53,18 @@ def line(job: Job, at: str) -> str:
             f"{job.project}: the command would have {len(command.encode())} bytes, cron reads "
             f"{MAX_COMMAND}: use --systemd, or shorter paths"
         )
-    return f"{checked_expression(at)} {command}"
+    return f"{check_expression(at)} {command}"
 
 
-def block(job: Job, at: str) -> str:
-    """The line between its marks."""
-    begin, end = _marks(job)
-    return f"{begin}\n# of {job.project}\n{line(job, at)}\n{end}\n"
+def preview(job: Job, at: str) -> str:
+    """The line between its marks, as it stands in the table."""
+    return render("crontab.j2", job=job, line=line(job, at))
 
 
 def install(job: Job, at: str) -> list[str]:
-    """Put the block into the user's table, in place of an earlier one; what was done."""
-    before = _read()
-    head, old, tail = _parts(job, before)
-    new = block(job, at)
+    """Put the block into the user's table, in place of an earlier one; lines for the user."""
+    head, old, tail = _parts(job, _read())
+    new = preview(job, at)
     if old == new:
         return ["crontab: as it was"]
     if head and not head.endswith("\n"):
@@ -98,10 +74,8 @@ def install(job: Job, at: str) -> list[str]:
 
 
 def remove(job: Job) -> list[str]:
-    """Take the block out; what was done."""
-    if shutil.which("crontab") is None:
-        return []
-    head, old, tail = _parts(job, _read())
+    """Take the block out; lines for the user."""
+    head, old, tail = _parts(job, _read() if shutil.which("crontab") else "")
     if not old:
         return []
     _write(head + tail)
@@ -109,100 +83,42 @@ def remove(job: Job) -> list[str]:
 
 
 def show(job: Job) -> list[str]:
-    """What is installed."""
-    if shutil.which("crontab") is None:
-        return []
-    _, old, _ = _parts(job, _read())
-    lines = [one for one in old.splitlines() if one and not one.startswith("#")]
-    return [f"cron: {one}" for one in lines]
-
-
-def _check(field: Field, item: str, at: str) -> None:
-    found = _ITEM.fullmatch(item)
-    if found is None:
-        raise _wrong(field, item, at)
-    first, last, step = found["first"], found["last"], found["step"]
-    if first == "*":
-        low, high = field.low, field.high
-        if last is not None:
-            raise _wrong(field, item, at)
-    else:
-        low = _number(field, first, item, at)
-        high = low if last is None else _number(field, last, item, at)
-        if step is not None and last is None:
-            raise _wrong(field, item, at)  # some crons take 5/10, others refuse the table
-    if low > high or (step is not None and int(step) < 1):
-        raise _wrong(field, item, at)
-
-
-def _number(field: Field, text: str, item: str, at: str) -> int:
-    if text.lower() in field.names:
-        return field.low + field.names.index(text.lower())
-    if not text.isdecimal() or not field.low <= int(text) <= field.high:
-        raise _wrong(field, item, at)
-    return int(text)
-
-
-def _wrong(field: Field, item: str, at: str) -> ConfigError:
-    return ConfigError(
-        f"--at {at!r}: {item!r} is no {field.name} ({field.low} to {field.high}, lists by comma, "
-        "ranges by hyphen, * or a range with /STEP)"
-    )
-
-
-def _marks(job: Job) -> tuple[str, str]:
-    return f"# BEGIN {job.name} (crywatch schedule)", f"# END {job.name}"
+    """The installed line, for the user."""
+    _, old, _ = _parts(job, _read() if shutil.which("crontab") else "")
+    return [f"cron: {entry}" for entry in old.splitlines() if entry and not entry.startswith("#")]
 
 
 def _parts(job: Job, table: str) -> tuple[str, str, str]:
-    """The table before the block, the block (empty without one) and what is after it."""
-    begin, end = (f"{mark}\n" for mark in _marks(job))
-    lines = table.splitlines(keepends=True)
-    starts = [at for at, one in enumerate(lines) if one == begin]
-    ends = [at for at, one in enumerate(lines) if one == end]
-    if not starts and not ends:
+    """The table before the block, the block (empty without one) and the table after it."""
+    begin, end = f"# BEGIN {job.name} (crywatch schedule)\n", f"# END {job.name}\n"
+    marks = list(re.finditer(f"^(?:{re.escape(begin)}|{re.escape(end)})", table, re.MULTILINE))
+    if not marks:
         return table, "", ""
-    if len(starts) != 1 or len(ends) != 1 or starts > ends:
+    if [mark.group() for mark in marks] != [begin, end]:
         raise CrywatchError(
             f"crontab: the marks {begin.strip()!r} and {end.strip()!r} stand not once each, in "
             "this order: put that right with `crontab -e`"
         )
-    at, to = starts[0], ends[0] + 1
-    return "".join(lines[:at]), "".join(lines[at:to]), "".join(lines[to:])
+    start, stop = marks[0].start(), marks[1].end()
+    return table[:start], table[start:stop], table[stop:]
 
 
 def _read() -> str:
-    done = _crontab("-l")
-    if done.returncode == 0:
-        return done.stdout
-    if "no crontab for" in done.stderr:
-        return ""
-    raise CrywatchError(f"`crontab -l` failed: {done.stderr.strip()}")
+    table, error = _crontab("-l")
+    if error and "no crontab for" not in error:
+        raise CrywatchError(f"`crontab -l` failed: {error}")
+    return "" if error else table
 
 
 def _write(table: str) -> None:
-    done = _crontab("-", given=table)
-    if done.returncode:
-        raise CrywatchError(f"`crontab -` refused the table: {done.stderr.strip()}")
+    if error := _crontab("-", table)[1]:
+        raise CrywatchError(f"`crontab -` refused the table: {error}")
 
 
-def _crontab(word: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def _crontab(word: str, stdin: str = "") -> tuple[str, str]:
     if shutil.which("crontab") is None:
         raise CrywatchError(
             "there is no crontab program on PATH: install cron, or use --systemd; --print shows "
             "the line"
         )
-    try:
-        return subprocess.run(
-            ["crontab", word],
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | {"LC_ALL": "C"},
-            check=False,
-            timeout=WAIT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise CrywatchError(f"`crontab {word}` gave no answer in {WAIT_S:g} s") from None
+    return call("crontab", word, stdin=stdin)

@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core.atomic import write_text
 from crywatch.core.errors import ConfigError, CrywatchError
-from crywatch.operations.schedule.job import EXIT_LOCKED, Job, checked, config_home
+from crywatch.operations.schedule.job import (
+    EXIT_LOCKED,
+    Job,
+    call,
+    check_one_line,
+    config_home,
+    render,
+)
 
 AT = "Sun 03:00"  # a calendar event; see systemd.time(7)
-WANTS = "timers.target.wants"
 UNSAFE = frozenset("\"'\\")  # never in a program's path, however they are escaped
-WAIT_S = 30.0  # for systemd's programs
-
-SERVICE = """\
-[Unit]
-Description=crywatch retrain of {shown}
-Documentation=man:systemd.timer(5)
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-Type=oneshot
-WorkingDirectory={folder}
-EnvironmentFile=-{environment}
-ExecStart=:{command}
-# Another retraining holds the lock: no failure.
-SuccessExitStatus={locked}
-# A rebuild takes hours. Stopped, a stage ends its run; the next retraining goes on from there.
-TimeoutStartSec=48h
-TimeoutStopSec=5min
-OOMPolicy=stop
-OOMScoreAdjust=500
-Nice=10
-IOSchedulingClass=idle
-UMask=0077
-NoNewPrivileges=yes
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-"""
-TIMER = """\
-[Unit]
-Description=When to run crywatch retrain of {shown}
-
-[Timer]
-OnCalendar={at}
-# A run that was missed while the machine was off is made up for.
-Persistent=true
-RandomizedDelaySec=10min
-AccuracySec=1min
-
-[Install]
-WantedBy=timers.target
-"""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit's file."""
-
-    path: Path
-    text: str
 
 
 def folder() -> Path:
@@ -73,128 +25,120 @@ def folder() -> Path:
     return config_home() / "systemd" / "user"
 
 
-def units(job: Job, at: str) -> tuple[Unit, Unit]:
-    """Service and timer.
+def units(job: Job, at: str) -> dict[Path, str]:
+    """The texts of service and timer by file.
 
     ConfigError where ``at`` is no calendar event, or systemd could not name the program.
     """
-    checked_calendar(at)
+    check_calendar(at)
     if set(job.command[0]) & UNSAFE:
         raise ConfigError(
             f"systemd starts no program whose path holds a quote or a backslash "
             f"({job.command[0]}): move the environment, or use --cron"
         )
-    shown = specifiers(str(job.project))
-    service = SERVICE.format(
-        shown=shown,
-        # With the slash a last space stays, and a last backslash continues no line.
-        folder=f"{shown.rstrip('/')}/",
-        environment=specifiers(str(job.environment_file)),
-        command=" ".join(quoted(word) for word in job.command),
-        locked=EXIT_LOCKED,
-    )
-    timer = TIMER.format(shown=shown, at=at)
-    return (
-        Unit(folder() / f"{job.name}.service", service),
-        Unit(folder() / f"{job.name}.timer", timer),
-    )
+    values = {
+        "project": escape_percent(str(job.project)),
+        "environment": escape_percent(str(job.environment_file)),
+        "command": " ".join(map(quote, job.command)),
+        "locked": EXIT_LOCKED,
+        "at": at,
+    }
+    return {
+        folder() / f"{job.name}.{kind}": render(f"{kind}.j2", **values)
+        for kind in ("service", "timer")
+    }
 
 
-def specifiers(text: str) -> str:
+def preview(job: Job, at: str) -> str:
+    """The units' files and texts."""
+    return "".join(f"# {path}\n{text}\n" for path, text in units(job, at).items())
+
+
+def escape_percent(text: str) -> str:
     """``text`` where systemd would expand percent signs."""
     return text.replace("%", "%%")
 
 
-def quoted(word: str) -> str:
+def quote(word: str) -> str:
     """A word of ExecStart, whose prefix ``:`` keeps dollar signs as they are."""
-    escaped = specifiers(word).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escape_percent(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def checked_calendar(at: str) -> str:
-    """``at``, a calendar event as far as can be told here; ConfigError otherwise."""
-    checked(at, "--at")
+def check_calendar(at: str) -> None:
+    """ConfigError where ``at`` is no calendar event, as far as this machine can tell."""
+    check_one_line(at, "--at")
     if not at.strip():
         raise ConfigError(f"--at is empty: name a calendar event such as {AT!r}")
-    if shutil.which("systemd-analyze") and (said := _run("systemd-analyze", "calendar", "--", at)):
+    error = shutil.which("systemd-analyze") and call("systemd-analyze", "calendar", "--", at)[1]
+    if error:
         raise ConfigError(
             f"--at {at!r} is no calendar event of systemd such as {AT!r} "
-            f"({said.strip().splitlines()[-1]}); see man systemd.time"
+            f"({error.splitlines()[-1]}); see man systemd.time"
         )
-    return at
 
 
 def install(job: Job, at: str) -> list[str]:
-    """Write the units and start the timer; what was done, line by line."""
-    made = [unit for unit in units(job, at) if not _is(unit)]
-    for unit in made:
-        write_text(unit.path, unit.text)
+    """Write the units and start the timer; lines for the user."""
+    changed = {path: text for path, text in units(job, at).items() if not _holds(path, text)}
+    for path, text in changed.items():
+        write_text(path, text)
     timer = f"{job.name}.timer"
-    said = [f"wrote {unit.path}" for unit in made] or [f"{folder() / timer}: as it was"]
-    start = f"systemctl --user daemon-reload && systemctl --user enable --now {timer}"
+    lines = [f"wrote {path}" for path in changed] or [f"{folder() / timer}: as it was"]
     if not _manager_answers():
         return [
-            *said,
+            *lines,
             "no systemd manager of this user answers here: when you are logged in on the machine, "
-            f"run `{start}`",
+            f"run `systemctl --user daemon-reload && systemctl --user enable --now {timer}`",
         ]
-    _manager("daemon-reload")
-    _manager("enable", "--now", timer)
-    if any(unit.path.name == timer for unit in made):
-        _manager("restart", timer)  # a changed time is not taken by one that waits
+    _manage("daemon-reload")
+    _manage("enable", "--now", timer)
+    if folder() / timer in changed:
+        _manage("restart", timer)  # a waiting timer does not take a new time
     return [
-        *said,
+        *lines,
         f"{timer} waits for {at}; `loginctl enable-linger` lets it run while you are logged out",
     ]
 
 
 def remove(job: Job) -> list[str]:
-    """Take the units away; what was done."""
+    """Remove the units; lines for the user."""
     files = [folder() / f"{job.name}{suffix}" for suffix in (".timer", ".service")]
     files = [path for path in files if path.is_file()]
     if not files:
         return []
-    answers = _manager_answers()
-    if answers:
-        _manager("disable", "--now", f"{job.name}.timer")
-    for path in (folder() / WANTS / f"{job.name}.timer", *files):
+    manager = _manager_answers()
+    if manager:
+        _manage("disable", "--now", f"{job.name}.timer")
+    for path in (folder() / "timers.target.wants" / f"{job.name}.timer", *files):
         path.unlink(missing_ok=True)
-    if answers:
-        _manager("daemon-reload")
+    if manager:
+        _manage("daemon-reload")
     return [f"removed {path}" for path in files]
 
 
 def show(job: Job) -> list[str]:
-    """What is installed: the timer's file and its time."""
+    """The installed timer's file and time, for the user."""
     path = folder() / f"{job.name}.timer"
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
     at = next((line.partition("=")[2] for line in lines if line.startswith("OnCalendar=")), "")
-    current = at and all(_is(unit) for unit in units(job, at))
-    changed = "" if current else " (not as `crywatch schedule install` would write it now)"
-    return [f"systemd: {at}, by {path}{changed}"]
+    current = at and all(_holds(*unit) for unit in units(job, at).items())
+    edited = "" if current else " (not as `crywatch schedule install` would write it now)"
+    return [f"systemd: {at}, by {path}{edited}"]
 
 
-def _is(unit: Unit) -> bool:
-    return unit.path.is_file() and unit.path.read_text(encoding="utf-8") == unit.text
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def _manager_answers() -> bool:
-    return shutil.which("systemctl") is not None and not _run(
-        "systemctl", "--user", "show-environment"
-    )
+    if shutil.which("systemctl") is None:
+        return False
+    return not call("systemctl", "--user", "show-environment")[1]
 
 
-def _manager(*words: str) -> None:
-    if said := _run("systemctl", "--user", *words):
-        raise CrywatchError(f"`systemctl --user {' '.join(words)}` failed: {said}")
-
-
-def _run(*command: str) -> str:
-    """What a command that failed said; empty for one that went well."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
-    except subprocess.TimeoutExpired:
-        return f"no answer in {WAIT_S:g} s"
-    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+def _manage(*words: str) -> None:
+    if error := call("systemctl", "--user", *words)[1]:
+        raise CrywatchError(f"`systemctl --user {' '.join(words)}` failed: {error}")

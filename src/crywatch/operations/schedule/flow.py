@@ -1,17 +1,16 @@
 """`crywatch retrain` as a Prefect flow, for teams that want its runs in a UI (extra ``prefect``).
 
 `crywatch schedule serve` registers the flow with the server that PREFECT_API_URL names and runs it
-at its times. What is done, locked and told is `retrain`'s; the flow shows it: a task, its
-log, and the record as an artifact. Nothing is tried again here, for the next run goes on where one
-stopped.
+at its times. The work, its lock and its notifications are `retrain`'s; the flow shows them: a task,
+its log, and the record as an artifact. Nothing is tried again, for the next run goes on where the
+last one stopped.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -30,6 +29,7 @@ except ImportError as error:
 
 from crywatch.core import params
 from crywatch.core.redact import redacted
+from crywatch.operations.schedule.job import render
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -39,12 +39,11 @@ if TYPE_CHECKING:
 
 NAME = "crywatch-retrain"
 ARTIFACT = "crywatch-retrain"  # its versions are the records
-AT = "0 3 * * 0"
 
 
 @task(name="retrain", retries=0)
 def retrain(project: str) -> Record | str:
-    """The record of one unattended run, or what is said where another one holds the lock."""
+    """The record of one unattended run, or a message where another one holds the lock."""
     from crywatch.operations.retrain import Held, RetrainConfig, run
 
     folder = Path(project)
@@ -63,46 +62,26 @@ def retrain(project: str) -> Record | str:
 def retraining(project: str) -> State:
     """Retrain ``project`` where there is a reason to; failed where a stage or step did."""
     # The record stays here: it names recordings, and the server keeps what a task gives back.
-    done = retrain.with_options(persist_result=False)(project)
-    if isinstance(done, str):
-        return Completed(name="Locked", message=done)
-    create_markdown_artifact(
-        page(done), key=ARTIFACT, description=redacted(f"{done.outcome}: {done.reason}")
-    )
-    said = redacted(f"{done.outcome}: {done.reason}")
-    if done.outcome == "failed":
-        return Failed(message=said)
-    return Completed(name=done.outcome.capitalize(), message=said)
+    record = retrain.with_options(persist_result=False)(project)
+    if isinstance(record, str):
+        return Completed(name="Locked", message=record)
+    message = redacted(f"{record.outcome}: {record.reason}")
+    create_markdown_artifact(page(record), key=ARTIFACT, description=message)
+    if record.outcome == "failed":
+        return Failed(message=message)
+    return Completed(name=record.outcome.capitalize(), message=message)
 
 
 def page(record: Record) -> str:
     """A record as Markdown, without secrets, names of recordings and folders."""
-    told = record.public()
-    rows = [
-        ("reason", told["reason"]),
-        ("started", told["started_at"]),
-        ("ended", told["ended_at"]),
-        ("commit", told["commit"]),
-        ("version", "none" if told["version"] is None else told["version"]),
-        ("report", told["report"] or "none"),
-    ]
-    lines = [f"# {told['outcome']}", "", *_table(("", ""), rows)]
-    if told["steps"]:
-        steps = [(one["name"], f"{one['seconds']:.1f}", one["said"]) for one in told["steps"]]
-        lines += ["", *_table(("step", "seconds", ""), steps)]
-    if told["notes"]:
-        lines += ["", *(f"- {note}" for note in told["notes"])]
-    return redacted("\n".join(lines) + "\n")
+    return redacted(render("record.md.j2", **record.public()))
 
 
-def deployment(project: Path, at: str = AT) -> RunnerDeployment:
-    """What the server knows of the flow: its times, and that one run at a time is enough."""
-    from prefect.client.schemas.objects import (
-        ConcurrencyLimitConfig,
-        ConcurrencyLimitStrategy,
-    )
+def deployment(project: Path, at: str) -> RunnerDeployment:
+    """The flow as the server keeps it: its times in UTC, and one run at a time."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
-    return retraining.to_deployment(
+    description = retraining.to_deployment(
         name=project.name or NAME,
         cron=at,
         parameters={"project": str(project)},
@@ -111,18 +90,11 @@ def deployment(project: Path, at: str = AT) -> RunnerDeployment:
         ),
         description=f"`crywatch retrain` of {project}",
     )
+    return cast("RunnerDeployment", description)  # a coroutine only inside another one
 
 
-def serve(project: Path, at: str = AT) -> None:
+def serve(project: Path, at: str) -> None:
     """Register the flow and run it at its times, until it is stopped."""
     from prefect import serve as run_forever
 
     run_forever(deployment(project, at), limit=1)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    def line(cells: Sequence[Any]) -> str:
-        plain = (" ".join(str(cell).replace("|", "\\|").split()) for cell in cells)
-        return f"| {' | '.join(plain)} |"
-
-    return [line(head), f"|{'---|' * len(head)}", *map(line, rows)]
