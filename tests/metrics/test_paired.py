@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from crywatch.metrics import paired
+from crywatch.metrics import bootstrap, paired
 from crywatch.metrics.intervals import RESAMPLES, group_draws
-from crywatch.metrics.paired import METRICS, holm, mcnemar, paired_differences, paired_draws
+from crywatch.metrics.paired import DRAWS, METRICS, holm, mcnemar, paired_differences
 
 
 def case(seed: int, groups: int = 12, gain: float = 0.0, noise: float = 1.0):
@@ -46,19 +46,20 @@ def slow(labels, scores, groups, seed, draws):
 @pytest.mark.parametrize("groups", [3, 12])
 def test_draws_are_those_of_scikit_learn_on_repeated_rows(groups):
     labels, first, second, names = case(1, groups)
-    found = paired_draws(labels, (first, second), names, seed=4, draws=60)
-    assert found.shape == (2, 60, 2)
+    found = [group_draws(labels, scores, names, 4, 60) for scores in (first, second)]
     for drawn, scores in zip(found, (first, second), strict=True):
+        assert drawn.shape == (60, 2)
         np.testing.assert_allclose(drawn, slow(labels, scores, names, 4, 60), atol=1e-12)
     if groups == 3:
         assert np.isnan(found).any()
 
 
-def test_draws_are_those_of_the_intervals(monkeypatch):
+def test_draws_do_not_depend_on_how_many_are_made_at_a_time(monkeypatch):
     labels, first, _, names = case(2)
-    monkeypatch.setattr(paired, "CELLS", 36 * 7)  # seven draws at a time
-    (found,) = paired_draws(labels, (first,), names, seed=3, draws=RESAMPLES)
-    np.testing.assert_allclose(found, group_draws(labels, first, names, seed=3), atol=1e-12)
+    together = group_draws(labels, first, names, seed=3)
+    assert len(together) == RESAMPLES
+    monkeypatch.setattr(bootstrap, "CELLS", 36 * 7)  # seven draws at a time
+    np.testing.assert_array_equal(group_draws(labels, first, names, seed=3), together)
 
 
 def test_differences_are_second_minus_first_and_turn_with_the_sides():
@@ -89,7 +90,7 @@ def test_pairing_sees_what_two_intervals_do_not():
     second = first + 0.25 * labels
     found = paired_differences(labels, first, second, names)["auc"]
     assert found.p < 0.01
-    drawn = paired_draws(labels, (first, second), names)
+    drawn = [group_draws(labels, scores, names, 0, DRAWS) for scores in (first, second)]
     unpaired = drawn[1][: len(drawn[1]) // 2, 0] - drawn[0][len(drawn[0]) // 2 :, 0]
     assert np.quantile(unpaired, 0.025) < 0 < found.low
 

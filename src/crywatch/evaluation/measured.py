@@ -15,8 +15,8 @@ import pandas as pd
 
 from crywatch.data.tables.clips import COLUMNS
 from crywatch.evaluation.evaluate_detection import LEFT_OUT, Row, by_clip, left_out, scopes
+from crywatch.metrics.bootstrap import Ranking, bootstrap, group_numbers, percentiles
 from crywatch.metrics.curves import max_f1
-from crywatch.metrics.intervals import RESAMPLES, TAILS
 
 FILE = "measured.parquet"
 TABLE = "measured"
@@ -140,24 +140,25 @@ def decided_intervals(
     test = seconds[seconds["split"] == PART]
     for model in models:
         frame = dict(scopes(test[test["model"] == model])).get(POOLED)
-        if frame is None or frame.empty:
-            continue
-        labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
-        names, group = np.unique(frame["group_id"].astype(str), return_inverse=True)
-        if min(len(np.unique(group[labels])), len(np.unique(group[~labels]))) < 2:
-            continue
-        members = [np.flatnonzero(group == number) for number in range(len(names))]
-        right = (scores >= threshold) == labels
-        rng = np.random.default_rng(0)
-        drawn = []
-        for _ in range(RESAMPLES):
-            chosen = rng.integers(len(names), size=len(names))
-            rows = np.concatenate([members[number] for number in chosen])
-            if 0 < labels[rows].sum() < len(rows):
-                drawn.append((max_f1(labels[rows], scores[rows]).f1, right[rows].mean()))
-        if drawn:
-            ends = np.quantile(drawn, TAILS, axis=0).round(DIGITS)
-            for end, values in zip(("low", "high"), ends.tolist(), strict=True):
+        ends = None if frame is None or frame.empty else _decided_ends(frame, threshold)
+        if ends is not None:
+            for end, values in zip(("low", "high"), ends.round(DIGITS).tolist(), strict=True):
                 for metric, value in zip(DECIDED, values, strict=True):
                     found[f"{model}/{metric}_{end}"] = value
     return found
+
+
+def _decided_ends(seconds: pd.DataFrame, threshold: float) -> np.ndarray | None:
+    """Ends [2, 2] of the intervals of `DECIDED`; None where nothing can be drawn."""
+    labels, scores = seconds["is_cry"].to_numpy(), seconds["score"].to_numpy()
+    group, n_groups = group_numbers(seconds["group_id"])
+    if min(len(np.unique(group[labels])), len(np.unique(group[~labels]))) < 2:
+        return None
+    ranking = Ranking(labels, scores, group)
+    right = np.bincount(group, (scores >= threshold) == labels)
+    rows = np.bincount(group)
+
+    def f1_and_accuracy(times: np.ndarray) -> np.ndarray:
+        return np.stack([ranking.max_f1(times), times @ right / (times @ rows)], axis=1)
+
+    return percentiles(bootstrap(f1_and_accuracy, n_groups, width=ranking.width))

@@ -1,9 +1,4 @@
-"""How far a metric would move with other recordings: the bootstrap over groups, Poisson counts.
-
-Seconds of one recording, or clips of one infant, are no independent samples: whole groups are drawn
-with replacement (Efron and Tibshirani, 1993, chapters 8 and 13), and the 2.5 and 97.5 % quantiles
-are the interval.
-"""
+"""How far a metric would move with other recordings: the bootstrap over groups, Poisson counts."""
 
 from __future__ import annotations
 
@@ -11,9 +6,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-RESAMPLES = 400
-LEVEL = 0.95
-TAILS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)
+from crywatch.metrics.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Ranking,
+    bootstrap,
+    group_numbers,
+    percentiles,
+)
 
 
 @dataclass(frozen=True)
@@ -40,53 +40,32 @@ def group_bootstrap(
     ``groups`` [n] are names of what is drawn. A draw that lacks a class counts for nothing.
     """
     labels = np.asarray(labels, dtype=bool)
-    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    held = Intervals(
-        cry_groups=len(np.unique(group[labels])), other_groups=len(np.unique(group[~labels]))
-    )
-    if min(held.cry_groups, held.other_groups) < 2:
-        return held
-    drawn = group_draws(labels, scores, groups, seed)
-    drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    if not len(drawn):
-        return held
-    (auc_low, ap_low), (auc_high, ap_high) = np.quantile(drawn, TAILS, axis=0).tolist()
-    return Intervals(auc_low, auc_high, ap_low, ap_high, held.cry_groups, held.other_groups)
+    group, _ = group_numbers(groups)
+    n_cry, n_other = len(np.unique(group[labels])), len(np.unique(group[~labels]))
+    ends = None
+    if min(n_cry, n_other) >= 2:
+        ends = percentiles(group_draws(labels, scores, groups, seed))
+    if ends is None:
+        return Intervals(cry_groups=n_cry, other_groups=n_other)
+    (auc_low, precision_low), (auc_high, precision_high) = ends.tolist()
+    return Intervals(auc_low, auc_high, precision_low, precision_high, n_cry, n_other)
 
 
 def group_draws(
-    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int = 0
+    labels: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> np.ndarray:
-    """[`RESAMPLES`, 2]: AUC and average precision of every draw; NaN where it lacks a class.
+    """[resamples, 2]: AUC and average precision of every draw; NaN where it lacks a class.
 
     The draws depend on ``groups`` and ``seed`` alone: those of two detectors on the same rows are
     pairs, and so are their differences.
     """
-    labels = np.asarray(labels, dtype=bool)
-    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    levels, level = np.unique(np.asarray(scores, dtype=float), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    drawn = np.full((RESAMPLES, 2), np.nan)
-    for row in drawn:
-        weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
-        cry = np.bincount(level, weight * labels, len(levels))
-        other = np.bincount(level, weight * ~labels, len(levels))
-        if cry.any() and other.any():
-            row[:] = _auc(cry, other), _average_precision(cry, other)
-    return drawn
-
-
-def _auc(cry: np.ndarray, other: np.ndarray) -> float:
-    """From the weights at each level of the score, rising."""
-    below = np.cumsum(other) - other / 2
-    return float(cry @ below / (cry.sum() * other.sum()))
-
-
-def _average_precision(cry: np.ndarray, other: np.ndarray) -> float:
-    cry, other = cry[::-1], other[::-1]
-    hits, called = np.cumsum(cry), np.cumsum(cry + other)
-    precision = np.divide(hits, called, out=np.zeros(len(hits)), where=called > 0)
-    return float(cry @ precision / cry.sum())
+    group, count = group_numbers(groups)
+    ranking = Ranking(np.asarray(labels, dtype=bool), scores, group)
+    return bootstrap(ranking.areas, count, resamples=resamples, seed=seed, width=ranking.width)
 
 
 @dataclass(frozen=True)

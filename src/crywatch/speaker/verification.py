@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.metrics.bootstrap import bootstrap, percentiles
 from crywatch.speaker.trials import TrialList
-
-LEVEL = 0.95
 
 
 @dataclass
@@ -120,20 +119,25 @@ def verify(
     curve = det_curve(same, scores)
     error, cost = equal_error(curve), min_dcf(curve, config)
     levels, level = np.unique(scores, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    drawn = []
-    can_differ = len(names) > 2 and len(np.unique(first[same])) > 1
-    for _ in range(config.resamples if can_differ else 0):
-        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        weight = np.where(same, times[first], times[first] * times[second]).astype(float)
+
+    def errors(times: np.ndarray) -> tuple[float, float]:
+        weight = np.where(same, times[first], times[first] * times[second])
         own, others = weight * same, weight * ~same
-        if own.any() and others.any():
-            points = _points(level, len(levels), own, others)
-            drawn.append((_equal_error(*points), _min_dcf(*points, config)))
-    tail = (1 - LEVEL) / 2
-    lows, highs = (
-        np.quantile(drawn, [tail, 1 - tail], axis=0).tolist() if drawn else ((None, None),) * 2
-    )
+        if not own.any() or not others.any():
+            return np.nan, np.nan
+        points = _points(level, len(levels), own, others)
+        return _equal_error(*points), _min_dcf(*points, config)
+
+    ends = None
+    if config.resamples and len(names) > 2 and len(np.unique(first[same])) > 1:
+        draws = bootstrap(
+            lambda block: np.array([errors(times) for times in block]),
+            len(names),
+            resamples=config.resamples,
+            seed=seed,
+        )
+        ends = percentiles(draws)
+    lows, highs = ((None, None),) * 2 if ends is None else ends.tolist()
     return VerificationMetrics(
         *counts,
         eer=error.rate,

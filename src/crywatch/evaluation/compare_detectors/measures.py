@@ -12,8 +12,9 @@ import pandas as pd
 from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, audible
 from crywatch.evaluation.compare_detectors.scores import Compared
 from crywatch.evaluation.evaluate_detection import LEFT_OUT, by_clip, left_out, scopes
+from crywatch.metrics.bootstrap import percentiles
 from crywatch.metrics.curves import binary_metrics
-from crywatch.metrics.intervals import TAILS, group_draws
+from crywatch.metrics.intervals import group_draws
 
 UNITS = ("second", "clip")
 METRICS = ("auc", "average_precision", "recall_at_1pct", "accuracy", "f1", "false_alarm_rate")
@@ -174,7 +175,5 @@ def _row(
 
 
 def _interval(draws: np.ndarray, *names: str) -> dict[str, float]:
-    finite = draws[np.isfinite(draws)]
-    if not len(finite):
-        return {}
-    return dict(zip(names, np.quantile(finite, TAILS).tolist(), strict=True))
+    ends = percentiles(draws[:, None])
+    return {} if ends is None else dict(zip(names, ends[:, 0].tolist(), strict=True))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from crywatch.evaluation.measured import DRAWN, Place, places, thresholds
+from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
-from crywatch.metrics.intervals import LEVEL, group_bootstrap
+from crywatch.metrics.intervals import group_bootstrap
 from crywatch.metrics.paired import McNemar, PairedDifference, holm, mcnemar, paired_differences
 from crywatch.operations.compare.pairs import Paired, pair
 

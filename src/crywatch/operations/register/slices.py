@@ -18,7 +18,7 @@ from crywatch.audio.mixer import Soundscape
 from crywatch.data.selection import MADE
 from crywatch.data.truth import CRY
 from crywatch.detection.calibrate.listening import Recording, known_seconds
-from crywatch.metrics.intervals import RESAMPLES, TAILS
+from crywatch.metrics.bootstrap import bootstrap, group_numbers, percentiles
 from crywatch.metrics.paired import PairedDifference, paired_differences
 from crywatch.operations.register.config import POOLED, RegisterConfig
 from crywatch.operations.register.listening import Called
@@ -185,16 +185,21 @@ def rate(name: str, kind: str, counts: Sequence[Count], unit: str, seed: int) ->
         return None
     sign = -1.0 if kind in LESS_IS_BETTER else 1.0
     first, second = (sum(getattr(c, side) for c in counts) / total for side in ("first", "second"))
-    names, group = np.unique([count.group for count in counts], return_inverse=True)
+    group, n_groups = group_numbers([count.group for count in counts])
     low = high = None
-    if len(names) > 1:
-        weight = np.random.default_rng(seed).multinomial(
-            len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES
-        )
+    if n_groups > 1:
         gained = np.bincount(group, [count.second - count.first for count in counts])
-        held = weight @ np.bincount(group, [count.of for count in counts])
-        drawn = sign * (weight @ gained)[held > 0] / held[held > 0] + 0.0
-        low, high = np.quantile(drawn, TAILS).tolist()
+        size = np.bincount(group, [count.of for count in counts])
+
+        def gain(times: np.ndarray) -> np.ndarray:
+            drawn = times @ size
+            share = np.divide(
+                times @ gained, drawn, out=np.full(len(times), np.nan), where=drawn > 0
+            )
+            return (sign * share + 0.0)[:, None]
+
+        ends = percentiles(bootstrap(gain, n_groups, seed=seed, multinomial=True))
+        low, high = (None, None) if ends is None else ends[:, 0].tolist()
     return Slice(
         name=name,
         kind=kind,
@@ -207,7 +212,7 @@ def rate(name: str, kind: str, counts: Sequence[Count], unit: str, seed: int) ->
         p=None,
         rows=sum(count.rows for count in counts),
         unit=unit,
-        groups=len(names),
+        groups=n_groups,
     )
 
 
