@@ -15,8 +15,9 @@ from tests.helpers.tracking_cases import PARAMS, ROOT
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from crywatch import params, tracking
-from crywatch.atomic import atomic_dir
+from crywatch import tracking
+from crywatch.core import params
+from crywatch.core.atomic import atomic_dir
 name, *before = sys.argv[1:]
 out = Path("data") / name
 with tracking.stage_run(name) as log:
@@ -74,7 +75,7 @@ def crywatch(
     folder: Path, *words: str, check: bool = True, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """`crywatch` there."""
-    return run(folder, "crywatch.cli.main", *words, check=check, **env)
+    return run(folder, "crywatch.cli", *words, check=check, **env)
 
 
 def run(

@@ -117,7 +117,7 @@ def git(folder: Path, *args: str) -> str:
 
 
 def crywatch(folder: Path, *args: str, **variables: str) -> Done:
-    return run(folder, sys.executable, "-m", "crywatch.cli.main", *args, **variables)
+    return run(folder, sys.executable, "-m", "crywatch.cli", *args, **variables)
 
 
 def new_repository(folder: Path) -> Path:

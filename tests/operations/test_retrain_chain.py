@@ -22,7 +22,8 @@ STAGE = """
 import json, shutil, sys
 from pathlib import Path
 from chain_cases import write_model, write_sounds
-from crywatch import params, tracking
+from crywatch import tracking
+from crywatch.core import params
 
 name = sys.argv[1]
 if name == "download":

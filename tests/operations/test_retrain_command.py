@@ -23,7 +23,7 @@ def project(tmp_path) -> Path:
 
 def command(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "crywatch.cli.main", "retrain", *words],
+        [sys.executable, "-m", "crywatch.cli", "retrain", *words],
         cwd=project / ".git",
         capture_output=True,
         text=True,

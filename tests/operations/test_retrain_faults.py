@@ -35,7 +35,7 @@ def test_a_failed_stage_is_named_and_the_next_run_goes_on(retrained):
 RUN = """
 import sys
 from pathlib import Path
-from crywatch.retrain import RetrainConfig, run
+from crywatch.operations.retrain import RetrainConfig, run
 run(RetrainConfig(heartbeat_s=1.0), Path(sys.argv[1]))
 """
 

@@ -25,7 +25,7 @@ NOW = "2030-01-02T03:04:05Z"
 HOLD = """
 import sys, time
 from pathlib import Path
-from crywatch.retrain.lock import Held, locked
+from crywatch.operations.retrain.lock import Held, locked
 try:
     with locked(Path(sys.argv[1]), "2030-01-02T03:04:05Z", 0.05):
         print("have", flush=True)

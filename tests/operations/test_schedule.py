@@ -155,7 +155,7 @@ def test_a_unit_names_everything_by_absolute_paths_and_holds_no_secret(project, 
     lines = service.splitlines()
     assert f"WorkingDirectory={str(project).replace('%', '%%')}/" in lines
     [start] = [line for line in lines if line.startswith("ExecStart=")]
-    assert start == f'ExecStart=:"{sys.executable}" "-m" "crywatch.cli.main" "retrain"'
+    assert start == f'ExecStart=:"{sys.executable}" "-m" "crywatch.cli" "retrain"'
     for line in ("UMask=0077", "SuccessExitStatus=75", "Nice=10", "NoNewPrivileges=yes"):
         assert line in lines
     for line in ("OnCalendar=Mon 04:00", "Persistent=true", "RandomizedDelaySec=10min"):
@@ -300,7 +300,7 @@ def test_twice_changes_nothing_a_new_time_moves_it_and_remove_restores(project, 
     invoke("install", "--cron", "--at", "30 4 * * mon")
     moved = table.read_text()
     assert moved.startswith(others) and moved.endswith("@daily after\n")
-    assert moved.count("crywatch.cli.main retrain") == 1 and "30 4 * * mon umask" in moved
+    assert moved.count("crywatch.cli retrain") == 1 and "30 4 * * mon umask" in moved
     assert "cron: 30 4 * * mon" in invoke("show")
     invoke("remove")
     assert table.read_text() == others + "@daily after\n"
@@ -361,7 +361,7 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_an_empty_one(project, bin_
 def test_without_the_program_cron_is_a_clear_error_and_print_still_works(project, without_programs):
     with pytest.raises(CrywatchError, match="no crontab program.*--systemd"):
         cron.install(of_project(project), cron.AT)
-    assert "crywatch.cli.main retrain" in invoke("install", "--cron", "--print")
+    assert "crywatch.cli retrain" in invoke("install", "--cron", "--print")
     assert "nothing is scheduled" in invoke("show")
 
 
@@ -407,7 +407,7 @@ def test_a_path_that_no_schedule_can_name_is_refused(tmp_path):
 def test_the_command_of_a_schedule_exists(project):
     pytest.importorskip("crywatch.operations.retrain")
     words = of_project(project).command
-    assert words[1:] == ("-m", "crywatch.cli.main", "retrain")
+    assert words[1:] == ("-m", "crywatch.cli", "retrain")
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     groups = {group.name for group in app.registered_groups}
     assert "retrain" in names | groups

@@ -94,7 +94,7 @@ def test_killed_at_any_moment_and_asked_again(project):
         (project / f"file {number}.txt").write_text(f"{number}\n" * 500)
     commit(project, "many")
     code = (
-        "import sys; from pathlib import Path; from crywatch import worktree; "
+        "import sys; from pathlib import Path; from crywatch.operations import worktree; "
         "worktree.checkout(Path(sys.argv[1]), 'HEAD', 'copy')"
     )
     for delay_s in (0.05, 0.15, 0.25, 0.4):

@@ -163,7 +163,7 @@ def test_every_stage_has_one_run_under_one_parent(project):
 def test_detect_works_on_the_model_just_made(project):
     wave = next((project / "data/raw/esc50").rglob("*.wav"))
     result = subprocess.run(
-        [sys.executable, "-m", "crywatch.cli.main", "detect", str(wave), "--format", "jsonl"],
+        [sys.executable, "-m", "crywatch.cli", "detect", str(wave), "--format", "jsonl"],
         cwd=project,
         env=environment(project),
         capture_output=True,

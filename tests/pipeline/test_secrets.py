@@ -34,7 +34,7 @@ MARK = "a-mark-that-is-no-secret"
 FAILING = f"""
 import os, sys
 from crywatch import tracking
-from crywatch.errors import CrywatchError
+from crywatch.core.errors import CrywatchError
 kind = sys.argv[1]
 with tracking.stage_run("fail", kind):
     said = "{MARK} " + kind + " " + " ".join(os.environ.values()) + repr(dict(os.environ))
@@ -97,7 +97,7 @@ def rebuilt(tmp_path_factory) -> Rebuilt:
             *("pipelines/fail.py", "said"),
             MLFLOW_TRACKING_URI=f"http://someone:{quote(PASSWORD, safe='')}@127.0.0.1:9",
         ),
-        run(folder, "-m", "crywatch.cli.main", "detect", "nothing.wav", "--model", MARK),
+        run(folder, "-m", "crywatch.cli", "detect", "nothing.wav", "--model", MARK),
     ]
     assert (folder / "data/clean/esc50/clips.parquet").is_file(), done[1].stderr[-3000:]
     assert [one.returncode != 0 for one in done] == [False, True, True, True]

@@ -137,7 +137,7 @@ def test_a_journal_is_held_until_its_owner_is_gone(made):
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from crywatch.tracking.lock import FileLock
+from crywatch.core.lock import FileLock
 lock = FileLock(Path(sys.argv[1]))
 assert lock.take()
 if os.fork() == 0:

@@ -267,7 +267,3 @@ def main() -> None:
         return
     print(f"crywatch: {redacted(said)}", file=sys.stderr)
     raise SystemExit(2)
-
-
-if __name__ == "__main__":
-    main()

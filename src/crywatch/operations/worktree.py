@@ -55,7 +55,7 @@ class Worktree:
         self, *args: str, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the copy's own ``crywatch``."""
-        return self.run("crywatch.cli.main", *args, variables=variables)
+        return self.run("crywatch.cli", *args, variables=variables)
 
     def run(
         self, module: str, *args: str, variables: Mapping[str, str] | None = None

@@ -136,11 +136,11 @@ class Rebuild:
     def register(self, by: str, reason: str, answer: Path) -> Registration:
         """Into the registry, by the copy's own command, which applies the gates."""
         words = ["register", "--by", by, "--reason", reason, "--json", str(answer)]
-        self._run("crywatch.cli.main", *words)
+        self._run("crywatch.cli", *words)
         return registration_of(read_json(answer))
 
     def _run(self, module: str, *args: str) -> None:
-        step = " ".join(["crywatch" if module == "crywatch.cli.main" else module, *args[:1]])
+        step = " ".join(["crywatch" if module == "crywatch.cli" else module, *args[:1]])
         self.log.parent.mkdir(parents=True, exist_ok=True)
         copy = worktree.Worktree(self.folder, self.commit)
         environment = copy.environment() | {MARK: str(self.project)}

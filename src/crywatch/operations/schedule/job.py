@@ -50,7 +50,7 @@ def of_project(project: Path) -> Job:
 
     Such a path has a control character, or is not UTF-8.
     """
-    command = (os.path.abspath(sys.executable), "-m", "crywatch.cli.main", "retrain")
+    command = (os.path.abspath(sys.executable), "-m", "crywatch.cli", "retrain")
     job = Job(project.resolve(), command, config_home() / "crywatch" / "environment")
     for path in (str(job.project), job.command[0], str(job.environment_file)):
         check_one_line(path, "the path")
