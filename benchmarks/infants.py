@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
-    from crywatch.infants.contract import Baseline, InfantModel
+    from crywatch.infants.models.contract import Baseline, InfantModel
     from crywatch.infants.models.registry import ModelsConfig
 
 SEED = 1
@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings() -> ModelsConfig:
     """As in the slides where they say, with S-norm for the two that it is for."""
-    from crywatch.infants.cohort import CohortConfig
     from crywatch.infants.models.autoencoder import AutoencoderConfig
+    from crywatch.infants.models.cohort import CohortConfig
     from crywatch.infants.models.mahalanobis import MahalanobisConfig
     from crywatch.infants.models.mixture import MixtureConfig
     from crywatch.infants.models.one_class_svm import OneClassSvmConfig
@@ -121,7 +121,7 @@ def _settings() -> ModelsConfig:
 def _infants(count: int, prefix: str) -> list[Baseline]:
     import numpy as np
 
-    from crywatch.infants.contract import Baseline
+    from crywatch.infants.models.contract import Baseline
 
     out = []
     for number in range(count):

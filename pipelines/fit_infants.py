@@ -4,8 +4,7 @@ import sys
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.infants.config import FitInfantsConfig
-from crywatch.infants.fit_infants import TABLES, as_table, run
+from crywatch.infants.fit_infants import TABLES, FitInfantsConfig, as_table, run
 
 
 def main(model: str) -> None:

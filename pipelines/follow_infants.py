@@ -7,7 +7,7 @@ import pandas as pd
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
-from crywatch.infants.division import DivisionConfig
+from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.follow_infants import FollowInfantsConfig, run
 from crywatch.infants.models.registry import ModelsConfig
 

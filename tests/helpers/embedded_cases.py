@@ -11,10 +11,10 @@ import pandas as pd
 
 import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.data.tables.clips import conform
-from crywatch.infants.config import FitInfantsConfig
-from crywatch.infants.division import DivisionConfig
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
-from crywatch.infants.evaluation import EvaluationConfig
+from crywatch.infants.evaluation.division import DivisionConfig
+from crywatch.infants.evaluation.evaluate import EvaluationConfig
+from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.models.registry import MODELS
 from tests.helpers import infants_cases

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from crywatch.infants.cohort import CohortConfig
 from crywatch.infants.conformal import ConformalConfig
-from crywatch.infants.contract import Baseline
 from crywatch.infants.models.autoencoder import AutoencoderConfig
+from crywatch.infants.models.cohort import CohortConfig
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.models.mahalanobis import MahalanobisConfig
 from crywatch.infants.models.mixture import MixtureConfig

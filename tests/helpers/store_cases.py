@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from crywatch.core import models, params
 from crywatch.corpora.generate import synthesis
 from crywatch.detection.blazenet.network import BlazeNet
-from crywatch.infants.contract import Baseline
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.store import BASELINE, Making, Record
 from crywatch.infants.updating import Follower, InfantState, Refit, UpdatingConfig

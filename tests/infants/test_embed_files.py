@@ -16,7 +16,7 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.cli import main as cli
 from crywatch.core import params
 from crywatch.corpora.generate import synthesis
-from crywatch.infants.embed_files import HearingConfig, Listener, cries_of
+from crywatch.infants.enrolment.listening import HearingConfig, Listener, cries_of
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries import CriesConfig, cut_recording
 from tests.helpers import store_cases as cases
@@ -129,7 +129,7 @@ def test_a_file_as_a_whole(project, listener, monkeypatch):
 
 def test_a_long_file_as_a_whole_is_the_mean_of_its_pieces(project, listener, monkeypatch):
     monkeypatch.chdir(project)
-    monkeypatch.setattr("crywatch.infants.embed_files.WHOLE_S", 1.0)
+    monkeypatch.setattr("crywatch.infants.enrolment.listening.WHOLE_S", 1.0)
     assert run("sounds/0.wav", "--whole", "--out", "pieces.parquet").exit_code == 0
     row = pq.read_table("pieces.parquet").to_pylist()[0]
     wave, _ = soundfile.read("sounds/0.wav", dtype="float32")
@@ -153,7 +153,7 @@ def test_a_broken_run_leaves_what_was_there(project, monkeypatch, tmp_path):
     monkeypatch.chdir(project)
     out = tmp_path / "x.parquet"
     out.write_text("older")
-    monkeypatch.setattr("crywatch.infants.embed_files._table", lambda *_: 1 / 0)
+    monkeypatch.setattr("crywatch.infants.enrolment.listening._table", lambda *_: 1 / 0)
     assert isinstance(run("sounds", "--out", out).exception, ZeroDivisionError)
     assert out.read_text() == "older" and list(tmp_path.iterdir()) == [out]
 

@@ -14,12 +14,12 @@ import pytest
 from crywatch.core import params
 from crywatch.core.errors import AudioError, CrywatchError, ModelError, StoreError
 from crywatch.infants import gate as gates
-from crywatch.infants.embed_files import Cry, Heard
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
-from crywatch.infants.enrolment import InfantConfig, Infants
+from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
+from crywatch.infants.enrolment.listening import Cry, Heard
+from crywatch.infants.enrolment.user_files import UserFile, user_files
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.store import BASELINE, NEW
-from crywatch.infants.user_files import UserFile, user_files
 from tests.helpers import store_cases as cases
 from tests.helpers.embedded_cases import recordings_table, vectors_of
 from tests.infants.test_store import ended, files_of, in_process
@@ -56,7 +56,7 @@ def config(tmp_path_factory):
 @pytest.fixture
 def make(config, tmp_path):
     def infants(ears=None, **changes):
-        made = Infants(replace(config, **changes), 1, tmp_path, said.append)
+        made = Enrolment(replace(config, **changes), 1, tmp_path, said.append)
         made.__dict__["listener"] = ears or Ears()
         made.said = said
         return made

@@ -15,8 +15,8 @@ from crywatch.data.tables.clips import conform
 from crywatch.infants import storage
 from crywatch.infants.conformal import judge
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
-from crywatch.infants.fit_infants import as_table, build_model, maker, run
-from crywatch.infants.models.registry import MODELS
+from crywatch.infants.fit_infants import as_table, maker, run
+from crywatch.infants.models.registry import MODELS, build
 from crywatch.report.infant_tables import infant_tables
 from tests.helpers import infants_cases as cases
 from tests.helpers.embedded_cases import (
@@ -53,7 +53,7 @@ def test_every_model_is_judged_and_stored(embedded, tmp_path, name):
     assert names == {storage.file_name(one) for one in PARTS}
     stored = storage.load(tmp_path / name / "infants" / storage.file_name("t2"))
     store = EmbeddedCries(embedded)
-    model = build_model(name, fit_config(), store.cohort(["planted"]), 1)
+    model = build(name, fit_config().settings, 1, store.cohort(["planted"]))
     assert stored.model == name and stored.maker == maker(model, fit_config(), store.digest, 1)
     infant = next(one for one in store.infants(["test"]) if one.infant_id == "t2")
     (judged,) = judge(model, [stored.calibrated], [infant.vectors[18:]])
@@ -132,16 +132,16 @@ def test_without_usable_infants_nothing_is_measured_and_the_tables_say_so(name, 
 
 def test_what_made_a_model_is_in_its_digest(embedded):
     store = EmbeddedCries(embedded)
-    cosine = build_model("cosine", fit_config(0), [], 1)
+    cosine = build("cosine", fit_config(0).settings, 1)
     given = fit_config(0)
     digests = [
         maker(cosine, given, store.digest, 1),
         maker(cosine, given, "other", 1),
         maker(cosine, replace(given, conformal=cases.conformal(rate=0.2)), store.digest, 1),
         maker(
-            build_model("cosine", fit_config(), store.cohort(), 1), fit_config(), store.digest, 1
+            build("cosine", fit_config().settings, 1, store.cohort()), fit_config(), store.digest, 1
         ),
-        maker(build_model("mixture", given, [], 1), given, store.digest, 1),
+        maker(build("mixture", given.settings, 1), given, store.digest, 1),
     ]
     assert len(set(digests)) == len(digests)
     # Another model's settings do not matter.

@@ -13,8 +13,8 @@ from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.data.tables.clips import read_table
 from crywatch.infants import gate as gates
-from crywatch.infants.division import DivisionConfig
 from crywatch.infants.estimates import Estimate
+from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.follow_infants import (
     BANDS,
     FOLLOWED,

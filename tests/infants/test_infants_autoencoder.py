@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from crywatch.core.errors import ConfigError, ModelError
-from crywatch.infants.contract import held_out
 from crywatch.infants.models.autoencoder import Autoencoder
+from crywatch.infants.models.contract import held_out
 from tests.helpers import infants_cases as cases
 
 WIDTHS = [192, 128, 64, 32, 64, 128, 192]

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from crywatch.core.errors import ConfigError
 from crywatch.infants.conformal import calibrate, judge, p_values
-from crywatch.infants.contract import Arrays, InfantModel
+from crywatch.infants.models.contract import Arrays, InfantModel
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from tests.helpers import infants_cases as cases

@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 
 from crywatch.core import params
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.infants.clips import ChangedClips, InfantClips, ShiftedClips
-from crywatch.infants.config import FitInfantsConfig
 from crywatch.infants.conformal import judge
-from crywatch.infants.division import DivisionConfig, divide
-from crywatch.infants.evaluation import EvaluationConfig, evaluate
+from crywatch.infants.embedded_cries import ChangedClips, InfantClips, ShiftedClips
+from crywatch.infants.evaluation.division import DivisionConfig, divide
+from crywatch.infants.evaluation.evaluate import EvaluationConfig, evaluate
+from crywatch.infants.evaluation.results import InfantRow, Rate, over_twice, summarise
+from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.models.cosine import Cosine, unit
-from crywatch.infants.results import InfantRow, Rate, over_twice, summarise
 from tests.helpers import infants_cases as cases
 
 DIM = 32
@@ -159,7 +159,7 @@ def test_one_row_against_hand_counts():
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     from crywatch.infants.conformal import calibrate
-    from crywatch.infants.contract import Baseline
+    from crywatch.infants.models.contract import Baseline
 
     infants = babies(3, spread=3.0)
     row = evaluate(Cosine(), infants, cases.conformal(), config(40), seed=1).rows[1]

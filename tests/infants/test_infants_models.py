@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from crywatch.core.errors import ConfigError, ModelError
-from crywatch.infants.cohort import CohortConfig, SNormalised
-from crywatch.infants.contract import Baseline, alike, held_out, padded_rows, portions, stacked
 from crywatch.infants.models import registry as models
+from crywatch.infants.models.cohort import CohortConfig, SNormalised
+from crywatch.infants.models.contract import (
+    Baseline,
+    alike,
+    held_out,
+    padded_rows,
+    portions,
+    stacked,
+)
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from crywatch.infants.models.mixture import Mixture

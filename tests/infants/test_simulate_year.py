@@ -15,9 +15,9 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import save
 from crywatch.data.tables.clips import read_table
 from crywatch.infants import gate as gates
-from crywatch.infants.contract import Baseline
 from crywatch.infants.follow_infants import FollowInfantsConfig, followers
 from crywatch.infants.gate import Gate
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
 from crywatch.infants.simulate_year import (
     FIGURE,

@@ -10,8 +10,8 @@ import pytest
 
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.infants.conformal import p_values
-from crywatch.infants.contract import Baseline
 from crywatch.infants.gate import Gate, Head
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from crywatch.infants.updating import Band, Follower, Observation, Refit, UpdatingConfig, held_since

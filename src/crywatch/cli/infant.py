@@ -1,4 +1,4 @@
-"""The `crywatch infant` commands: thin, the logic is in `crywatch.infants`."""
+"""The `crywatch infant` commands: class `crywatch.infants.enrolment.infants.Infants` in words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crywatch.core.errors import CrywatchError
-from crywatch.core.project import root, say
+from crywatch.core.project import say
 
 if TYPE_CHECKING:
-    from crywatch.infants.answers import Failed, ScoredFile
     from crywatch.infants.conformal import Promise
-    from crywatch.infants.enrolment import Infants
+    from crywatch.infants.enrolment.enrolment import Failed, ScoredFile
+    from crywatch.infants.enrolment.infants import Infants
 
 app = typer.Typer(
     help="Your own infants: what is normal for each, and what is not.", no_args_is_help=True
@@ -44,11 +44,7 @@ def enroll(infant_id: Id, paths: Paths = None, table: Table = None, at: At = Non
 
     Without PATHS the infant is fitted again on what it has. Exit code 1 if a file cannot be read.
     """
-    from crywatch.infants.user_files import user_files
-
-    infants = _infants()
-    files = user_files(paths or [], infant_id, table, at, say)
-    found = infants.enroll(infant_id, files)
+    found = _infants().enroll(infant_id, paths or (), table=table, at=at)
     typer.echo(
         f"{found.infant_id}: {found.new} recording(s) enrolled; the baseline has "
         f"{found.recordings} in {found.sessions} session(s), model version {found.version}"
@@ -69,14 +65,9 @@ def score(
 
     What is normal enters the baseline. Exit code 1 if a file cannot be read.
     """
-    from crywatch.infants.user_files import user_files
-
     if not paths and table is None:
         raise CrywatchError("name the recordings to score, or a table of them by --table")
-    infants = _infants()
-    infants.must_have(infant_id)
-    files = user_files(paths or [], infant_id, table, at, say)
-    found = infants.score(infant_id, files)
+    found = _infants().score(infant_id, paths or (), table=table, at=at)
     for line in _FORMATS[format](found.files):
         typer.echo(line)
     if not found.promise.promised:
@@ -91,16 +82,11 @@ def timeline(
     parquet: Annotated[Path | None, typer.Option(help="The table to write.")] = None,
 ) -> None:
     """Write an infant's timeline as a page that needs no network, and as a table."""
-    from crywatch.core import params
-    from crywatch.infants.pages import write_timeline
-    from crywatch.infants.timeline.config import TimelineConfig
-
     if out is None and parquet is None:
         raise CrywatchError("name the page to write by --out, or the table by --parquet")
     if out is not None and parquet is not None and out.resolve() == parquet.resolve():
         raise CrywatchError(f"--out and --parquet are both {out}: name two files")
-    config = params.section("timeline", TimelineConfig, root() / params.PARAMS_FILE)
-    made = write_timeline(_infants(), infant_id, config, out, parquet)
+    made = _infants().timeline(infant_id, out, parquet)
     for path in (out, parquet):
         if path is not None:
             typer.echo(f"{path}: {len(made.recordings)} recordings of {made.infant_id}")
@@ -109,13 +95,11 @@ def timeline(
 @app.command("list")
 def list_infants() -> None:
     """Show the infants of the store."""
-    with _infants().store.reading() as reader:
-        listed = reader.listed()
     typer.echo(f"{'recordings':>10}  {'sessions':>8}  {'version':>7}  {'latest':<20}  infant")
-    for one in listed:
+    for infant in _infants().list():
         typer.echo(
-            f"{one.recordings:>10}  {one.sessions:>8}  {one.version:>7}  "
-            f"{one.last:%Y-%m-%dT%H:%M:%SZ}  {one.infant_id}"
+            f"{infant.recordings:>10}  {infant.sessions:>8}  {infant.version:>7}  "
+            f"{infant.last:%Y-%m-%dT%H:%M:%SZ}  {infant.infant_id}"
         )
 
 
@@ -125,12 +109,10 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove every trace of an infant, search the store's bytes for it, and say what was found."""
-    from crywatch.infants.store import forget
-
     infants = _infants()
     if not yes:
         typer.confirm(f"Remove all that is kept of infant {infant_id!r}?", abort=True, err=True)
-    gone = forget(infants.store, infant_id)
+    gone = infants.forget(infant_id)
     typer.echo(
         f"{gone.infant_id}: removed {gone.recordings} recording(s) with their vectors, "
         f"{gone.versions} model(s) in {gone.files} files, {len(gone.pages)} page(s) and table(s)"
@@ -142,26 +124,22 @@ def forget(
     what = "its id, digests and vectors" if gone.id_searched else "its digests and vectors"
     typer.echo(
         f"nothing is left: {gone.searched_bytes} bytes of {gone.searched_files} file(s) in "
-        f"{infants.store.folder} were searched for {what} ({gone.searched_for})"
+        f"{infants.folder} were searched for {what} ({gone.searched_for})"
     )
     if not gone.id_searched:
         typer.echo("the id itself is too short to be told from chance; its digest was searched for")
 
 
 def _infants() -> Infants:
-    from crywatch.core import params
-    from crywatch.infants.enrolment import InfantConfig, Infants
+    from crywatch.infants.enrolment.infants import Infants
 
-    here = root()
-    file = here / params.PARAMS_FILE
-    config = params.section("infant", InfantConfig, file)
-    return Infants(config, params.plain("seed", file), here, say)
+    return Infants(say=say)
 
 
 def _end(failed: Iterable[Failed]) -> None:
     failed = list(failed)
-    for one in failed:
-        say(one.error)
+    for file in failed:
+        say(file.error)
     if failed:
         raise typer.Exit(1)
 
@@ -177,12 +155,12 @@ def _promise(promise: Promise) -> str:
 
 def _to_table(files: Iterable[ScoredFile]) -> Iterable[str]:
     yield f"{'recorded':<20}  {'score':>7}  {'p':>5}  {'alarm':<5}  {'baseline':<8}  path"
-    for one in files:
-        enters = "enters" if one.accepted else "not"
+    for file in files:
+        enters = "enters" if file.accepted else "not"
         yield (
-            f"{one.recorded_at:%Y-%m-%dT%H:%M:%SZ}  {one.score:7.3f}  {one.p:5.3f}  "
-            f"{'ALARM' if one.alarm else '-':<5}  {enters:<8}  {one.path}"
-            + (f"  ({one.reason})" if one.reason else "")
+            f"{file.recorded_at:%Y-%m-%dT%H:%M:%SZ}  {file.score:7.3f}  {file.p:5.3f}  "
+            f"{'ALARM' if file.alarm else '-':<5}  {enters:<8}  {file.path}"
+            + (f"  ({file.reason})" if file.reason else "")
         )
 
 
@@ -190,8 +168,8 @@ def _to_jsonl(files: Iterable[ScoredFile]) -> Iterable[str]:
     import json
     from dataclasses import asdict
 
-    for one in files:
-        values = asdict(one) | {"recorded_at": one.recorded_at.isoformat()}
+    for file in files:
+        values = asdict(file) | {"recorded_at": file.recorded_at.isoformat()}
         yield json.dumps(values, ensure_ascii=False)
 
 
@@ -200,13 +178,13 @@ def _to_csv(files: Iterable[ScoredFile]) -> Iterable[str]:
     import io
     from dataclasses import asdict
 
-    from crywatch.infants.answers import ScoredFile
+    from crywatch.infants.enrolment.enrolment import ScoredFile
 
     buffer = io.StringIO()
     names = list(ScoredFile.__dataclass_fields__)
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(one) | {"recorded_at": one.recorded_at.isoformat()} for one in files)
+    writer.writerows(asdict(file) | {"recorded_at": file.recorded_at.isoformat()} for file in files)
     yield buffer.getvalue().rstrip("\n")
 
 

@@ -155,7 +155,7 @@ def embed(
     from crywatch.core import params
     from crywatch.core.progress import progress
     from crywatch.detection.detect import find_files
-    from crywatch.infants.embed_files import HearingConfig, Listener, embed_files
+    from crywatch.infants.enrolment.listening import HearingConfig, Listener, embed_files
 
     files = list(find_files(paths))
     if not files:

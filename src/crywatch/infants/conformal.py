@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.contract import Arrays, Baseline, InfantModel, portions
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, portions
 
 CLIP, SESSION = "clip", "session"
 NONE, LEAVE_ONE_OUT, CROSS, SPLIT = "none", "leave-one-out", "cross", "split"

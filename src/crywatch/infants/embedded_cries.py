@@ -6,7 +6,7 @@ and others.npy, shifted.parquet and shifted.npy. ``store.json`` says what made t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,49 @@ import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.core.atomic import atomic_dir, read_json, write_json
 from crywatch.core.errors import TableError
 from crywatch.data.tables.clips import empty, read_table, write_table
-from crywatch.infants.clips import ChangedClips, InfantClips, ShiftedClips
-from crywatch.infants.contract import Baseline
+from crywatch.infants.models.contract import Baseline
 
 INFO = "store.json"
 COHORT = ("train",)  # parts whose infants others are compared with
 NO_SESSION = ""  # recordings of no known session count as one: nothing says that they are several
 _ARRAYS = {"recordings": "vectors.npy", "others": "others.npy", "shifted": "shifted.npy"}
 _REMAKE = "run `dvc repro embed_cries`"
+
+
+@dataclass(frozen=True)
+class ShiftedClips:
+    """Some of an infant's clips after one shift."""
+
+    name: str
+    control: bool  # must not alarm
+    rows: np.ndarray  # [m], the infant's clip each was made from
+    vectors: np.ndarray  # [m, dim]
+
+
+@dataclass(frozen=True)
+class ChangedClips:
+    """Recordings of an infant that are known to be abnormal, such as after a planted change.
+
+    They are no baseline and no false alarm; those later than the baseline are positives.
+    """
+
+    name: str
+    vectors: np.ndarray  # [m, dim]
+    times: np.ndarray  # [m], as those of the infant's other clips
+    clip_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InfantClips:
+    """All that is known of one infant; ``times`` are numbers or datetime64."""
+
+    infant_id: str
+    vectors: np.ndarray  # [clips, dim]
+    sessions: np.ndarray  # [clips]
+    times: np.ndarray  # [clips]
+    shifted: tuple[ShiftedClips, ...] = ()
+    changed: tuple[ChangedClips, ...] = ()
+    clip_ids: tuple[str, ...] = ()  # where they are known
 
 
 @dataclass(frozen=True)
@@ -63,10 +98,10 @@ def write_embedded(
     with atomic_dir(folder) as temp:
         for name, (frame, array) in given.items():
             frame = empty(name) if frame is None else frame
-            rows = _rows(array, info.dim)
+            rows = np.zeros((0, info.dim)) if array is None else np.reshape(array, (-1, info.dim))
             _same_length(folder / _ARRAYS[name], len(rows), name, len(frame))
             write_table(frame, temp / f"{name}.parquet", name)
-            np.save(temp / _ARRAYS[name], rows)
+            np.save(temp / _ARRAYS[name], np.ascontiguousarray(rows, dtype=np.float32))
         write_json(temp / INFO, asdict(info))
 
 
@@ -128,9 +163,9 @@ class EmbeddedCries:
         frame = self.recordings
         chosen = frame[frame["split"].isin(list(parts))]
         chosen = chosen.sort_values(["infant_id", "recorded_at", "clip_id"], kind="stable")
-        made = self._shifts()
+        shifts = self.shifted.groupby("clip_id").indices
         return [
-            self._infant(str(infant_id), rows, tuple(changed), made)
+            self._infant(str(infant_id), rows, tuple(changed), shifts)
             for infant_id, rows in chosen.groupby("infant_id", sort=True)
         ]
 
@@ -147,65 +182,50 @@ class EmbeddedCries:
         infant_id: str,
         frame: pd.DataFrame,
         prefixes: tuple[str, ...],
-        made: dict[str, list[_Made]],
+        shifts: Mapping[str, np.ndarray],
     ) -> InfantClips:
-        kind = [_prefix(category, prefixes) for category in frame["category"]]
-        normal = frame[[name is None for name in kind]]
-        changed = []
-        for prefix in prefixes:
-            rows = frame[[name == prefix for name in kind]]
-            if len(rows):
-                changed.append(
-                    ChangedClips(
-                        prefix,
-                        self.vectors[rows.index.to_numpy()],
-                        _times(rows),
-                        tuple(rows["clip_id"]),
-                    )
-                )
-        clip_ids = tuple(normal["clip_id"])
+        """``frame`` are its rows of ``recordings``; ``shifts`` rows of ``shifted`` by clip_id."""
+        kind = np.array([_prefix(category, prefixes) for category in frame["category"]])
+        normal = frame[kind == ""]
+        changed = [(prefix, frame[kind == prefix]) for prefix in prefixes]
         return InfantClips(
             infant_id=infant_id,
             vectors=self.vectors[normal.index.to_numpy()],
             sessions=normal["session_id"].fillna(NO_SESSION).to_numpy(dtype=str),
             times=_times(normal),
-            shifted=self._shifted(clip_ids, made),
-            changed=tuple(changed),
-            clip_ids=clip_ids,
+            shifted=self._shifted(normal["clip_id"], shifts),
+            changed=tuple(
+                ChangedClips(prefix, self.vectors[rows.index], _times(rows), tuple(rows["clip_id"]))
+                for prefix, rows in changed
+                if len(rows)
+            ),
+            clip_ids=tuple(normal["clip_id"]),
         )
 
-    def _shifts(self) -> dict[str, list[_Made]]:
-        """By clip_id."""
-        found: dict[str, list[_Made]] = {}
-        columns = (self.shifted[name] for name in ("clip_id", "shift", "control"))
-        for row, (clip_id, name, control) in enumerate(zip(*columns, strict=True)):
-            found.setdefault(clip_id, []).append(_Made(row, name, bool(control)))
-        return found
-
     def _shifted(
-        self, clip_ids: Sequence[str], made: dict[str, list[_Made]]
+        self, clip_ids: Iterable[str], shifts: Mapping[str, np.ndarray]
     ) -> tuple[ShiftedClips, ...]:
-        found: dict[tuple[str, bool], list[tuple[int, int]]] = {}
-        for place, clip_id in enumerate(clip_ids):
-            for one in made.get(clip_id, ()):
-                found.setdefault((one.name, one.control), []).append((place, one.row))
+        pairs = [
+            (place, row)
+            for place, clip_id in enumerate(clip_ids)
+            for row in shifts.get(clip_id, ())
+        ]
+        if not pairs:
+            return ()
+        places, rows = np.array(pairs).T
+        made = self.shifted.iloc[rows].assign(place=places, row=rows)
         return tuple(
             ShiftedClips(
                 name,
-                control,
-                np.array([place for place, _ in pairs]),
-                self.shifted_vectors[[row for _, row in pairs]],
+                bool(control),
+                part["place"].to_numpy(),
+                self.shifted_vectors[part["row"].to_numpy()],
             )
-            for (name, control), pairs in found.items()
+            for (name, control), part in made.groupby(["shift", "control"], sort=False)
         )
 
     def _array(self, name: str, frame: pd.DataFrame) -> np.ndarray:
-        array = self._load(_ARRAYS[name])
-        _same_length(self.folder / _ARRAYS[name], len(array), name, len(frame))
-        return array
-
-    def _load(self, name: str) -> np.ndarray:
-        path = self.folder / name
+        path = self.folder / _ARRAYS[name]
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, EOFError, ValueError) as error:
@@ -215,31 +235,17 @@ class EmbeddedCries:
                 f"{path}: {array.dtype} {array.shape}, expected float32 [rows, {self.info.dim}]: "
                 f"{_REMAKE}"
             )
+        _same_length(path, len(array), name, len(frame))
         return array
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A row of table ``shifted``."""
-
-    row: int
-    name: str
-    control: bool
-
-
-def _prefix(category: str, prefixes: tuple[str, ...]) -> str | None:
-    return next((prefix for prefix in prefixes if category.startswith(prefix)), None)
+def _prefix(category: str, prefixes: tuple[str, ...]) -> str:
+    return next((prefix for prefix in prefixes if category.startswith(prefix)), "")
 
 
 def _times(frame: pd.DataFrame) -> np.ndarray:
-    """UTC, as numpy keeps it; NaT where it is not known."""
+    """Times of recording in UTC, datetime64; NaT where it is not known."""
     return frame["recorded_at"].dt.tz_convert(None).to_numpy()
-
-
-def _rows(array: np.ndarray | None, dim: int) -> np.ndarray:
-    return np.ascontiguousarray(
-        np.zeros((0, dim)) if array is None else np.reshape(array, (-1, dim)), dtype=np.float32
-    )
 
 
 def _same_length(path: Path, rows: int, name: str, expected: int) -> None:

@@ -8,7 +8,6 @@ baseline.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,60 @@ import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json, write_text
 from crywatch.core.digest import value_sha256
+from crywatch.core.errors import ConfigError
 from crywatch.core.threads import one_thread
 from crywatch.infants import storage
-from crywatch.infants.cohort import SNormalised
-from crywatch.infants.config import FitInfantsConfig
-from crywatch.infants.contract import Baseline, InfantModel
+from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.evaluation import Evaluation, evaluate
-from crywatch.infants.models.registry import build
-from crywatch.infants.results import MEANS, InfantRow, Summary, over_twice
+from crywatch.infants.evaluation.evaluate import Evaluation, EvaluationConfig, evaluate
+from crywatch.infants.evaluation.results import MEANS, InfantRow, Summary, over_twice
+from crywatch.infants.models.cohort import SNormalised
+from crywatch.infants.models.contract import InfantModel
+from crywatch.infants.models.registry import MODELS, ModelsConfig, build
 
 REPORTED, CHOSEN_ON = "test", "val"
 INFANTS, TABLE, TABLES, METRICS = "infants", "table.csv", "tables.json", "metrics.json"
+# Columns of table.csv, and what of an `InfantRow` they hold.
+_COLUMNS = {
+    "infant_id": "infant_id",
+    "recordings": "recordings",
+    "baseline_clips": "baseline_clips",
+    "test_clips": "test_clips",
+    "auc": "auc",
+    "average_precision": "average_precision",
+    "f1": "f1",
+    "recall": "recall",
+    "fpr": "false_alarm_rate",
+    "fpr_low": "false_alarm_low",
+    "fpr_high": "false_alarm_high",
+    "promised": "rate_promised",
+    "method": "method",
+    "reason": "reason",
+}
+_OVER_TWICE = "over_twice"
+
+
+@dataclass(frozen=True)
+class FitInfantsConfig:
+    """Section ``fit_infants``: the models of stage 2, how they are calibrated and judged.
+
+    Sections inside are not frozen: OmegaConf merges into them.
+    """
+
+    models: list[str]  # of `crywatch.infants.models.registry.MODELS`
+    default: str  # the one that the report shows infant by infant
+    changed: list[str]  # beginnings of the categories of recordings that are known to be abnormal
+    settings: ModelsConfig
+    conformal: ConformalConfig
+    evaluation: EvaluationConfig
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in (*self.models, self.default) if name not in MODELS]
+        if unknown or self.default not in self.models:
+            raise ConfigError(
+                f"fit_infants: models {list(self.models)} and default {self.default!r}: the "
+                f"default must be one of the models, and these of {', '.join(MODELS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,13 +105,6 @@ def maker(model: InfantModel, config: FitInfantsConfig, embedded: str, seed: int
     return value_sha256([model.name, own, cohort, asdict(config.conformal), embedded, seed])
 
 
-def build_model(
-    name: str, config: FitInfantsConfig, cohort: Sequence[Baseline], seed: int
-) -> InfantModel:
-    """The model of that name as this stage fits it."""
-    return build(name, config.settings, seed, cohort)
-
-
 @one_thread()
 def run(
     name: str, embedded_dir: Path, config: FitInfantsConfig, seed: int, out_dir: Path
@@ -81,7 +115,7 @@ def run(
     that is missing or damaged.
     """
     store = EmbeddedCries(embedded_dir)
-    model = build_model(name, config, store.cohort(config.changed), seed)
+    model = build(name, config.settings, seed, store.cohort(config.changed))
     parts = {
         part: evaluate(
             model, store.infants([part], config.changed), config.conformal, config.evaluation, seed
@@ -97,7 +131,10 @@ def run(
                 path = temp / INFANTS / storage.file_name(calibrated.infant_id)
                 storage.save(path, storage.StoredInfant(calibrated, name, made_by))
         write_text(temp / TABLE, as_table(parts[REPORTED]).to_csv(index=False))
-        write_json(temp / TABLES, {"model": name, "parts": _plain(parts)})
+        write_json(
+            temp / TABLES,
+            {"model": name, "parts": {part: _plain(one) for part, one in parts.items()}},
+        )
         write_json(temp / METRICS, summary.metrics())
     return summary
 
@@ -106,50 +143,19 @@ def as_table(evaluation: Evaluation) -> pd.DataFrame:
     """A row an infant, as the slides have it and beyond; the last two are mean and deviation."""
     frame = pd.DataFrame([_cells(row) for row in evaluation.rows])
     if not len(frame):
-        return pd.DataFrame(columns=list(_cells(_NOBODY)))
+        return pd.DataFrame(columns=[*_COLUMNS, _OVER_TWICE])
     numbers = frame.drop(columns=["infant_id", "method", "reason"]).astype(float)
-    lines = pd.DataFrame(
-        [
-            {"infant_id": "mean"} | numbers.mean().to_dict(),
-            {"infant_id": "sd"} | numbers.std(ddof=1).to_dict(),
-        ]
-    )
+    lines = pd.DataFrame([numbers.mean(), numbers.std(ddof=1)]).assign(infant_id=["mean", "sd"])
     return pd.concat([frame, lines], ignore_index=True)[frame.columns]
 
 
 def _cells(row: InfantRow) -> dict[str, Any]:
-    twice = (
-        row.promised
-        and row.test_clips
-        and over_twice(row.alarms, row.test_clips, row.rate_promised)
-    )
-    return {
-        "infant_id": row.infant_id,
-        "recordings": row.recordings,
-        "baseline_clips": row.baseline_clips,
-        "test_clips": row.test_clips,
-        "auc": row.auc,
-        "average_precision": row.average_precision,
-        "f1": row.f1,
-        "recall": row.recall,
-        "fpr": row.false_alarm_rate,
-        "fpr_low": row.false_alarm_low,
-        "fpr_high": row.false_alarm_high,
-        "promised": row.rate_promised,
-        "method": row.method,
-        "reason": row.reason,
-        "over_twice": float(bool(twice)) if row.promised else None,
-        **{f"detected {name}": share for name, share in row.detected.items()},
-        **{f"detected {name}": share for name, share in row.changed.items()},
-    }
-
-
-_NOBODY = InfantRow(
-    infant_id="", recordings=0, baseline_clips=0, baseline_sessions=0, test_clips=0,
-    test_sessions=0, positives=0, auc=None, average_precision=None, f1=None, recall=None,
-    false_alarm_rate=None, false_alarm_low=None, false_alarm_high=None, method="", promised=False,
-    rate_promised=None, rate_expected=None, rate_reachable=1.0, reason="", alarms=0,
-)  # fmt: skip
+    cells = {column: getattr(row, name) for column, name in _COLUMNS.items()}
+    cells[_OVER_TWICE] = None
+    if row.rate_promised is not None:
+        cells[_OVER_TWICE] = float(over_twice(row.alarms, row.test_clips, row.rate_promised))
+    shares = row.detected | row.changed
+    return cells | {f"detected {name}": share for name, share in shares.items()}
 
 
 def _metrics(summary: Summary) -> dict[str, float]:
@@ -173,12 +179,9 @@ def _metric_name(shift: str) -> str:
     return re.sub(r"[^\w.-]+", "_", words)
 
 
-def _plain(parts: dict[str, Evaluation]) -> dict[str, Any]:
+def _plain(evaluation: Evaluation) -> dict[str, Any]:
     return {
-        part: {
-            "summary": asdict(evaluation.summary),
-            "rows": [asdict(row) for row in evaluation.rows],
-            "unusable": [asdict(one) for one in evaluation.unusable],
-        }
-        for part, evaluation in parts.items()
+        "summary": asdict(evaluation.summary),
+        "rows": [asdict(row) for row in evaluation.rows],
+        "unusable": [asdict(infant) for infant in evaluation.unusable],
     }

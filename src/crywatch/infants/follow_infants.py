@@ -21,12 +21,12 @@ from crywatch.data.tables.clips import PARTS, write_table
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, calibration_rows
-from crywatch.infants.contract import Baseline, InfantModel
-from crywatch.infants.division import DivisionConfig, divide
 from crywatch.infants.embedded_cries import NO_SESSION, EmbeddedCries
 from crywatch.infants.estimates import Estimate
-from crywatch.infants.evaluation import Unusable
+from crywatch.infants.evaluation.division import DivisionConfig, divide
+from crywatch.infants.evaluation.evaluate import Unusable
 from crywatch.infants.gate import Gate
+from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig, build
 from crywatch.infants.updating import (
     Band,

@@ -29,8 +29,8 @@ import numpy as np
 
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
-from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.gate import Gate
+from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.cosine import unit
 
 REPEATED, HELD, NOT_UPDATED = "repeated", "held", "the model is not updated"

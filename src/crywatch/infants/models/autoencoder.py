@@ -15,7 +15,7 @@ import numpy as np
 
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.core.threads import one_thread
-from crywatch.infants.contract import (
+from crywatch.infants.models.contract import (
     Arrays,
     Baseline,
     InfantModel,

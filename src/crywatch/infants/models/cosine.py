@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from crywatch.infants.contract import Arrays, Baseline, InfantModel, portions
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, portions
 
 _ROWS = 1 << 15  # clips at once
 

@@ -13,7 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from crywatch.infants.contract import Arrays, Baseline, InfantModel, alike, padded_rows, stacked
+from crywatch.infants.models.contract import (
+    Arrays,
+    Baseline,
+    InfantModel,
+    alike,
+    padded_rows,
+    stacked,
+)
 
 _BATCH_NUMBERS = 1 << 22  # that one stack holds at most
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.contract import Arrays, Baseline, InfantModel, held_out
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, held_out
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.contract import Arrays, Baseline, InfantModel
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel
 
 
 @dataclass

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.cohort import CohortConfig, SNormalised
-from crywatch.infants.contract import Baseline, InfantModel
 from crywatch.infants.models.autoencoder import Autoencoder, AutoencoderConfig
+from crywatch.infants.models.cohort import CohortConfig, SNormalised
+from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from crywatch.infants.models.mixture import Mixture, MixtureConfig

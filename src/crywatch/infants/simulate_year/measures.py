@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crywatch.infants.contract import Baseline
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.gate import DISTRESSED, NOT_A_CRY
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.updating import HELD, most_alarms
 
 MONTH_DAYS = 365.25 / 12

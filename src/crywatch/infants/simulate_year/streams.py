@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.contract import Baseline
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, Heard
 from crywatch.infants.updating import Observation
 

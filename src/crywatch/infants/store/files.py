@@ -20,7 +20,7 @@ from crywatch.core.atomic import atomic_path, owner_only, private_dir
 from crywatch.core.errors import ModelError, StoreError
 from crywatch.infants import storage
 from crywatch.infants.conformal import Calibrated
-from crywatch.infants.contract import Baseline
+from crywatch.infants.models.contract import Baseline
 from crywatch.infants.storage import SUFFIX, StoredInfant
 
 MODELS = "models"

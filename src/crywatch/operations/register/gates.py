@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
-from crywatch.infants.results import over_twice
+from crywatch.infants.evaluation.results import over_twice
 from crywatch.operations.register import Gate
 from crywatch.operations.register.config import FirstConfig, Guard, InfantsConfig, RegisterConfig
 from crywatch.operations.register.slices import MAIN, Slice

@@ -15,7 +15,7 @@ from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError, StoreError
 from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
 from crywatch.data.tables.clips import conform, write_table
-from crywatch.infants.enrolment import Infants
+from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.store import Kept, Record, Store
 from crywatch.infants.store.store import Page, checked_id, no_infant
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
@@ -42,7 +42,7 @@ def bands(kept: Kept) -> pd.DataFrame:
 
 
 def write_timeline(
-    infants: Infants,
+    enrolment: Enrolment,
     infant_id: str,
     config: TimelineConfig,
     page: Path | None,
@@ -52,18 +52,18 @@ def write_timeline(
 
     The page has spectrograms of recordings whose files are still where they were.
     """
-    store, infant_id = infants.store, checked_id(infant_id)
+    store, infant_id = enrolment.store, checked_id(infant_id)
     with store.reading() as reader:
         kept = reader.load(infant_id)
     if kept is None:
         raise StoreError(no_infant(infant_id, store.folder))
-    timeline = analyse(followed(kept), bands(kept), config, infants.seed)[0]
+    timeline = analyse(followed(kept), bands(kept), config, enrolment.seed)[0]
     if parquet is not None:
         _remembered(
             store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, "timeline")
         )
     if page is not None:
-        pictures = _pictures(infants, kept, config.page.picture_s)
+        pictures = _pictures(enrolment, kept, config.page.picture_s)
         title = f"Cry timeline of {infant_id}"
         _remembered(
             store,
@@ -88,7 +88,7 @@ def _names(records: tuple[Record, ...]) -> dict[str, str]:
     return names
 
 
-def _pictures(infants: Infants, kept: Kept, longest_s: float) -> Pictures:
+def _pictures(enrolment: Enrolment, kept: Kept, longest_s: float) -> Pictures:
     """Pictures of recordings by clip_id, made from the user's own files when they are asked for."""
     names = _names(kept.records)
     by_name = {names[record.digest]: record for record in kept.records}
@@ -96,7 +96,7 @@ def _pictures(infants: Infants, kept: Kept, longest_s: float) -> Pictures:
     def picture(clip_id: str) -> str | None:
         record = by_name[clip_id]
         try:
-            heard = infants.listener.hear(Path(record.path))
+            heard = enrolment.listener.hear(Path(record.path))
         except (CrywatchError, OSError):
             return None
         if heard.digest != record.digest or not heard.cries:

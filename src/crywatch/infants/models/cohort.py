@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.contract import Arrays, Baseline, InfantModel
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel
 
 _LEAST_DEVIATION = 1e-6
 _MODELS = 512  # scored against the cohort at once

@@ -1,4 +1,4 @@
-"""The logic of `crywatch infant`: enrolling, scoring and drawing the infants of a user's store.
+"""Enrolling and scoring the infants of a user's store.
 
 Listening takes time and needs no lock. What is heard is then fitted or scored, and written, in one
 transaction that reads the infant as it is by then: two processes with the same infant lose nothing.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -21,18 +22,17 @@ from crywatch.core.errors import CrywatchError, ModelError, StoreError
 from crywatch.core.progress import progress
 from crywatch.corpora.sessions import number_sessions
 from crywatch.infants import gate as gates
-from crywatch.infants.answers import Enrolled, Failed, Scored, enrolled, scored_file
-from crywatch.infants.conformal import ConformalConfig, calibration_rows
-from crywatch.infants.contract import Baseline, InfantModel
-from crywatch.infants.embed_files import Heard, HearingConfig, Listener, utf8
+from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.enrolment.listening import Heard, HearingConfig, Listener, utf8
+from crywatch.infants.enrolment.user_files import UserFile
 from crywatch.infants.follow_infants import WITHDRAWN
 from crywatch.infants.models import registry as models
+from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig
 from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
 from crywatch.infants.store.store import checked_id, no_infant
 from crywatch.infants.updating import Follower, InfantState, Observed, Refit, UpdatingConfig
-from crywatch.infants.user_files import UserFile
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,55 @@ class InfantConfig:
     session_gap_h: float  # recordings so far apart are of two sessions
 
 
-class Infants:
-    """A user's infants. ``say(message)`` is told what the user should know besides results."""
+@dataclass(frozen=True)
+class Failed:
+    """A file that counts for nothing."""
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What came of enrolling."""
+
+    infant_id: str
+    new: int  # recordings that joined the baseline
+    recordings: int  # of the baseline now
+    sessions: int
+    version: int
+    promise: Promise
+    failed: tuple[Failed, ...]
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """A recording that was scored; see `crywatch.infants.updating.Outcome`."""
+
+    path: str
+    recorded_at: datetime
+    cries: int
+    cry_s: float
+    score: float
+    p: float
+    alarm: bool
+    accepted: bool
+    reason: str | None
+    version: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of scoring, in the order of time."""
+
+    infant_id: str
+    files: tuple[ScoredFile, ...]
+    promise: Promise  # of the model that would score the next one
+    failed: tuple[Failed, ...]
+
+
+class Enrolment:
+    """Enrols and scores infants; ``say(message)`` tells the user what else to know."""
 
     def __init__(
         self, config: InfantConfig, seed: int, root: Path, say: Callable[[str], None] = print
@@ -132,10 +179,10 @@ class Infants:
             changed = kept is not None and kept.making != making
             waiting = kept is not None and kept.state.pending
             if kept is not None and not (joined or changed or (waiting and not files)):
-                return enrolled(kept.state, 0, failed)
+                return _enrolled(kept.state, 0, failed)
             state, records, refit = self._fit(infant_id, kept, list(known.values()))
             writer.put(making, state, records, [refit])
-        return enrolled(state, joined, failed)
+        return _enrolled(state, joined, failed)
 
     def score(self, infant_id: str, files: Iterable[UserFile]) -> Scored:
         """Score ``files`` in the order of time, and let in what the gate lets in.
@@ -166,7 +213,7 @@ class Infants:
         scored = {record.digest: record for record in records}
         return Scored(
             infant_id,
-            tuple(replace(scored_file(scored[one.digest]), path=one.path) for one in new),
+            tuple(_scored_file(scored[one.digest], one.path) for one in new),
             observed.state.calibrated.promise,
             (*failed, *late),
         )
@@ -283,6 +330,23 @@ class Infants:
     def _say_known(self, record: Record, old: Record) -> None:
         same = "" if _kept_path(record) == _kept_path(old) else f" as {old.path}"
         self.say(f"{record.path}: this recording is known already{same}, so it is skipped")
+
+
+def _scored_file(record: Record, path: str) -> ScoredFile:
+    values = {field.name: getattr(record, field.name) for field in fields(ScoredFile)}
+    return ScoredFile(**values | {"path": path})
+
+
+def _enrolled(state: InfantState, new: int, failed: Sequence[Failed]) -> Enrolled:
+    return Enrolled(
+        infant_id=state.infant_id,
+        new=new,
+        recordings=len(state.baseline),
+        sessions=len(np.unique(state.baseline.sessions)),
+        version=state.version,
+        promise=state.calibrated.promise,
+        failed=tuple(failed),
+    )
 
 
 def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:

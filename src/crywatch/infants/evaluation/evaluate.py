@@ -18,11 +18,11 @@ from itertools import pairwise
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.clips import InfantClips
 from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
-from crywatch.infants.contract import Baseline, InfantModel
-from crywatch.infants.division import Division, DivisionConfig, divide
-from crywatch.infants.results import InfantRow, Rate, Summary, Unusable, summarise
+from crywatch.infants.embedded_cries import InfantClips
+from crywatch.infants.evaluation.division import Division, DivisionConfig, divide
+from crywatch.infants.evaluation.results import InfantRow, Rate, Summary, Unusable, summarise
+from crywatch.infants.models.contract import Baseline, InfantModel
 
 
 @dataclass
