@@ -407,7 +407,13 @@ def test_the_image_is_of_the_projects_python_and_runs_as_the_manifests_user():
     context = pod()["securityContext"]
     assert users == [f"{context['runAsUser']}:{context['runAsGroup']}"]
     [extras] = re.findall(r'"\.\[([\w,]+)\]"', DOCKERFILE.read_text())
-    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    [path] = [path for path in WORKFLOWS if path.stem == "retrain"]
+    [installed] = re.findall(r"make install EXTRAS=(\S+)", path.read_text())
+    [needed] = re.findall(r"EXTRAS \?= (\S+)", (ROOT / "Makefile").read_text())
+    for layers in (extras, installed):
+        assert (
+            set(needed.split(",")) <= set(layers.split(",")) <= {*project["optional-dependencies"]}
+        )
     assert all(one["image"] == f"crywatch:{__version__}" for one in pod()["containers"])
 
 

@@ -260,6 +260,12 @@ def main() -> None:
         app()
     except CrywatchError as error:
         said = str(error)
+    except ModuleNotFoundError as error:
+        from crywatch.core.extras import advice
+
+        said = advice(error) or ""
+        if not said:
+            raise
     except OSError as error:  # a path that cannot be written, a full disk
         where = "" if error.filename is None else f"{error.filename}: "
         said = f"{where}{error.strerror or error}"

@@ -133,6 +133,10 @@ def guard_tracebacks() -> None:
     """From here on, what ends this process is told without secrets."""
 
     def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if isinstance(error, ModuleNotFoundError):
+            from crywatch.core.extras import advice
+
+            error.add_note(advice(error) or "")
         said = "".join(traceback.format_exception(kind, error, trace))
         print(redacted(said), file=sys.stderr, end="")
 
