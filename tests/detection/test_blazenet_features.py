@@ -14,6 +14,7 @@ from crywatch.detection.blazenet import blazenet_features
 from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.detection.blazenet.frontend import SCALE_DB, from_wave
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
+from tests.helpers.code_cases import edit
 
 SHARED = {name: value for name, value in ONE_SECOND.as_dict().items() if name != "segment_s"}
 CONFIG = BlazenetFeaturesConfig(**SHARED, segments_s=[1.0, 5.0])
@@ -101,7 +102,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
 
 def test_pictures_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(blazenet_features, "code_sha256", lambda *_: "before an edit")
+        edit(patch, "data/selection.py")
         patch.setattr(blazenet_features, "read_clean", stopping_at_the_fifth())
         with pytest.raises(KeyboardInterrupt):
             run(tables, tmp_path)

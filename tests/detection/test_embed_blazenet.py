@@ -14,6 +14,7 @@ from crywatch.detection.blazenet import embed_blazenet
 from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig
 from crywatch.detection.blazenet.network import BlazeNet
 from tests.helpers.blazenet_cases import picture_store
+from tests.helpers.code_cases import edit
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_numbers_of_other_code_are_made_again(model, tmp_path, monkeypatch):
     forward, calls = BlazeNet.features, []
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed_blazenet, "code_sha256", lambda *_: "before an edit")
+        edit(patch, "data/features.py")
         patch.setattr(BlazeNet, "features", interrupted(forward, calls))
         with pytest.raises(KeyboardInterrupt):
             embed(model, pictures, tmp_path / "out", 1)

@@ -20,6 +20,7 @@ from crywatch.data.features import FeatureStore
 from crywatch.data.tables.clips import empty, read_table, write_table
 from crywatch.detection.embedders import EmbedderConfig, build, embed_vggish
 from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig, run
+from tests.helpers.code_cases import edit
 from tests.helpers.embedder_cases import save_vggish, vggish_reference
 from tests.helpers.split_cases import clips_table, noise, row
 
@@ -149,7 +150,7 @@ def test_clips_embedded_already_are_not_read_again(tables, tmp_path, monkeypatch
 
 def test_numbers_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(embed_vggish, "code_sha256", lambda *_: "before an edit")
+        edit(patch, "data/features.py")
         stop_after(patch, 4)
         with pytest.raises(KeyboardInterrupt):
             embed(tables, tmp_path, batch_s=1)

@@ -30,6 +30,7 @@ from crywatch.detection.blazenet.train_blazenet import (
     training_segments,
 )
 from tests.helpers.blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
+from tests.helpers.code_cases import edit
 from tests.helpers.evaluation_cases import write_cries
 
 TRAIN = {"a/cry1": 5, "a/cry2": 1, "a/other1": 3, "a/other2": 4, "b/cry3": 2, "b/other3": 5}
@@ -387,7 +388,7 @@ def test_the_state_of_another_seed_is_not_gone_on_from(inputs, undisturbed, tmp_
 
 def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(train_blazenet, "code_sha256", lambda *_: "before an edit")
+        edit(patch, "data/truth.py")
         with pytest.raises(Killed):
             train(inputs, tmp_path, on_epoch=killer(1, []))
     seen: list[int] = []

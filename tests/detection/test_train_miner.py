@@ -23,6 +23,7 @@ from crywatch.detection.anomaly.training import evaluate
 from crywatch.detection.embedders import EmbedderConfig
 from tests.helpers.anomaly_cases import MIL, RTFM, fields_of, training_config, write_two_corpora
 from tests.helpers.blazenet_cases import write_clips
+from tests.helpers.code_cases import edit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -173,7 +174,7 @@ def test_the_state_of_another_training_is_not_gone_on_from(inputs, undisturbed, 
 
 def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(train_miner, "code_sha256", lambda *_: "before an edit")
+        edit(patch, "data/features.py")
         with pytest.raises(Killed):
             go(inputs, tmp_path, on_evaluation=killer(8, []))
     seen: list[int] = []

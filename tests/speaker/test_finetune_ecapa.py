@@ -35,6 +35,7 @@ from crywatch.speaker.finetune_ecapa.validation import (
     chosen,
 )
 from crywatch.speaker.losses import AamConfig, Ge2eConfig, LossConfig, NtXentConfig, SpeakerLoss
+from tests.helpers.code_cases import edit
 from tests.helpers.speaker_cases import generated_cries, lively, save_published
 
 ROOT = Path(__file__).parents[2]
@@ -264,7 +265,7 @@ def test_what_something_else_began_is_not_gone_on_from(cries, tmp_path, monkeypa
         start = EcapaConfig(str(folder), 0, [])
     with monkeypatch.context() as patch:
         if change == "code":
-            patch.setattr(finetune_ecapa, "code_sha256", lambda *_: "before an edit")
+            edit(patch, "data/tables/infants.py")
         with pytest.raises(Killed):
             train(first, tmp_path, on_epoch=killer(1, []), network=start, **given)
     if change == "weights":

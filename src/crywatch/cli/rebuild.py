@@ -1,4 +1,4 @@
-"""`crywatch repro` and `crywatch check`: rebuilding after a kill, and whether data is as noted."""
+"""`crywatch repro`, `crywatch check` and `crywatch dag`: rebuilds, and what they stand on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def mount(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(context_settings=ANY_ARGUMENTS, add_help_option=False)(repro)
     app.command()(check)
+    app.command()(dag)
 
 
 def repro(context: typer.Context) -> None:
@@ -59,3 +60,19 @@ def check(
     if any(finding.wrong for finding in found):
         raise typer.Exit(1)
     say("the data is what dvc.lock says")
+
+
+def dag(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 where stages would change.")
+    ] = False,
+) -> None:
+    """Write into dvc.yaml the code that every stage depends on: what its script imports."""
+    from crywatch.operations import dag as writing
+
+    changed = writing.write(root(), check)
+    if changed:
+        say(f"{writing.FILE}: other code than before: {', '.join(changed)}")
+    if check and changed:
+        say("run `crywatch dag`")
+        raise typer.Exit(1)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK = 1 << 20
-_PACKAGE = Path(__file__).parents[1]
 
 
 def file_sha256(path: Path | str) -> str:
@@ -34,18 +33,5 @@ def files_sha256(paths: Iterable[Path | str]) -> str:
         for file in files:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             digest.update(name.encode())
-            digest.update(file_sha256(file).encode())
-    return digest.hexdigest()
-
-
-def code_sha256(*names: str) -> str:
-    """SHA-256 of modules (``audio.py``) and folders of this package.
-
-    Part of the key of unfinished work: what other code has begun is not gone on from.
-    """
-    digest = hashlib.sha256()
-    for path in (_PACKAGE / name for name in names):
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(_PACKAGE).as_posix().encode())
             digest.update(file_sha256(file).encode())
     return digest.hexdigest()

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.core.digest import code_sha256, files_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import named
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.features import FeatureStore
@@ -106,7 +107,7 @@ def train_on(
     plain = TrainingConfig(**own)
     key = value_sha256(
         [asdict(plain), segments, scale, seed, leave_out, asdict(store.info)]
-        + [files_sha256([clips_table]), code_sha256("anomaly", "selection.py")]
+        + [files_sha256([clips_table]), code_sha256(__name__)]
     )
     trained = train(
         bags["train"], bags["val"], plain, scale, seed, work_dir / key[:16], on_evaluation

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.decode import read_clean
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
@@ -67,7 +68,7 @@ def run(
     clips = sounds(clips_tables)
     corpora = sorted(clips["corpus"].unique())
     contents = clips[["clip_id", "sha256"]].values.tolist()
-    code = code_sha256("audio.py", "blazenet/frontend.py", "segments.py")
+    code = code_sha256(__name__)
     counts = {}
     for segment_s in config.segments_s:
         front_end = config.front_end(segment_s)

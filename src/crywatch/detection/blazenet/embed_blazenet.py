@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.core.digest import code_sha256, file_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import WEIGHTS, load
 from crywatch.core.progress import progress
@@ -51,8 +52,7 @@ def run(
     pictures = FeatureStore(pictures_dir)
     digest = file_sha256(model_dir / WEIGHTS)
     info = StoreInfo(f"blazenet {model_dir.name}", FEATURES, digest)
-    code = code_sha256("audio.py", "blazenet", "segments.py")
-    key = value_sha256([vars(info), pictures.info.digest, list(pictures), code])
+    key = value_sha256([vars(info), pictures.info.digest, list(pictures), code_sha256(__name__)])
     writer = FeatureWriter(info, work_dir, key)
     for corpus in pictures.corpora:
         done = set(writer.done(corpus))

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.core.digest import code_sha256, files_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError, TableError, named
 from crywatch.core.models import ModelFolder, save
 from crywatch.core.threads import one_thread
@@ -45,8 +46,6 @@ SEGMENTS += ("soundscapes",)  # all, and those of the soundscapes
 OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
-# What makes pictures and weights; the segments are in the key themselves.
-CODE = ("audio.py", "blazenet", "blazenet_features.py", "segments.py", "train_blazenet.py")
 VAL_BATCH = 256
 STRATEGIES = ("auto", "ddp")
 RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a process, as its launcher says it
@@ -185,7 +184,7 @@ def run(
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
     key = value_sha256(
         [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
-        + [files_sha256([inputs.features / "store.json"]), code_sha256(*CODE)]
+        + [files_sha256([inputs.features / "store.json"]), code_sha256(__name__)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
     module, keeper = fit(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ, n_segments
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.progress import progress
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.data.selection import sounds
@@ -76,8 +77,9 @@ def run(
     clips = sounds(clips_tables)
     work = Embedding(embedder_config)
     info = StoreInfo(embedder_config.name, embedder_config.dim, work.embedder.digest)
-    code = code_sha256("audio.py", "embedders", "segments.py")
-    key = value_sha256([asdict(info), clips[["clip_id", "sha256"]].values.tolist(), code])
+    key = value_sha256(
+        [asdict(info), clips[["clip_id", "sha256"]].values.tolist(), code_sha256(__name__)]
+    )
     writer = FeatureWriter(info, work_dir, key)
     corpora = sorted(clips["corpus"].unique())
     for corpus in corpora:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crywatch.audio.decode import read_clean
-from crywatch.core.digest import code_sha256, files_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import DESCRIPTION, WEIGHTS
 from crywatch.core.progress import progress
@@ -50,8 +51,9 @@ def run(
     clips = sounds(clips_tables)
     digest = files_sha256([model_dir / DESCRIPTION, model_dir / WEIGHTS])
     info = StoreInfo(f"robust {model_dir.name}", FEATURES, digest)
-    code = code_sha256("audio.py", "blazenet", "detectors.py", "robust", "segments.py")
-    key = value_sha256([vars(info), clips[["clip_id", "sha256"]].values.tolist(), code])
+    key = value_sha256(
+        [vars(info), clips[["clip_id", "sha256"]].values.tolist(), code_sha256(__name__)]
+    )
     writer = FeatureWriter(info, work_dir, key)
     corpora = sorted(clips["corpus"].unique())
     for corpus in corpora:

@@ -23,7 +23,8 @@ from crywatch.audio.decode import read_clean, resample
 from crywatch.audio.segments import RATE_HZ as CLEAN_RATE_HZ
 from crywatch.audio.segments import n_segments
 from crywatch.core.atomic import atomic_dir
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
@@ -36,9 +37,6 @@ from crywatch.detection.robust.spans import Span
 
 PARTS = ("train", "val")
 # What makes samples and scores.
-CODE = ("audio.py", "channels", "embedders", "encoding.py", "robust/activity.py")
-CODE += ("robust/sounds.py", "robust/spans.py", "robust_sounds.py", "segments.py")
-CODE += ("soundscapes/mixer.py", "soundscapes/rooms.py")
 MAX_COPIES = 10
 N_CLASSES = 521  # of AudioSet, in YAMNet
 LOUDEST = 60_000.0  # float16 ends at 65,504
@@ -101,7 +99,7 @@ def run(
     config.check()
     clips = read_table(clips_table, "split_clips")
     clips = clips[clips["split"].isin(PARTS)].reset_index(drop=True)
-    key = [clips[["clip_id", "sha256"]].values.tolist(), code_sha256(*CODE)]
+    key = [clips[["clip_id", "sha256"]].values.tolist(), code_sha256(__name__)]
     fixed = channel(config.channel, channels)
 
     def clean(row: Any) -> np.ndarray:

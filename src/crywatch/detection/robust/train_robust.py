@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.errors import TableError, named
 from crywatch.core.models import ModelFolder, save
 from crywatch.core.threads import one_thread
@@ -27,9 +28,6 @@ from crywatch.detection.robust.training import Progress, Trained, scaled, train
 from crywatch.detection.robust.validation import Validation
 
 KEY = "train_robust"
-# What makes batches and weights.
-CODE = ("audio.py", "blazenet", "features.py", "robust", "segments.py", "truth.py")
-CODE += ("train_robust.py",)
 
 
 @dataclass
@@ -187,7 +185,7 @@ def train_on(
     drawn = pools(train_clips, events, sounds, recipe.draws)
     validation = Validation(val_clips, events, sounds, recipe.front_end, recipe.context, channel)
     key = value_sha256(
-        [recipe.as_dict(), seed, sounds.digest, code_sha256(*CODE)]
+        [recipe.as_dict(), seed, sounds.digest, code_sha256(__name__)]
         + [
             frame[["clip_id", "sha256", "label", "group_id", "category"]].values.tolist()
             for frame in (train_clips, val_clips)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.atomic import atomic_path
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.models import load
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, strong_labels
@@ -23,9 +24,6 @@ from crywatch.detection.calibrate import PLAIN
 from crywatch.detection.calibrate.listening import Recording, known_clips, listen
 from crywatch.detection.decisions import DetectedEvent, Rule, decision_of, merge_events
 from crywatch.detection.detectors import load_detector
-
-CODE = ("anomaly", "audio.py", "baselines", "blazenet", "calibrate/listening.py", "detectors.py")
-CODE += ("embedders", "robust", "segments.py", "truth.py")
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def heard(
     key = value_sha256(
         [
             digest,
-            code_sha256(*CODE),
+            code_sha256(__name__),
             clips[["clip_id", "sha256", "label", "corpus", "group_id"]].values.tolist(),
             events[events["clip_id"].isin(clips["clip_id"])].values.tolist(),
         ]

@@ -347,12 +347,10 @@ def _end(
     if one.dry_run:
         return record
     if outcome != NOTHING or one.steps or record.drift is not None:
-        from crywatch.operations.retrain import report
-
         page = runs.report(one.id, "html")
         record = replace(record, report=f"{config.folder}/reports/{page.name}")
         for suffix in ("html", "md"):
-            runs.put(runs.report(one.id, suffix), report.render(record, suffix))
+            runs.put(runs.report(one.id, suffix), pages.render(record, suffix))
     if notify.wanted(record, config.notify):
         notify.post(record, config.notify, runs.outbox, message or one.id)
     runs.write(record)

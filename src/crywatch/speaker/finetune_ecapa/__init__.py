@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.core.digest import code_sha256, value_sha256
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.models import save
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
@@ -42,8 +43,6 @@ from crywatch.speaker.losses import LossConfig, SpeakerLoss
 from crywatch.speaker.threads import torch_threads
 
 __all__ = ["Epoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
-
-CODE = ("finetune_ecapa", "segments.py", "soundscapes/rooms.py", "speaker")
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def run(
         own = asdict(config) | {"losses": asdict(loss_config)}
         key = value_sha256(
             [own, list(network.frozen), start_sha256, scale, seed]
-            + [store.digest, code_sha256(*CODE)]
+            + [store.digest, code_sha256(__name__)]
         )
         trained = train(ecapa, loss, material, validation, schedule, work_dir / key[:16], on_epoch)
     summary = FinetuneSummary(

@@ -1,0 +1,111 @@
+"""The code that every stage depends on, as dvc.yaml lists it (`crywatch dag`).
+
+The lines ``- src/...`` of a stage's dependencies are the closure of the imports of its script; all
+other lines of the file are written by hand and stay.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+from crywatch.core import params
+from crywatch.core.code import closure
+
+FILE = Path("dvc.yaml")
+SOURCES = "src/crywatch"
+_STAGE = re.compile(r"  (\w+):$")
+_SCRIPT = re.compile(r"( +- )pipelines/(\w+)\.py$")
+
+
+def write(root: Path = Path("."), check: bool = False) -> list[str]:
+    """Bring dvc.yaml below ``root`` up to its code; the stages whose dependencies change by it.
+
+    With ``check`` the file stays as it is.
+    """
+    root = root.resolve()
+    text = (root / FILE).read_text(encoding="utf-8")
+    bodies = yaml.safe_load(text)["stages"]
+    config = params.plain(path=root / params.PARAMS_FILE)
+    sources = {name: stage_sources(root, name, bodies[name], config) for name in bodies}
+    lines = list(_with_sources(text.splitlines(), sources))
+    if not check:
+        (root / FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    now = yaml.safe_load("\n".join(lines))["stages"]
+    return [name for name in bodies if _dependencies(bodies[name]) != _dependencies(now[name])]
+
+
+def _dependencies(body: dict) -> list[str]:
+    return body.get("do", body)["deps"]
+
+
+def _with_sources(lines: Iterable[str], sources: dict[str, list[str]]) -> Iterator[str]:
+    """The lines of dvc.yaml with ``sources`` of each stage after its script."""
+    stage, inside = "", False
+    for line in lines:
+        if match := _STAGE.match(line):
+            stage, inside = match[1], False
+        if inside and line.lstrip().startswith(f"- {SOURCES}/"):
+            continue
+        yield line
+        if (match := _SCRIPT.match(line)) and match[2] == stage:
+            inside = True
+            yield from (f"{match[1]}{path}" for path in sources[stage])
+
+
+def stage_sources(root: Path, stage: str, body: dict, config: dict) -> list[str]:
+    """Files and whole folders below ``root`` that the script of ``stage`` reaches, sorted.
+
+    A stage that is run for each of ``${corpora}`` opens, of the modules ``corpora/<item>.py`` that
+    are opened by name, its own alone: ``src/crywatch/corpora/${item}.py``, and what any of them
+    imports.
+    """
+    by_item: set[Path] = set()
+
+    def opened(modules: dict[str, Path]) -> Iterator[Path]:
+        own = {path for name, path in modules.items() if path.stem == name and group in path.parts}
+        if items and items <= {path.stem for path in own}:
+            by_item.update(own)
+            return (path for path in modules.values() if path not in own)
+        return iter(modules.values())
+
+    package = root / SOURCES
+    group, items, variable = _foreach(body, config)
+    files = closure(root / "pipelines" / f"{stage}.py", package, opened)
+    for module in frozenset(by_item):
+        files |= closure(module, package, opened)
+    templates = {path.parent / f"${{{variable}}}.py" for path in by_item}
+    paths = _folded(files, package) | templates
+    return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def _foreach(body: dict, config: dict) -> tuple[str, set[str], str]:
+    """Last word of the parameter that a stage is run for each of, its names, and their variable."""
+    if "foreach" not in body:
+        return "", set(), ""
+    *above, group = body["foreach"].strip("${}").split(".")
+    for name in (*above, group):
+        config = config[name]
+    return group, set(config), "key" if isinstance(config, dict) else "item"
+
+
+def _folded(files: set[Path], package: Path) -> set[Path]:
+    """The same code in fewer paths: a folder in place of all the modules below it."""
+    folded = set(files)
+    for folder in sorted({parent for file in files for parent in file.parents}, reverse=True):
+        if package not in folder.parents:
+            continue
+        modules = {path for path in folder.rglob("*.py") if not _only_a_docstring(path)}
+        if len(modules) > 1 and modules <= files:
+            folded = {path for path in folded if folder not in path.parents} | {folder}
+    return folded
+
+
+def _only_a_docstring(path: Path) -> bool:
+    return path.name == "__init__.py" and all(
+        isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )

@@ -1,0 +1,102 @@
+"""`crywatch dag`: the blocks of code in dvc.yaml."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from crywatch.cli.main import app
+from crywatch.operations import dag
+from tests.helpers.dag import ROOT
+
+STAGE = """# A comment of the head.
+stages:
+  listen:
+    foreach: ${corpora}
+    do:
+      cmd: python pipelines/listen.py ${item}
+      deps:
+        - pipelines/listen.py
+        - src/crywatch/core/gone.py
+        # What is heard.
+        - data/raw
+"""
+FILES = {
+    "corpora/__init__.py": (
+        'FACES = {"one": "crywatch.corpora.one:One", "two": "crywatch.corpora.two:Two"}'
+    ),
+    "corpora/one.py": "from crywatch.corpora import rows",
+    "corpora/two.py": "",
+    "corpora/rows.py": "",
+    "whole/__init__.py": '"""A room."""',
+    "whole/a.py": "from crywatch.whole.deep import c",
+    "whole/b.py": "",
+    "whole/page.html.j2": "",
+    "whole/deep/c.py": "",
+    "part/d.py": "",
+    "part/e.py": "",
+}
+SCRIPT = (
+    "from crywatch import corpora\nfrom crywatch.whole import a, b\nfrom crywatch.part import d"
+)
+
+
+@pytest.fixture
+def project(tmp_path):
+    package = tmp_path / "src" / "crywatch"
+    for name, content in FILES.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(content)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "listen.py").write_text(SCRIPT)
+    (tmp_path / "dvc.yaml").write_text(STAGE)
+    (tmp_path / "params.yaml").write_text("corpora: [one]\n")
+    return tmp_path
+
+
+def test_sources_are_written_and_what_is_written_by_hand_stays(project):
+    assert dag.write(project) == ["listen"]
+    text = (project / "dvc.yaml").read_text()
+    assert "# A comment of the head." in text and "        # What is heard.\n" in text
+    (stage,) = yaml.safe_load(text)["stages"].values()
+    assert stage["do"]["deps"] == [
+        "pipelines/listen.py",
+        "src/crywatch/corpora/${item}.py",
+        "src/crywatch/corpora/__init__.py",
+        "src/crywatch/corpora/rows.py",
+        "src/crywatch/part/d.py",
+        "src/crywatch/whole",
+        "data/raw",
+    ]
+    assert dag.write(project) == []
+    assert (project / "dvc.yaml").read_text() == text
+
+
+def test_a_stage_that_is_not_run_by_corpus_depends_on_all_that_can_be_opened(project):
+    whole = STAGE.replace("foreach: ${corpora}", "foreach: [one]").replace("${corpora}", "")
+    (project / "dvc.yaml").write_text(whole)
+    dag.write(project)
+    (stage,) = yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values()
+    assert {f"src/crywatch/corpora/{name}.py" for name in ("one", "two")} <= set(
+        stage["do"]["deps"]
+    )
+
+
+def test_the_command_writes_or_only_says(tmp_path, monkeypatch):
+    for name in ("dvc.yaml", "params.yaml", "pipelines"):
+        path = ROOT / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / name)
+    shutil.copytree(ROOT / "src" / "crywatch", tmp_path / "src" / "crywatch")
+    text = (tmp_path / "dvc.yaml").read_text()
+    stale = text.replace("      - src/crywatch/speaker", "      - src/crywatch/none", 1)
+    (tmp_path / "dvc.yaml").write_text(stale)
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(app, ["dag", "--check"])
+    assert told.exit_code == 1 and "crywatch dag" in told.output
+    assert (tmp_path / "dvc.yaml").read_text() == stale
+    assert CliRunner().invoke(app, ["dag"]).exit_code == 0
+    assert (tmp_path / "dvc.yaml").read_text() == text
+    assert CliRunner().invoke(app, ["dag", "--check"]).exit_code == 0
