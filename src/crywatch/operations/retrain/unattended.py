@@ -347,6 +347,8 @@ def _end(
     if one.dry_run:
         return record
     if outcome != NOTHING or one.steps or record.drift is not None:
+        from crywatch.operations.retrain import pages
+
         page = runs.report(one.id, "html")
         record = replace(record, report=f"{config.folder}/reports/{page.name}")
         for suffix in ("html", "md"):
