@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import yaml
 
 from crywatch.audio.decode import read_clean, resample
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.detection.robust.robust_sounds import CODE, run, through_codec
+from crywatch.detection.robust.robust_sounds import run, through_codec
 from crywatch.detection.robust.sounds import Sounds
 from tests.helpers.blazenet_cases import write_clips
-from tests.helpers.dag import ROOT
 from tests.helpers.robust_cases import CHANNELS, SOUNDS, World
 
 
@@ -108,18 +106,6 @@ def test_a_killed_run_reads_no_clip_again(world, tmp_path, monkeypatch):
     monkeypatch.setattr("crywatch.detection.robust.robust_sounds.through_codec", counting)
     again()
     assert files_sha256([tmp_path / "sounds"]) == files_sha256([world.sounds])
-
-
-# Code of the stage that makes no sample and no score.
-TABLES_AND_STORES = {"features.py", "made.py", "selection.py", "soundscapes/extents.py"}
-TABLES_AND_STORES |= {"tables.py", "threads.py"}
-
-
-def test_all_code_that_makes_samples_is_in_the_key_of_unfinished_work():
-    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["robust_sounds"]
-    package = "src/crywatch/"
-    used = {d.removeprefix(package) for d in stage["deps"] if d.startswith(package)}
-    assert set(CODE) == used - TABLES_AND_STORES
 
 
 def test_bad_values_are_named(world, tmp_path):
