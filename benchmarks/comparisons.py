@@ -20,7 +20,8 @@ from crywatch.core import params
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig
 from crywatch.data.features import FeatureStore
-from crywatch.data.tables import clips as tables
+from crywatch.data.tables import empty, read_table, write_table
+from crywatch.data.tables.clips import CLIPS, EVENTS, SPLIT_CLIPS
 from crywatch.detection.blazenet import blazenet_features
 from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.detection.blazenet.data import SegmentDataset
@@ -160,10 +161,8 @@ class Bench:
             return FeatureStore(out / name / folder_name(wanted[0]))
 
         def read(store: FeatureStore) -> None:
-            clips = tables.read_table(table, "split_clips")
-            data = SegmentDataset(
-                store, plain_segments(clips, store, tables.empty("events")), 1 << 30
-            )
+            clips = read_table(table, SPLIT_CLIPS)
+            data = SegmentDataset(store, plain_segments(clips, store, empty(EVENTS)), 1 << 30)
             data.__getitems__(list(range(len(data))))
 
         def once() -> None:
@@ -205,10 +204,10 @@ def _clips_table(recorded: list[np.ndarray], folder: Path) -> Path:
     sounds.write(recorded, codec, folder / "raw")
     config = replace(params.section("clean", CleanConfig, PARAMS), workers=1)
     clean.run(sounds.Folder("bench"), config, folder / "raw", folder / "clips", folder / "work")
-    frame = tables.read_table(folder / "clips" / "clips.parquet", "clips")
+    frame = read_table(folder / "clips" / "clips.parquet", CLIPS)
     frame = frame.assign(cluster_id=None, canonical=True, group_id=frame["clip_id"], split="train")
     path = folder / "split.parquet"
-    tables.write_table(frame, path, "split_clips")
+    write_table(frame, path, SPLIT_CLIPS)
     return path
 
 

@@ -82,8 +82,8 @@ def _tables(recordings: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
     import pandas as pd
 
-    from crywatch.data.tables import infants as infant_tables  # noqa: F401
-    from crywatch.data.tables.clips import validate
+    from crywatch.data.tables import validate
+    from crywatch.data.tables.infants import BANDS, FOLLOWED
 
     rng = np.random.default_rng(SEED)
     total = BASELINE + recordings
@@ -126,7 +126,7 @@ def _tables(recordings: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         "promised": True,
         "reason": None,
     }
-    return validate(followed, "followed"), validate(pd.DataFrame([band]), "bands")
+    return validate(followed, FOLLOWED), validate(pd.DataFrame([band]), BANDS)
 
 
 def _measure(recordings: int, rounds: int) -> Run:

@@ -18,7 +18,7 @@ from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry,
 from crywatch.corpora.base import AUDIO, MISSING_NOTE
 from crywatch.corpora.generate.encode import encode
 from crywatch.corpora.generate.publishers import ESC50_CLASSES, GeneratorConfig, generate
-from crywatch.data.tables.clips import LABELS
+from crywatch.data.tables import LABELS
 
 TINY = GeneratorConfig(
     seed=3,

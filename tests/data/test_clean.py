@@ -19,7 +19,8 @@ from crywatch.core.params import section
 from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig, run, unique_stems
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
 CONFIG = CleanConfig(
     rate_hz=16_000,
@@ -81,7 +82,8 @@ def cleaned(tmp_path, raw):
 
 
 def table(tmp_path, name):
-    return read_table(tmp_path / "out" / f"{name}.parquet", name)
+    schemas = {schema.name: schema for schema in (CLIPS, EVENTS, QUARANTINE)}
+    return read_table(tmp_path / "out" / f"{name}.parquet", schemas[name])
 
 
 def contents(folder):

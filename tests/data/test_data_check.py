@@ -20,7 +20,8 @@ from crywatch.data.check import check_corpus, check_folder, render
 from crywatch.data.clean import CleanConfig
 from crywatch.data.counts import count_split, reason_kind
 from crywatch.data.split import SplitConfig
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.clips import CLIPS, EVENTS, SPLIT_CLIPS
 
 CONF = Path(__file__).parents[2] / "conf"
 TINY = GeneratorConfig(3, 2, 3, 2, 2, other_infants=3)
@@ -116,7 +117,7 @@ def test_all_corpora_stand_in_one_table(done, monkeypatch):
     assert result.output == check(done, monkeypatch, "--all").output
     assert [row.split()[0] for row in result.output.splitlines()[1 : 1 + len(NAMES)]] == NAMES
     assert max(len(row) for row in result.output.splitlines()[: 1 + len(NAMES)]) <= 120
-    table = read_table(done / paths.clean("icsd") / "events.parquet", "events")
+    table = read_table(done / paths.clean("icsd") / "events.parquet", EVENTS)
     assert line(result.output, "icsd")[9] == str(len(table)) != "0"
 
 
@@ -154,10 +155,10 @@ def test_one_only_cleaned_says_what_splits_it(project, monkeypatch):
 
 def test_a_split_of_other_clips_does_not_count(project):
     file = project / paths.clean("esc50") / "clips.parquet"
-    clips = read_table(file, "clips")
+    clips = read_table(file, CLIPS)
     assert count_split(clips, project / paths.SPLIT, project / paths.SPLIT_INFANTS) is not None
     clips.loc[0, "sha256"] = "0" * 64
-    write_table(clips, file, "clips")
+    write_table(clips, file, CLIPS)
     found = check_corpus("esc50", project, NAMES)
     assert found.state == "cleaned" and "does not cover" in found.missing[0]
 
@@ -210,7 +211,7 @@ def test_a_broken_table_is_told(project):
 
 def test_a_corpus_of_which_nothing_is_left_is_wrong(project):
     file = project / paths.clean("esc50") / "clips.parquet"
-    write_table(read_table(file, "clips").iloc[:0], file, "clips")
+    write_table(read_table(file, CLIPS).iloc[:0], file, CLIPS)
     for flac in file.parent.glob("audio/*.flac"):
         flac.unlink()
     assert "every file was refused" in check_corpus("esc50", project, NAMES).problems[0]
@@ -306,15 +307,15 @@ def test_no_clip_is_counted_twice():
 
 
 def test_a_corpus_that_the_detector_does_not_hear_is_found_among_the_infants(project, tmp_path):
-    clips = read_table(project / paths.clean("donateacry") / "clips.parquet", "clips")
-    infants = read_table(project / paths.SPLIT_INFANTS / "clips.parquet", "split_clips")
+    clips = read_table(project / paths.clean("donateacry") / "clips.parquet", CLIPS)
+    infants = read_table(project / paths.SPLIT_INFANTS / "clips.parquet", SPLIT_CLIPS)
     (tmp_path / "split").mkdir()
     for name in ("clips", "duplicates"):
         shutil.copy(project / paths.SPLIT / f"{name}.parquet", tmp_path / "split")
-    every = read_table(tmp_path / "split/clips.parquet", "split_clips")
+    every = read_table(tmp_path / "split/clips.parquet", SPLIT_CLIPS)
     corpus = clips["corpus"].iloc[0]
     heard = every[every["corpus"] != corpus]
-    write_table(heard, tmp_path / "split/clips.parquet", "split_clips")
+    write_table(heard, tmp_path / "split/clips.parquet", SPLIT_CLIPS)
     found = count_split(clips, tmp_path / "split", project / paths.SPLIT_INFANTS)
     assert sum(found.parts.values()) == (infants["corpus"] == corpus).sum() > 0
     assert count_split(clips, tmp_path / "split", tmp_path / "none") is None

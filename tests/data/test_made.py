@@ -7,7 +7,8 @@ import pytest
 from crywatch.audio.joints import crossfaded
 from crywatch.core.errors import ConfigError
 from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from tests.helpers.split_cases import noise
 
 
@@ -38,14 +39,14 @@ def test_a_row_names_all_sources(tmp_path):
     bare = clip_row("made/t-2", "t-2.flac", "val", "kind", noise(1, 1.0), sources.iloc[:0])
     assert (bare["source_path"], bare["licence"], bare["label"]) == ("generated",) * 2 + ("other",)
     write_tables(tmp_path, [row, bare], [("made/t-1", 0.5, 1.0, "cry")])
-    table = read_table(tmp_path / "clips.parquet", "split_clips")
+    table = read_table(tmp_path / "clips.parquet", SPLIT_CLIPS)
     assert set(table["group_id"]) == {"made/val"} and table["duration_s"].tolist() == [1.0, 1.0]
-    assert len(read_table(tmp_path / "events.parquet", "events")) == 1
+    assert len(read_table(tmp_path / "events.parquet", EVENTS)) == 1
 
 
 def test_tables_may_be_empty(tmp_path):
     write_tables(tmp_path, [], [])
-    assert read_table(tmp_path / "clips.parquet", "split_clips").empty
+    assert read_table(tmp_path / "clips.parquet", SPLIT_CLIPS).empty
 
 
 @pytest.mark.parametrize("counts", [{"train": 1, "val": 1}, {"train": 1, "val": 1, "test": -1}])

@@ -27,7 +27,8 @@ from crywatch.data.soundscapes import (
     render,
     run,
 )
-from crywatch.data.tables.clips import PARTS, empty, read_table, write_table
+from crywatch.data.tables import PARTS, empty, read_table, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from tests.helpers.split_cases import clips_table, cry_like, noise, row, tone
 
 CONFIG = SoundscapesConfig(
@@ -78,10 +79,10 @@ def _rows(folder: Path) -> list[dict[str, object]]:
 def sources(tmp_path_factory) -> Path:
     """split/clips.parquet, and split/events.parquet with the corpora's own events."""
     folder = tmp_path_factory.mktemp("sources")
-    table = clips_table(_rows(folder / "audio"), "split_clips")
-    write_table(table, folder / "split" / "clips.parquet", "split_clips")
-    own = pd.DataFrame([(*OWN, "cry")], columns=list(empty("events").columns))
-    write_table(own, folder / "split" / "events.parquet", "events")
+    table = clips_table(_rows(folder / "audio"), SPLIT_CLIPS)
+    write_table(table, folder / "split" / "clips.parquet", SPLIT_CLIPS)
+    own = pd.DataFrame([(*OWN, "cry")], columns=list(empty(EVENTS).columns))
+    write_table(own, folder / "split" / "events.parquet", EVENTS)
     return folder
 
 
@@ -102,19 +103,19 @@ def annotations(folder: Path) -> list[dict]:
 
 
 def reader(sources: Path):
-    paths = read_table(sources / "split/clips.parquet", "split_clips").set_index("clip_id")["path"]
+    paths = read_table(sources / "split/clips.parquet", SPLIT_CLIPS).set_index("clip_id")["path"]
     return lambda clip_id: read_clean(paths[clip_id])
 
 
 def changed(sources: Path, folder: Path, change) -> Path:
     """The split's table after ``change``, below ``folder``."""
-    table = change(read_table(sources / "split/clips.parquet", "split_clips"))
-    write_table(table, folder / "clips.parquet", "split_clips")
+    table = change(read_table(sources / "split/clips.parquet", SPLIT_CLIPS))
+    write_table(table, folder / "clips.parquet", SPLIT_CLIPS)
     return folder / "clips.parquet"
 
 
 def test_mixtures_are_as_ordered(built):
-    table = read_table(built / "clips.parquet", "split_clips")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS)
     for kind, category in ((CONFIG.ten_s, "10s"), (CONFIG.untrimmed, "untrimmed")):
         found = table[table["category"] == category]
         assert found["split"].value_counts().to_dict() == kind.per_part
@@ -131,8 +132,8 @@ def test_mixtures_are_as_ordered(built):
 
 
 def test_no_clip_crosses_the_border_of_the_split(built, sources):
-    clips = read_table(sources / "split/clips.parquet", "split_clips").set_index("clip_id")
-    table = read_table(built / "clips.parquet", "split_clips").set_index("clip_id")
+    clips = read_table(sources / "split/clips.parquet", SPLIT_CLIPS).set_index("clip_id")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS).set_index("clip_id")
     for record in annotations(built):
         background = clips.loc[record["background"]["clip_id"]]
         used = clips.loc[[found["clip_id"] for found in record["foregrounds"]]]
@@ -147,8 +148,8 @@ def test_no_clip_crosses_the_border_of_the_split(built, sources):
 
 
 def test_events_are_the_foregrounds_stretches(built):
-    table = read_table(built / "clips.parquet", "split_clips").set_index("clip_id")
-    events = read_table(built / "events.parquet", "events")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS).set_index("clip_id")
+    events = read_table(built / "events.parquet", EVENTS)
     assert (events["offset_s"] <= table.loc[events["clip_id"], "duration_s"].to_numpy()).all()
     cry_clips = set(events.loc[events["label"] == "cry", "clip_id"])
     assert cry_clips == set(table.index[table["label"] == "cry"])
@@ -250,14 +251,14 @@ def test_a_mixture_does_not_depend_on_how_many_there_are(sources, built, tmp_pat
 
 
 def test_the_loader_of_icsd_reads_the_tables(built, tmp_path):
-    events = read_table(built / "events.parquet", "events")
+    events = read_table(built / "events.parquet", EVENTS)
     for part in ("train", "validation", "test"):
         shutil.copytree(built / "metadata" / part, tmp_path / "data" / "metadata" / part)
         target = tmp_path / "data" / "audio" / part / "soundscapes"
         target.mkdir(parents=True)
         for path in (built / "audio").glob(f"{part[:3]}*.flac"):
             shutil.copy(path, target / path.name)
-    table = read_table(built / "clips.parquet", "split_clips").set_index("clip_id")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS).set_index("clip_id")
     entries = list(corpora.get("icsd").index(tmp_path))
     assert len(entries) == len(table) and not any(isinstance(e, Refused) for e in entries)
     for entry in entries:
@@ -278,7 +279,7 @@ def test_without_a_list_the_steady_clips_are_backgrounds(sources, tmp_path, stea
     if not steady:
         assert summary.generated_backgrounds == 1.0 and used == {None}
         return
-    categories = read_table(sources / "split/clips.parquet", "split_clips").set_index("clip_id")
+    categories = read_table(sources / "split/clips.parquet", SPLIT_CLIPS).set_index("clip_id")
     # Of the dog's bursts none is long enough.
     assert set(categories.loc[list(used), "category"]) == {"rain", "bell"}
     assert summary.generated_backgrounds == 0.0
@@ -296,7 +297,7 @@ def test_a_part_without_background_gets_noise_and_the_summary_says_so(sources, t
 
 def test_the_summary_counts_what_was_made(sources, built, tmp_path):
     summary = make(sources, tmp_path / "out")
-    events = read_table(built / "events.parquet", "events")
+    events = read_table(built / "events.parquet", EVENTS)
     cries = events[events["label"] == "cry"]
     records = annotations(built)
     snrs_db = [found["snr_db"] for record in records for found in record["foregrounds"]]
@@ -316,7 +317,7 @@ def test_the_summary_counts_what_was_made(sources, built, tmp_path):
 
 def test_only_the_confusers_of_the_list_are_heard(sources, tmp_path):
     make(sources, tmp_path / "out", replace(CONFIG, confusers=["bell"]))
-    labels = {e for e in read_table(tmp_path / "out/events.parquet", "events")["label"]}
+    labels = {e for e in read_table(tmp_path / "out/events.parquet", EVENTS)["label"]}
     assert labels == {"cry", "bell"}
 
 
@@ -342,11 +343,11 @@ def test_digital_silence_within_a_strong_event_is_never_scaled_to_a_cry(sources,
         columns = {"label": "cry", "category": "hungry", "cluster_id": None, "split": part}
         columns |= {"canonical": True, "group_id": f"c/{part}"}
         rows.append(row(tmp_path / "audio", f"c/{part}", wave, **columns))
-    more = clips_table(rows, "split_clips")
+    more = clips_table(rows, SPLIT_CLIPS)
     split = changed(sources, tmp_path, lambda t: pd.concat([t[t["label"] != "cry"], more]))
     own = [(f"c/{part}", 0.5, 19.5, "cry") for part in PARTS]
-    own = pd.DataFrame(own, columns=list(empty("events").columns))
-    write_table(own, tmp_path / "events.parquet", "events")
+    own = pd.DataFrame(own, columns=list(empty(EVENTS).columns))
+    write_table(own, tmp_path / "events.parquet", EVENTS)
     run(split, tmp_path / "events.parquet", CONFIG, 0, tmp_path / "out")
     cries = 0
     for record in annotations(tmp_path / "out"):
@@ -364,9 +365,9 @@ def test_no_mixture_of_a_kind_may_be_asked_for(sources, tmp_path, zero, count):
     none = dict.fromkeys(PARTS, 0)
     kinds = {name: replace(getattr(CONFIG, name), per_part=none) for name in zero}
     summary = make(sources, tmp_path / "out", replace(CONFIG, **kinds))
-    table = read_table(tmp_path / "out" / "clips.parquet", "split_clips")
+    table = read_table(tmp_path / "out" / "clips.parquet", SPLIT_CLIPS)
     assert len(table) == sum(summary.recordings.values()) == count
-    events = read_table(tmp_path / "out" / "events.parquet", "events")
+    events = read_table(tmp_path / "out" / "events.parquet", EVENTS)
     assert len(events) == summary.cry_events + summary.other_events
 
 

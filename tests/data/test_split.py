@@ -16,7 +16,8 @@ from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.split import Pair, SplitConfig, duplicate_clusters, run
 from crywatch.data.split.groups import assign_parts, group_ids
-from crywatch.data.tables.clips import PARTS, read_table
+from crywatch.data.tables import PARTS, read_table
+from crywatch.data.tables.clips import DUPLICATES, OVERLAPS, SPLIT_CLIPS
 from tests.helpers.split_cases import clips_table, corpus_folder, cry_like, noise, row
 
 RATIOS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -172,8 +173,8 @@ def corpora(tmp_path_factory) -> list[Path]:
 
 def test_run_writes_what_it_promises(corpora, tmp_path):
     summary = run(corpora, CONFIG, 0, tmp_path / "split", tmp_path / "infants")
-    clips = read_table(tmp_path / "split/clips.parquet", "split_clips")
-    clusters = read_table(tmp_path / "split/duplicates.parquet", "duplicates")
+    clips = read_table(tmp_path / "split/clips.parquet", SPLIT_CLIPS)
+    clusters = read_table(tmp_path / "split/duplicates.parquet", DUPLICATES)
     assert summary.n_clips == len(clips) == 23
     assert summary.n_clusters == summary.n_cross_corpus_clusters == summary.n_duplicates == 3
     for number in range(3):
@@ -214,8 +215,8 @@ def test_clips_that_overlap_stay_together_and_both_stay(tmp_path, seed):
         b.append(row(tmp_path, f"b/cut{n}", sources[n][40_000:80_000], label="cry"))
     folders = [corpus_folder(tmp_path / name, rows) for name, rows in (("a", a), ("b", b))]
     summary = run(folders, CONFIG, seed, tmp_path / "split", tmp_path / "infants")
-    clips = read_table(tmp_path / "split/clips.parquet", "split_clips").set_index("clip_id")
-    overlaps = read_table(tmp_path / "split/overlaps.parquet", "overlaps")
+    clips = read_table(tmp_path / "split/clips.parquet", SPLIT_CLIPS).set_index("clip_id")
+    overlaps = read_table(tmp_path / "split/overlaps.parquet", OVERLAPS)
     assert clips["canonical"].all() and summary.n_duplicates == 0
     found = {(pair.first_clip_id, pair.second_clip_id): pair for pair in overlaps.itertuples()}
     assert summary.n_overlaps == len(overlaps) >= 10
@@ -235,7 +236,7 @@ def test_no_duplicates_and_only_duplicates(tmp_path):
         rows = [row(tmp_path, f"{name}/{n}", wave) for n, wave in enumerate(waves)]
         folder = corpus_folder(tmp_path / "corpora" / name, rows)
         summary = run([folder], CONFIG, 0, tmp_path / name / "split", tmp_path / "infants")
-        clips = read_table(tmp_path / name / "split/clips.parquet", "split_clips")
+        clips = read_table(tmp_path / name / "split/clips.parquet", SPLIT_CLIPS)
         assert clips["canonical"].tolist() == (
             [True] * 3 if name == "none" else [True, False, False]
         )

@@ -12,7 +12,8 @@ import pytest
 from crywatch.audio.decode import read_clean, write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.data.tables.clips import PARTS, read_table, write_table
+from crywatch.data.tables import PARTS, read_table, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.data.untrimmed import CROSSFADE_S, MAX_CRY_CLIPS, UntrimmedConfig, choose, join, run
 from tests.helpers.split_cases import clips_table, cry_like, noise, row
 
@@ -49,8 +50,8 @@ def _split_rows(folder: Path) -> list[dict[str, object]]:
 @pytest.fixture(scope="module")
 def split_clips(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("split")
-    table = clips_table(_split_rows(folder), "split_clips")
-    write_table(table, folder / "clips.parquet", "split_clips")
+    table = clips_table(_split_rows(folder), SPLIT_CLIPS)
+    write_table(table, folder / "clips.parquet", SPLIT_CLIPS)
     return folder / "clips.parquet"
 
 
@@ -62,7 +63,7 @@ def built(split_clips, tmp_path_factory) -> Path:
 
 
 def test_recordings_are_as_ordered(built, split_clips):
-    table = read_table(built / "clips.parquet", "split_clips")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS)
     assert table["split"].value_counts().to_dict() == CONFIG.per_part
     for part in PARTS:
         labels = table.loc[table["split"] == part, "label"].value_counts()
@@ -77,8 +78,8 @@ def test_recordings_are_as_ordered(built, split_clips):
 
 
 def test_members_stay_in_their_part_and_are_canonical_and_labelled(built, split_clips):
-    sources = read_table(split_clips, "split_clips").set_index("clip_id")
-    table = read_table(built / "clips.parquet", "split_clips").set_index("clip_id")
+    sources = read_table(split_clips, SPLIT_CLIPS).set_index("clip_id")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS).set_index("clip_id")
     members = pd.read_csv(built / "members.csv")
     used = sources.loc[members["member_clip_id"]]
     assert (used["split"].to_numpy() == table.loc[members["clip_id"], "split"].to_numpy()).all()
@@ -94,9 +95,9 @@ def test_members_stay_in_their_part_and_are_canonical_and_labelled(built, split_
 
 
 def test_events_are_where_the_cry_clips_are_heard(built, split_clips):
-    sources = read_table(split_clips, "split_clips").set_index("clip_id")
-    table = read_table(built / "clips.parquet", "split_clips").set_index("clip_id")
-    events = read_table(built / "events.parquet", "events")
+    sources = read_table(split_clips, SPLIT_CLIPS).set_index("clip_id")
+    table = read_table(built / "clips.parquet", SPLIT_CLIPS).set_index("clip_id")
+    events = read_table(built / "events.parquet", EVENTS)
     members = pd.read_csv(built / "members.csv")
     cries = members[sources.loc[members["member_clip_id"], "label"].to_numpy() == "cry"]
     columns = ["clip_id", "onset_s", "offset_s"]
@@ -145,7 +146,7 @@ def test_join_of_one_clip_changes_nothing():
 
 def test_one_corpus_of_cries_only_still_gives_recordings(split_clips):
     """A source without other sounds is never the single source of a recording."""
-    clips = read_table(split_clips, "split_clips")
+    clips = read_table(split_clips, SPLIT_CLIPS)
     clips = clips[(clips["corpus"] == "a") | (clips["label"] == "cry")]
     for seed in range(10):
         for with_cry in (True, False):
@@ -156,19 +157,19 @@ def test_one_corpus_of_cries_only_still_gives_recordings(split_clips):
 
 @pytest.mark.parametrize("label", ["cry", "other"])
 def test_a_part_without_a_label_is_an_error_that_names_both(split_clips, tmp_path, label):
-    clips = read_table(split_clips, "split_clips")
+    clips = read_table(split_clips, SPLIT_CLIPS)
     clips = clips[~((clips["split"] == "val") & (clips["label"] == label))]
-    write_table(clips, tmp_path / "clips.parquet", "split_clips")
+    write_table(clips, tmp_path / "clips.parquet", SPLIT_CLIPS)
     with pytest.raises(TableError, match=f"part val .*{label}"):
         run(tmp_path / "clips.parquet", CONFIG, 0, tmp_path / "untrimmed")
     assert [path.name for path in tmp_path.iterdir()] == ["clips.parquet"]
 
 
 def test_a_single_cry_in_a_part_is_enough(split_clips, tmp_path):
-    clips = read_table(split_clips, "split_clips")
+    clips = read_table(split_clips, SPLIT_CLIPS)
     last = (clips["split"] == "val") & (clips["label"] == "cry") & clips["canonical"]
     clips = clips.drop(index=clips.index[last][1:])
-    write_table(clips, tmp_path / "clips.parquet", "split_clips")
+    write_table(clips, tmp_path / "clips.parquet", SPLIT_CLIPS)
     summary = run(tmp_path / "clips.parquet", CONFIG, 0, tmp_path / "untrimmed")
     assert summary.recordings == CONFIG.per_part
     assert 0 < summary.cry_seconds < summary.seconds
@@ -177,7 +178,7 @@ def test_a_single_cry_in_a_part_is_enough(split_clips, tmp_path):
 @pytest.mark.parametrize("with_cry", [True, False])
 def test_recordings_keep_to_the_durations(split_clips, with_cry):
     """Of the recording: the crossfades make it shorter than its clips together."""
-    clips = read_table(split_clips, "split_clips")
+    clips = read_table(split_clips, SPLIT_CLIPS)
     config = UntrimmedConfig(min_duration_s=6.2, max_duration_s=8.0, per_part={}, single_source=0.5)
     for seed in range(250):
         chosen = choose(clips, with_cry, config, np.random.default_rng(seed))
@@ -187,7 +188,7 @@ def test_recordings_keep_to_the_durations(split_clips, with_cry):
 
 @pytest.mark.parametrize("label", ["cry", "other"])
 def test_long_clips_do_not_make_a_recording_too_long(split_clips, tmp_path, label):
-    clips = read_table(split_clips, "split_clips")
+    clips = read_table(split_clips, SPLIT_CLIPS)
     config = replace(CONFIG, min_duration_s=6.2, max_duration_s=8.0)
     long = tmp_path / "long.flac"
     write_flac(long, np.full(round(7.0 * RATE_HZ), 0.1, dtype=np.float32))
@@ -196,9 +197,9 @@ def test_long_clips_do_not_make_a_recording_too_long(split_clips, tmp_path, labe
     rows = clips.index[(clips["label"] == label) & clips["canonical"]]
     for path, seconds, chosen in ((long, 7.0, rows[::3]), (endless, 9.0, rows[1::3])):
         clips.loc[chosen, ["path", "duration_s"]] = [str(path), seconds]
-    write_table(clips, tmp_path / "clips.parquet", "split_clips")
+    write_table(clips, tmp_path / "clips.parquet", SPLIT_CLIPS)
     run(tmp_path / "clips.parquet", config, 0, tmp_path / "untrimmed")
-    table = read_table(tmp_path / "untrimmed" / "clips.parquet", "split_clips")
+    table = read_table(tmp_path / "untrimmed" / "clips.parquet", SPLIT_CLIPS)
     assert table["duration_s"].max() <= 8.0
 
 

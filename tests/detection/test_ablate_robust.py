@@ -10,7 +10,8 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.selection import strong_labels
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust import ablate_robust
 from crywatch.detection.robust.ablate_robust import AblateRobustConfig, run
 from crywatch.detection.robust.measures import measure
@@ -131,7 +132,7 @@ def test_bad_settings_are_named(world, tmp_path):
 
 
 def test_silent_seconds_count_in_no_row_per_second_but_in_the_clip(world):
-    clips = read_table(world.split.clips, "split_clips")
+    clips = read_table(world.split.clips, SPLIT_CLIPS)
     clips = clips[clips["clip_id"].isin(["a/cry-val-0", "a/other-val-0"])]
     scores = {"a/cry-val-0": np.array([0.9, 0.1]), "a/other-val-0": np.array([0.4, 0.2])}
     silent = {"a/cry-val-0": np.array([False, True]), "a/other-val-0": np.array([False, False])}

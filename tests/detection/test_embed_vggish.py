@@ -17,7 +17,8 @@ from crywatch.core import paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import AudioError, ConfigError
 from crywatch.data.features import FeatureStore
-from crywatch.data.tables.clips import empty, read_table, write_table
+from crywatch.data.tables import empty, read_table, write_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders import EmbedderConfig, build, embed_vggish
 from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig, run
 from tests.helpers.code_cases import edit
@@ -34,7 +35,7 @@ def table(path: Path, waves: dict[str, np.ndarray], **columns: object) -> Path:
     for clip_id, wave in waves.items():
         own = {"label": "cry", "cluster_id": None, "canonical": True, "group_id": clip_id}
         rows.append(row(path.parent / "audio", clip_id, wave, **own, split="train", **columns))
-    write_table(clips_table(rows, "split_clips"), path, "split_clips")
+    write_table(clips_table(rows, SPLIT_CLIPS), path, SPLIT_CLIPS)
     return path
 
 
@@ -43,11 +44,11 @@ def tables(tmp_path):
     """Two corpora with a duplicate and an unlabelled clip, and an untrimmed recording."""
     waves = {clip_id: noise(n, s) for n, (clip_id, s) in enumerate(DURATIONS_S.items())}
     split = table(tmp_path / "split" / "clips.parquet", waves | {"b/unknown": noise(8, 1.0)})
-    clips = read_table(split, "split_clips").set_index("clip_id", drop=False)
+    clips = read_table(split, SPLIT_CLIPS).set_index("clip_id", drop=False)
     clips.loc["b/unknown", "label"] = "unknown"
     clips.loc["b/2", "canonical"] = False
     clips.loc["b/1", ["label", "split"]] = ["other", "test"]
-    write_table(clips, split, "split_clips")
+    write_table(clips, split, SPLIT_CLIPS)
     untrimmed = table(tmp_path / "untrimmed" / "clips.parquet", {"untrimmed/1": noise(9, 7.0)})
     return [split, untrimmed]
 
@@ -57,7 +58,7 @@ def embed(tables, folder, embedder=LOGMEL, batch_s=2):
 
 
 def paths_of(tables) -> dict[str, str]:
-    clips = pd.concat([read_table(path, "split_clips") for path in tables])
+    clips = pd.concat([read_table(path, SPLIT_CLIPS) for path in tables])
     return dict(zip(clips["clip_id"], clips["path"], strict=True))
 
 
@@ -206,10 +207,10 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
         source.rename(tmp_path / "data" / source.name)
     for name in ("split", "untrimmed"):
         path = tmp_path / "data" / name / "clips.parquet"
-        clips = read_table(path, "split_clips")
+        clips = read_table(path, SPLIT_CLIPS)
         clips["path"] = [f"data/{Path(p).relative_to(tmp_path)}" for p in clips["path"]]
-        write_table(clips, path, "split_clips")
-    write_table(empty("split_clips"), tmp_path / paths.SOUNDSCAPES / "clips.parquet", "split_clips")
+        write_table(clips, path, SPLIT_CLIPS)
+    write_table(empty(SPLIT_CLIPS), tmp_path / paths.SOUNDSCAPES / "clips.parquet", SPLIT_CLIPS)
     (tmp_path / "params.yaml").write_text(
         "engine: {name: local}\n"
         "embedder: {name: logmel, dim: 128, handle: ''}\nembed_vggish: {batch_s: 4}\n"

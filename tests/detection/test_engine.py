@@ -22,7 +22,8 @@ from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import DEFAULT_CLASSES
 from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.data.features import StoreInfo
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.anomaly import mine, mine_published
 from crywatch.detection.anomaly.mine import MineConfig
 from crywatch.detection.anomaly.network import RtfmNetwork
@@ -219,7 +220,7 @@ def test_embedding_gives_the_same_bytes_where_a_node_is_killed(
         for corpus, count in (("a", 24), ("b", 3))
         for number in range(count)
     ]
-    write_table(clips_table(rows, "split_clips"), tmp_path / "clips.parquet", "split_clips")
+    write_table(clips_table(rows, SPLIT_CLIPS), tmp_path / "clips.parquet", SPLIT_CLIPS)
 
     def run(name: str, engine) -> None:
         folder = tmp_path / name

@@ -10,7 +10,8 @@ import torch
 from crywatch.core.errors import TableError
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.features import FeatureStore, StoreInfo
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.clips import EVENTS, MINED
 from crywatch.detection.anomaly import mine
 from crywatch.detection.anomaly.mine import MineConfig, load_head, run, top_seconds
 from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
@@ -50,7 +51,7 @@ def constructed(folder, scores: dict[str, list[float]], **columns: list[str]):
 def events_table(folder, events: list[tuple[str, float, float]]):
     rows = [(clip_id, onset, offset, "cry") for clip_id, onset, offset in events]
     frame = pd.DataFrame(rows, columns=["clip_id", "onset_s", "offset_s", "label"])
-    write_table(frame, folder / "events.parquet", "events")
+    write_table(frame, folder / "events.parquet", EVENTS)
     return folder / "events.parquet"
 
 
@@ -73,7 +74,7 @@ def test_every_part_is_mined_and_short_clips_give_what_they_have(
         split=["train", "val", "test"],
     )
     summary = run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet")
-    mined = read_table(tmp_path / "mined.parquet", "mined")
+    mined = read_table(tmp_path / "mined.parquet", MINED)
     assert list(mined.itertuples(index=False, name=None)) == [
         ("a/long", 1.0, 0.75, 0),
         ("a/long", 2.0, 0.5, 1),
@@ -90,7 +91,7 @@ def test_the_scores_are_the_networks_over_the_whole_recording(tmp_path, model):
     rows = {row["clip_id"]: row for row in two_corpora()}
     # Neither the duplicate nor the clip without a label.
     expected = sorted(set(rows) - {"a/copy_cry", "a/unknown"})
-    mined = read_table(tmp_path / "mined.parquet", "mined")
+    mined = read_table(tmp_path / "mined.parquet", MINED)
     assert sorted(mined["clip_id"].unique()) == expected
     assert summary.n_seconds == sum(min(2, seconds_of(rows[clip_id])) for clip_id in expected)
     network, features = load_head(model), FeatureStore(store)

@@ -11,7 +11,8 @@ import torch
 from crywatch.audio.activity import ActivityConfig, cry_starts, other_starts, pause_starts
 from crywatch.core.errors import ConfigError
 from crywatch.data.selection import labelled, strong_labels
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.blazenet import frontend as paper
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.augmentation import augmented, masked
@@ -390,7 +391,7 @@ def test_a_cry_that_the_teacher_does_not_hear_weighs_less():
 
 def test_unlabelled_clips_are_heard_where_the_teacher_is_sure(taught):
     given = recipe(TEACHER)
-    clips = read_table(taught.split.clips, "split_clips")
+    clips = read_table(taught.split.clips, SPLIT_CLIPS)
     unlabelled = clips[clips["label"] == "unknown"]
     labelled_clips = clips[clips["label"] != "unknown"]
     teacher = Sounds(taught.sounds).teacher
@@ -489,7 +490,7 @@ def test_seconds_hear_their_neighbourhood():
 
 
 def test_folds_never_split_a_group_and_hold_whole_categories_out(world):
-    clips = read_table(world.split.clips, "split_clips")
+    clips = read_table(world.split.clips, SPLIT_CLIPS)
     found = folds(clips, 2, ["a"])
     assert set(found) == set(clips["group_id"])
     assert sorted(set(found.values())) == [0, 1]
@@ -506,7 +507,7 @@ def test_folds_never_split_a_group_and_hold_whole_categories_out(world):
 
 
 def test_a_group_of_two_categories_keeps_both_together(world):
-    clips = read_table(world.split.clips, "split_clips")
+    clips = read_table(world.split.clips, SPLIT_CLIPS)
     at = clips["clip_id"].isin(["a/other-train-0", "a/other-train-1"])
     clips.loc[at, "group_id"] = "mixed"
     found = clips.assign(fold=clips["group_id"].map(folds(clips, 2, ["a"])))

@@ -13,7 +13,8 @@ from crywatch.audio.segments import n_segments
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import ModelFolder, load, save
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.detection.baselines.train_baselines import (
     BaselineConfig,
     NetworkConfig,
@@ -128,13 +129,13 @@ def test_a_corpus_left_out_is_not_heard(source, tmp_path):
 
 def test_windows_without_a_cry_of_a_strongly_labelled_clip_are_noise(source, tmp_path):
     """A clip that is said to cry in its last second only, in which the first window is not."""
-    clips = read_table(source.clips, "split_clips")
+    clips = read_table(source.clips, SPLIT_CLIPS)
     clip_id = "cries/crying_baby-train-0"
     events = pd.DataFrame(
         [(clip_id, 5.0, 6.0, "cry")], columns=["clip_id", "onset_s", "offset_s", "label"]
     )
-    write_table(events, tmp_path / "events.parquet", "events")
-    write_table(clips, tmp_path / "clips.parquet", "split_clips")
+    write_table(events, tmp_path / "events.parquet", EVENTS)
+    write_table(clips, tmp_path / "clips.parquet", SPLIT_CLIPS)
     from crywatch.data.truth import Truth
     from crywatch.detection.baselines.train_baselines import _hear
 
@@ -155,8 +156,8 @@ def test_what_cannot_be_trained_is_told(source, tmp_path):
         run("forest", CONFIG, None, source, 1.0, tmp_path / "x")
     with pytest.raises(ConfigError, match=r"train_baselines\.models has no 'tree'"):
         run("tree", CONFIG, None, source, 1.0, tmp_path / "x")
-    clips = read_table(source.clips, "split_clips")
-    write_table(clips[clips["label"] == "cry"], tmp_path / "clips.parquet", "split_clips")
+    clips = read_table(source.clips, SPLIT_CLIPS)
+    write_table(clips[clips["label"] == "cry"], tmp_path / "clips.parquet", SPLIT_CLIPS)
     alone = replace(source, clips=tmp_path / "clips.parquet")
     with pytest.raises(TableError, match="lacks cries or other sounds"):
         run("svc", CONFIG, None, alone, 1.0, tmp_path / "x")

@@ -16,7 +16,8 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import load
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.blazenet import train_blazenet
 from crywatch.detection.blazenet.data import EpochSampler, SegmentDataset, SegmentRef
 from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
@@ -398,6 +399,6 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
 
 def test_validation_is_on_plain_segments_for_every_line(inputs):
     clips = train_blazenet.labelled(inputs.split.clips)
-    events = read_table(inputs.split.events, "events")
+    events = read_table(inputs.split.events, EVENTS)
     refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features), events)
     assert len(refs) == sum(VAL.values())

@@ -14,7 +14,9 @@ from crywatch.audio.segments import RATE_HZ, cut
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
+from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.systems import System
 from crywatch.evaluation.audit_shortcuts import AuditShortcutsConfig, headlines, run, scores
@@ -102,9 +104,9 @@ def clips(folder: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Source:
     folder = tmp_path_factory.mktemp("clips")
-    write_table(clips(folder), folder / "clips.parquet", "split_clips")
+    write_table(clips(folder), folder / "clips.parquet", SPLIT_CLIPS)
     columns = {"clip_id": [], "onset_s": [], "offset_s": [], "label": []}
-    write_table(pd.DataFrame(columns), folder / "events.parquet", "events")
+    write_table(pd.DataFrame(columns), folder / "events.parquet", EVENTS)
     return Source(folder / "clips.parquet", folder / "events.parquet")
 
 
@@ -134,7 +136,7 @@ def auc(summary, system: str, channel: str, scope: str = "pooled", unit: str = "
 
 
 def test_each_clip_is_scored_where_it_counts(audited):
-    found = read_table(audited[1] / "scores.parquet", "audit_scores")
+    found = read_table(audited[1] / "scores.parquet", AUDIT_SCORES)
     parts = found["clip_id"].str.split("-").str[1]
     assert set(parts[found["channel"] != AS_RECORDED]) == {"test"}
     assert set(found["channel"]) == {AS_RECORDED, "matched", "quiet"}
@@ -151,7 +153,7 @@ def test_each_clip_is_scored_where_it_counts(audited):
 
 
 def test_silent_seconds_are_those_as_recorded(audited):
-    found = read_table(audited[1] / "scores.parquet", "audit_scores")
+    found = read_table(audited[1] / "scores.parquet", AUDIT_SCORES)
     cries = found[found["clip_id"].str.contains("/cry-")]
     # Pauses of 46 dB; others are steady.
     assert cries["silent"].eq(cries["start_s"] % 2 == 1).all()

@@ -10,7 +10,9 @@ import pytest
 from crywatch.audio.segments import cut
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
+from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.detectors import Detector
 from crywatch.detection.systems import System
@@ -103,10 +105,9 @@ def row(summary, name, scope="pooled", channel=AS_RECORDED, unit="second"):
 
 def scores_of(out, source, system, channel=AS_RECORDED):
     """Seconds of the test part, with what is known of their clips."""
-    import crywatch.data.tables.audit  # noqa: F401
 
-    scores = read_table(out / "scores.parquet", "audit_scores")
-    clips = read_table(source.clips, "split_clips")[["clip_id", "split", "corpus", "label"]]
+    scores = read_table(out / "scores.parquet", AUDIT_SCORES)
+    clips = read_table(source.clips, SPLIT_CLIPS)[["clip_id", "split", "corpus", "label"]]
     found = scores.merge(clips, on="clip_id")
     return found[(found["system"] == system) & (found["channel"] == channel)]
 
@@ -179,7 +180,7 @@ def test_differences_are_to_the_peer_on_the_same_seconds(summary):
 
 
 def test_a_corpus_left_out_is_measured_whole_and_beside_the_peer(summary, source):
-    clips = read_table(source.clips, "split_clips")
+    clips = read_table(source.clips, SPLIT_CLIPS)
     found = row(summary, "blazenet/x_no_mixed", "mixed, left out", unit="clip")
     peer = row(summary, "yamnet/zero_shot", "mixed, left out", unit="clip")
     assert found.n == peer.n == (clips["corpus"] == "mixed").sum()

@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from crywatch.core.atomic import atomic_dir, write_text
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.evaluation import MEASURED
 from crywatch.evaluation import evaluate_charts
 from crywatch.evaluation.evaluate_charts import NAMES, SHOWN
 from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig
 from crywatch.evaluation.evaluate_figures import confusion_figure, det_figure, histogram_figure
-from crywatch.evaluation.measured import TABLE, measured, thresholds
+from crywatch.evaluation.measured import measured, thresholds
 from tests.helpers.compare_cases import THRESHOLD, clips, seconds, summary, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def test_all_files_are_there(charts):
     assert files == expected | {f"charts/worst/{m.replace('/', '_')}.png" for m in MAIN}
     for name, columns in NAMES.items():
         assert tuple(table(out, name).columns) == columns
-    assert set(read_table(out / "measured.parquet", TABLE)["model"]) == set(MODELS)
+    assert set(read_table(out / "measured.parquet", MEASURED)["model"]) == set(MODELS)
 
 
 def test_curves_are_of_the_main_models_and_their_areas_are_the_metrics(world, charts):

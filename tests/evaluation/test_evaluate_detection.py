@@ -16,7 +16,8 @@ from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SCORES, SPLIT_CLIPS
 from crywatch.detection.detectors import load_detector
 from crywatch.evaluation.evaluate_detection import (
     CURVE_MODELS,
@@ -113,8 +114,8 @@ def test_a_clip_without_features_is_named(world):
 
 def test_every_second_not_trained_on_is_scored(world, evaluated):
     _, out = evaluated
-    scores = read_table(out / "scores.parquet", "scores")
-    clips = read_table(world.split_clips, "split_clips")
+    scores = read_table(out / "scores.parquet", SCORES)
+    clips = read_table(world.split_clips, SPLIT_CLIPS)
     unseen = set(clips.loc[(clips["split"] != "train") & (clips["label"] != "unknown"), "clip_id"])
     unseen |= {"untrimmed/cry-0", "untrimmed/other-0"}
     assert list(dict.fromkeys(scores["model"])) == [*NAMES, LEFT_OUT]
@@ -150,8 +151,8 @@ def test_seconds_of_untrimmed_recordings_are_labelled_by_their_events(evaluated)
 @pytest.mark.parametrize("unit", ["second", "clip"])
 def test_pooled_metrics_come_from_the_stored_scores(world, evaluated, unit):
     summary, out = evaluated
-    scores = read_table(out / "scores.parquet", "scores")
-    clips = read_table(world.split_clips, "split_clips").set_index("clip_id")
+    scores = read_table(out / "scores.parquet", SCORES)
+    clips = read_table(world.split_clips, SPLIT_CLIPS).set_index("clip_id")
     for name in NAMES:
         labels, values = [], []
         truth = summary.seconds.set_index(["model", "clip_id"])["is_cry"].sort_index()
@@ -230,7 +231,7 @@ def test_without_the_models_of_figure_3_the_curves_are_empty(world, tmp_path):
 
 def test_a_clip_that_no_stage_made_features_of_is_not_left_out_in_silence(world, tmp_path):
     clips = pd.concat(
-        [read_table(world.split_clips, "split_clips"), clip_rows([row("both/cry-gone", "test")])]
+        [read_table(world.split_clips, SPLIT_CLIPS), clip_rows([row("both/cry-gone", "test")])]
     )
     clips.to_parquet(tmp_path / "clips.parquet")
     sources = [Source(tmp_path / "clips.parquet", world.split_events), *world.sources[1:]]

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from crywatch.core.errors import TableError
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.evaluation import MEASURED
 from crywatch.evaluation.measured import (
-    COLUMNS,
-    TABLE,
     decided_intervals,
     ends_of,
     measured,
@@ -28,9 +27,9 @@ LEFT = seconds(TABLE_OF_CLIPS, {"blazenet/no_b": 1.0}, leave_out="b")
 
 def test_the_table_needs_nothing_beside_it(tmp_path):
     found = measured(SECONDS, TABLE_OF_CLIPS)
-    write_table(found, tmp_path / "measured.parquet", TABLE)
-    again = read_table(tmp_path / "measured.parquet", TABLE)
-    assert list(again.columns) == list(COLUMNS[TABLE])
+    write_table(found, tmp_path / "measured.parquet", MEASURED)
+    again = read_table(tmp_path / "measured.parquet", MEASURED)
+    assert list(again.columns) == list(MEASURED.columns)
     assert len(again) == len(SECONDS) and (again["score"] == SECONDS["score"]).all()
     digests = dict(zip(TABLE_OF_CLIPS["clip_id"], TABLE_OF_CLIPS["sha256"], strict=True))
     assert (again["sha256"] == again["clip_id"].map(digests)).all()
@@ -39,7 +38,7 @@ def test_the_table_needs_nothing_beside_it(tmp_path):
 def test_a_clip_that_the_table_of_clips_lacks_is_no_row(tmp_path):
     found = measured(SECONDS, TABLE_OF_CLIPS[TABLE_OF_CLIPS["corpus"] == "a"])
     with pytest.raises(TableError):
-        write_table(found, tmp_path / "measured.parquet", TABLE)
+        write_table(found, tmp_path / "measured.parquet", MEASURED)
 
 
 def test_places_are_what_the_stage_measures():

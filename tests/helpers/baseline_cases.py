@@ -10,7 +10,8 @@ import pandas as pd
 from crywatch.audio.decode import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from tests.helpers.blazenet_cases import clip_rows
 
 CATEGORIES = ("crying_baby", "silence", "baby_laugh", "rain")
@@ -60,7 +61,7 @@ def world(folder: Path, per_class: int = 3) -> Source:
                     row = {"clip_id": clip_id, "label": label, "split": part}
                     row |= {"category": category, "path": str(path), "duration_s": 6.0}
                     rows.append(row)
-    write_table(clip_rows(rows), folder / "clips.parquet", "split_clips")
+    write_table(clip_rows(rows), folder / "clips.parquet", SPLIT_CLIPS)
     columns = ["clip_id", "onset_s", "offset_s", "label"]
-    write_table(pd.DataFrame([], columns=columns), folder / "events.parquet", "events")
+    write_table(pd.DataFrame([], columns=columns), folder / "events.parquet", EVENTS)
     return Source(folder / "clips.parquet", folder / "events.parquet")

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
-from crywatch.data.tables.clips import COLUMNS, write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
 from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig
 
 ONE_SECOND = FrontEndConfig(
@@ -58,12 +59,12 @@ def clip_rows(rows: list[dict]) -> pd.DataFrame:
             "group_id": row["clip_id"],
         }
         filled.append(default | row)
-    return pd.DataFrame(filled)[list(COLUMNS["split_clips"])]
+    return pd.DataFrame(filled)[list(SPLIT_CLIPS.columns)]
 
 
 def write_clips(path: Path, rows: list[dict]) -> Path:
     """A "split_clips" table on disk."""
-    write_table(clip_rows(rows), path, "split_clips")
+    write_table(clip_rows(rows), path, SPLIT_CLIPS)
     return path
 
 
@@ -74,7 +75,7 @@ def write_mined(path: Path, seconds: dict[str, list[int]]) -> Path:
         for clip_id, starts in seconds.items()
         for rank, start in enumerate(starts)
     ]
-    write_table(pd.DataFrame(rows), path, "mined")
+    write_table(pd.DataFrame(rows), path, MINED)
     return path
 
 

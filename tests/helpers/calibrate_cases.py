@@ -9,7 +9,8 @@ import pandas as pd
 
 from crywatch.audio.segments import RATE_HZ, cut
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import conform, write_table
+from crywatch.data.tables import conform, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.data.truth import Interval, crying_segments
 from crywatch.detection.calibrate.listening import Recording
 from tests.helpers.split_cases import row
@@ -77,10 +78,10 @@ def write_sources(folder: Path, seed: int = 0, test_seed: int = 0) -> list[Sourc
     unknown = _row(folder, "a/unknown", [0.9] * 4, columns | {"split": "val"}, label="unknown")
     found = []
     for name, rows, placed in (("clips", [*clips, copy, unknown], []), ("made", made, events)):
-        table = conform(pd.DataFrame(rows), "split_clips")
-        write_table(table, folder / f"{name}.parquet", "split_clips")
+        table = conform(pd.DataFrame(rows), SPLIT_CLIPS)
+        write_table(table, folder / f"{name}.parquet", SPLIT_CLIPS)
         labels = pd.DataFrame(placed, columns=["clip_id", "onset_s", "offset_s", "label"])
-        write_table(labels, folder / f"{name}_events.parquet", "events")
+        write_table(labels, folder / f"{name}_events.parquet", EVENTS)
         found.append(Source(folder / f"{name}.parquet", folder / f"{name}_events.parquet"))
     return found
 

@@ -11,7 +11,8 @@ import pandas as pd
 from crywatch.audio.decode import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import empty, write_table
+from crywatch.data.tables import empty, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.evaluation.evaluate_detection import EvaluationSummary, measure
 from crywatch.evaluation.scoring import ModelRef
 from tests.helpers.blazenet_cases import clip_rows, sound
@@ -84,6 +85,6 @@ def write_source(folder: Path, table: pd.DataFrame) -> Source:
         path = folder / f"{clip.clip_id.replace('/', '_')}.flac"
         write_flac(path, wave)
         table.loc[clip.Index, "path"] = str(path)
-    write_table(table, folder / "clips.parquet", "split_clips")
-    write_table(empty("events"), folder / "events.parquet", "events")
+    write_table(table, folder / "clips.parquet", SPLIT_CLIPS)
+    write_table(empty(EVENTS), folder / "events.parquet", EVENTS)
     return Source(folder / "clips.parquet", folder / "events.parquet")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
-from crywatch.data.tables.clips import conform
+from crywatch.data.tables import conform
+from crywatch.data.tables.infants import RECORDINGS
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.evaluation.evaluate import EvaluationConfig
@@ -62,7 +62,7 @@ def recordings_table(
                     "cry_s": 2.5,
                 }
             )
-    return conform(pd.DataFrame(rows), "recordings")
+    return conform(pd.DataFrame(rows), RECORDINGS)
 
 
 def vectors_of(frame: pd.DataFrame, spread: float = 1.0, dim: int = DIM) -> np.ndarray:

@@ -13,7 +13,8 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
@@ -72,7 +73,7 @@ def write_cries(path: Path, placed: dict[str, list[tuple[float, float]]]) -> Pat
     """A table of events, all of them cries."""
     rows = [(clip_id, on, off, "cry") for clip_id, cries in placed.items() for on, off in cries]
     columns = ["clip_id", "onset_s", "offset_s", "label"]
-    write_table(pd.DataFrame(rows, columns=columns), path, "events")
+    write_table(pd.DataFrame(rows, columns=columns), path, EVENTS)
     return path
 
 

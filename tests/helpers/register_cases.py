@@ -16,7 +16,8 @@ import pandas as pd
 from crywatch.core import paths
 from crywatch.core.models import load
 from crywatch.data.selection import Source
-from crywatch.data.tables.clips import conform, empty, write_table
+from crywatch.data.tables import conform, empty, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.operations.register.config import (
     FirstConfig,
     Guard,
@@ -110,8 +111,8 @@ def write_tables(clips: list[dict], made: list[dict], events: list, plans: list[
     """Of clips, and of soundscapes with their events and annotations; no made clips."""
     _write(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS, clips, [])
     _write(paths.CLIPS_TABLES[2], paths.EVENTS_TABLES[2], made, events)
-    write_table(empty("split_clips"), paths.CLIPS_TABLES[1], "split_clips")
-    write_table(empty("events"), paths.EVENTS_TABLES[1], "events")
+    write_table(empty(SPLIT_CLIPS), paths.CLIPS_TABLES[1], SPLIT_CLIPS)
+    write_table(empty(EVENTS), paths.EVENTS_TABLES[1], EVENTS)
     lines = "".join(f"{json.dumps(one)}\n" for one in plans)
     (paths.SOUNDSCAPES / "annotations.jsonl").write_text(lines)
 
@@ -123,9 +124,9 @@ def _clip(clip_id, part, levels, label, category, **changes) -> dict:
 
 
 def _write(clips_path, events_path, clips, events) -> None:
-    write_table(conform(pd.DataFrame(clips), "split_clips"), clips_path, "split_clips")
+    write_table(conform(pd.DataFrame(clips), SPLIT_CLIPS), clips_path, SPLIT_CLIPS)
     columns = ["clip_id", "onset_s", "offset_s", "label"]
-    write_table(pd.DataFrame(events, columns=columns), events_path, "events")
+    write_table(pd.DataFrame(events, columns=columns), events_path, EVENTS)
 
 
 def plan(clip_id, part, snr_db, cry) -> dict:

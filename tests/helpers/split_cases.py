@@ -13,7 +13,8 @@ import soxr
 
 from crywatch.audio.decode import bandwidth_hz, decode, level_dbfs, resample, to_int16, write_flac
 from crywatch.audio.segments import RATE_HZ
-from crywatch.data.tables.clips import conform, empty, write_table
+from crywatch.data.tables import TableSchema, conform, empty, write_table
+from crywatch.data.tables.clips import CLIPS, EVENTS
 
 
 def cry_like(seed: int, seconds: float = 4.0) -> np.ndarray:
@@ -105,14 +106,14 @@ def row(folder: Path, clip_id: str, wave: np.ndarray, **columns: object) -> dict
     } | columns
 
 
-def clips_table(rows: list[dict[str, object]], name: str = "clips") -> pd.DataFrame:
-    """Rows as table ``name``."""
-    return conform(pd.DataFrame(rows), name)
+def clips_table(rows: list[dict[str, object]], schema: TableSchema = CLIPS) -> pd.DataFrame:
+    """Rows as a table."""
+    return conform(pd.DataFrame(rows), schema)
 
 
 def corpus_folder(folder: Path, rows: list[dict]) -> Path:
     """``folder`` as `clean` leaves it: the tables of ``rows``, without events."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(clips_table(rows) if rows else empty("clips"), folder / "clips.parquet", "clips")
-    write_table(empty("events"), folder / "events.parquet", "events")
+    write_table(clips_table(rows) if rows else empty(CLIPS), folder / "clips.parquet", CLIPS)
+    write_table(empty(EVENTS), folder / "events.parquet", EVENTS)
     return folder

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core import params
-from crywatch.data.tables.clips import validate
+from crywatch.data.tables import validate
+from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.infants.timeline.config import TimelineConfig
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -91,8 +92,8 @@ def infant(
         at += pd.Timedelta(days=days)
     if not bands:
         band(at)
-    followed = validate(pd.DataFrame(rows), "followed")
-    return followed, validate(pd.DataFrame(bands), "bands")
+    followed = validate(pd.DataFrame(rows), FOLLOWED)
+    return followed, validate(pd.DataFrame(bands), BANDS)
 
 
 def together(*infants):

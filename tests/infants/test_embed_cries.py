@@ -10,7 +10,8 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.core import models
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CrywatchError, ModelError
-from crywatch.data.tables.clips import conform, write_table
+from crywatch.data.tables import conform, write_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.infants import embed_cries
 from crywatch.infants.embed_cries import (
     EmbedCriesConfig,
@@ -71,7 +72,7 @@ def folders(tmp_path_factory):
     table = pd.DataFrame(clips).assign(
         cluster_id=None, canonical=True, group_id="g", split=["train", "val", "train"]
     )
-    write_table(conform(table, "split_clips"), root / "clips.parquet", "split_clips")
+    write_table(conform(table, SPLIT_CLIPS), root / "clips.parquet", SPLIT_CLIPS)
     models.save(root / "ge2e", ecapa.to_model(speaker_cases.lively(), "ecapa ge2e"))
     return root
 

@@ -11,7 +11,8 @@ import pytest
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.data.tables.clips import conform
+from crywatch.data.tables import conform
+from crywatch.data.tables.infants import RECORDINGS
 from crywatch.infants import storage
 from crywatch.infants.conformal import judge
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
@@ -118,7 +119,7 @@ def test_without_usable_infants_nothing_is_measured_and_the_tables_say_so(name, 
         frame["recorded_at"] = pd.NaT
     else:
         frame = frame[frame["split"] == "train"].reset_index(drop=True)
-    write_store(tmp_path / "store", conform(frame, "recordings"))
+    write_store(tmp_path / "store", conform(frame, RECORDINGS))
     found = run(name, tmp_path / "store", fit_config(), 1, tmp_path / "out" / name)
     unusable = 0 if case == "nobody" else 3
     test = found.parts["test"]

@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.infants import gate as gates
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.follow_infants import (
-    BANDS,
-    FOLLOWED,
+    BANDS_TABLE,
     FROZEN,
     GATED,
     METRICS,
+    TABLE,
     UNGATED,
     FollowInfantsConfig,
     run,
@@ -72,7 +72,7 @@ def run_in(folder, out: str, config=CONFIG):
 
 
 def test_the_table_holds_baseline_and_new_recordings_in_order(folder):
-    table = read_table(folder / "out" / FOLLOWED, "followed")
+    table = read_table(folder / "out" / TABLE, FOLLOWED)
     assert set(table["infant_id"]) == {"a", "b", "c"}
     for _, rows in table.groupby("infant_id"):
         assert len(rows) == COUNT and rows["recorded_at"].is_monotonic_increasing
@@ -88,7 +88,7 @@ def test_the_table_holds_baseline_and_new_recordings_in_order(folder):
 
 def test_calibration_scores_stand_with_their_recordings(folder):
     """Leave-one-session-out scores of the cosine model, by hand."""
-    table = read_table(folder / "out" / FOLLOWED, "followed")
+    table = read_table(folder / "out" / TABLE, FOLLOWED)
     rows = table[(table["infant_id"] == "b") & (table["phase"] == "baseline")].reset_index()
     frame = recordings_table({"b": COUNT})
     vectors = vectors_of(frame)[: len(rows)].astype(float)
@@ -104,8 +104,8 @@ def test_calibration_scores_stand_with_their_recordings(folder):
 
 
 def test_bands_follow_the_versions(folder):
-    bands = read_table(folder / "out" / BANDS, "bands")
-    table = read_table(folder / "out" / FOLLOWED, "followed")
+    bands = read_table(folder / "out" / BANDS_TABLE, BANDS)
+    table = read_table(folder / "out" / TABLE, FOLLOWED)
     for infant_id, rows in bands.groupby("infant_id"):
         assert rows["version"].tolist() == list(range(len(rows)))
         new = table[(table["infant_id"] == infant_id) & (table["phase"] == "new")]
@@ -131,7 +131,7 @@ def test_planted_changes_alarm_and_enter_only_without_the_gate(folder):
 
 
 def test_what_was_withdrawn_is_not_accepted(folder):
-    table = read_table(folder / "out" / FOLLOWED, "followed")
+    table = read_table(folder / "out" / TABLE, FOLLOWED)
     late = table[table["remark"].notna()]
     first = late[late["infant_id"] == "a"].iloc[0]
     # It came before there was evidence: the gate could not know.
@@ -140,7 +140,7 @@ def test_what_was_withdrawn_is_not_accepted(folder):
 
 def test_two_runs_give_equal_bytes(folder):
     run_in(folder, "again")
-    for name in (FOLLOWED, BANDS, METRICS):
+    for name in (TABLE, BANDS_TABLE, METRICS):
         assert (folder / "out" / name).read_bytes() == (folder / "again" / name).read_bytes()
 
 
@@ -171,7 +171,7 @@ def test_without_usable_infants_the_tables_are_empty(folder):
     gates.save(folder / "one" / "gate", Gate(None, None, 0.02), {"digest": "d" * 64})
     summary = run_in(folder / "one", "out")
     assert summary.rows == () and len(summary.unusable) == 1
-    assert isinstance(read_table(folder / "one" / "out" / FOLLOWED, "followed"), pd.DataFrame)
+    assert isinstance(read_table(folder / "one" / "out" / TABLE, FOLLOWED), pd.DataFrame)
 
 
 def test_an_infant_without_times_or_sessions_is_named_and_leaves_the_others(folder):

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.audio.extents import ExtentConfig
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import save
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates
 from crywatch.infants.follow_infants import FollowInfantsConfig, followers
 from crywatch.infants.gate import Gate
@@ -283,7 +283,7 @@ def test_two_runs_give_equal_bytes(small_year):
 
 
 def test_the_year_has_every_way(small_year):
-    table = read_table(small_year / "out" / TABLE, "year")
+    table = read_table(small_year / "out" / TABLE, YEAR)
     assert set(table["way"]) == {"gated", "ungated", "frozen", "trimming"}
     assert set(table.loc[table["way"] == "trimming", "scenario"]) == {"slow"}
     assert not table.loc[table["way"] == "frozen", "accepted"].any()

@@ -10,7 +10,9 @@ from crywatch.core import params
 from crywatch.core.atomic import read_json, write_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import TableError
-from crywatch.data.tables.clips import read_table, write_table
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.infants import BANDS, FOLLOWED
+from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
 from crywatch.infants import timeline
 from crywatch.infants.timeline.charts import timelines_figure
 from crywatch.infants.timeline.config import TimelineConfig
@@ -32,8 +34,8 @@ def world(tmp_path_factory):
         infant("few $", baseline=5, new=4),
     )
     (root / "follow").mkdir()
-    write_table(followed, root / "follow" / "followed.parquet", "followed")
-    write_table(bands, root / "follow" / "bands.parquet", "bands")
+    write_table(followed, root / "follow" / "followed.parquet", FOLLOWED)
+    write_table(bands, root / "follow" / "bands.parquet", BANDS)
     rng = np.random.default_rng(0)
 
     def cries():
@@ -64,10 +66,10 @@ def test_the_conf_fits_the_dataclass():
 
 def test_tables_hold_every_recording_and_session(world, made):
     _, out = made
-    followed = read_table(world / "follow" / "followed.parquet", "followed")
-    rows = read_table(out / timeline.TABLE, "timeline")
+    followed = read_table(world / "follow" / "followed.parquet", FOLLOWED)
+    rows = read_table(out / timeline.TABLE, TIMELINE)
     assert sorted(rows["clip_id"]) == sorted(followed["clip_id"])
-    sessions = read_table(out / timeline.SESSIONS, "timeline_sessions")
+    sessions = read_table(out / timeline.SESSIONS, TIMELINE_SESSIONS)
     assert sessions["recordings"].sum() == len(rows)
     assert sessions.groupby("infant_id").size().to_dict() == {"calm": 40, "changed": 40, "few $": 9}
 

@@ -10,7 +10,8 @@ import pytest
 
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError
-from crywatch.data.tables.clips import conform
+from crywatch.data.tables import conform
+from crywatch.data.tables.infants import OTHERS
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import write_embedded
 from crywatch.infants.models.cosine import unit
@@ -60,7 +61,7 @@ def write(folder, distress: float, cry: float = 2.0, pain_in=("train", "val", "t
         embedding_info(),
         frame,
         vectors.astype(np.float32),
-        others=conform(others, "others"),
+        others=conform(others, OTHERS),
         other_vectors=unit(noise).astype(np.float32),
     )
     return folder

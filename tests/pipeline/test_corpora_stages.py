@@ -13,7 +13,8 @@ from crywatch.corpora.generate.publishers import GeneratorConfig, generate
 from crywatch.data import clean, split
 from crywatch.data.clean import CleanConfig
 from crywatch.data.split import SplitConfig
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE, SPLIT_CLIPS
 
 TINY = GeneratorConfig(3, 2, 3, 2, 2, other_infants=3)
 CONF = Path(__file__).parents[2] / "conf"
@@ -38,18 +39,18 @@ def cleaned(tmp_path_factory):
 
 @pytest.mark.parametrize("name", corpora.NAMES)
 def test_a_corpus_is_cleaned_to_the_same_tables(name, cleaned):
-    clips = read_table(cleaned / name / "clips.parquet", "clips")
-    assert len(clips) and read_table(cleaned / name / "quarantine.parquet", "quarantine").empty
+    clips = read_table(cleaned / name / "clips.parquet", CLIPS)
+    assert len(clips) and read_table(cleaned / name / "quarantine.parquet", QUARANTINE).empty
     assert all(clips["clip_id"].str.startswith(f"{name}/"))
-    events = read_table(cleaned / name / "events.parquet", "events")
+    events = read_table(cleaned / name / "events.parquet", EVENTS)
     assert set(events["clip_id"]) <= set(clips["clip_id"])
     assert (len(events) > 0) == (name in {"icsd", "audioset"})
     assert (cleaned / name / FILE).is_file() == (name in DETAILED)
 
 
 def test_strong_labels_keep_to_their_clip(cleaned):
-    clips = read_table(cleaned / "icsd" / "clips.parquet", "clips").set_index("clip_id")
-    events = read_table(cleaned / "icsd" / "events.parquet", "events")
+    clips = read_table(cleaned / "icsd" / "clips.parquet", CLIPS).set_index("clip_id")
+    events = read_table(cleaned / "icsd" / "events.parquet", EVENTS)
     assert set(events["label"]) == {"cry", "snoring"}
     assert (events["offset_s"] <= clips.loc[events["clip_id"], "duration_s"].to_numpy()).all()
     cries = set(events.loc[events["label"] == "cry", "clip_id"])
@@ -59,7 +60,7 @@ def test_strong_labels_keep_to_their_clip(cleaned):
 def test_details_have_a_row_a_clip(cleaned):
     for name in DETAILED:
         details = read_details(cleaned / name / FILE)
-        clips = read_table(cleaned / name / "clips.parquet", "clips")
+        clips = read_table(cleaned / name / "clips.parquet", CLIPS)
         assert tuple(details.columns) == COLUMNS
         assert sorted(details["clip_id"]) == sorted(clips["clip_id"])
     enes = read_details(cleaned / "enesbabycries" / FILE)
@@ -79,12 +80,12 @@ def test_all_corpora_are_split_together(cleaned, tmp_path):
     config = params.typed(composed, SplitConfig, "split")
     folders = [cleaned / name for name in corpora.NAMES]
     split.run(folders, config, 1, tmp_path / "split", tmp_path / "infants")
-    clips = read_table(tmp_path / "split" / "clips.parquet", "split_clips")
+    clips = read_table(tmp_path / "split" / "clips.parquet", SPLIT_CLIPS)
     assert set(clips["corpus"]) == set(corpora.NAMES)
     for key in ("recording_id", "infant_id", "group_id"):
         known = clips[clips[key].notna()]
         assert (known.groupby(key)["split"].nunique() == 1).all()
-    infants = read_table(tmp_path / "infants" / "clips.parquet", "split_clips")
+    infants = read_table(tmp_path / "infants" / "clips.parquet", SPLIT_CLIPS)
     assert set(infants["clip_id"]) == set(clips.loc[clips["infant_id"].notna(), "clip_id"])
     told = read_details(cleaned / "cryceleb" / FILE).set_index("clip_id")["part"]
     kept = infants[infants["corpus"] == "cryceleb"].set_index("clip_id")["split"]

@@ -21,7 +21,8 @@ from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import load
-from crywatch.data.tables.clips import empty, write_table
+from crywatch.data.tables import empty, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.detection.blazenet.data import EpochSampler, Place, SharedBatches
 from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, TrainerConfig, rank
@@ -130,8 +131,8 @@ def project(folder: Path, trainer: dict) -> Path:
     write_clips(folder / paths.SPLIT_CLIPS, clips)
     write_cries(folder / paths.SPLIT_EVENTS, {})
     for made in (paths.UNTRIMMED, paths.SOUNDSCAPES):
-        write_table(empty("split_clips"), folder / made / "clips.parquet", "split_clips")
-        write_table(empty("events"), folder / made / "events.parquet", "events")
+        write_table(empty(SPLIT_CLIPS), folder / made / "clips.parquet", SPLIT_CLIPS)
+        write_table(empty(EVENTS), folder / made / "events.parquet", EVENTS)
     config = OmegaConf.to_container(params.compose(conf_dir=ROOT / "conf"), resolve=True)
     config["schedule"]["scale"] = 1.0
     config["train_blazenet"] |= {"max_epochs": 5, "batch_size": 8, "lr": 0.02, "lr_step": 3}

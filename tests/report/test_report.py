@@ -17,7 +17,8 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.core import charts
 from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
-from crywatch.data.tables.clips import conform, write_table
+from crywatch.data.tables import conform, write_table
+from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
 from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, build, render, run, tables
 from crywatch.report.event_tables import event_tables
 from crywatch.report.tables import Results, Table
@@ -97,12 +98,12 @@ def inputs(tmp_path_factory) -> Inputs:
     rows[-1]["canonical"] = False
     rows.append(split_row(folder, "donateacry/cry", cry_like(5), label="cry"))
     rows.append(split_row(folder, "donateacry/raw", cry_like(6), label="unknown"))
-    write_table(conform(pd.DataFrame(rows), "split_clips"), folder / "clips.parquet", "split_clips")
+    write_table(conform(pd.DataFrame(rows), SPLIT_CLIPS), folder / "clips.parquet", SPLIT_CLIPS)
     joined = [split_row(folder, "untrimmed/test-0", noise(9, 4.0))]
-    joined = conform(pd.DataFrame(joined), "split_clips")
-    write_table(joined, folder / "untrimmed.parquet", "split_clips")
+    joined = conform(pd.DataFrame(joined), SPLIT_CLIPS)
+    write_table(joined, folder / "untrimmed.parquet", SPLIT_CLIPS)
     refused = pd.DataFrame({"corpus": "esc50", "source_path": ["a.wav", "b.wav"], "reason": "torn"})
-    write_table(refused, folder / "quarantine.parquet", "quarantine")
+    write_table(refused, folder / "quarantine.parquet", QUARANTINE)
     (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
     write_json(folder / "mine.json", {"untrimmed_precision": 0.875, "untrimmed_chance": 0.25})
     write_json(folder / "evaluation" / "tables.json", ROWS)
@@ -196,7 +197,7 @@ def test_sources_are_measured(report):
 
 def test_a_corpus_without_any_label_has_no_numbers(inputs, tmp_path):
     line = split_row(tmp_path, "donateacry/raw", cry_like(6), label="unknown")
-    clips = conform(pd.DataFrame([line]), "split_clips")
+    clips = conform(pd.DataFrame([line]), SPLIT_CLIPS)
     found = cells(tables.sources(clips, {}), "donateacry")
     assert "nan" not in " ".join(found.values())
     assert found["unlabelled"] == "1"

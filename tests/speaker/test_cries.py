@@ -11,7 +11,8 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.corpora.base import Details
 from crywatch.corpora.details import ClipDetails, write_details
-from crywatch.data.tables.clips import conform, write_table
+from crywatch.data.tables import conform, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.speaker.cries import (
     Annotation,
     CriesConfig,
@@ -102,7 +103,7 @@ def test_cries_come_back_from_the_store_in_the_order_of_time(tmp_path, monkeypat
     clips.append(infant_clip(tmp_path, "silent", np.zeros(16_000, np.float32)))
     clips.append(infant_clip(tmp_path, "copy", bursts(), label="cry") | {"canonical": False})
     clips.append(infant_clip(tmp_path, "fan", bursts(), label="other"))
-    write_table(conform(pd.DataFrame(clips), "split_clips"), tmp_path / "c.parquet", "split_clips")
+    write_table(conform(pd.DataFrame(clips), SPLIT_CLIPS), tmp_path / "c.parquet", SPLIT_CLIPS)
     for name in ("first", "second"):
         summary = run(tmp_path / "c.parquet", [], [], CONFIG, tmp_path / name)
     store = CryStore(tmp_path / "first")
@@ -131,7 +132,7 @@ class Everywhere:
 def test_nothing_found_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("crywatch.detection.detectors.load_detector", lambda folder: Everywhere())
     clip = infant_clip(tmp_path, "silent", np.zeros(16_000, np.float32))
-    write_table(conform(pd.DataFrame([clip]), "split_clips"), tmp_path / "c.parquet", "split_clips")
+    write_table(conform(pd.DataFrame([clip]), SPLIT_CLIPS), tmp_path / "c.parquet", SPLIT_CLIPS)
     with pytest.raises(TableError, match=r"1 recordings.*threshold"):
         run(tmp_path / "c.parquet", [], [], CONFIG, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -155,7 +156,7 @@ def test_annotations_are_events_of_crying_and_clips_that_were_cut(tmp_path):
         ("toy/b", 0.0, 1.0, "snoring"),
     ]
     columns = ["clip_id", "onset_s", "offset_s", "label"]
-    write_table(pd.DataFrame(events, columns=columns), tmp_path / "e.parquet", "events")
+    write_table(pd.DataFrame(events, columns=columns), tmp_path / "e.parquet", EVENTS)
     told = [ClipDetails("toy/c", Details(kind="cry")), ClipDetails("toy/d", Details(kind="bout"))]
     write_details(told, tmp_path / "d.parquet")
     cut = cut_clips([tmp_path / "d.parquet"])
@@ -174,7 +175,7 @@ def test_only_what_may_hold_a_cry_of_a_known_infant(tmp_path):
         infant_clip(tmp_path, "b", bursts(), label="unknown"),
         infant_clip(tmp_path, "c", bursts(), infant_id=None),
     ]
-    found = recordings_of_infants(conform(pd.DataFrame(clips), "split_clips"), set())
+    found = recordings_of_infants(conform(pd.DataFrame(clips), SPLIT_CLIPS), set())
     assert found["clip_id"].tolist() == ["toy/a", "toy/b"]
 
 
@@ -183,7 +184,7 @@ def test_a_bout_and_the_cries_cut_from_it_count_once(tmp_path):
         infant_clip(tmp_path, name, bursts(), recording_id=recording)
         for name, recording in (("bout", "one"), ("a", "one"), ("b", "one"), ("whole", "two"))
     ]
-    found = recordings_of_infants(conform(pd.DataFrame(clips), "split_clips"), {"toy/a", "toy/b"})
+    found = recordings_of_infants(conform(pd.DataFrame(clips), SPLIT_CLIPS), {"toy/a", "toy/b"})
     assert found["clip_id"].tolist() == ["toy/a", "toy/b", "toy/whole"]
 
 

@@ -17,7 +17,8 @@ from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import save
 from crywatch.corpora import cryceleb
 from crywatch.corpora.generate.infants import write_cryceleb
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.infants import TRIALS
 from crywatch.speaker import evaluate_verification as module
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries.store import CryStore
@@ -76,7 +77,7 @@ def eer(summary, *key, **more):
 
 
 def trials(folder) -> pd.DataFrame:
-    return read_table(folder / "out" / "trials.parquet", "trials")
+    return read_table(folder / "out" / "trials.parquet", TRIALS)
 
 
 # What is measured
@@ -321,7 +322,7 @@ def test_fine_tuned_networks_and_baselines_share_the_table(evaluated):
 def test_rates_are_those_of_the_stored_scores(evaluated):
     """Against a threshold after the other."""
     summary, out = evaluated
-    table = read_table(out / "trials.parquet", "trials")
+    table = read_table(out / "trials.parquet", TRIALS)
     for (network, protocol, part), rows in table.groupby(["network", "protocol", "part"]):
         scope = "cryceleb" if protocol == "cryceleb" else "pooled"
         metrics = found(summary, network, protocol, part, scope)

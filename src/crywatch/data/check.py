@@ -118,14 +118,15 @@ def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
 
 
 def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
-    from crywatch.data.tables.clips import read_table
+    from crywatch.data.tables import read_table
+    from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
     folder = root / paths.clean(name)
     again = f"run {_command('clean', name, listed, force=True)}"
     try:
         clips, events, quarantine = (
-            read_table(folder / f"{table}.parquet", table)
-            for table in ("clips", "events", "quarantine")
+            read_table(folder / f"{schema.name}.parquet", schema)
+            for schema in (CLIPS, EVENTS, QUARANTINE)
         )
     except CrywatchError as error:
         return CorpusCheck(name, "cleaned", problems=(f"{error}; {again}",))

@@ -324,7 +324,8 @@ def _write_tables(
 ) -> CleanSummary:
     import pandas as pd
 
-    from crywatch.data.tables.clips import conform, empty, write_table
+    from crywatch.data.tables import write_table
+    from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
     clips, events, quarantine = [], [], []
     details: list[ClipDetails] = []
@@ -358,11 +359,9 @@ def _write_tables(
         events += [(clip_id, e.onset_s, e.offset_s, e.label) for e in entry.events]
         if entry.details is not None:
             details.append(ClipDetails(clip_id, entry.details))
-    tables = {"clips": clips, "events": events, "quarantine": quarantine}
-    for name, rows in tables.items():
-        columns = list(empty(name).columns)
-        frame = pd.DataFrame(rows, columns=None if name == "clips" and rows else columns)
-        write_table(conform(frame, name), state / f"{name}.parquet", name)
+    for schema, rows in ((CLIPS, clips), (EVENTS, events), (QUARANTINE, quarantine)):
+        frame = pd.DataFrame(rows, columns=list(schema.columns))
+        write_table(frame, state / f"{schema.name}.parquet", schema)
     if details:
         write_details(details, state / DETAILS_FILE)
     for note in (state / "audio").glob("*.json"):

@@ -113,7 +113,8 @@ def count_split(clips: pd.DataFrame, split_dir: Path, infants_dir: Path) -> Spli
     It covers them if its table holds exactly these clips of the corpus, sample by sample. Of a
     corpus that only the half hears that knows infants, ``infants_dir`` holds those of infants.
     """
-    from crywatch.data.tables.clips import PARTS, read_table
+    from crywatch.data.tables import PARTS, read_table
+    from crywatch.data.tables.clips import DUPLICATES
 
     duplicates = split_dir / "duplicates.parquet"
     if clips.empty or not duplicates.is_file():
@@ -133,17 +134,18 @@ def count_split(clips: pd.DataFrame, split_dir: Path, infants_dir: Path) -> Spli
         labels={
             label: by_part(own[own["label"] == label]) for label in sorted(clips["label"].unique())
         },
-        duplicates=_duplicates(read_table(duplicates, "duplicates"), set(own["clip_id"])),
+        duplicates=_duplicates(read_table(duplicates, DUPLICATES), set(own["clip_id"])),
     )
 
 
 def _covered(clips: pd.DataFrame, table: Path) -> pd.DataFrame | None:
     """The rows of ``table`` of the same corpus, if they are of exactly these ``clips``."""
-    from crywatch.data.tables.clips import read_table
+    from crywatch.data.tables import read_table
+    from crywatch.data.tables.clips import SPLIT_CLIPS
 
     if clips.empty or not table.is_file():
         return None
-    every = read_table(table, "split_clips")
+    every = read_table(table, SPLIT_CLIPS)
     own = every[every["corpus"] == clips["corpus"].iloc[0]]
     same = set(zip(own["clip_id"], own["sha256"], strict=True)) == set(
         zip(clips["clip_id"], clips["sha256"], strict=True)

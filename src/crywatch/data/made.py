@@ -13,7 +13,8 @@ from crywatch.audio.decode import bandwidth_hz, level_dbfs, to_int16
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError
 from crywatch.data.selection import NO_SOURCE
-from crywatch.data.tables.clips import COLUMNS, PARTS, write_table
+from crywatch.data.tables import PARTS, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 
 
 def clip_row(
@@ -51,10 +52,10 @@ def clip_row(
 
 def write_tables(folder: Path, rows: Sequence[dict], events: Sequence[tuple]) -> None:
     """Write clips.parquet (``split_clips``) and events.parquet."""
-    clips = pd.DataFrame(rows, columns=list(COLUMNS["split_clips"]))
-    write_table(clips, folder / "clips.parquet", "split_clips")
-    table = pd.DataFrame(events, columns=list(COLUMNS["events"]))
-    write_table(table, folder / "events.parquet", "events")
+    clips = pd.DataFrame(rows, columns=list(SPLIT_CLIPS.columns))
+    write_table(clips, folder / "clips.parquet", SPLIT_CLIPS)
+    table = pd.DataFrame(events, columns=list(EVENTS.columns))
+    write_table(table, folder / "events.parquet", EVENTS)
 
 
 def check_per_part(key: str, per_part: dict[str, int]) -> None:

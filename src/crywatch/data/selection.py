@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.core.errors import ConfigError
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 
 LABELS = ("cry", "other")
 # Recordings made of clips, by the name of their corpus; their source_path names the corpora of the
@@ -30,13 +31,13 @@ class Source:
 
 def sounds(clips_tables: Iterable[Path]) -> pd.DataFrame:
     """All clips labelled cry or other, duplicates too: what is embedded, drawn and measured."""
-    clips = pd.concat([read_table(path, "split_clips") for path in clips_tables])
+    clips = pd.concat([read_table(path, SPLIT_CLIPS) for path in clips_tables])
     return clips[clips["label"].isin(LABELS)].reset_index(drop=True)
 
 
 def strong_labels(events_tables: Iterable[Path]) -> pd.DataFrame:
     """All rows of those tables of events."""
-    return pd.concat([read_table(path, "events") for path in events_tables], ignore_index=True)
+    return pd.concat([read_table(path, EVENTS) for path in events_tables], ignore_index=True)
 
 
 def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
@@ -46,7 +47,7 @@ def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     in other corpora go too. A class that the validation part loses by that gets a tenth of its
     training groups.
     """
-    clips = read_table(clips_table, "split_clips")
+    clips = read_table(clips_table, SPLIT_CLIPS)
     if leave_out:
         if leave_out not in set(clips["corpus"]):
             raise ConfigError(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crywatch.data.selection import MADE, NO_SOURCE
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,6 @@ def heard(clips_tables: Iterable[Path], clip_ids: Collection[str]) -> tuple[str,
     """Names of the corpora that the clips ``clip_ids`` of these "split_clips" tables come from."""
     found: set[str] = set()
     for table in clips_tables:
-        clips = read_table(table, "split_clips")
+        clips = read_table(table, SPLIT_CLIPS)
         found.update(corpora_of(clips[clips["clip_id"].isin(clip_ids)]))
     return tuple(sorted(found))

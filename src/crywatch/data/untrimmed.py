@@ -21,7 +21,7 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
 from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
 from crywatch.data.selection import labelled
-from crywatch.data.tables.clips import PARTS
+from crywatch.data.tables import PARTS
 
 CORPUS = "untrimmed"
 CROSSFADE_S = 0.05

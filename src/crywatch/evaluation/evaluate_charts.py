@@ -18,7 +18,8 @@ from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.data.selection import MADE, Source, sounds
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.evaluation import MEASURED
 from crywatch.data.truth import silent_seconds
 from crywatch.evaluation import evaluate_detection
 from crywatch.evaluation.evaluate_detection import (
@@ -33,7 +34,6 @@ from crywatch.evaluation.measured import (
     FILE,
     PART,
     POOLED,
-    TABLE,
     decided_intervals,
     measured,
     named_metrics,
@@ -94,7 +94,7 @@ def write(
     """
     clips = sounds(source.clips for source in sources)
     seconds = measured(summary.seconds, clips)
-    write_table(seconds, out_dir / FILE, TABLE)
+    write_table(seconds, out_dir / FILE, MEASURED)
     models = [name for name in MAIN_MODELS if name in set(seconds["model"])]
     chosen = thresholds(seconds)
     pooled = {name: _pooled(seconds, name) for name in models}

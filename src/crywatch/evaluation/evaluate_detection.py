@@ -22,7 +22,8 @@ from crywatch.audio.segments import RATE_HZ, n_segments, segments_to_seconds
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import MADE, Source, sounds, strong_labels
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import SCORES
 from crywatch.data.truth import Truth
 from crywatch.evaluation.evaluate_events import CHOSEN, EventRow, measure_events
 from crywatch.evaluation.scoring import ClipScores, ModelRef, clip_scores
@@ -100,7 +101,7 @@ def run(
     summary = EvaluationSummary(rows, events, seconds)
     with atomic_dir(out_dir) as temp:
         columns = ["model", "clip_id", "start_s", "end_s", "score"]
-        write_table(seconds[columns], temp / "scores.parquet", "scores")
+        write_table(seconds[columns], temp / "scores.parquet", SCORES)
         write_json(temp / "tables.json", [row.as_dict() for row in rows])
         write_json(temp / "events.json", [row.as_dict() for row in events])
         write_json(temp / "metrics.json", headlines(rows, events))

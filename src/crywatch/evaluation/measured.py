@@ -13,32 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crywatch.data.tables.clips import COLUMNS
+from crywatch.data.tables.evaluation import MEASURED
 from crywatch.evaluation.evaluate_detection import LEFT_OUT, Row, by_clip, left_out, scopes
 from crywatch.metrics.bootstrap import Ranking, bootstrap, group_numbers, percentiles
 from crywatch.metrics.curves import max_f1
 
 FILE = "measured.parquet"
-TABLE = "measured"
 PART = "test"
 DRAWN = ("auc", "average_precision")  # metrics with intervals, of every row
 DECIDED = ("f1_max", "accuracy")  # those of the headline that are drawn for it alone
 POOLED = "pooled"
 DIGITS = 6
 
-COLUMNS[TABLE] = {
-    "model": ("str", False),
-    "clip_id": ("str", False),
-    "sha256": ("str", False),  # of the clip's decoded samples
-    "corpus": ("str", False),
-    "label": ("str", False),  # of the clip
-    "group_id": ("str", False),
-    "split": ("str", False),
-    "canonical": ("bool", False),
-    "start_s": ("float64", False),
-    "score": ("float64", False),
-    "is_cry": ("bool", False),  # of the second
-}
 OF_CLIP = ("clip_id", "sha256", "corpus", "label", "group_id", "split", "canonical")
 
 
@@ -55,7 +41,7 @@ def measured(seconds: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Table "measured" of scores with ``is_cry`` and of table split_clips."""
     known = clips[list(OF_CLIP)]
     found = seconds.merge(known, on="clip_id", how="left", validate="many_to_one")
-    return found[list(COLUMNS[TABLE])]
+    return found[list(MEASURED.columns)]
 
 
 def places(seconds: pd.DataFrame) -> Iterator[Place]:

@@ -24,7 +24,7 @@ from crywatch.core.models import WEIGHTS, load
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import labelled
-from crywatch.data.tables.clips import PARTS
+from crywatch.data.tables import PARTS
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.core.atomic import atomic_dir, read_json, write_json
 from crywatch.core.errors import TableError
-from crywatch.data.tables.clips import empty, read_table, write_table
+from crywatch.data.tables import empty, read_table, write_table
+from crywatch.data.tables.infants import OTHERS, RECORDINGS, SHIFTED
 from crywatch.infants.models.contract import Baseline
 
 INFO = "store.json"
@@ -91,16 +91,16 @@ def write_embedded(
     a table that breaks its schema or has another number of rows than its array.
     """
     given = {
-        "recordings": (recordings, vectors),
-        "others": (others, other_vectors),
-        "shifted": (shifted, shifted_vectors),
+        RECORDINGS.name: (RECORDINGS, recordings, vectors),
+        OTHERS.name: (OTHERS, others, other_vectors),
+        SHIFTED.name: (SHIFTED, shifted, shifted_vectors),
     }
     with atomic_dir(folder) as temp:
-        for name, (frame, array) in given.items():
-            frame = empty(name) if frame is None else frame
+        for name, (schema, frame, array) in given.items():
+            frame = empty(schema) if frame is None else frame
             rows = np.zeros((0, info.dim)) if array is None else np.reshape(array, (-1, info.dim))
             _same_length(folder / _ARRAYS[name], len(rows), name, len(frame))
-            write_table(frame, temp / f"{name}.parquet", name)
+            write_table(frame, temp / f"{name}.parquet", schema)
             np.save(temp / _ARRAYS[name], np.ascontiguousarray(rows, dtype=np.float32))
         write_json(temp / INFO, asdict(info))
 
@@ -128,7 +128,7 @@ class EmbeddedCries:
     @cached_property
     def recordings(self) -> pd.DataFrame:
         """Table ``recordings``."""
-        return read_table(self.folder / "recordings.parquet", "recordings")
+        return read_table(self.folder / "recordings.parquet", RECORDINGS)
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -138,7 +138,7 @@ class EmbeddedCries:
     @cached_property
     def others(self) -> pd.DataFrame:
         """Table ``others``: clips without a cry."""
-        return read_table(self.folder / "others.parquet", "others")
+        return read_table(self.folder / "others.parquet", OTHERS)
 
     @cached_property
     def other_vectors(self) -> np.ndarray:
@@ -148,7 +148,7 @@ class EmbeddedCries:
     @cached_property
     def shifted(self) -> pd.DataFrame:
         """Table ``shifted``: recordings after a made change."""
-        return read_table(self.folder / "shifted.parquet", "shifted")
+        return read_table(self.folder / "shifted.parquet", SHIFTED)
 
     @cached_property
     def shifted_vectors(self) -> np.ndarray:

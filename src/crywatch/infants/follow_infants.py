@@ -17,8 +17,8 @@ import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
-from crywatch.data.tables.clips import PARTS, write_table
-from crywatch.data.tables.infants import is_changed
+from crywatch.data.tables import PARTS, write_table
+from crywatch.data.tables.infants import BANDS, FOLLOWED, is_changed
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.embedded_cries import NO_SESSION, EmbeddedCries
@@ -39,7 +39,7 @@ from crywatch.infants.updating import (
     held_since,
 )
 
-FOLLOWED, BANDS, METRICS = "followed.parquet", "bands.parquet", "metrics.json"
+TABLE, BANDS_TABLE, METRICS = "followed.parquet", "bands.parquet", "metrics.json"
 GATED, UNGATED, FROZEN = "gated", "ungated", "frozen"
 BASELINE, NEW = "baseline", "new"
 WITHDRAWN = "held: accepted first, withdrawn when too many recordings alarmed"
@@ -150,10 +150,12 @@ def run(
         means=_means(rows),
     )
     with atomic_dir(out_dir) as temp:
-        followed = pd.concat(tables) if tables else pd.DataFrame(columns=_columns("followed"))
-        write_table(followed, temp / FOLLOWED, "followed")
+        followed = pd.concat(tables) if tables else pd.DataFrame(columns=list(FOLLOWED.columns))
+        write_table(followed, temp / TABLE, FOLLOWED)
         write_table(
-            pd.DataFrame(list(map(asdict, bands)), columns=_columns("bands")), temp / BANDS, "bands"
+            pd.DataFrame(list(map(asdict, bands)), columns=list(BANDS.columns)),
+            temp / BANDS_TABLE,
+            BANDS,
         )
         write_json(temp / METRICS, asdict(summary))
     return summary
@@ -252,7 +254,7 @@ def followed_table(
         if one.clip_id in withdrawn:
             row |= {"accepted": False, "reason": WITHDRAWN}
         rows.append(row)
-    return pd.DataFrame(rows).assign(infant_id=infant.infant_id)[_columns("followed")]
+    return pd.DataFrame(rows).assign(infant_id=infant.infant_id)[list(FOLLOWED.columns)]
 
 
 def _versions(infant: Infant, state: InfantState, found: Observed) -> list[Refit]:
@@ -301,9 +303,3 @@ def _means(rows: Sequence[FollowedRow]) -> dict[str, dict[str, dict[str, Estimat
             }
             out.setdefault(part, {})[way] = {k: v for k, v in values.items() if v is not None}
     return out
-
-
-def _columns(name: str) -> list[str]:
-    from crywatch.data.tables.clips import COLUMNS
-
-    return list(COLUMNS[name])

@@ -11,7 +11,8 @@ import pandas as pd
 
 from crywatch.core import charts
 from crywatch.core.atomic import atomic_dir, read_json, write_text
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
 from crywatch.report import tables
 from crywatch.report.comparison import build_comparison
 from crywatch.report.decision_tables import decision_tables
@@ -102,10 +103,10 @@ def run(
 
 def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
     """Collect tables and figures."""
-    clips = read_table(inputs.clips, "split_clips")
+    clips = read_table(inputs.clips, SPLIT_CLIPS)
     quarantined: dict[str, int] = {}
     for path in inputs.quarantines:
-        for corpus, count in read_table(path, "quarantine")["corpus"].value_counts().items():
+        for corpus, count in read_table(path, QUARANTINE)["corpus"].value_counts().items():
             quarantined[str(corpus)] = int(count)
     results = Results(read_json(inputs.evaluation / "tables.json"))
     events = read_json(inputs.evaluation / "events.json")
@@ -144,8 +145,8 @@ def build(inputs: Inputs, config: ReportConfig, origin: Origin) -> Report:
         origin=origin,
         n_clips=len(labelled),
         n_seconds=float(labelled["duration_s"].sum()),
-        n_untrimmed=len(read_table(inputs.untrimmed_clips, "split_clips")),
-        n_soundscapes=len(read_table(inputs.soundscapes_clips, "split_clips")),
+        n_untrimmed=len(read_table(inputs.untrimmed_clips, SPLIT_CLIPS)),
+        n_soundscapes=len(read_table(inputs.soundscapes_clips, SPLIT_CLIPS)),
         tables=contents,
         figures=figures,
     )

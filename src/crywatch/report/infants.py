@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crywatch.data.tables import infants as _schemas  # noqa: F401  registers the tables
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.infants import CRIES
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Origin
 from crywatch.report.sections import Link, Section, SectionsReport, svg_figures
@@ -45,7 +45,7 @@ class InfantsInputs:
 
 def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path) -> SectionsReport:
     """Collect tables and figures; ``links`` is the folder that the page will be in."""
-    cries = read_table(inputs.cries / "cries.parquet", "cries")
+    cries = read_table(inputs.cries / "cries.parquet", CRIES)
     sections = [
         Section(
             "cries",

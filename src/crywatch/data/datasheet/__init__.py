@@ -16,7 +16,8 @@ from crywatch.corpora.base import Corpus
 from crywatch.data.counts import Counts, SplitCounts, count_split, count_tables
 from crywatch.data.datasheet import figures, findings, measures
 from crywatch.data.datasheet.measures import LabelSound, Separation, Spread
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
 PAGE = "index.html"
 MEASURES = "measures.json"
@@ -116,8 +117,8 @@ def run(
     if not 0 < config.clip_level <= 1:
         raise ConfigError(f"datasheet.clip_level: {config.clip_level:g} is not in 0..1")
     clips, events, quarantine = (
-        read_table(clean_dir / f"{name}.parquet", name)
-        for name in ("clips", "events", "quarantine")
+        read_table(clean_dir / f"{schema.name}.parquet", schema)
+        for schema in (CLIPS, EVENTS, QUARANTINE)
     )
     by_label = clips.groupby("label", sort=True)
     drawn = measures.draw(clips, config.max_clips)

@@ -32,7 +32,8 @@ from crywatch.data.soundscapes.draw import (
     Sources,
     draw,
 )
-from crywatch.data.tables.clips import PARTS, read_table
+from crywatch.data.tables import PARTS, read_table
+from crywatch.data.tables.clips import EVENTS
 
 __all__ = [
     "ExtentConfig",
@@ -106,7 +107,7 @@ def run(
     _check(config)
     clips = labelled(split_clips)
     clips = clips[clips["duration_s"] <= config.max_clip_s]
-    own = read_table(split_events, "events")
+    own = read_table(split_events, EVENTS)
     rows: list[dict] = []
     events: list[tuple] = []
     plans: list[Soundscape] = []

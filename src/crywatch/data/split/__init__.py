@@ -13,7 +13,8 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.data.split.groups import assign_parts, group_ids
 from crywatch.data.split.infants import InfantPartsConfig, infant_parts, official_parts
-from crywatch.data.tables.clips import PARTS, conform, empty, read_table, write_table
+from crywatch.data.tables import PARTS, conform, empty, read_table, write_table
+from crywatch.data.tables.clips import CLIPS, DUPLICATES, EVENTS, OVERLAPS, SPLIT_CLIPS
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def run(
         raise ConfigError(f"split.similarity: {config.similarity:g} is not above 0 and at most 1")
     if not config.evidence > 0:
         raise ConfigError(f"split.evidence: {config.evidence:g} nats, needs more than 0")
-    tables = [read_table(folder / "clips.parquet", "clips") for folder in folders]
+    tables = [read_table(folder / "clips.parquet", CLIPS) for folder in folders]
     clips = pd.concat(tables, ignore_index=True)
     if clips.empty:
         raise TableError("split: no clips at all; every corpus is empty or missing")
@@ -114,17 +115,17 @@ def run(
         infants=infants.groupby("split")["infant_id"].nunique().to_dict(),
     )
     with atomic_dir(infants_dir) as temp:
-        write_table(infants, temp / "clips.parquet", "split_clips")
+        write_table(infants, temp / "clips.parquet", SPLIT_CLIPS)
         write_json(temp / "metrics.json", summary.infants_as_metrics())
     with atomic_dir(out_dir) as temp:
-        write_table(clips, temp / "clips.parquet", "split_clips")
-        events = [read_table(folder / "events.parquet", "events") for folder in folders]
-        events = pd.concat([empty("events"), *events])
+        write_table(clips, temp / "clips.parquet", SPLIT_CLIPS)
+        events = [read_table(folder / "events.parquet", EVENTS) for folder in folders]
+        events = pd.concat([empty(EVENTS), *events])
         write_table(
-            events[events["clip_id"].isin(clips["clip_id"])], temp / "events.parquet", "events"
+            events[events["clip_id"].isin(clips["clip_id"])], temp / "events.parquet", EVENTS
         )
-        write_table(clusters, temp / "duplicates.parquet", "duplicates")
-        write_table(overlaps, temp / "overlaps.parquet", "overlaps")
+        write_table(clusters, temp / "duplicates.parquet", DUPLICATES)
+        write_table(overlaps, temp / "overlaps.parquet", OVERLAPS)
         table.to_csv(temp / "split.csv", index=False, lineterminator="\n")
         write_json(temp / "metrics.json", summary.as_metrics())
     return summary
@@ -141,7 +142,7 @@ def duplicate_clusters(
     rows that are in one cluster through others only.
     """
     if not pairs:
-        return empty("duplicates")
+        return empty(DUPLICATES)
     rows = sorted({row for pair in pairs for row in (pair.first, pair.second)})
     members = clips.iloc[rows].reset_index(drop=True)
     local = {row: number for number, row in enumerate(rows)}
@@ -171,7 +172,7 @@ def duplicate_clusters(
                     "canonical": row == first,
                 }
             )
-    return conform(pd.DataFrame(found), "duplicates")
+    return conform(pd.DataFrame(found), DUPLICATES)
 
 
 def overlap_table(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -192,7 +193,7 @@ def overlap_table(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
                 "evidence": pair.evidence,
             }
         )
-    return conform(pd.DataFrame(found), "overlaps") if found else empty("overlaps")
+    return conform(pd.DataFrame(found), OVERLAPS) if found else empty(OVERLAPS)
 
 
 def _cross_corpus_pairs(overlaps: pd.DataFrame) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from crywatch.data.tables.clips import PARTS
+from crywatch.data.tables import PARTS
 
 
 def group_ids(clips: pd.DataFrame, links: Iterable[tuple[int, int]]) -> list[str]:

@@ -14,7 +14,8 @@ from crywatch.core.models import load
 from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
-from crywatch.data.tables.clips import empty, read_table, write_table
+from crywatch.data.tables import empty, read_table, write_table
+from crywatch.data.tables.clips import EVENTS, MINED
 from crywatch.data.truth import Truth
 from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.engine import LOCAL, Engine, Work
@@ -108,11 +109,11 @@ def run(
     for clip in progress(made, "mine", len(ids), "clip"):
         pairs = zip(clip.seconds, clip.scores, strict=True)
         rows += [(clip.clip_id, float(s), score, rank) for rank, (s, score) in enumerate(pairs)]
-    mined = pd.DataFrame(rows, columns=list(empty("mined").columns))
-    write_table(mined, out_table, "mined")
+    mined = pd.DataFrame(rows, columns=list(empty(MINED).columns))
+    write_table(mined, out_table, MINED)
     precision = chance = None
     if events_table is not None:
-        events = read_table(events_table, "events")
+        events = read_table(events_table, EVENTS)
         precision, chance = mining_precision(mined, clips, events, work.store)
     return MineSummary(len(clips), len(mined), precision, chance)
 

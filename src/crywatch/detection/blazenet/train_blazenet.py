@@ -27,7 +27,8 @@ from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled, strong_labels
 from crywatch.data.sources import heard
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
 from crywatch.data.truth import Truth
 from crywatch.detection.blazenet.data import (
     EpochSampler,
@@ -305,7 +306,7 @@ def training_segments(
             "all, random"
         )
     if variant.segments == "mined_untrimmed":
-        clips = read_table(inputs.untrimmed_clips, "split_clips")
+        clips = read_table(inputs.untrimmed_clips, SPLIT_CLIPS)
         return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)
     clips = labelled(inputs.split.clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
@@ -348,7 +349,7 @@ def _mined(
     if variant.segment_s != 1.0:
         raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
     labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    mined = read_table(table, "mined")
+    mined = read_table(table, MINED)
     mined = mined[mined["clip_id"].isin(labels)]
     refs = []
     for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True):

@@ -18,7 +18,8 @@ from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import LABELS, Source, strong_labels
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust.context import probabilities
 from crywatch.detection.robust.folds import folds
 from crywatch.detection.robust.measures import CHANNEL, CLEAN, Measured, headline, measure
@@ -88,7 +89,7 @@ def run(
     recipe.training = scaled(recipe.training, scale)
     sounds = Sounds(sounds_dir)
     recipe = at_hand(recipe, sounds)
-    table = read_table(split.clips, "split_clips")
+    table = read_table(split.clips, SPLIT_CLIPS)
     table = table[table["split"].isin(PARTS)]
     events = strong_labels([split.events])
     # Unlabelled clips too: no group is heard in part.

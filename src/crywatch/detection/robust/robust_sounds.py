@@ -29,7 +29,8 @@ from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders import Embedder
 from crywatch.detection.embedders.base import EmbedderConfig
 from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEACHER_HOP_S, framed
@@ -97,7 +98,7 @@ def run(
         The teacher's weights cannot be read.
     """
     config.check()
-    clips = read_table(clips_table, "split_clips")
+    clips = read_table(clips_table, SPLIT_CLIPS)
     clips = clips[clips["split"].isin(PARTS)].reset_index(drop=True)
     key = [clips[["clip_id", "sha256"]].values.tolist(), code_sha256(__name__)]
     fixed = channel(config.channel, channels)

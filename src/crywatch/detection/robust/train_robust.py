@@ -18,7 +18,8 @@ from crywatch.core.models import ModelFolder, save
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, labelled, strong_labels
 from crywatch.data.sources import corpora_of
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.robust.draws import pools
 from crywatch.detection.robust.recipe import RecipeConfig
@@ -143,7 +144,7 @@ def run(
 
 def without_label(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     """Canonical clips that nobody has labelled, none that shares a group with ``leave_out``."""
-    clips = read_table(clips_table, "split_clips")
+    clips = read_table(clips_table, SPLIT_CLIPS)
     touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
     kept = clips["canonical"] & (clips["label"] == "unknown") & ~clips["group_id"].isin(touched)
     return clips[kept].reset_index(drop=True)

@@ -19,8 +19,8 @@ from crywatch.core.errors import ConfigError
 from crywatch.core.seeds import over_seeds
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, sounds, strong_labels
-from crywatch.data.tables import audit as _schemas  # noqa: F401  registers the tables
-from crywatch.data.tables.clips import empty, write_table
+from crywatch.data.tables import empty, write_table
+from crywatch.data.tables.evaluation import AUDIT_BACKGROUND, AUDIT_SCORES
 from crywatch.data.truth import CRY, Truth
 from crywatch.detection.systems import System
 from crywatch.evaluation.audit_shortcuts.background import (
@@ -153,10 +153,10 @@ def run(
         "probe.svg": probe_figure(means["probes"]),
     }
     with atomic_dir(out_dir) as temp:
-        write_table(scores, temp / "scores.parquet", "audit_scores")
+        write_table(scores, temp / "scores.parquet", AUDIT_SCORES)
         if background.empty:
-            background = empty("audit_background")
-        write_table(background, temp / "background.parquet", "audit_background")
+            background = empty(AUDIT_BACKGROUND)
+        write_table(background, temp / "background.parquet", AUDIT_BACKGROUND)
         write_json(temp / "tables.json", summary.tables())
         write_json(temp / "means.json", means)
         write_json(temp / "metrics.json", headlines(summary, config.main))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from crywatch.core.progress import progress
 from crywatch.data.selection import LABELS
-from crywatch.data.tables.clips import PARTS
+from crywatch.data.tables import PARTS
 from crywatch.evaluation.audit_shortcuts.front_ends import Seconds, Source
 
 ALL, UNSEEN = "all", "unseen"

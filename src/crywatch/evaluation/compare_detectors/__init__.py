@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import crywatch.data.tables.audit  # noqa: F401  registers the tables
 from crywatch.audio.channels import channel
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, sounds, strong_labels
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import Truth
 from crywatch.detection.systems import System, load_system
 from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, known
@@ -108,7 +108,7 @@ def run(
         shift=config.shift,
     )
     with atomic_dir(out_dir) as temp:
-        write_table(scores, temp / "scores.parquet", "audit_scores")
+        write_table(scores, temp / "scores.parquet", AUDIT_SCORES)
         write_json(temp / "tables.json", summary.as_tables())
         write_json(temp / "metrics.json", headlines(summary.rows, config.main))
         figure = comparison_figure(summary.rows, config.matched, config.peer)

@@ -13,8 +13,9 @@ import pandas as pd
 from crywatch.core.atomic import owner_only
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError, StoreError
-from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
-from crywatch.data.tables.clips import conform, write_table
+from crywatch.data.tables import conform, write_table
+from crywatch.data.tables.infants import BANDS, FOLLOWED
+from crywatch.data.tables.timelines import TIMELINE
 from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.store import Kept, Record, Store
 from crywatch.infants.store.store import Page, checked_id, no_infant
@@ -33,12 +34,12 @@ def followed(kept: Kept) -> pd.DataFrame:
         | {name: getattr(record, name) for name in (*columns, "version", "remark")}
         for record in kept.records
     ]
-    return conform(pd.DataFrame(rows), "followed")
+    return conform(pd.DataFrame(rows), FOLLOWED)
 
 
 def bands(kept: Kept) -> pd.DataFrame:
     """Table ``bands``."""
-    return conform(pd.DataFrame([asdict(band) for band in kept.bands]), "bands")
+    return conform(pd.DataFrame([asdict(band) for band in kept.bands]), BANDS)
 
 
 def write_timeline(
@@ -60,7 +61,7 @@ def write_timeline(
     timeline = analyse(followed(kept), bands(kept), config, enrolment.seed)[0]
     if parquet is not None:
         _remembered(
-            store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, "timeline")
+            store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, TIMELINE)
         )
     if page is not None:
         pictures = _pictures(enrolment, kept, config.page.picture_s)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.audio.extents import ExtentConfig
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
 from crywatch.corpora.generate.nursery import PLANTED
-from crywatch.data.tables.clips import COLUMNS, write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
@@ -173,7 +173,7 @@ def run(
     )
     summary = _summary(frame, found, calendar, rules, len(needed), config.trimming_p)
     with atomic_dir(out_dir) as temp:
-        write_table(frame[list(COLUMNS["year"])], temp / TABLE, "year")
+        write_table(frame[list(YEAR.columns)], temp / TABLE, YEAR)
         write_json(temp / METRICS, asdict(summary))
         save_figure(year_figure(temp), temp / FIGURE)
     return summary

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-import crywatch.data.tables.infants  # noqa: F401  the tables' schemas
 from crywatch.core.atomic import read_json
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.infants import YEAR
 from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def year_figure(folder: Path) -> Figure:
     """From year.parquet and metrics.json in ``folder``; mean over infants."""
     from matplotlib.figure import Figure
 
-    frame = read_table(folder / "year.parquet", "year")
+    frame = read_table(folder / "year.parquet", YEAR)
     rate = read_json(folder / "metrics.json")["rate"]
     figure = Figure(figsize=(10.5, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1)

@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.data.tables.clips import empty, read_table, write_table
+from crywatch.data.tables import TableSchema, empty, read_table, write_table
+from crywatch.data.tables.infants import BANDS, FOLLOWED
+from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.page import write_page
@@ -90,19 +92,19 @@ def run(
 
     ``generated`` are corpora whose sounds a program made; the page says where infants are of them.
     """
-    followed = read_table(follow_dir / "followed.parquet", "followed")
-    bands = read_table(follow_dir / "bands.parquet", "bands")
+    followed = read_table(follow_dir / "followed.parquet", FOLLOWED)
+    bands = read_table(follow_dir / "bands.parquet", BANDS)
     timelines = analyse(followed, bands, config, seed)
     result = Result(timelines, [summarise(one, config) for one in timelines])
     pictures = pictures_of(CryStore(cries_dir), config.page.picture_s)
     corpora = {clip_id.partition("/")[0] for clip_id in followed["clip_id"]}
     notes = notes_on(corpora, generated)
     with atomic_dir(out_dir) as temp:
-        for file, name, tables in (
-            (TABLE, "timeline", [one.recordings for one in timelines]),
-            (SESSIONS, "timeline_sessions", [one.sessions for one in timelines]),
+        for file, schema, tables in (
+            (TABLE, TIMELINE, [one.recordings for one in timelines]),
+            (SESSIONS, TIMELINE_SESSIONS, [one.sessions for one in timelines]),
         ):
-            write_table(_all(tables, name), temp / file, name)
+            write_table(_all(tables, schema), temp / file, schema)
         order = by_urgency(result.summaries)
         write_json(temp / SUMMARY, [as_json(result.summaries[at]) for at in order])
         write_json(temp / METRICS, result.as_metrics())
@@ -123,8 +125,8 @@ def notes_on(corpora: Collection[str], generated: Collection[str]) -> list[str]:
     return [GENERATED if made == set(corpora) else PARTLY_GENERATED]
 
 
-def _all(tables: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else empty(name)
+def _all(tables: Sequence[pd.DataFrame], schema: TableSchema) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else empty(schema)
 
 
 def _plain(value):

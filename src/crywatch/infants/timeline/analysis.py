@@ -13,9 +13,9 @@ import pandas as pd
 
 from crywatch.core.errors import TableError
 from crywatch.core.progress import progress
-from crywatch.data.tables import infants as infant_tables  # noqa: F401  the tables' names
-from crywatch.data.tables import timeline as tables  # noqa: F401
-from crywatch.data.tables.clips import COLUMNS, conform
+from crywatch.data.tables import conform, empty
+from crywatch.data.tables.infants import FOLLOWED
+from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.standard import BASELINE, NEW, Standard, standardise
 from crywatch.infants.timeline.trend import Reading, TrendState, advance
@@ -52,7 +52,7 @@ def analyse(
                 "follow_infants"
             )
         nothing = InfantTimeline(
-            str(infant_id), _no_rows("timeline"), _no_rows("timeline_sessions"), bands, TrendState()
+            str(infant_id), empty(TIMELINE), empty(TIMELINE_SESSIONS), bands, TrendState()
         )
         out.append(_append(nothing, _in_order(rows), by_infant[infant_id], config, seed))
     return out
@@ -87,7 +87,7 @@ def extend(
 
 
 def _in_order(followed: pd.DataFrame) -> pd.DataFrame:
-    rows = conform(followed, "followed")
+    rows = conform(followed, FOLLOWED)
     return rows.sort_values("recorded_at", kind="stable", ignore_index=True)
 
 
@@ -150,7 +150,7 @@ def _follow(
         **dict(zip(_TREND, found.T, strict=True)),
     )
     # Types are right by now; `conform` would take longer than all else of a short update.
-    return out[list(COLUMNS["timeline"])], state
+    return out[list(TIMELINE.columns)], state
 
 
 def _sessions(recordings: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +162,7 @@ def _sessions(recordings: pd.DataFrame) -> pd.DataFrame:
     counted = np.diff(first, append=len(session))
     z, p = (_means(recordings[name].to_numpy(), first) for name in ("z", "p"))
     several = np.add.reduceat(recordings["p"].notna().to_numpy(dtype=int), first) > 1
-    values = {name: ends[name].to_numpy() for name in COLUMNS["timeline_sessions"] if name in ends}
+    values = {name: ends[name].to_numpy() for name in TIMELINE_SESSIONS.columns if name in ends}
     values |= {
         "session_id": _names(ends),
         "begin": begins["recorded_at"].array,
@@ -175,7 +175,7 @@ def _sessions(recordings: pd.DataFrame) -> pd.DataFrame:
         "p": np.minimum(np.where(several, 2 * p, p), 1.0),
         "lowest_p": np.fmin.reduceat(recordings["p"].to_numpy(), first),
     }
-    return pd.DataFrame(values)[list(COLUMNS["timeline_sessions"])]
+    return pd.DataFrame(values)[list(TIMELINE_SESSIONS.columns)]
 
 
 def _names(rows: pd.DataFrame) -> np.ndarray:
@@ -195,7 +195,3 @@ def _joined(above: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
     if not len(above):
         return below
     return pd.concat([above, below], ignore_index=True)
-
-
-def _no_rows(name: str) -> pd.DataFrame:
-    return conform(pd.DataFrame(columns=list(COLUMNS[name])), name)

@@ -17,9 +17,10 @@ import pandas as pd
 from crywatch.core import paths
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.progress import progress
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.evaluation import MEASURED
 from crywatch.evaluation.evaluate_detection import MAIN_MODELS
-from crywatch.evaluation.measured import DIGITS, FILE, TABLE, metric_name, places
+from crywatch.evaluation.measured import DIGITS, FILE, metric_name, places
 from crywatch.operations.compare.rows import (
     ClipsDiffer,
     Decision,
@@ -140,7 +141,7 @@ def load(store: Store, run: EvaluatedRun, folder: Path) -> Scored:
     """Scores of a run, fetched into ``folder``, or those of the working tree."""
     here = paths.EVALUATE_DETECTION / FILE
     file = runs.artifact(store, run, FILE, folder) if run.run_id else here
-    return Scored(run, read_table(file, TABLE))
+    return Scored(run, read_table(file, MEASURED))
 
 
 def compare(pairs: Sequence[tuple[Scored, Scored]], wanted: Wanted) -> Comparison:

@@ -13,7 +13,8 @@ from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import RegistryError
 from crywatch.data.selection import MADE
 from crywatch.data.soundscapes import ANNOTATIONS
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 
 TRAINING = "training.parquet"
 COLUMNS = ("clip_id", "sha256", "group_id")
@@ -35,7 +36,7 @@ def write_training(clips_tables: Iterable[Path], path: Path) -> int:
 
     A model that heard less of it (a corpus left out, say) is only judged on less than it could be.
     """
-    frame = pd.concat([read_table(table, "split_clips") for table in clips_tables])
+    frame = pd.concat([read_table(table, SPLIT_CLIPS) for table in clips_tables])
     kept = frame.loc[frame["split"] == "train", list(COLUMNS)].sort_values("clip_id")
     with atomic_path(path) as temp:
         kept.reset_index(drop=True).to_parquet(temp, index=False, compression="zstd")
@@ -53,7 +54,7 @@ def trained_on(path: Path, clips_tables: Iterable[Path], members: Members) -> fr
         sounds, groups = set(known["sha256"]), set(known["group_id"])
     except (OSError, ValueError, KeyError) as error:
         raise RegistryError(f"{path}: no list of training clips: {error}") from error
-    clips = pd.concat([read_table(table, "split_clips") for table in clips_tables])
+    clips = pd.concat([read_table(table, SPLIT_CLIPS) for table in clips_tables])
     made = clips["corpus"].isin(MADE)
     heard = clips["sha256"].isin(sounds)
     # Those that were made form one group a part, which says nothing of what went into them.

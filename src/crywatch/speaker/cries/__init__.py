@@ -20,7 +20,8 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.corpora.details import FILE, read_details
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
 
 ANNOTATION, DETECTOR = "annotation", "detector"
@@ -99,7 +100,7 @@ def run(
     from crywatch.detection.detectors import load_detector
 
     cut = cut_clips(details)
-    clips = recordings_of_infants(read_table(clips_table, "split_clips"), cut)
+    clips = recordings_of_infants(read_table(clips_table, SPLIT_CLIPS), cut)
     known = annotations(clips["clip_id"], events_tables, cut)
     scores = load_detector(Path(config.detector)).score
     summary = CriesSummary(without={"crying": 0, "long_cries": 0})
@@ -159,7 +160,7 @@ def annotations(
     wanted = set(clip_ids)
     found: dict[str, Annotation] = {}
     for path in events_tables:
-        events = read_table(path, "events")
+        events = read_table(path, EVENTS)
         events = events[events["clip_id"].isin(wanted) & (events["label"] == "cry")]
         for clip_id, rows in events.groupby("clip_id", sort=True):
             stretches = map(Stretch, rows["onset_s"], rows["offset_s"])

@@ -10,7 +10,8 @@ import numpy as np
 
 from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ
-from crywatch.data.tables.clips import read_table
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.speaker.cries import CriesConfig, CutRecording, annotations, cut_clips, cut_recording
 from crywatch.speaker.cries import recordings_of_infants as of_infants
 
@@ -30,7 +31,7 @@ def step_figures(
     from crywatch.detection.detectors import load_detector
 
     marked = cut_clips(details)
-    clips = of_infants(read_table(clips_table, "split_clips"), marked)
+    clips = of_infants(read_table(clips_table, SPLIT_CLIPS), marked)
     chosen = np.unique(np.linspace(0, len(clips) - 1, config.pictures).astype(int))
     clips = clips.iloc[chosen if config.pictures else []]
     known = annotations(clips["clip_id"], events_tables, marked)

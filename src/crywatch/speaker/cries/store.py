@@ -14,8 +14,8 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import TableError
-from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
-from crywatch.data.tables.clips import COLUMNS, empty, read_table, write_table
+from crywatch.data.tables import empty, read_table, write_table
+from crywatch.data.tables.infants import CRIES, RECORDINGS
 
 TABLE, WAVES, SUMMARY = "cries.parquet", "waves.npy", "summary.json"
 _SCALE = 32767.0
@@ -42,7 +42,7 @@ def write_cries(
     ``summary`` is asked for when all cries are written. Cries of a recording come one after the
     other.
     """
-    taken = [name for name in COLUMNS["recordings"] if name not in ("cries", "cry_s")]
+    taken = [name for name in RECORDINGS.columns if name not in ("cries", "cry_s")]
     rows: list[dict[str, Any]] = []
     first, number, last = 0, 0, None
     with atomic_dir(folder) as temp:
@@ -73,8 +73,8 @@ def write_cries(
             while block := source.read(2 * _BLOCK):
                 handle.write(block)
         raw.unlink()
-        table = pd.DataFrame(rows, columns=list(COLUMNS["cries"])) if rows else empty("cries")
-        write_table(table, temp / TABLE, "cries")
+        table = pd.DataFrame(rows, columns=list(CRIES.columns)) if rows else empty(CRIES)
+        write_table(table, temp / TABLE, CRIES)
         write_json(temp / SUMMARY, dict(summary()))
 
 
@@ -83,7 +83,7 @@ class CryStore:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        self.table = read_table(self.folder / TABLE, "cries")
+        self.table = read_table(self.folder / TABLE, CRIES)
         if not (self.folder / WAVES).is_file():
             raise TableError(f"{self.folder / WAVES} is missing: run stage cries again (dvc repro)")
         # np.load cannot map an empty file.

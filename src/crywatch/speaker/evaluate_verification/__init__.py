@@ -20,8 +20,8 @@ from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
 from crywatch.corpora.cryceleb import read_pairs, write_submission
-from crywatch.data.tables import infants as infant_tables  # noqa: F401  registers the tables
-from crywatch.data.tables.clips import write_table
+from crywatch.data.tables import write_table
+from crywatch.data.tables.infants import TRIALS
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.evaluate_verification import figures
@@ -301,4 +301,4 @@ def _write(
                 pairs = {"first": named.trials.first, "second": named.trials.second}
                 result = {"same": named.trials.known(), "score": scores}
                 frames.append(pd.DataFrame(head | {"part": named.part} | pairs | result))
-    write_table(pd.concat(frames, ignore_index=True), folder / "trials.parquet", "trials")
+    write_table(pd.concat(frames, ignore_index=True), folder / "trials.parquet", TRIALS)
