@@ -8,6 +8,7 @@ cache where it has them, so the seconds are those of a second install.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,11 @@ def install(layer: str, folder: Path) -> tuple[float, float, int]:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     empty = megabytes(folder)
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    target = f"{ROOT}[{layer}]" if layer else str(ROOT)
+    source = folder.parent / "source"  # pip leaves a build folder in it
+    shutil.copytree(ROOT / "src" / "crywatch", source / "src" / "crywatch")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    target = f"{source}[{layer}]" if layer else str(source)
     start = time.monotonic()
     subprocess.run(
         [*pip, "install", "--quiet", target, "--constraint", ROOT / "constraints.txt"], check=True

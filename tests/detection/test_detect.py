@@ -16,10 +16,8 @@ from crywatch.detection.detect import (
     DetectConfig,
     detect_file,
     find_files,
-    to_audacity,
-    to_jsonl,
-    to_table,
 )
+from crywatch.detection.formats import to_audacity, to_jsonl, to_table
 
 CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 

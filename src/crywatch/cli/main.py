@@ -98,14 +98,9 @@ def detect(
     """
     from crywatch.core import params
     from crywatch.core.progress import progress
-    from crywatch.detection.detect import (
-        FORMATS,
-        TABLE_HEADER,
-        DetectConfig,
-        detect_file,
-        find_files,
-    )
+    from crywatch.detection.detect import DetectConfig, detect_file, find_files
     from crywatch.detection.detectors import load_detector
+    from crywatch.detection.formats import FORMATS, TABLE_HEADER
 
     config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
     if threshold is not None or false_alarms_per_hour is not None:

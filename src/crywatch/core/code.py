@@ -30,6 +30,7 @@ PLUMBING = (
     "core/params.py",
     "core/paths.py",
     "core/progress.py",
+    "core/project.py",
     "detection/engine",
     "tracking",
 )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ
-from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
 
 THRESHOLD = 0.5  # of a model without a decision, where none is set
@@ -62,9 +61,9 @@ class Second:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found in one file, or why it could not be read."""
+    """What was found in one sound, or why the file could not be read."""
 
-    path: str
+    path: str  # of a sound in memory ""
     duration_s: float = 0.0
     cry: float = 0.0  # the clip's score: its highest second
     seconds: tuple[Second, ...] = ()
@@ -93,19 +92,54 @@ def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection
     rule = config.rule(detector.decision)
     try:
         reader = audio.BlockReader(path)
-        scores = np.asarray(detector.score_stream(audio.at_rate(reader, RATE_HZ)), dtype=np.float64)
+        scores = detector.score_stream(audio.at_rate(reader, RATE_HZ))
     except (CrywatchError, OSError) as error:
         return Detection(path=str(path), error=str(error))
+    duration_s = reader.n_samples / reader.info.rate_hz
+    return _detection(str(path), scores, duration_s, detector, rule, reader.truncated)
+
+
+def detect_wave(
+    wave: np.ndarray, rate_hz: int, detector: Scorer, config: DetectConfig
+) -> Detection:
+    """Score a sound in memory: [samples] or [samples, channels] in -1..1 at ``rate_hz``.
+
+    Raises
+    ------
+    AudioError
+        There are no samples, or they are no finite fractions of full scale.
+    """
+    from crywatch.audio.decode import resample
+
+    rule = config.rule(detector.decision)
+    wave = np.asarray(wave)
+    if not np.issubdtype(wave.dtype, np.floating) or wave.ndim not in (1, 2) or not wave.size:
+        raise AudioError("a sound is [samples] or [samples, channels] of float, in -1..1")
+    if not np.isfinite(wave).all():
+        raise AudioError("the sound has samples that are not finite")
+    mono = wave if wave.ndim == 1 else wave.mean(axis=1)
+    scores = detector.score_stream([resample(mono, rate_hz, RATE_HZ)])
+    return _detection("", scores, len(wave) / rate_hz, detector, rule)
+
+
+def _detection(
+    path: str,
+    scores: np.ndarray,
+    duration_s: float,
+    detector: Scorer,
+    rule: Rule,
+    truncated: bool = False,
+) -> Detection:
+    scores = np.asarray(scores, dtype=np.float64)
     if detector.decision is not None:
         scores = detector.decision.calibration(scores)
-    duration_s = reader.n_samples / reader.info.rate_hz
     return Detection(
-        path=str(path),
+        path=path,
         duration_s=round(duration_s, 3),
         cry=float(scores.max()),
         seconds=tuple(Second(float(i), float(score)) for i, score in enumerate(scores)),
         events=merge_events(scores, duration_s, rule),
-        truncated=reader.truncated,
+        truncated=truncated,
     )
 
 
@@ -125,48 +159,3 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
             )
         else:
             yield path
-
-
-def to_jsonl(detection: Detection) -> str:
-    """One line of JSON; a file that could not be decoded has only ``path`` and ``error``."""
-    if detection.error is not None:
-        return _json({"path": detection.path, "error": detection.error})
-    record = asdict(detection)
-    for key in ("error", "truncated"):
-        record.pop(key)
-    return _json(record)
-
-
-def _json(record: dict) -> str:
-    text = json.dumps(record, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # A file name that is no UTF-8: escaped, a reader gets the very name back.
-        return json.dumps(record)
-    return text
-
-
-def to_audacity(detection: Detection) -> str:
-    """Audacity's label track: onset, offset, text, separated by tabs. It has no comments."""
-    name = Path(detection.path).name
-    return "\n".join(
-        f"{event.onset_s:.3f}\t{event.offset_s:.3f}\tcry {event.peak:.3f} {name}"
-        for event in detection.events
-    )
-
-
-def to_table(detection: Detection) -> str:
-    """A line a file: score, seconds at the threshold as events, path."""
-    if detection.error is not None:
-        return f"{'-':>5}  {'error':<24}  {detection.error}"
-    spans = ", ".join(f"{e.onset_s:.0f}-{e.offset_s:.0f} s" for e in detection.events) or "none"
-    return f"{detection.cry:5.3f}  {spans:<24}  {detection.path}"
-
-
-FORMATS: dict[str, Callable[[Detection], str]] = {
-    "table": to_table,
-    "jsonl": to_jsonl,
-    "audacity": to_audacity,
-}
-TABLE_HEADER = f"{'cry':>5}  {'events':<24}  path"

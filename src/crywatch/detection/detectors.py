@@ -16,9 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ
+from crywatch.core import params
 from crywatch.core.errors import ModelError
 from crywatch.core.models import REMAKE, ModelFolder, load
+from crywatch.core.project import root
 from crywatch.detection.decisions import Decision, decision_of
+from crywatch.detection.detect import DetectConfig, Detection, detect_file, detect_wave
 
 BATCH = 256  # segments
 BLOCK_S = 300.0  # of a long recording, taken at a time
@@ -37,6 +40,7 @@ class Detector(ABC):
 
     decision: Decision | None = None  # of a calibrated model; scores are as they were before
     lookahead_s: float = 0.0  # of sound after a second that its score waits for
+    config = DetectConfig(model="", threshold=None, min_event_s=1.0, max_gap_s=1.0)  # of `detect`
 
     def __init__(self, name: str, n_parameters: int):
         self.name = name
@@ -49,6 +53,16 @@ class Detector(ABC):
     @abstractmethod
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         """The same of a recording that comes in ``chunks`` [samples], which are not kept."""
+
+    def detect(self, sound: Path | str | np.ndarray, rate_hz: int = RATE_HZ) -> Detection:
+        """Scores of the seconds of ``sound``, and its events as `config` and the model decide.
+
+        ``sound`` is a file, or [samples] or [samples, channels] in -1..1 at ``rate_hz``. A file
+        that cannot be read is `Detection.error`; an array that is no sound an AudioError.
+        """
+        if isinstance(sound, np.ndarray):
+            return detect_wave(sound, rate_hz, self, self.config)
+        return detect_file(Path(sound), self, self.config)
 
 
 class FeatureDetector(Detector):
@@ -118,8 +132,18 @@ def detector_of(model: ModelFolder) -> Detector:
     return getattr(import_module(module), name)(model)
 
 
-def load_detector(folder: Path | str) -> Detector:
-    """The detector in a model folder; ModelError if there is none or it does not fit."""
+def load_detector(folder: Path | str | None = None) -> Detector:
+    """The detector in a model folder; ModelError if there is none or it does not fit.
+
+    Without a folder it is the one that section ``detect`` of params.yaml names, in the project
+    around the current folder, and it decides as that section says.
+    """
+    if folder is None:
+        config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
+        detector = load_detector(root() / config.model)
+        config.rule(detector.decision)  # a decision that the model does not have is refused here
+        detector.config = config
+        return detector
     model = load(folder)
     kind = model.description["kind"]
     if kind not in DETECTORS:
