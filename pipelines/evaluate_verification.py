@@ -2,14 +2,13 @@
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.corpora.cryceleb import CryCeleb
+from crywatch.corpora.cryceleb_tables import CORPUS
 from crywatch.speaker.evaluate_verification import EvaluateVerificationConfig, Inputs, figures, run
 
 
 def main() -> None:
     with tracking.stage_run("evaluate_verification") as log:
         out = paths.EVALUATE_VERIFICATION
-        name = CryCeleb.name
         summary = run(
             Inputs(
                 cries=paths.CRIES,
@@ -17,7 +16,7 @@ def main() -> None:
                     loss: paths.FINETUNE_ECAPA / loss
                     for loss in params.plain("finetune_ecapa.losses")
                 },
-                cryceleb=paths.raw(name) if name in params.plain("corpora") else None,
+                cryceleb=paths.raw(CORPUS) if CORPUS in params.plain("corpora") else None,
             ),
             params.section("evaluate_verification", EvaluateVerificationConfig),
             params.plain("seed"),

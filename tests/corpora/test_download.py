@@ -18,7 +18,7 @@ from crywatch.core.errors import (
     CrywatchError,
     DownloadError,
 )
-from crywatch.corpora import Remote
+from crywatch.corpora import Remote, donateacry
 from crywatch.corpora.base import AUDIO, MISSING_NOTE
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, transfer
 from crywatch.corpora.generate.publishers import GeneratorConfig, generate
@@ -108,7 +108,7 @@ def test_a_corpus_without_a_single_recording_is_told(corpus, mirror, tmp_path):
 def test_folders_that_a_mirror_links_to_are_copied(mirror, tmp_path):
     linked = tmp_path / "linked"
     shutil.copytree(mirror / "donateacry", linked / "donateacry")
-    cleaned = linked / "donateacry" / corpora.donateacry.CLEANED
+    cleaned = linked / "donateacry" / donateacry.CLEANED
     reason = sorted(path for path in cleaned.iterdir() if path.is_dir())[0]
     shutil.move(reason, tmp_path / "elsewhere")
     reason.symlink_to(tmp_path / "elsewhere")

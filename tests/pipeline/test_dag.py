@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crywatch.corpora import NAMES
 from crywatch.operations import dag
 from tests.helpers.dag import PACKAGE, ROOT, stages
 
@@ -66,3 +67,13 @@ def test_nothing_under_data_is_tracked_but_git_and_dvc_files():
         ["git", "ls-files", "data"], capture_output=True, text=True, cwd=ROOT, check=False
     ).stdout.split()
     assert {Path(name).name for name in listed} <= {".gitignore"}
+
+
+def test_a_loader_is_code_of_its_own_corpus_alone():
+    loaders = {f"src/crywatch/corpora/{name}.py" for name in NAMES}
+    for stage, body in stages().items():
+        if stage != "download":  # generated sounds are written by what the loaders read
+            assert loaders.isdisjoint(body["deps"]), stage
+            assert "src/crywatch/corpora" not in body["deps"], stage
+    for stage in ("clean", "datasheet"):
+        assert "src/crywatch/corpora/${item}.py" in stages()[stage]["deps"]

@@ -15,7 +15,7 @@ from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import save
-from crywatch.corpora import cryceleb
+from crywatch.corpora import cryceleb_tables
 from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import TRIALS
@@ -378,14 +378,14 @@ def test_published_weights_have_a_line_where_they_are_at_hand(world, tmp_path):
 def test_crycelebs_trials_and_the_submission(evaluated, world):
     summary, out = evaluated
     metrics = found(summary, "ge2e", "cryceleb", "val", "cryceleb")
-    pairs = cryceleb.read_pairs(world / "cryceleb", "dev")
+    pairs = cryceleb_tables.read_pairs(world / "cryceleb", "dev")
     assert metrics.n_same == sum(pair.same for pair in pairs) == 3
     assert metrics.n_other == 6 and metrics.eer_low is not None
     assert not [r for r in summary.rows if r.protocol == "cryceleb" and r.part == "test"]
     sample, mine = (
         list(csv.reader((folder / name).open()))
         for folder, name in (
-            (world / "cryceleb", cryceleb.SAMPLE_SUBMISSION),
+            (world / "cryceleb", cryceleb_tables.SAMPLE_SUBMISSION),
             (out, SUBMISSION),
         )
     )
@@ -417,7 +417,7 @@ def test_the_submission_is_of_the_chosen_network(monkeypatch, world, tmp_path):
         one.name: best([np.concatenate([store.load(path) for path in one.paths])])[0]
         for one in store.utterances
     }
-    pair = cryceleb.read_pairs(world / "cryceleb", "test")[1]
+    pair = cryceleb_tables.read_pairs(world / "cryceleb", "test")[1]
     a, b = vectors[f"{pair.baby_b}/B"], vectors[f"{pair.baby_d}/D"]
     expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     written = pd.read_csv(tmp_path / "out" / SUBMISSION).set_index("id")["score"]
@@ -430,11 +430,11 @@ def test_labels_that_have_been_published_are_measured(monkeypatch, world, tmp_pa
     folder.mkdir()
     for path in (world / "cryceleb").iterdir():
         (folder / path.name).symlink_to(path)
-    pairs = cryceleb.read_pairs(folder, "test")
+    pairs = cryceleb_tables.read_pairs(folder, "test")
     rows = [(p.baby_b, p.baby_d, p.trial_id, int(p.baby_b == p.baby_d)) for p in pairs]
-    (folder / cryceleb.PAIRS["test"]).unlink()
+    (folder / cryceleb_tables.PAIRS["test"]).unlink()
     frame = pd.DataFrame(rows, columns=["baby_id_B", "baby_id_D", "id", "label"])
-    frame.to_csv(folder / cryceleb.PAIRS["test"], index=False)
+    frame.to_csv(folder / cryceleb_tables.PAIRS["test"], index=False)
     monkeypatch.setattr(module, "open_networks", lambda *_: [Network("n", cases.noise_vectors)])
     summary = run(inputs_of(world, cryceleb=folder), CONFIG, 0, tmp_path / "out")
     metrics = found(summary, "n", "cryceleb", "test", "cryceleb")
@@ -442,7 +442,7 @@ def test_labels_that_have_been_published_are_measured(monkeypatch, world, tmp_pa
 
 
 def test_a_baby_of_the_trials_that_was_trained_on_stops_the_stage(world, tmp_path):
-    baby = cryceleb.read_pairs(world / "cryceleb", "dev")[0].baby_b
+    baby = cryceleb_tables.read_pairs(world / "cryceleb", "dev")[0].baby_b
     rows = cases.clips() + [cases.clip(f"cryceleb/{baby}", 0, 0, "train")]
     inputs = inputs_of(world, cries=cases.write_store(tmp_path / "cries", rows))
     with pytest.raises(TableError, match=f"baby {baby} of the dev pairs is in part train"):

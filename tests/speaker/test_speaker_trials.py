@@ -8,7 +8,7 @@ import pytest
 
 from crywatch.audio.decode import decode
 from crywatch.core.errors import TableError
-from crywatch.corpora import cryceleb
+from crywatch.corpora import cryceleb_tables
 from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.speaker import trials as module
 from crywatch.speaker.batches import AveragingConfig
@@ -171,7 +171,7 @@ def corpus(tmp_path_factory):
 
 def test_utterances_join_the_cries_of_a_baby_and_period_in_their_order(corpus):
     found = {u.name: u for u in cryceleb_utterances(corpus, "dev")}
-    babies = {cry.baby_id for cry in cryceleb.read_metadata(corpus) if cry.part == "dev"}
+    babies = {cry.baby_id for cry in cryceleb_tables.read_metadata(corpus) if cry.part == "dev"}
     assert set(found) == {f"{baby}/{period}" for baby in babies for period in "BD"}
     for name, utterance in found.items():
         baby, period = name.split("/")
@@ -180,13 +180,13 @@ def test_utterances_join_the_cries_of_a_baby_and_period_in_their_order(corpus):
 
 
 def test_the_order_of_time_is_that_of_the_numbers(corpus, tmp_path):
-    lines = (corpus / cryceleb.META).read_text().splitlines()
-    (tmp_path / cryceleb.META).write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    lines = (corpus / cryceleb_tables.META).read_text().splitlines()
+    (tmp_path / cryceleb_tables.META).write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
     assert cryceleb_utterances(tmp_path, "dev") == cryceleb_utterances(corpus, "dev")
 
 
 def test_the_dev_protocol(corpus):
-    pairs_of_dev = cryceleb.read_pairs(corpus, "dev")
+    pairs_of_dev = cryceleb_tables.read_pairs(corpus, "dev")
     listed = cryceleb_trials(pairs_of_dev)
     utterances = cryceleb_utterances(corpus, "dev")
     seen: list[int] = []
@@ -232,7 +232,7 @@ def test_crops_of_an_utterance_depend_on_its_name_and_the_seed_alone(corpus):
 
 
 def test_a_submission_of_the_test_pairs(corpus, tmp_path):
-    pairs_of_test = cryceleb.read_pairs(corpus, "test")
+    pairs_of_test = cryceleb_tables.read_pairs(corpus, "test")
     listed = cryceleb_trials(pairs_of_test)
     assert listed.same is None
     with pytest.raises(TableError, match="their publisher keeps back"):
@@ -241,13 +241,16 @@ def test_a_submission_of_the_test_pairs(corpus, tmp_path):
     vectors = {u.name: rng.standard_normal(4) for u in cryceleb_utterances(corpus, "test")}
     scores = cosine_scores(listed, vectors)
     path = tmp_path / "submission.csv"
-    cryceleb.write_submission(path, pairs_of_test, by_trial(pairs_of_test, scores))
+    cryceleb_tables.write_submission(path, pairs_of_test, by_trial(pairs_of_test, scores))
     written = pd.read_csv(path)
     assert written["id"].tolist() == [pair.trial_id for pair in pairs_of_test]
     np.testing.assert_allclose(written["score"], scores)
 
 
 def test_a_label_that_is_kept_back_once_is_kept_back(corpus):
-    mixed = [*cryceleb.read_pairs(corpus, "dev"), *cryceleb.read_pairs(corpus, "test")]
+    mixed = [
+        *cryceleb_tables.read_pairs(corpus, "dev"),
+        *cryceleb_tables.read_pairs(corpus, "test"),
+    ]
     assert cryceleb_trials(mixed).same is None
     assert module.SAME_SOUND == ("recording_id", "cluster_id")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crywatch.corpora import donateacry
+from crywatch.corpora import uploads
 from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote
 from crywatch.corpora.rows import Row, read_rows
 
@@ -106,7 +106,7 @@ class Icsd(Corpus):
             recording = f"icsd/synthetic/{clip.part}"
         elif match := _ESC50_NAME.match(stem):
             recording = f"freesound/{match['src']}"
-        elif upload := donateacry.parse(clip.path):
+        elif upload := uploads.parse(clip.path):
             recording = session = upload.recording_id
             infant = upload.infant_id
         elif match := _YOUTUBE_NAME.match(stem):

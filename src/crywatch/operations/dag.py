@@ -78,6 +78,8 @@ def stage_sources(root: Path, stage: str, body: dict, config: dict) -> list[str]
     files = closure(root / "pipelines" / f"{stage}.py", package, opened)
     for module in frozenset(by_item):
         files |= closure(module, package, opened)
+    if by_item & files:  # DVC takes no file twice, as it would stand there for that item
+        files, by_item = files | by_item, set()
     templates = {path.parent / f"${{{variable}}}.py" for path in by_item}
     paths = _folded(files, package) | templates
     return sorted(path.relative_to(root).as_posix() for path in paths)

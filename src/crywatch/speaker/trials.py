@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.errors import TableError
-from crywatch.corpora.cryceleb import Pair, read_metadata
+from crywatch.corpora.cryceleb_tables import Pair, read_metadata
 from crywatch.corpora.sessions import GAP_S
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, named_rng, unit
 
@@ -229,7 +229,7 @@ def cryceleb_trials(pairs: Sequence[Pair]) -> TrialList:
 
 
 def by_trial(pairs: Sequence[Pair], scores: np.ndarray) -> dict[str, float]:
-    """``scores`` [pairs] by trial, as `crywatch.corpora.cryceleb.write_submission` takes them."""
+    """``scores`` [pairs] by trial, as `corpora.cryceleb_tables.write_submission` takes them."""
     return {pair.trial_id: float(score) for pair, score in zip(pairs, scores, strict=True)}
 
 

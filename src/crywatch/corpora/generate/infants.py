@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import chillanto, cryceleb, enesbabycries, icsd
+from crywatch.corpora import chillanto, cryceleb_tables, enesbabycries, icsd
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.encode import write_sound
 from crywatch.corpora.generate.synthesis import RATE_HZ
@@ -24,7 +24,7 @@ FIRST_DAY = datetime(2019, 10, 10, 20, 58)
 
 def write_cryceleb(folder: Path, seed: int, infants: int) -> None:
     """Infants over the three parts, every third of train without a discharge; all dev pairs."""
-    rows, babies = [], {part: [] for part in cryceleb.PARTS}
+    rows, babies = [], {part: [] for part in cryceleb_tables.PARTS}
     for number in range(max(infants, 6)):
         part = ("train", "dev", "test")[min(number % 4, 2)]
         baby = f"spk{number + 1}" if part != "test" else f"anonymous{number + 1}"
@@ -38,13 +38,13 @@ def write_cryceleb(folder: Path, seed: int, infants: int) -> None:
                 _sound(folder / name, wave, 16_000)
                 file_id = Path(name).stem
                 rows.append((baby, period, 0.9, part, index + 1, name, file_id))
-    _table(folder / cryceleb.META, cryceleb.COLUMNS, rows)
+    _table(folder / cryceleb_tables.META, cryceleb_tables.COLUMNS, rows)
     dev = [(b, d, int(b == d)) for b in babies["dev"] for d in babies["dev"]]
-    _table(folder / cryceleb.PAIRS["dev"], ("baby_id_B", "baby_id_D", "label"), dev)
+    _table(folder / cryceleb_tables.PAIRS["dev"], ("baby_id_B", "baby_id_D", "label"), dev)
     test = [(b, d, f"{b}_{d}") for b in babies["test"] for d in babies["test"]]
-    _table(folder / cryceleb.PAIRS["test"], ("baby_id_B", "baby_id_D", "id"), test)
+    _table(folder / cryceleb_tables.PAIRS["test"], ("baby_id_B", "baby_id_D", "id"), test)
     sample = [(trial, 0.5) for *_, trial in test]
-    _table(folder / cryceleb.SAMPLE_SUBMISSION, ("id", "score"), sample)
+    _table(folder / cryceleb_tables.SAMPLE_SUBMISSION, ("id", "score"), sample)
 
 
 def write_icsd(folder: Path, seed: int, infants: int) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 
-from crywatch.corpora import recordings
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.encode import write_sound
 from crywatch.corpora.generate.synthesis import Voice
+from crywatch.corpora.recordings_table import COLUMNS, TABLE
 
 FIRST_DAY = datetime(2024, 3, 4, 19, 30)
 SHORT_SESSIONS = 2
@@ -51,9 +51,9 @@ def write_nursery(folder: Path, seed: int, config: NurseryConfig) -> None:
     rng = np.random.default_rng([seed, 9])
     _write(folder / "fan.flac", synthesis.room(synthesis.hum(4.0, rng), rng))
     rows.append(("fan.flac", "other", "", "", ""))
-    with open(folder / recordings.TABLE, "w", newline="", encoding="utf-8") as handle:
+    with open(folder / TABLE, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(recordings.COLUMNS)
+        writer.writerow(COLUMNS)
         writer.writerows(rows)
 
 

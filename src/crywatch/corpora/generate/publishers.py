@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import baby_cry_detection, donateacry, esc50
+from crywatch.corpora import baby_cry_detection, donateacry, esc50, uploads
 from crywatch.corpora.generate import (
     audioset as generate_audioset,
 )
@@ -198,7 +198,7 @@ def _donateacry(folder: Path, config: GeneratorConfig) -> None:
     android, ios = (folder / path for path in donateacry.RAW)
     for directory in (folder / donateacry.CLEANED, android, ios):
         directory.mkdir(parents=True)
-    reasons = [(code, donateacry.REASONS[code]) for code in ("hu", "bu", "bp", "dc", "ti")]
+    reasons = [(code, uploads.REASONS[code]) for code in ("hu", "bu", "bp", "dc", "ti")]
     for infant in range(config.donateacry_infants):
         rng = _rng(config, 3, infant)
         voice = synthesis.infant_voice(rng)

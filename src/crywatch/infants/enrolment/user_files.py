@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.core.errors import CrywatchError
-from crywatch.corpora.recordings import FIRST_YEAR, LAST_YEAR, TABLE, Recording, read_recordings
+from crywatch.corpora.recordings_table import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    TABLE,
+    Recording,
+    read_recordings,
+)
 from crywatch.detection.detect import find_files
 
 

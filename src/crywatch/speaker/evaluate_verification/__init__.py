@@ -19,7 +19,7 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.cryceleb import read_pairs, write_submission
+from crywatch.corpora.cryceleb_tables import read_pairs, write_submission
 from crywatch.data.tables import write_table
 from crywatch.data.tables.infants import TRIALS
 from crywatch.speaker.batches import AveragingConfig
