@@ -2,7 +2,7 @@
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, run
+from crywatch.report import DetectionInputs, InfantsInputs, Inputs, Origin, ReportConfig, run
 from crywatch.tracking.lineage import commit
 
 
@@ -12,30 +12,32 @@ def main() -> None:
         here = commit()
         run(
             Inputs(
-                clips=paths.SPLIT_CLIPS,
-                split_table=paths.SPLIT_TABLE,
-                quarantines=[paths.clean(name) / "quarantine.parquet" for name in corpora],
-                untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
-                soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
-                mine_metrics=paths.MINE / "metrics.json",
-                evaluation=paths.EVALUATE_DETECTION,
-                decisions=[paths.CALIBRATE / name for name in params.plain("calibrate.models")],
+                detection=DetectionInputs(
+                    clips=paths.SPLIT_CLIPS,
+                    split_table=paths.SPLIT_TABLE,
+                    quarantines=[paths.clean(name) / "quarantine.parquet" for name in corpora],
+                    untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
+                    soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
+                    mine_metrics=paths.MINE / "metrics.json",
+                    evaluation=paths.EVALUATE_DETECTION,
+                    decisions=[paths.CALIBRATE / name for name in params.plain("calibrate.models")],
+                ),
+                infants=InfantsInputs(
+                    cries=paths.CRIES,
+                    verification=paths.EVALUATE_VERIFICATION,
+                    fitted=paths.FIT_INFANTS,
+                    gate=paths.TRAIN_GATE,
+                    followed=paths.FOLLOW_INFANTS,
+                    year=paths.SIMULATE_YEAR,
+                    timeline=paths.TIMELINE,
+                    models=params.plain("fit_infants.models"),
+                    model=params.plain("fit_infants.default"),
+                    network=params.plain("embed_cries.network"),
+                ),
                 shortcuts=paths.AUDIT_SHORTCUTS,
-                comparison=paths.COMPARE_DETECTORS,
+                systems=paths.COMPARE_DETECTORS,
                 ablations=paths.ABLATE_ROBUST,
                 recipes=list(params.plain("ablate_robust.recipes")),
-            ),
-            InfantsInputs(
-                cries=paths.CRIES,
-                verification=paths.EVALUATE_VERIFICATION,
-                fitted=paths.FIT_INFANTS,
-                gate=paths.TRAIN_GATE,
-                followed=paths.FOLLOW_INFANTS,
-                year=paths.SIMULATE_YEAR,
-                timeline=paths.TIMELINE,
-                models=params.plain("fit_infants.models"),
-                model=params.plain("fit_infants.default"),
-                network=params.plain("embed_cries.network"),
             ),
             params.section("report", ReportConfig),
             Origin(

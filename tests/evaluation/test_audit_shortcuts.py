@@ -25,7 +25,7 @@ from crywatch.evaluation.audit_shortcuts.measures import logit
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig
 from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, Audited, thresholds
 from crywatch.report.pages import Origin, render
-from crywatch.report.shortcuts import build_shortcuts, measured
+from crywatch.report.shortcuts import mean_of_seeds, shortcuts_page
 from tests.helpers.blazenet_cases import clip_rows
 from tests.helpers.split_cases import noise
 
@@ -330,7 +330,7 @@ ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
 
 def test_the_page_has_every_part(audited):
     _, out = audited
-    report = build_shortcuts(out, "Crying, or <corpora>?", ORIGIN)
+    report = shortcuts_page(out, "Crying, or <corpora>?", ORIGIN)
     names = ["channels", "within", "left_out", "probe", "factors", "background"]
     assert [section.name for section in report.sections] == names
     html, text = (render(f"sections.{suffix}", report) for suffix in ("html", "md"))
@@ -348,7 +348,7 @@ def test_the_page_has_every_part(audited):
 
 def test_numbers_of_the_page_are_those_of_the_stage(audited):
     summary, out = audited
-    report = build_shortcuts(out, "t", ORIGIN)
+    report = shortcuts_page(out, "t", ORIGIN)
     table = report.sections[0].tables[0]
     assert table.columns == ["system", "unit", AS_RECORDED, "matched"]
     (line,) = [one for one in table.rows if one[:2] == ["blazenet/level", "second"]]
@@ -357,6 +357,6 @@ def test_numbers_of_the_page_are_those_of_the_stage(audited):
 
 def test_deviation_and_interval_stand_behind_a_mean():
     row = {"auc": 0.9, "auc_sd": 0.0123, "auc_low": 0.8, "auc_high": 0.95}
-    assert measured(row, "auc") == "0.900 ± 0.012 (0.800 to 0.950)"
-    assert measured(row | {"auc_sd": None}, "auc") == "0.900 (0.800 to 0.950)"
-    assert measured({"auc": None, "auc_sd": None}, "auc") == "n/a"
+    assert mean_of_seeds("auc")(row) == "0.900 ± 0.012 (0.800 to 0.950)"
+    assert mean_of_seeds("auc")(row | {"auc_sd": None}) == "0.900 (0.800 to 0.950)"
+    assert mean_of_seeds("auc")({"auc": None, "auc_sd": None}) == "n/a"

@@ -19,8 +19,8 @@ from crywatch.detection.systems import System
 from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED
 from crywatch.evaluation.compare_detectors import CompareDetectorsConfig, run
 from crywatch.metrics.curves import binary_metrics, max_f1
-from crywatch.report.comparison import build_comparison
 from crywatch.report.pages import Origin, render
+from crywatch.report.systems import systems_page
 from tests.helpers.baseline_cases import made, world
 
 CONFIG = CompareDetectorsConfig(
@@ -216,7 +216,7 @@ def test_without_the_peer_there_are_no_differences(source, tmp_path, monkeypatch
     summary = run(SYSTEMS[1:2], source, CONFIG, CHANNELS, tmp_path / "out")
     assert summary.rows
     assert all(r.metrics["auc"].difference is None for r in summary.rows)
-    page = render("sections.md", build_comparison(tmp_path / "out", "Title", ORIGIN))
+    page = render("sections.md", systems_page(tmp_path / "out", "Title", ORIGIN))
     assert "robust/r" in page
     assert "yamnet/zero_shot was not at hand" in page and "AP less that of" not in page
 
@@ -259,7 +259,7 @@ ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
 
 
 def test_the_page_has_every_measure_and_system(summary, out):
-    report = build_comparison(out, "All <systems>", ORIGIN)
+    report = systems_page(out, "All <systems>", ORIGIN)
     tables = {table.title: table for section in report.sections for table in section.tables}
     main = tables["Every system on the same seconds"]
     assert main.columns == ["measure", *(n for n in summary.parameters if "_no_" not in n)]
@@ -277,7 +277,7 @@ def test_the_page_has_every_measure_and_system(summary, out):
 
 
 def test_the_page_shows_before_after_and_re_recorded(summary, out):
-    report = build_comparison(out, "Title", ORIGIN)
+    report = systems_page(out, "Title", ORIGIN)
     tables = {table.title: table for section in report.sections for table in section.tables}
     shift = tables["Before and after the phone, pooled, per second"]
     cells = {cells[0]: dict(zip(shift.columns, cells, strict=True)) for cells in shift.rows}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crywatch.core.atomic import write_json
-from crywatch.report import InfantsInputs
+from crywatch.report.infants import InfantsInputs
 from crywatch.report.tables import Table
 from crywatch.speaker.cries import CryRow, write_cries
 

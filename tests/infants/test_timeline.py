@@ -135,7 +135,7 @@ def test_tables_of_the_report(made, tmp_path):
     summaries = read_json(made[1] / "summary.json")
     write_json(tmp_path / "bare" / "summary.json", [one | {"remarks": []} for one in summaries])
     assert [table.title for table in timeline_tables(tmp_path / "bare")] == ["Timelines"]
-    with pytest.raises(TableError, match="run stage timeline"):
+    with pytest.raises(TableError, match="run `dvc repro timeline`"):
         timeline_tables(tmp_path)
 
 

@@ -16,9 +16,9 @@ from crywatch.core import params
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.detection.detectors import load_detector
 from crywatch.operations import drift
-from crywatch.operations.drift.comparison import holm, judge
-from crywatch.operations.drift.measures import EMBEDDING, Measured, measure
+from crywatch.operations.drift.measures import EMBEDDING, SoundMeasures, measure
 from crywatch.operations.drift.reference import one_of_each_group, place, read_reference, table
+from crywatch.operations.drift.two_sample import check_tables
 from tests.helpers.blazenet_cases import write_clips
 from tests.helpers.dag import ROOT
 from tests.helpers.robust_model_cases import write_robust
@@ -76,7 +76,7 @@ def recordings(folder: Path, count: int, change=lambda wave: wave, first: int = 
 
 def compared(world: Path, files: list[Path], **changed) -> drift.DriftReport:
     config = replace(CONFIG, **changed)
-    return drift.compare(world / "reference", files, world / "model", config, 1)
+    return drift.check_drift(world / "reference", files, world / "model", config, 1)
 
 
 def test_the_reference_has_a_row_a_training_clip_and_no_names(world):
@@ -173,9 +173,9 @@ def test_too_little_is_said_and_not_tested(world, tmp_path):
 def test_the_reference_of_another_model_is_refused(world, tmp_path):
     other = write_robust(tmp_path / "model", corpora=["b"])
     with pytest.raises(ModelError, match="another model"):
-        drift.compare(world / "reference", [], other, CONFIG, 1)
+        drift.check_drift(world / "reference", [], other, CONFIG, 1)
     with pytest.raises(TableError, match="no reference"):
-        drift.compare(tmp_path, [], other, CONFIG, 1)
+        drift.check_drift(tmp_path, [], other, CONFIG, 1)
 
 
 # The statistics
@@ -183,7 +183,7 @@ def test_the_reference_of_another_model_is_refused(world, tmp_path):
 
 def drawn(n: int, rng: np.random.Generator, level: float = 0, inside: float = 0) -> pd.DataFrame:
     rows = [
-        Measured(
+        SoundMeasures(
             level=rng.normal(-25 + level, 8),
             peak=rng.normal(-5, 4),
             bandwidth=rng.normal(7, 0.5),
@@ -203,7 +203,7 @@ def test_the_stated_rate_of_false_alarms_is_kept_without_the_limits():
     alarms = 0
     for _ in range(200):
         old, new = (drawn(n, rng).drop(columns=EMBEDDING) for n in (60, 30))
-        alarms += bool(judge(old, new, open_limits, 1).drifted)
+        alarms += bool(check_tables(old, new, open_limits, 1).drifted)
     # 200 draws at 5 %: more than 18 has a chance below 1 %.
     assert alarms <= 18
 
@@ -211,9 +211,9 @@ def test_the_stated_rate_of_false_alarms_is_kept_without_the_limits():
 def test_embeddings_of_one_kind_are_no_drift_and_of_two_are():
     rng = np.random.default_rng(5)
     open_limit = replace(CONFIG, embedding_auc=0.5)
-    same = [judge(drawn(40, rng), drawn(30, rng), open_limit, 1).drifted for _ in range(40)]
+    same = [check_tables(drawn(40, rng), drawn(30, rng), open_limit, 1).drifted for _ in range(40)]
     assert sum(EMBEDDING in found for found in same) <= 3
-    moved = judge(drawn(40, rng), drawn(30, rng, inside=0.8), CONFIG, 1)
+    moved = check_tables(drawn(40, rng), drawn(30, rng, inside=0.8), CONFIG, 1)
     assert moved.drifted == (EMBEDDING,)
     assert moved.quantities[-1].effect > 0.9
 
@@ -221,13 +221,8 @@ def test_embeddings_of_one_kind_are_no_drift_and_of_two_are():
 def test_a_small_shift_in_many_is_no_drift():
     rng = np.random.default_rng(6)
     old, new = (drawn(4000, rng, level).drop(columns=EMBEDDING) for level in (0, 1.5))
-    found = judge(old, new, CONFIG, 1)
+    found = check_tables(old, new, CONFIG, 1)
     assert found.quantities[0].p < 1e-6 and found.drifted == ()
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
 
 
 def test_one_row_of_each_group_is_compared():

@@ -12,8 +12,7 @@ import pytest
 
 from crywatch.core import params
 from crywatch.core.errors import ConfigError
-from crywatch.operations.drift import DriftReport
-from crywatch.operations.drift.comparison import Quantity, Spread
+from crywatch.operations.drift import DriftReport, Quantity, Spread
 from crywatch.operations.register import Gate, Registration
 from crywatch.operations.retrain import RetrainConfig, unattended
 from crywatch.operations.retrain.champion import Drift

@@ -247,7 +247,7 @@ def test_the_newest_recordings_are_compared_with_the_champion_once(tmp_path, mon
     monkeypatch.setattr(registry, "find", find)
     monkeypatch.setattr(registry, "download", brought("model"))
     monkeypatch.setattr(registry, "download_artifact", brought("reference"))
-    monkeypatch.setattr(drift, "compare", compare)
+    monkeypatch.setattr(drift, "check_drift", compare)
     found = looked(tmp_path, "new")
     assert seen == [["2.wav", "3.wav", "4.wav"]]
     assert found.said == "drift against version 4: nothing new"

@@ -19,9 +19,11 @@ from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
 from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
-from crywatch.report import InfantsInputs, Inputs, Origin, ReportConfig, build, render, run, tables
-from crywatch.report.event_tables import event_tables
-from crywatch.report.tables import Results, Table
+from crywatch.report import DetectionInputs, Inputs, ReportConfig, detection, run, tables
+from crywatch.report.decision_tables import event_tables
+from crywatch.report.detection import Results, detection_page
+from crywatch.report.pages import Origin, render
+from crywatch.report.tables import Table
 from tests.helpers.report_cases import (
     DECISIONS,
     ablations_folder,
@@ -87,7 +89,7 @@ def split_row(folder: Path, clip_id: str, wave: np.ndarray, **columns) -> dict:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Inputs:
+def inputs(tmp_path_factory) -> DetectionInputs:
     folder = tmp_path_factory.mktemp("inputs")
     rows = [
         split_row(folder, f"esc50/cry-{n}", cry_like(n, 2.0), label="cry", split="train")
@@ -114,7 +116,7 @@ def inputs(tmp_path_factory) -> Inputs:
     pd.DataFrame(columns=["model", "recall", "precision"]).to_csv(
         folder / "evaluation" / "pr.csv", index=False
     )
-    return Inputs(
+    return DetectionInputs(
         clips=folder / "clips.parquet",
         split_table=folder / "split.csv",
         quarantines=[folder / "quarantine.parquet"],
@@ -123,22 +125,26 @@ def inputs(tmp_path_factory) -> Inputs:
         mine_metrics=folder / "mine.json",
         evaluation=folder / "evaluation",
         decisions=[folder / "calibrate"],
+    )
+
+
+@pytest.fixture
+def all_inputs(inputs, tmp_path, monkeypatch) -> Inputs:
+    """Of the second half only what this stage reads itself; the tables have tests of their own."""
+    folder = tmp_path / "stages"
+    return Inputs(
+        detection=inputs,
+        infants=infants_inputs(folder, monkeypatch),
         shortcuts=shortcuts_folder(folder / "shortcuts"),
-        comparison=comparison_folder(folder / "comparison"),
+        systems=comparison_folder(folder / "comparison"),
         ablations=ablations_folder(folder / "ablations"),
         recipes=["base", "no_room"],
     )
 
 
-@pytest.fixture
-def infants(tmp_path, monkeypatch) -> InfantsInputs:
-    """Of the second half only what this stage reads itself; the tables have tests of their own."""
-    return infants_inputs(tmp_path / "stages", monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def report(inputs):
-    return build(inputs, CONFIG, ORIGIN)
+    return detection_page(inputs, CONFIG.title, ORIGIN)
 
 
 def table(report, start: str) -> Table:
@@ -198,7 +204,7 @@ def test_sources_are_measured(report):
 def test_a_corpus_without_any_label_has_no_numbers(inputs, tmp_path):
     line = split_row(tmp_path, "donateacry/raw", cry_like(6), label="unknown")
     clips = conform(pd.DataFrame([line]), SPLIT_CLIPS)
-    found = cells(tables.sources(clips, {}), "donateacry")
+    found = cells(detection.sources(clips, {}), "donateacry")
     assert "nan" not in " ".join(found.values())
     assert found["unlabelled"] == "1"
 
@@ -209,8 +215,8 @@ def test_background_is_the_level_of_the_quiet_frames(tmp_path):
     wave[RATE_HZ : 3 * RATE_HZ] += 0.3  # half of it is loud
     write_flac(tmp_path / "wave.flac", wave)
     write_flac(tmp_path / "silence.flac", np.zeros(RATE_HZ, dtype=np.float32))
-    assert tables.background_dbfs([str(tmp_path / "wave.flac")]) == pytest.approx(-60, abs=1.0)
-    assert tables.background_dbfs([str(tmp_path / "silence.flac")]) == SILENCE_DBFS
+    assert detection.background_dbfs([str(tmp_path / "wave.flac")]) == pytest.approx(-60, abs=1.0)
+    assert detection.background_dbfs([str(tmp_path / "silence.flac")]) == SILENCE_DBFS
 
 
 def test_the_papers_figures_stand_beside_the_measured_ones(report):
@@ -267,14 +273,14 @@ def test_numbers(value, text):
 
 def test_an_interval_stands_beside_its_number():
     row = {"auc": 0.9, "auc_low": 0.8125, "auc_high": 0.95, "average_precision": None}
-    assert tables.interval(row, "auc") == "0.900 (0.812 to 0.950)"
-    assert tables.interval(row, "average_precision") == "n/a"
+    assert tables.interval("auc")(row) == "0.900 (0.812 to 0.950)"
+    assert tables.interval("average_precision")(row) == "n/a"
 
 
 def test_results_of_nothing():
     results = Results([])
     assert (results.get("m", "auc"), results.models(), results.scopes("test")) == (None, [], [])
-    assert tables.best_f1(results).rows[0][2] == "n/a"
+    assert detection.best_f1(results).rows[0][2] == "n/a"
 
 
 def test_models_of_the_papers_tables_are_trained():
@@ -286,7 +292,7 @@ def test_models_of_the_papers_tables_are_trained():
     ):
         section = yaml.safe_load((ROOT / f"conf/stage/{stage}.yaml").read_text(encoding="utf-8"))
         names |= {f"{family}/{name}" for name in section[key]}
-    lines = (*tables.TABLE3, *tables.TABLE4, *tables.TABLE5, *tables.TABLE6)
+    lines = (*detection.TABLE3, *detection.TABLE4, *detection.TABLE5, *detection.TABLE6)
     assert {line[1] for line in lines} <= names
     assert set(charts.NAMES) <= names
 
@@ -379,9 +385,9 @@ def test_no_commit_no_clips_nothing_measured(report):
         assert "None" not in text
 
 
-def test_the_same_inputs_give_the_same_bytes(inputs, infants, tmp_path):
+def test_the_same_inputs_give_the_same_bytes(all_inputs, tmp_path):
     for name in ("one", "two"):
-        run(inputs, infants, CONFIG, ORIGIN, tmp_path / name)
+        run(all_inputs, CONFIG, ORIGIN, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     pages = ("comparison", "detection", "infants", "recipes", "shortcuts")
     assert files == [f"{page}.{suffix}" for page in pages for suffix in ("html", "md")]
@@ -391,12 +397,12 @@ def test_the_same_inputs_give_the_same_bytes(inputs, infants, tmp_path):
         assert not re.search(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}", text)
 
 
-def test_a_missing_table_is_named_and_the_old_report_stays(inputs, infants, tmp_path):
-    run(inputs, infants, CONFIG, ORIGIN, tmp_path / "out")
+def test_a_missing_table_is_named_and_the_old_report_stays(inputs, all_inputs, tmp_path):
+    run(all_inputs, CONFIG, ORIGIN, tmp_path / "out")
     before = (tmp_path / "out" / "detection.md").read_bytes()
     with pytest.raises(TableError, match=r"gone\.parquet is missing"):
         broken = replace(inputs, clips=tmp_path / "gone.parquet")
-        run(broken, infants, CONFIG, ORIGIN, tmp_path / "out")
+        run(replace(all_inputs, detection=broken), CONFIG, ORIGIN, tmp_path / "out")
     assert (tmp_path / "out" / "detection.md").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "stages"]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from crywatch.core.errors import TableError
-from crywatch.report import Origin, render
-from crywatch.report.infants import build_infants
+from crywatch.report.infants import infants_page
+from crywatch.report.pages import Origin, render
 from tests.helpers.report_cases import TABLES, infants_inputs
 
 ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
@@ -22,7 +22,7 @@ def inputs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def report(inputs, tmp_path):
-    return build_infants(inputs, "Infants & <others>", ORIGIN, tmp_path / "reports")
+    return infants_page(inputs, "Infants & <others>", ORIGIN, tmp_path / "reports")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,4 +68,4 @@ def test_generated_sounds_are_called_generated(report, name):
 def test_a_missing_figure_is_named(inputs, tmp_path):
     (inputs.year / "year.svg").unlink()
     with pytest.raises(TableError, match="year.svg is missing"):
-        build_infants(inputs, "Infants", ORIGIN, tmp_path / "reports")
+        infants_page(inputs, "Infants", ORIGIN, tmp_path / "reports")

@@ -6,7 +6,7 @@ import pytest
 
 from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
-from crywatch.report.verification_tables import interval, percent, verification_tables
+from crywatch.report.verification_tables import equal_error_rate, percent, verification_tables
 
 
 def row(line: str, protocol: str, scope: str = "pooled", part: str = "test", **values) -> dict:
@@ -95,9 +95,9 @@ def test_crycelebs_trials_stand_beside_the_published_figures(tmp_path):
 
 def test_shares_as_text():
     assert percent(None) == "n/a" and percent(0.0) == "0.0 %"
-    assert interval({}, "eer") == "n/a"
+    assert equal_error_rate({}) == "n/a"
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
-    with pytest.raises(TableError, match=r"tables\.json is missing: run stage evaluate_verif"):
+    with pytest.raises(TableError, match=r"tables\.json is missing: run `dvc repro evaluate_verif"):
         verification_tables(tmp_path)

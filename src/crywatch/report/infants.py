@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,11 @@ import pandas as pd
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import CRIES
 from crywatch.report.infant_tables import infant_tables
-from crywatch.report.pages import Origin
-from crywatch.report.sections import Link, Section, SectionsReport, svg_figures
+from crywatch.report.pages import Link, Origin, SectionsPage, sections_page
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
 from crywatch.report.year_tables import follow_tables, gate_tables, year_tables
-
-CAUTION = (
-    "No corpus at hand says when an infant was ill. What counts as found here is another infant, "
-    "or a change that was made from the infant's own cries: this measures what a baseline can "
-    "notice, not health, and it is no medical device. One seed. Epochs of networks, models and "
-    "thresholds were chosen on infants of the validation part; numbers are of the test part where "
-    "nothing else is said."
-)
 
 
 @dataclass(frozen=True)
@@ -43,68 +35,32 @@ class InfantsInputs:
     network: str  # of finetune_ecapa, whose vectors the baselines are of
 
 
-def build_infants(inputs: InfantsInputs, title: str, origin: Origin, links: Path) -> SectionsReport:
-    """Collect tables and figures; ``links`` is the folder that the page will be in."""
+def infants_page(inputs: InfantsInputs, title: str, origin: Origin, out_dir: Path) -> SectionsPage:
+    """Collect tables and figures; ``out_dir`` is the folder that the page will be in."""
+    timelines = os.path.relpath(inputs.timeline / "timelines.html", out_dir)
     cries = read_table(inputs.cries / "cries.parquet", CRIES)
-    sections = [
-        Section(
-            "cries",
-            "Recordings and their cries",
-            "Recordings of known infants, cut to expirations and peak-normalised. Infants, not "
-            "clips, are in a part; those with the most sessions are held back from training, "
-            "because only they can have a baseline and later recordings to test it on.",
-            [_cries(cries)],
-        ),
-        Section(
-            "verification",
-            "Is it the same infant?",
-            "Equal error rates of pairs of recordings. Within a session the room and the phone "
-            "give the answer away: the number that counts is across sessions.",
-            verification_tables(inputs.verification),
-            svg_figures(
-                inputs.verification,
-                {
-                    "det.svg": "Misses against false alarms, test part",
-                    "embedding_map.svg": "Recordings of test infants, t-SNE, a colour an infant",
-                },
-            ),
-        ),
-        Section(
-            "baselines",
-            "Personal baselines",
-            "Each infant is fitted and calibrated on its earlier sessions and tested on its later "
-            "ones. Promised is the share of its normal recordings that will alarm, seen is the "
-            f"share that did. The vectors, here and below, are of {network_name(inputs.network)}.",
-            infant_tables(inputs.fitted, list(inputs.models), inputs.model),
-        ),
-        Section(
-            "gate",
-            "The gate, and baselines that follow",
-            "What the gate accepts updates the model of its infant; what it rejects leaves the "
-            "model as it is, byte by byte, and goes to the timeline.",
-            [*gate_tables(inputs.gate), *follow_tables(inputs.followed)],
-        ),
-        Section(
-            "year",
-            "A simulated year",
-            "Generated voices in every profile: slow development, a sudden change, and a stream "
-            "of other infants, noise, silence and repeats.",
-            year_tables(inputs.year),
-            svg_figures(inputs.year, {"year.svg": "Scores over the simulated year"}),
-        ),
-        Section(
-            "timelines",
-            "Timelines",
-            "Per infant, what is normal, what was unusual, when, and how sure.",
-            timeline_tables(inputs.timeline),
-            links=(Link(_relative(inputs.timeline / "timelines.html", links), "All timelines"),),
-        ),
-    ]
+    tables = {
+        "cries": [_cries(cries)],
+        "verification": verification_tables(inputs.verification),
+        "baselines": infant_tables(inputs.fitted, list(inputs.models), inputs.model),
+        "gate": [*gate_tables(inputs.gate), *follow_tables(inputs.followed)],
+        "year": year_tables(inputs.year),
+        "timelines": timeline_tables(inputs.timeline),
+    }
     facts = (
         f"{cries['clip_id'].nunique()} recordings of {cries['infant_id'].nunique()} infants, "
         f"{len(cries)} cries, {(cries['offset_s'] - cries['onset_s']).sum():.0f} s."
     )
-    return SectionsReport(title, origin, facts, CAUTION, sections)
+    return sections_page(
+        "infants",
+        title,
+        origin,
+        facts,
+        tables,
+        folders={"verification": inputs.verification, "year": inputs.year},
+        links={"timelines": Link(Path(timelines).as_posix(), "All timelines")},
+        network=network_name(inputs.network),
+    )
 
 
 def _cries(cries: pd.DataFrame) -> Table:
@@ -127,10 +83,3 @@ def _cries(cries: pd.DataFrame) -> Table:
         rows,
         "Annotated: cries that the publisher cut or marked; the detector found the others.",
     )
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """``path`` as seen from a page in ``folder``, with forward slashes."""
-    import os
-
-    return Path(os.path.relpath(path, folder)).as_posix()

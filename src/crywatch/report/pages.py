@@ -1,8 +1,19 @@
-"""What all pages of the report share: where their numbers come from, and how they are written."""
+"""What all pages of the report share: their origin, their sections, and how they are written."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crywatch.core.errors import TableError
+from crywatch.report.tables import Table
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,83 @@ class Origin:
         return f"{text} with uncommitted changes" if self.dirty else text
 
 
-def render(name: str, report: object) -> str:
-    """A page by its template ``name`` (detection.html, sections.md and so on) of its ``report``."""
+@dataclass(frozen=True)
+class Link:
+    """To another page, relative to this one."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page."""
+
+    name: str
+    title: str
+    lead: str
+    tables: list[Table]
+    figures: dict[str, str]  # caption to data URI
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
+class SectionsPage:
+    """A page of sections, each with a lead, figures, links and tables (template sections)."""
+
+    title: str
+    origin: Origin
+    facts: str
+    caution: str
+    sections: list[Section]
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    return yaml.safe_load(resources.files(__package__).joinpath("texts.yaml").read_text("utf-8"))
+
+
+def note(name: str) -> str:
+    """A table's note of texts.yaml."""
+    return _texts()["notes"][name]
+
+
+def sections_page(
+    name: str,
+    title: str,
+    origin: Origin,
+    facts: str,
+    tables: Mapping[str, list[Table]],
+    folders: Mapping[str, Path] | None = None,
+    links: Mapping[str, Link] | None = None,
+    **words: str,
+) -> SectionsPage:
+    """The page ``name`` of texts.yaml, with ``tables`` and ``links`` by section.
+
+    ``folders`` have the figures that the texts name, by section; ``words`` stand for the names in
+    braces. TableError where a figure is missing.
+    """
+    page = _texts()["pages"][name]
+    sections = []
+    for key, text in page["sections"].items():
+        figures = {
+            caption: _data_uri((folders or {})[key] / file)
+            for file, caption in text.get("figures", {}).items()
+        }
+        lead = text["lead"].format(prepared=_texts()["prepared"], **words)
+        section_links = (links[key],) if links and key in links else ()
+        sections.append(Section(key, text["title"], lead, tables[key], figures, section_links))
+    return SectionsPage(title, origin, facts, page["caution"], sections)
+
+
+def _data_uri(svg: Path) -> str:
+    if not svg.is_file():
+        raise TableError(f"{svg} is missing: run its stage again (dvc repro)")
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
+
+
+def render(name: str, page: object) -> str:
+    """A page by its template ``name``: detection.html, sections.md and so on."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -37,4 +123,4 @@ def render(name: str, report: object) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(f"{name}.j2").render(report=report)
+    return environment.get_template(f"{name}.j2").render(report=page)

@@ -5,58 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from crywatch.core.atomic import read_json
-from crywatch.core.errors import TableError
-from crywatch.report.pages import Origin
-from crywatch.report.sections import Section, SectionsReport
-from crywatch.report.tables import Table, number
+from crywatch.report.pages import Origin, SectionsPage, sections_page
+from crywatch.report.tables import Table, number, read_output
+
+Metrics = Mapping[str, float]  # ``scope/sound/unit/metric`` to value
 
 BASE = "base"
 POOLED = "pooled"
-HEARD = {"clean": "As recorded", "channel": "Through the telephone channel"}
-CAUTION = (
-    "Folds of the training and validation groups: no network is measured on a group that it heard, "
-    "and nothing of the test part is read. One seed. In brackets: the difference to the whole "
-    "recipe. Silent seconds count as nothing."
-)
-LEAD = (
-    "Each line takes a part from the recipe or adds one. Within a corpus nothing but the sound "
-    "tells a cry from the rest."
-)
+SOUNDS = ("clean", "channel")
+METRICS = {"average_precision": "AP", "auc": "AUC", "recall_at_1pct": "recall at 1 %"}
 
 
-def build_recipes(
-    folder: Path, recipes: Sequence[str], title: str, origin: Origin
-) -> SectionsReport:
+def recipes_page(folder: Path, recipes: Sequence[str], title: str, origin: Origin) -> SectionsPage:
     """From the folders of ``ablate_robust`` below ``folder``; TableError where one is missing."""
-    found = {name: _metrics(folder / name / "metrics.json") for name in recipes}
-    sections = [
-        Section(f"recipes-{heard}", text, LEAD, ablation_tables(found, heard))
-        for heard, text in HEARD.items()
-    ]
-    facts = f"{len(recipes)} recipes."
-    return SectionsReport(title, origin, facts, CAUTION, sections)
+    metrics: dict[str, Metrics] = {
+        name: read_output(folder / name / "metrics.json", "ablate_robust") for name in recipes
+    }
+    tables = {f"recipes-{sound}": ablation_tables(metrics, sound) for sound in SOUNDS}
+    return sections_page("recipes", title, origin, f"{len(recipes)} recipes.", tables)
 
 
-def ablation_tables(found: Mapping[str, Mapping[str, float]], heard: str) -> list[Table]:
-    """Of metrics.json by recipe: per second and per clip, of what was ``heard``."""
+def ablation_tables(recipes: Mapping[str, Metrics], sound: str) -> list[Table]:
+    """Of metrics.json by recipe: per second and per clip, of one of `SOUNDS`."""
     tables = []
     for unit in ("second", "clip"):
-        keys = [key for key in _keys(found) if key.split("/")[1:3] == [heard, unit]]
-        if not keys:
-            continue
-        base = found.get(BASE, {})
+        keys = [key for key in _keys(recipes) if key.split("/")[1:3] == [sound, unit]]
+        base = recipes.get(BASE, {})
         rows = [
             [name, *(_cell(metrics.get(key), base.get(key), name) for key in keys)]
-            for name, metrics in found.items()
+            for name, metrics in recipes.items()
         ]
-        tables.append(Table(f"Per {unit}", ["recipe", *map(_title, keys)], rows))
+        if keys:
+            tables.append(Table(f"Per {unit}", ["recipe", *map(_title, keys)], rows))
     return tables
 
 
-def _keys(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """``scope/heard/unit/metric`` to show: of a corpus its average precision."""
-    every = dict.fromkeys(key for metrics in found.values() for key in metrics)
+def _keys(recipes: Mapping[str, Metrics]) -> list[str]:
+    """The metrics to show, pooled ones first: of a corpus its average precision."""
+    every = dict.fromkeys(key for metrics in recipes.values() for key in metrics)
     shown = [
         key for key in every if key.startswith(f"{POOLED}/") or key.endswith("/average_precision")
     ]
@@ -65,17 +51,10 @@ def _keys(found: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def _title(key: str) -> str:
     scope, _, _, metric = key.split("/")
-    short = {"average_precision": "AP", "auc": "AUC", "recall_at_1pct": "recall at 1 %"}
-    return f"{scope}: {short[metric]}"
+    return f"{scope}: {METRICS[metric]}"
 
 
 def _cell(value: float | None, base: float | None, name: str) -> str:
     if value is None or base is None or name == BASE:
         return number(value)
     return f"{number(value)} ({value - base:+.3f})"
-
-
-def _metrics(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        raise TableError(f"{path} is missing: run `dvc repro ablate_robust`")
-    return read_json(path)

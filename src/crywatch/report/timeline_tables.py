@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from crywatch.core.atomic import read_json
-from crywatch.core.errors import TableError
-from crywatch.report.tables import Table, number
+from crywatch.report.tables import Row, Table, number, read_output, table
 
 SUMMARY = "summary.json"  # of stage timeline, the most unusual infants first
 MOST = 60  # infants that are listed
+INFANTS: dict[str, Callable[[Row], str]] = {
+    "infant": lambda row: row["infant_id"],
+    "baseline recordings in sessions": lambda row: (
+        f"{row['baseline']['recordings']} in {row['baseline']['sessions']}"
+    ),
+    "new recordings in sessions": lambda row: f"{row['new']} in {row['new_sessions']}",
+    "promised rate": lambda row: f"{row['rate']:g}" if row["promised"] else "none",
+    "marked": lambda row: str(row["marked"]) if row["judged"] else "not judged",
+    "expected if unchanged": lambda row: number(row["expected"], 1) if row["judged"] else "n/a",
+    "kept out by the gate": lambda row: str(row["kept_out"]),
+    "lasting changes": lambda row: str(sum(episode["lasting"] for episode in row["episodes"])),
+    "change points": lambda row: (
+        "too few sessions" if row["changes"]["reason"] else str(len(row["changes"]["points"]))
+    ),
+    "status": lambda row: row["status_text"],
+}
 
 
 def timeline_tables(folder: Path) -> list[Table]:
     """Tables of `SUMMARY` in the stage's folder; TableError where it is missing."""
-    path = Path(folder) / SUMMARY
-    if not path.is_file():
-        raise TableError(f"{path} is missing: run stage timeline (dvc repro timeline)")
-    summaries = read_json(path)
-    remarked = any(one["remarks"] for one in summaries)
-    return [_infants(summaries), *([_remarks(summaries)] if remarked else [])]
-
-
-def _infants(summaries: list[dict]) -> Table:
-    rows = [
-        [
-            one["infant_id"],
-            f"{one['baseline']['recordings']} in {one['baseline']['sessions']}",
-            f"{one['new']} in {one['new_sessions']}",
-            f"{one['rate']:g}" if one["promised"] else "none",
-            str(one["marked"]) if one["judged"] else "not judged",
-            number(one["expected"], 1) if one["judged"] else "n/a",
-            str(one["kept_out"]),
-            str(sum(episode["lasting"] for episode in one["episodes"])),
-            "too few sessions" if one["changes"]["reason"] else str(len(one["changes"]["points"])),
-            one["status_text"],
-        ]
-        for one in summaries[:MOST]
-    ]
-    columns = ["infant", "baseline recordings in sessions", "new recordings in sessions"]
-    columns += ["promised rate", "marked", "expected if unchanged", "kept out by the gate"]
-    columns += ["lasting changes", "change points", "status"]
+    infants = read_output(Path(folder) / SUMMARY, "timeline")
     note = "The most unusual lately come first."
-    if len(summaries) > MOST:
-        note += f" {MOST} of {len(summaries)} infants; the page of stage timeline has them all."
-    return Table("Timelines", columns, rows, note)
+    if len(infants) > MOST:
+        note += f" {MOST} of {len(infants)} infants; the page of stage timeline has them all."
+    tables = [table("Timelines", INFANTS, infants[:MOST], note)]
+    remarks: dict[str, list[Row]] = {}
+    for infant in infants:
+        for remark in infant["remarks"]:
+            remarks.setdefault(remark["remark"], []).append(remark)
+    return [*tables, _remarks(remarks)] if remarks else tables
 
 
-def _remarks(summaries: list[dict]) -> Table:
-    found: dict[str, list[dict]] = {}
-    for one in summaries:
-        for remark in one["remarks"]:
-            found.setdefault(remark["remark"], []).append(remark)
+def _remarks(remarks: dict[str, list[Row]]) -> Table:
     rows = []
-    for text, those in sorted(found.items()):
-        judged = sum(one["judged"] for one in those)
-        delays = [one["passed_after"] for one in those if one["passed_after"]]
+    for text, places in sorted(remarks.items()):
+        recordings = sum(place["judged"] for place in places)
+        marked = sum(place["marked"] for place in places)
+        delays = [place["passed_after"] for place in places if place["passed_after"]]
         rows.append(
             [
                 text,
-                str(len(those)),
-                number(median(one["sessions"] for one in those), 0),
-                number(sum(one["marked"] for one in those) / judged if judged else None),
-                f"{len(delays)} of {len(those)}",
+                str(len(places)),
+                number(median(place["sessions"] for place in places), 0),
+                number(marked / recordings if recordings else None),
+                f"{len(delays)} of {len(places)}",
                 number(median(delays), 1) if delays else "n/a",
             ]
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from crywatch.core.atomic import read_json
-from crywatch.core.errors import TableError
-from crywatch.report.tables import Table, number
+from crywatch.report.pages import note
+from crywatch.report.tables import Row, Table, distinct, num, number, read_output, table
 
 NAMES = {
     "ge2e": "ECAPA-TDNN, GE2E",
@@ -37,51 +37,50 @@ def verification_tables(folder: Path) -> list[Table]:
 
     TableError where tables.json is missing.
     """
-    path = folder / "tables.json"
-    if not path.is_file():
-        raise TableError(f"{path} is missing: run stage evaluate_verification (dvc repro)")
-    told = read_json(path)
-    found = [_pooled(told), *_by_corpus(told["rows"]), *_cryceleb(told["rows"])]
-    return [table for table in found if table.rows]
+    results = read_output(folder / "tables.json", "evaluate_verification")
+    rows = results["rows"]
+    tables = [_pooled(results), _by_corpus(rows), _cryceleb(rows)]
+    return [each for each in tables if each.rows]
 
 
-def _pooled(told: dict) -> Table:
-    rows, choice = told["rows"], told["choice"]
-    lines = dict.fromkeys(row["line"] for row in rows)
-    cells = []
-    for line in lines:
-        name = _name(rows, line)
-        if line == choice["network"] and choice["protocol"]:
-            name += " (best on the validation part)"
-        cells.append(
-            [
-                name,
-                percent(_row(rows, line, "across", part="val").get("eer")),
-                interval(_row(rows, line, "within"), "eer"),
-                interval(_row(rows, line, "across"), "eer"),
-                number(_row(rows, line, "within").get("min_dcf")),
-                number(_row(rows, line, "across").get("min_dcf")),
-            ]
-        )
-    columns = ["network", "EER across sessions, val", "EER within a session, test"]
-    columns += ["EER across sessions, test", "minDCF within", "minDCF across"]
-    notes = [_counts(told), _averaging(told["averaging"]), INTERVALS]
+def _pooled(results: Row) -> Table:
+    rows, choice = results["rows"], results["choice"]
+
+    def name(line: str) -> str:
+        best = line == choice["network"] and choice["protocol"]
+        return _name(rows, line) + (" (best on the validation part)" if best else "")
+
+    def shown(cell: Callable[[Row], str], protocol: str) -> Callable[[str], str]:
+        return lambda line: cell(_row(rows, line, protocol))
+
+    columns = {
+        "network": name,
+        "EER across sessions, val": lambda line: percent(
+            _row(rows, line, "across", part="val").get("eer")
+        ),
+        "EER within a session, test": shown(equal_error_rate, "within"),
+        "EER across sessions, test": shown(equal_error_rate, "across"),
+        "minDCF within": shown(num("min_dcf"), "within"),
+        "minDCF across": shown(num("min_dcf"), "across"),
+    }
+    notes = [_counts(results), _averaging(results["averaging"]), INTERVALS]
     if not choice["protocol"]:
         notes.append("The validation part has no pairs: no network is called best.")
-    if not told["off_the_shelf"]:
+    if not results["off_the_shelf"]:
         notes.append(f"{NOT_AT_HAND}.")
-    return Table("Verification of infants", columns, cells, " ".join([*notes, ICLAS]))
+    text = " ".join([*notes, ICLAS])
+    return table("Verification of infants", columns, distinct(rows, "line"), text)
 
 
-def _counts(told: dict) -> str:
-    line = told["rows"][0]["line"]
-    within, across = (_row(told["rows"], line, protocol) for protocol in ("within", "across"))
+def _counts(results: Row) -> str:
+    line = results["rows"][0]["line"]
+    within, across = (_row(results["rows"], line, protocol) for protocol in ("within", "across"))
+    gap_h, test = results["gap_s"] / 3600, results["parts"].get("test", {})
     return (
         f"Test part, pooled over corpora: {within.get('n_same', 0)} pairs of one infant within a "
-        f"session, {across.get('n_same', 0)} across sessions ({told['gap_s'] / 3600:g} h or more "
-        f"apart), {across.get('n_other', 0)} of two infants of a corpus; "
-        f"{told['parts'].get('test', {}).get('infants', 0)} infants. Within a session the room and "
-        "the phone give the answer away."
+        f"session, {across.get('n_same', 0)} across sessions ({gap_h:g} h or more apart), "
+        f"{across.get('n_other', 0)} of two infants of a corpus; {test.get('infants', 0)} infants. "
+        "Within a session the room and the phone give the answer away."
     )
 
 
@@ -94,60 +93,53 @@ def _averaging(averaging: dict) -> str:
     )
 
 
-def _by_corpus(rows: list[dict]) -> list[Table]:
-    """A table a corpus where there are several."""
-    shown = [row for row in rows if row["part"] == "test" and row["protocol"] != "cryceleb"]
-    corpora = list(dict.fromkeys(row["scope"] for row in shown if row["scope"] != "pooled"))
-    if len(corpora) < 2:
-        return []
+def _by_corpus(rows: list[Row]) -> Table:
+    """A row a corpus and network, where there are several corpora."""
+    tests = [row for row in rows if row["part"] == "test" and row["protocol"] != "cryceleb"]
+    corpora = [scope for scope in distinct(tests, "scope") if scope != "pooled"]
     cells = []
-    for corpus in corpora:
-        here = [row for row in shown if row["scope"] == corpus]
-        for line in dict.fromkeys(row["line"] for row in here):
-            within, across = (_row(here, line, p, corpus) for p in ("within", "across"))
+    for corpus in corpora if len(corpora) > 1 else []:
+        inside = [row for row in tests if row["scope"] == corpus]
+        for line in distinct(inside, "line"):
+            within, across = (_row(inside, line, p, corpus) for p in ("within", "across"))
             cells.append(
                 [
                     corpus,
                     _name(rows, line),
                     str(across["n_infants"]),
                     f"{within['n_same']} / {across['n_same']} / {across['n_other']}",
-                    interval(within, "eer"),
-                    interval(across, "eer"),
+                    equal_error_rate(within),
+                    equal_error_rate(across),
                 ]
             )
     columns = ["corpus", "network", "infants", "pairs within / across / of two infants"]
     columns += ["EER within a session", "EER across sessions"]
-    return [Table("Verification of infants within each corpus, test part", columns, cells)]
+    return Table("Verification of infants within each corpus, test part", columns, cells)
 
 
-def _cryceleb(rows: list[dict]) -> list[Table]:
-    shown = [row for row in rows if row["protocol"] == "cryceleb"]
-    if not shown:
-        return []
-    trials = {"val": "dev", "test": "test"}
+def _cryceleb(rows: list[Row]) -> Table:
+    trials = [row for row in rows if row["protocol"] == "cryceleb"]
     cells = [
         [
             _name(rows, row["line"]),
-            trials[row["part"]],
+            {"val": "dev", "test": "test"}[row["part"]],
             f"{row['n_same']} / {row['n_other']}",
-            interval(row, "eer"),
+            equal_error_rate(row),
             number(row["min_dcf"]),
         ]
-        for row in shown
+        for row in trials
     ]
-    cells += [[name, "test", "n/a", percent(eer), "n/a"] for name, eer in PUBLISHED]
+    if cells:
+        cells += [[name, "test", "n/a", percent(eer), "n/a"] for name, eer in PUBLISHED]
     columns = ["network", "trials", "pairs of one / of two infants", "EER", "minDCF"]
-    note = (
-        "Birth against discharge, a baby's cries of either joined. The babies of the dev trials "
-        "are in the validation part, on which the best network was chosen. Its scores of the test "
-        f"trials are in cryceleb_submission.csv. {INTERVALS}"
+    return Table(
+        "CryCeleb2023: the challenge's trials", columns, cells, f"{note('trials')} {INTERVALS}"
     )
-    return [Table("CryCeleb2023: the challenge's trials", columns, cells, note)]
 
 
 def _row(
-    rows: list[dict], line: str, protocol: str, scope: str = "pooled", part: str = "test"
-) -> dict:
+    rows: list[Row], line: str, protocol: str, scope: str = "pooled", part: str = "test"
+) -> Row:
     """That row, or an empty one."""
     key = line, protocol, scope, part
     of = ("line", "protocol", "scope", "part")
@@ -159,7 +151,7 @@ def network_name(network: str) -> str:
     return NAMES.get(network, network)
 
 
-def _name(rows: list[dict], line: str) -> str:
+def _name(rows: list[Row], line: str) -> str:
     network = next(row["network"] for row in rows if row["line"] == line)
     name = network_name(network)
     return name if line == network else f"{name}, not averaged"
@@ -170,9 +162,9 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f} %"
 
 
-def interval(row: dict, name: str) -> str:
-    """A share and its interval, where there is one."""
-    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+def equal_error_rate(row: Row) -> str:
+    """The row's EER and its interval, where there are any."""
+    value, low, high = (row.get(f"eer{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:
         return percent(value)
     return f"{percent(value)} ({100 * low:.1f} to {100 * high:.1f})"

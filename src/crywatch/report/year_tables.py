@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from crywatch.core.atomic import read_json
-from crywatch.core.errors import TableError
-from crywatch.report.tables import Table, bracketed, number
+from crywatch.report.pages import note
+from crywatch.report.tables import (
+    Columns,
+    Row,
+    Table,
+    bracketed,
+    interval,
+    num,
+    read_output,
+    table,
+)
 
 METRICS = "metrics.json"
 WAYS = {
@@ -30,42 +38,30 @@ INTERVALS = "In brackets: 95 % intervals over infants (Student's t)."
 
 def gate_tables(folder: Path) -> list[Table]:
     """AUC of the gate's heads, from the folder of ``train_gate``."""
-    found = _read(folder)
-    rows = [
-        [
-            HEADS.get(row["head"], row["head"]),
-            row["part"],
-            row["scope"],
-            f"{row['positives']} / {row['negatives']}",
-            f"{row['positive_groups']} / {row['negative_groups']}",
-            bracketed(row["auc"], row["auc_low"], row["auc_high"]),
-            number(row["passed_right"]),
-            number(row["passed_wrong"]),
-        ]
-        for row in found["rows"]
-    ]
-    used = "; ".join(
-        f"{HEADS.get(name, name)}: {'used' if said['on'] else 'off'}, {said['reason']}"
-        for name, said in sorted(found["heads"].items())
+    metrics = _read(folder)
+    columns: Columns = {
+        "head": lambda row: HEADS.get(row["head"], row["head"]),
+        "part": "part",
+        "measured on": "scope",
+        "of each class": lambda row: f"{row['positives']} / {row['negatives']}",
+        "infants": lambda row: f"{row['positive_groups']} / {row['negative_groups']}",
+        "AUC": interval("auc"),
+        "passed, should": num("passed_right"),
+        "passed, should not": num("passed_wrong"),
+    }
+    heads = "; ".join(
+        f"{HEADS.get(name, name)}: {'used' if head['on'] else 'off'}, {head['reason']}"
+        for name, head in sorted(metrics["heads"].items())
     )
-    note = (
-        f"{used}. In brackets: 95 % intervals of the bootstrap over infants (clips, where there is "
-        "no infant). Passed: share that the head lets into a baseline, of what should pass and of "
-        "what should not."
-    )
-    if not found["shared_corpora"]:
-        note += (
-            " No corpus holds both cries of known infants and other sounds: the first head may "
-            "tell corpora apart by more than cries."
-        )
-    columns = ["head", "part", "measured on", "of each class", "infants", "AUC"]
-    columns += ["passed, should", "passed, should not"]
-    return [Table("Gate: what its heads can tell", columns, rows, note)]
+    text = f"{heads}. {note('gate')}"
+    if not metrics["shared_corpora"]:
+        text += f" {note('not_shared')}"
+    return [table("Gate: what its heads can tell", columns, metrics["rows"], text)]
 
 
 def follow_tables(folder: Path) -> list[Table]:
     """Infants followed through their recordings, from the folder of ``follow_infants``."""
-    found = _read(folder)
+    metrics = _read(folder)
     columns = {
         "false_alarm_rate": "false alarms",
         "detected": "changed recordings that alarm",
@@ -75,21 +71,21 @@ def follow_tables(folder: Path) -> list[Table]:
     }
     rows = [
         [part, WAYS.get(way, way), *_cells(measures, columns)]
-        for part, ways in found["means"].items()
+        for part, ways in metrics["means"].items()
         for way, measures in _ordered(ways)
     ]
-    refused = ", ".join(f"{reason} {count}" for reason, count in found["refused"].items())
-    note = (
-        f"Shares of the recordings after an infant's baseline, {found['rate']:g} false alarms "
-        f"promised, {found['model']}. {INTERVALS} Refused by the gate: {refused or 'nothing'}."
+    refused = ", ".join(f"{reason} {count}" for reason, count in metrics["refused"].items())
+    text = (
+        f"Shares of the recordings after an infant's baseline, {metrics['rate']:g} false alarms "
+        f"promised, {metrics['model']}. {INTERVALS} Refused by the gate: {refused or 'nothing'}."
     )
     title = "Following infants: with the gate, without it, and never updated"
-    return [Table(title, ["part", "updating", *columns.values()], rows, note)]
+    return [Table(title, ["part", "updating", *columns.values()], rows, text)]
 
 
 def year_tables(folder: Path) -> list[Table]:
     """A table a scenario, from the folder of ``simulate_year``."""
-    found = _read(folder)
+    metrics = _read(folder)
     slow = {
         "false_alarms_a_month": "false alarms a month",
         "false_alarm_rate": "share of recordings",
@@ -115,40 +111,33 @@ def year_tables(folder: Path) -> list[Table]:
         "false_alarm_rate_after": "and after",
         "accepted_after": "own, taken up after",
     }
-    infants = f"{found['infants']} infants, {found['rate']:g} false alarms promised"
+    infants = f"{metrics['infants']} infants, {metrics['rate']:g} false alarms promised"
     return [
         Table(
             f"Generated year, slow development: {infants}",
             ["updating", *slow.values()],
-            _rows(found["slow"], slow),
-            f"{GENERATED} {INTERVALS} The gate that trims has a minimum of p of "
-            f"{found['trimming_p']:g}: what it refuses is missing from the next calibration. Held: "
-            "so many alarms that nothing enters; without a change that is an error, which a person "
-            "has to mend.",
+            _rows(metrics["slow"], slow),
+            f"{GENERATED} {INTERVALS} {note('slow').format(trimming_p=metrics['trimming_p'])}",
         ),
         Table(
             f"Generated year, a change that stays: {infants}",
             ["change", "updating", *change.values()],
-            _rows(found["change"], change, str),
-            f"{GENERATED} Noticed: more of the latest recordings alarm than chance gives; delays "
-            "are over the infants in which there is one (their number where not all). Absorbed: "
-            "share of the changed recordings that entered a baseline.",
+            _rows(metrics["change"], change, str),
+            f"{GENERATED} {note('change')}",
         ),
         Table(
             f"Generated year, a hostile stream: {infants}",
             ["what comes", "updating", *attack.values()],
-            _rows(found["attack"], attack, lambda kind: HOSTILE.get(kind, kind)),
-            f"{GENERATED} Drift: how far the baseline's centroid is from that of the same infant "
-            "left in peace, in mean distances of its recordings from theirs. A baseline that was "
-            "held back is some way from one that went on.",
+            _rows(metrics["attack"], attack, lambda kind: HOSTILE.get(kind, kind)),
+            f"{GENERATED} {note('attack')}",
         ),
     ]
 
 
 def _rows(
-    kinds: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    kinds: Mapping[str, Mapping[str, Row]],
     columns: Mapping[str, str],
-    name: Any = None,
+    name: Callable[[str], str] | None = None,
 ) -> list[list[str]]:
     return [
         [*([] if name is None else [name(kind)]), WAYS.get(way, way), *_cells(measures, columns)]
@@ -157,27 +146,24 @@ def _rows(
     ]
 
 
-def _ordered(ways: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _ordered(ways: Row) -> list[tuple[str, Any]]:
     """The ways in the order of `WAYS`: files have them by name."""
     return [(way, ways[way]) for way in WAYS if way in ways]
 
 
-def _cells(measures: Mapping[str, Any], columns: Sequence[str] | Mapping[str, str]) -> list[str]:
+def _cells(measures: Row, columns: Mapping[str, str]) -> list[str]:
     """Means with their intervals; the number of infants where it is not that of all."""
-    most = max((one["infants"] for one in measures.values()), default=0)
-    cells = []
-    for column in columns:
-        one = measures.get(column)
-        if one is None:
-            cells.append("n/a")
-            continue
-        text = bracketed(one["mean"], one["low"], one["high"], 2)
-        cells.append(text if one["infants"] == most else f"{text}, {one['infants']} infants")
-    return cells
+    most = max((measure["infants"] for measure in measures.values()), default=0)
+
+    def cell(measure: Row | None) -> str:
+        if measure is None:
+            return "n/a"
+        text = bracketed(measure["mean"], measure["low"], measure["high"], 2)
+        infants = measure["infants"]
+        return text if infants == most else f"{text}, {infants} infants"
+
+    return [cell(measures.get(column)) for column in columns]
 
 
 def _read(folder: Path) -> Any:
-    path = folder / METRICS
-    if not path.is_file():
-        raise TableError(f"{path} is missing: run `dvc repro {folder.name}`")
-    return read_json(path)
+    return read_output(folder / METRICS, folder.name)

@@ -22,10 +22,10 @@ class DriftConfig:
     quantities) and the two distributions are at least its limit apart."""
 
     reference_clips: int  # of the training part that are kept with a model
-    excerpt_s: float = 5.0  # of a clip or recording that is listened to
+    excerpt_s: float = 5.0  # of a clip or recording that is measured
     reach_s: float = 60.0  # of a recording's beginning, in which the excerpt is drawn
     newest: int = 200  # recordings that are compared
-    min_recordings: int = 20  # and groups of the reference: with fewer nothing is said
+    min_recordings: int = 20  # and groups of the reference: with fewer nothing is tested
     alpha: float = 0.01  # false alarms of one comparison, all quantities together
     permutations: int = 499  # of the test on embeddings
     level_db: float = 6.0  # Wasserstein distance
@@ -48,27 +48,18 @@ class DriftConfig:
             raise ConfigError(f"drift.embedding_auc: {self.embedding_auc:g} is not in 0.5..1")
 
 
-@dataclass(frozen=True)
-class Scalar:
-    """A measured number, and by what distance its distribution has moved."""
-
-    name: str
-    unit: str
-    limit: str  # key of `DriftConfig`
-
-
-SCALARS = (
-    Scalar("level", "dBFS", "level_db"),
-    Scalar("peak", "dBFS", "peak_db"),
-    Scalar("bandwidth", "octaves above 50 Hz", "bandwidth_octaves"),
-    Scalar("score", "", "score"),
+SCALARS = (  # name, unit, and key of `DriftConfig` with the limit
+    ("level", "dBFS", "level_db"),
+    ("peak", "dBFS", "peak_db"),
+    ("bandwidth", "octaves above 50 Hz", "bandwidth_octaves"),
+    ("score", "", "score"),
 )
 EMBEDDING = "embedding"
 QUANTITIES = len(SCALARS) + 1
 
 
 @dataclass(frozen=True)
-class Measured:
+class SoundMeasures:
     """Of one excerpt."""
 
     level: float  # dBFS, RMS
@@ -78,7 +69,7 @@ class Measured:
     embedding: np.ndarray | None  # [dim] float32, the mean over seconds; None: the kind has none
 
 
-def measure(wave: np.ndarray, detector: Detector) -> Measured:
+def measure(wave: np.ndarray, detector: Detector) -> SoundMeasures:
     """Of ``wave`` [samples] at 16 kHz, which is not empty."""
     from crywatch.audio.decode import bandwidth_hz, level_dbfs
     from crywatch.audio.segments import RATE_HZ
@@ -90,10 +81,9 @@ def measure(wave: np.ndarray, detector: Detector) -> Measured:
     if hasattr(detector, "features"):
         embedding = detector.features(wave).mean(axis=0).astype(np.float32)
     band_hz = max(bandwidth_hz(wave, RATE_HZ), NARROWEST_HZ)
-    return Measured(
-        level=max(
-            level_dbfs(float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))), QUIETEST_DBFS
-        ),
+    rms = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
+    return SoundMeasures(
+        level=max(level_dbfs(rms), QUIETEST_DBFS),
         peak=max(level_dbfs(float(np.abs(wave).max())), QUIETEST_DBFS),
         bandwidth=float(np.log2(band_hz / NARROWEST_HZ)),
         score=float(scores.max()),

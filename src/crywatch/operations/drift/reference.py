@@ -12,7 +12,13 @@ import numpy as np
 
 from crywatch.core.atomic import atomic_dir, atomic_path, read_json, write_json
 from crywatch.core.errors import TableError
-from crywatch.operations.drift.measures import EMBEDDING, SCALARS, DriftConfig, Measured, measure
+from crywatch.operations.drift.measures import (
+    EMBEDDING,
+    SCALARS,
+    DriftConfig,
+    SoundMeasures,
+    measure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +43,7 @@ def build_reference(
     clips_table: Path, model: Path, config: DriftConfig, seed: int, out_dir: Path
 ) -> None:
     """Write what is compared with later: a row a training clip, with level, bandwidth, score and
-    the network's own numbers; see `compare`.
+    the network's own numbers; see `check_drift`.
 
     Paths of ``clips_table`` (schema split_clips) are relative to the working directory. Neither
     names nor ids go into the files: groups are numbers. Equal inputs give equal bytes.
@@ -60,16 +66,16 @@ def build_reference(
     if clips.empty:
         raise TableError(f"{clips_table}: no labelled clip in the training part to compare with")
     order = sorted(clips.itertuples(), key=lambda row: _draw(seed, row.sha256, row.clip_id))
-    kept = order[: config.reference_clips]
-    numbers = {group: i for i, group in enumerate(dict.fromkeys(row.group_id for row in kept))}
+    drawn = order[: config.reference_clips]
+    numbers = {group: i for i, group in enumerate(dict.fromkeys(row.group_id for row in drawn))}
     detector = load_detector(model)
     rows, groups = [], []
     with one_thread():
-        for row in progress(kept, "reference", unit="clip"):
+        for row in progress(drawn, "reference", unit="clip"):
             wave = excerpt_of(read_clean(row.path), RATE_HZ, config.excerpt_s, seed, row.sha256)
             rows.append(measure(wave, detector))
             groups.append(numbers[row.group_id])
-    told = {
+    about = {
         "model_sha256": files_sha256([model]),
         "seed": seed,
         "excerpt_s": config.excerpt_s,
@@ -81,7 +87,7 @@ def build_reference(
     with atomic_dir(out_dir) as temp:
         with atomic_path(temp / TABLE) as file:
             table(rows, groups).to_parquet(file, index=False, compression="zstd")
-        write_json(temp / ABOUT, told)
+        write_json(temp / ABOUT, about)
 
 
 def read_reference(folder: Path) -> Reference:
@@ -89,29 +95,29 @@ def read_reference(folder: Path) -> Reference:
     import pandas as pd
 
     try:
-        told = read_json(folder / ABOUT)
+        about = read_json(folder / ABOUT)
         frame = pd.read_parquet(folder / TABLE)
-        missing = {GROUP, *(one.name for one in SCALARS)} - set(frame.columns)
+        missing = {GROUP, *(name for name, _, _ in SCALARS)} - set(frame.columns)
         if missing:
             raise ValueError(f"no column {', '.join(sorted(missing))}")
-        return Reference(frame, told["model_sha256"], told["excerpt_s"])
+        return Reference(frame, about["model_sha256"], about["excerpt_s"])
     except (OSError, ValueError, KeyError) as error:
         raise TableError(
             f"{folder}: no reference to compare with ({error}): register the model again"
         ) from error
 
 
-def table(rows: Iterable[Measured], groups: Iterable[int]) -> pd.DataFrame:
+def table(rows: Iterable[SoundMeasures], groups: Iterable[int]) -> pd.DataFrame:
     """A row an excerpt: group, a column a quantity, and the embedding where all rows have one."""
     import pandas as pd
 
     rows = list(rows)
-    columns = {GROUP: np.asarray(list(groups), dtype=np.int64)}
-    for one in SCALARS:
-        columns[one.name] = np.array([getattr(row, one.name) for row in rows], dtype=np.float64)
+    frame = pd.DataFrame({GROUP: np.asarray(list(groups), dtype=np.int64)})
+    for name, _, _ in SCALARS:
+        frame[name] = np.array([getattr(row, name) for row in rows], dtype=np.float64)
     if rows and all(row.embedding is not None for row in rows):
-        columns[EMBEDDING] = [row.embedding for row in rows]
-    return pd.DataFrame(columns)
+        frame[EMBEDDING] = [row.embedding for row in rows]
+    return frame
 
 
 def excerpt_of(wave: np.ndarray, rate_hz: int, seconds: float, seed: int, name: str) -> np.ndarray:
@@ -135,10 +141,10 @@ def one_of_each_group(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
     return drawn.drop_duplicates(GROUP).sort_values(GROUP).reset_index(drop=True)
 
 
-def measured_recordings(
+def measure_recordings(
     recordings: Iterable[Path], detector: Detector, config: DriftConfig, excerpt_s: float, seed: int
-) -> tuple[list[Measured], list[str]]:
-    """Of an excerpt of each recording, and why others could not be read."""
+) -> tuple[list[SoundMeasures], list[str]]:
+    """Measures of an excerpt of each recording, and why others could not be read."""
     from crywatch.audio.decode import excerpt, resample
     from crywatch.audio.segments import RATE_HZ
     from crywatch.core.digest import file_sha256
@@ -146,17 +152,17 @@ def measured_recordings(
     from crywatch.core.progress import progress
     from crywatch.core.threads import one_thread
 
-    rows, refused = [], []
+    rows, unreadable = [], []
     with one_thread():
         for path in progress(list(recordings), "recent", unit="file"):
             try:
-                found = excerpt(path, 0.0, max(config.reach_s, excerpt_s))
-                wave = resample(found.wave, found.rate_hz, RATE_HZ)
+                sound = excerpt(path, 0.0, max(config.reach_s, excerpt_s))
+                wave = resample(sound.wave, sound.rate_hz, RATE_HZ)
                 if not len(wave):
                     raise AudioError(f"{path}: too short")
                 rows.append(
                     measure(excerpt_of(wave, RATE_HZ, excerpt_s, seed, file_sha256(path)), detector)
                 )
             except (AudioError, OSError) as error:
-                refused.append(str(error))
-    return rows, refused
+                unreadable.append(str(error))
+    return rows, unreadable

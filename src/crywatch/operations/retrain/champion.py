@@ -68,9 +68,9 @@ def look_for_drift(
     try:
         with contextlib.chdir(project):
             version, model, reference = fetch(values["register"]["name"], keep)
-        from crywatch.operations.drift import compare
+        from crywatch.operations.drift import check_drift
 
-        report = compare(reference, files, model, config, values["seed"])
+        report = check_drift(reference, files, model, config, values["seed"])
     except (CrywatchError, OSError, KeyError) as error:
         return Drift("", said=f"drift: not compared ({_short(error, folder, project)})")
     except Exception as error:  # the tracking server's own errors are of its library

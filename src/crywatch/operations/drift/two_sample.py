@@ -1,15 +1,16 @@
-"""Recent recordings against a reference: tests, distances, and a sentence on each."""
+"""Recent recordings against a reference: two-sample tests, distances, and a sentence on each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crywatch.operations.drift.measures import EMBEDDING, SCALARS, DriftConfig, Scalar
+from crywatch.metrics.paired import holm
+from crywatch.operations.drift.measures import EMBEDDING, SCALARS, DriftConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Quantity:
-    """One thing that was compared."""
+    """A distribution of the recent sounds beside that of the reference."""
 
     name: str  # level, peak, bandwidth, score, embedding
     unit: str
@@ -48,7 +49,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What `compare` found."""
+    """What `check_drift` gives."""
 
     n_reference: int  # groups
     n_recent: int  # recordings
@@ -59,13 +60,13 @@ class DriftReport:
     @property
     def drifted(self) -> tuple[str, ...]:
         """Names of the quantities that moved."""
-        return tuple(one.name for one in self.quantities if one.drifted)
+        return tuple(quantity.name for quantity in self.quantities if quantity.drifted)
 
 
-def compare(
+def check_drift(
     reference: Path, recordings: Sequence[Path], model: Path, config: DriftConfig, seed: int
 ) -> DriftReport:
-    """Hold ``recordings``, files, against the ``reference`` folder of the model folder ``model``.
+    """Test ``recordings``, files, against the ``reference`` folder of the model folder ``model``.
 
     Level, peak, bandwidth and score: two-sample Kolmogorov-Smirnov test and Wasserstein distance.
     Embedding: cross-validated AUC of a linear classifier that tells recent from reference, with
@@ -80,20 +81,24 @@ def compare(
     from crywatch.core.digest import files_sha256
     from crywatch.core.errors import ModelError
     from crywatch.detection.detectors import load_detector
-    from crywatch.operations.drift import reference as kept
-
-    known = kept.read_reference(reference)
-    if files_sha256([model]) != known.model_sha256:
-        raise ModelError(f"{reference}: the reference of another model than {model}")
-    rows, refused = kept.measured_recordings(
-        recordings, load_detector(model), config, known.excerpt_s, seed
+    from crywatch.operations.drift.reference import (
+        measure_recordings,
+        one_of_each_group,
+        read_reference,
+        table,
     )
-    recent = kept.table(rows, range(len(rows)))
-    old = kept.one_of_each_group(known.frame, seed)
-    return judge(old, recent, config, seed, len(refused))
+
+    training = read_reference(reference)
+    if files_sha256([model]) != training.model_sha256:
+        raise ModelError(f"{reference}: the reference of another model than {model}")
+    rows, unreadable = measure_recordings(
+        recordings, load_detector(model), config, training.excerpt_s, seed
+    )
+    recent, old = table(rows, range(len(rows))), one_of_each_group(training.frame, seed)
+    return check_tables(old, recent, config, seed, len(unreadable))
 
 
-def judge(
+def check_tables(
     reference: pd.DataFrame,
     recent: pd.DataFrame,
     config: DriftConfig,
@@ -103,44 +108,37 @@ def judge(
     """Of two tables as `reference.table` makes them, whose rows are independent draws."""
     sizes = len(reference), len(recent), n_unreadable
     if min(sizes[:2]) < config.min_recordings:
-        said = (
+        text = (
             f"too little to compare: {sizes[1]} recent recordings and {sizes[0]} groups of the "
             f"reference, {config.min_recordings} of each are needed"
         )
-        return DriftReport(*sizes, (), said)
-    found = [_scalar(one, reference, recent, config) for one in SCALARS]
+        return DriftReport(*sizes, (), text)
+    tests = [_scalar(*scalar, reference, recent, config) for scalar in SCALARS]
     if EMBEDDING in reference and EMBEDDING in recent:
-        found.append(_embedding(reference, recent, config, seed))
-    adjusted = holm([one.p for one in found])
-    quantities = tuple(_judged(one, p, config) for one, p in zip(found, adjusted, strict=True))
-    moved = [one.said for one in quantities if one.drifted]
-    said = (
-        "; ".join(moved)
-        if moved
-        else f"{sizes[1]} recent recordings sound like the training data of the champion"
+        tests.append(_embedding(reference, recent, config, seed))
+    adjusted = holm([test.p for test in tests])
+    quantities = tuple(
+        _decide(test, p, config) for test, p in zip(tests, adjusted, strict=True) if p is not None
     )
-    return DriftReport(*sizes, quantities, said)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p adjusted by Holm (1979), in the order given."""
-    order = np.argsort(values, kind="stable")
-    scaled = np.asarray(values)[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return adjusted.tolist()
+    text = "; ".join(quantity.said for quantity in quantities if quantity.drifted)
+    similar = f"{sizes[1]} recent recordings sound like the training data of the champion"
+    return DriftReport(*sizes, quantities, text or similar)
 
 
 def _scalar(
-    one: Scalar, reference: pd.DataFrame, recent: pd.DataFrame, config: DriftConfig
+    name: str,
+    unit: str,
+    limit_key: str,
+    reference: pd.DataFrame,
+    recent: pd.DataFrame,
+    config: DriftConfig,
 ) -> Quantity:
     from scipy.stats import ks_2samp, wasserstein_distance
 
-    old, new = (frame[one.name].to_numpy() for frame in (reference, recent))
-    p = float(ks_2samp(old, new).pvalue)
-    effect = float(wasserstein_distance(old, new))
-    limit = getattr(config, one.limit)
-    return Quantity(one.name, one.unit, effect, limit, p, False, _spread(old), _spread(new), "")
+    old, new = (frame[name].to_numpy() for frame in (reference, recent))
+    p, effect = float(ks_2samp(old, new).pvalue), float(wasserstein_distance(old, new))
+    limit = getattr(config, limit_key)
+    return Quantity(name, unit, effect, limit, p, False, _spread(old), _spread(new), "")
 
 
 def _spread(values: np.ndarray) -> Spread:
@@ -158,40 +156,37 @@ def _embedding(
 
     both = np.stack([*reference[EMBEDDING], *recent[EMBEDDING]]).astype(np.float64)
     components = min(COMPONENTS, len(both) // 4, both.shape[1])
-    # Neither these nor the folds see which is which, so the permutations are a fair test.
+    # Neither these nor the folds know which is which, so the permutations are a fair test.
     scaled = StandardScaler().fit_transform(both)
-    seen = PCA(components, svd_solver="full").fit_transform(scaled)
+    features = PCA(components, svd_solver="full").fit_transform(scaled)
     is_recent = np.arange(len(both)) >= len(reference)
     rng = np.random.default_rng(seed)
     labels = np.stack(
         [is_recent, *(rng.permutation(is_recent) for _ in range(config.permutations))], axis=1
     )
     # Regression on the labels has the direction of Fisher's discriminant, for all columns at once.
-    told = np.empty(labels.shape)
-    for known, asked in KFold(FOLDS, shuffle=True, random_state=seed).split(seen):
-        told[asked] = (
-            Ridge(alpha=1.0).fit(seen[known], labels[known].astype(float)).predict(seen[asked])
-        )
-    ranks = np.where(labels, rankdata(told, axis=0), 0.0).sum(axis=0)
+    scores = np.empty(labels.shape)
+    for train, test in KFold(FOLDS, shuffle=True, random_state=seed).split(features):
+        ridge = Ridge(alpha=1.0).fit(features[train], labels[train].astype(float))
+        scores[test] = ridge.predict(features[test])
+    ranks = np.where(labels, rankdata(scores, axis=0), 0.0).sum(axis=0)
     n_recent, n_old = len(recent), len(reference)
     aucs = (ranks - n_recent * (n_recent + 1) / 2) / (n_recent * n_old)
     auc, p = float(aucs[0]), float(np.mean(aucs >= aucs[0]))
     return Quantity(EMBEDDING, "AUC", auc, config.embedding_auc, p, False, None, None, "")
 
 
-def _judged(one: Quantity, p: float, config: DriftConfig) -> Quantity:
-    from dataclasses import replace
-
-    drifted = p <= config.alpha and one.effect >= one.limit
-    unit = f" {one.unit}" if one.unit else ""
-    if one.reference is None or one.recent is None:
-        said = (
-            f"{one.name}: a classifier tells recent from training sounds with an AUC of "
-            f"{one.effect:.2f} (limit {one.limit:g}, p {p:.2g})"
+def _decide(test: Quantity, p: float, config: DriftConfig) -> Quantity:
+    drifted = p <= config.alpha and test.effect >= test.limit
+    unit = f" {test.unit}" if test.unit else ""
+    if test.reference is None or test.recent is None:
+        text = (
+            f"{test.name}: a classifier tells recent from training sounds with an AUC of "
+            f"{test.effect:.2f} (limit {test.limit:g}, p {p:.2g})"
         )
     else:
-        said = (
-            f"{one.name}: median {one.recent.median:.3g} instead of {one.reference.median:.3g}"
-            f"{unit}, {one.effect:.2g} apart (limit {one.limit:g}, p {p:.2g})"
+        text = (
+            f"{test.name}: median {test.recent.median:.3g} instead of {test.reference.median:.3g}"
+            f"{unit}, {test.effect:.2g} apart (limit {test.limit:g}, p {p:.2g})"
         )
-    return replace(one, p=p, drifted=drifted, said=said)
+    return replace(test, p=p, drifted=drifted, said=text)

@@ -1,0 +1,200 @@
+"""The page on all systems: every one on the same seconds, beside its peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.report.pages import Origin, SectionsPage, sections_page
+from crywatch.report.tables import (
+    Row,
+    Table,
+    bracketed,
+    distinct,
+    number,
+    plus_minus,
+    read_output,
+    table,
+)
+
+RECORDED = "as recorded"
+POOLED = "pooled"
+LEFT_OUT = ", left out"
+SHORT = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "recall_at_1pct": "recall at 1 % false alarms",
+    "accuracy": "accuracy",
+    "f1": "F1",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A line of the main table."""
+
+    channel: str
+    scope: str
+    unit: str
+    metric: str
+
+    @property
+    def title(self) -> str:
+        """What it is, for a reader."""
+        through = "" if self.channel == RECORDED else f"{self.channel}: "
+        return f"{through}{self.scope}, {SHORT[self.metric]} per {self.unit}"
+
+
+class SystemResults:
+    """tables.json of ``compare_detectors``, looked up."""
+
+    def __init__(self, folder: Path):
+        content = read_output(folder / "tables.json", "compare_detectors")
+        self.rows: list[Row] = content["rows"]
+        self.parameters: Mapping[str, int] = {
+            system["row"]: system["parameters"] for system in content["parameters"]
+        }
+        self.peer: str = content["peer"]
+        self.shift: str = content["shift"]
+        self._by_key = {
+            (row["row"], row["channel"], row["scope"], row["unit"]): row for row in self.rows
+        }
+
+    @property
+    def has_peer(self) -> bool:
+        """Whether the peer is among the systems that were measured."""
+        return self.peer in self.parameters
+
+    def scopes(self, channel: str) -> list[str]:
+        """The scopes that were measured through ``channel``, in their order."""
+        return distinct([row for row in self.rows if row["channel"] == channel], "scope")
+
+    def test_scopes(self) -> list[str]:
+        """The scopes of the test part as recorded."""
+        return [scope for scope in self.scopes(RECORDED) if LEFT_OUT not in scope]
+
+    @property
+    def matched(self) -> list[str]:
+        """The channels that all clips go through, whatever they are."""
+        return [c for c in distinct(self.rows, "channel") if c not in (RECORDED, self.shift)]
+
+    def get(self, name: str, channel: str, scope: str, unit: str) -> Row | None:
+        """A row, or None where it was not measured."""
+        return self._by_key.get((name, channel, scope, unit))
+
+
+def systems_page(folder: Path, title: str, origin: Origin) -> SectionsPage:
+    """Collect tables and figures from the folder of ``compare_detectors``."""
+    results = SystemResults(folder)
+
+    def pages(channel: str, scopes: Sequence[str]) -> list[Table]:
+        return [each for scope in scopes for each in _by_unit(results, channel, scope)]
+
+    tables = {
+        "systems": [main_table(results)],
+        "recorded": pages(RECORDED, results.test_scopes()),
+        "matched": [
+            each for channel in results.matched for each in pages(channel, results.scopes(channel))
+        ],
+        "left_out": pages(RECORDED, [s for s in distinct(results.rows, "scope") if LEFT_OUT in s]),
+        "shift": [shift_table(results, unit) for unit in ("second", "clip")],
+    }
+    facts = f"{len(results.parameters)} systems, {len(results.rows)} measurements."
+    if not results.has_peer:
+        facts += f" {results.peer} was not at hand: there are no differences to it."
+    return sections_page("comparison", title, origin, facts, tables, {"systems": folder})
+
+
+def main_table(results: SystemResults) -> Table:
+    """A row a measure, a column a system of the test part."""
+    names = [name for name in results.parameters if results.get(name, RECORDED, POOLED, "second")]
+
+    def cell(name: str) -> Callable[[Measure], str]:
+        return lambda measure: _mean(
+            results.get(name, measure.channel, measure.scope, measure.unit), measure.metric
+        )
+
+    columns = {"measure": lambda measure: measure.title, **{name: cell(name) for name in names}}
+    note = "An SVC's parameters are the numbers it stores; YAMNet's, if shown, its model card's."
+    measures = table("Every system on the same seconds", columns, _measures(results), note)
+    measures.rows.append(["parameters", *(f"{results.parameters[name]:,}" for name in names)])
+    return measures
+
+
+def _measures(results: SystemResults) -> Iterator[Measure]:
+    for scope in results.test_scopes():
+        yield Measure(RECORDED, scope, "second", "average_precision")
+        yield Measure(RECORDED, scope, "clip", "average_precision")
+        yield Measure(RECORDED, scope, "second", "auc")
+    for channel in results.matched:
+        yield Measure(channel, POOLED, "second", "auc")
+        yield Measure(channel, POOLED, "second", "recall_at_1pct")
+        for scope in results.scopes(channel):
+            if scope != POOLED:
+                yield Measure(channel, scope, "second", "average_precision")
+                yield Measure(channel, scope, "clip", "average_precision")
+
+
+def _by_unit(results: SystemResults, channel: str, scope: str) -> Iterator[Table]:
+    """Every system on one scope, by second and by clip, beside the peer where there is one."""
+    columns: dict[str, str | Callable[[Row], str]] = {
+        "system": "row",
+        "seeds": "systems",
+        "AUC": lambda row: _interval(row, "auc"),
+        "AP": lambda row: _interval(row, "average_precision"),
+    }
+    if results.has_peer:
+        columns[f"AP less that of {results.peer}"] = lambda row: _difference(
+            row, "average_precision"
+        )
+    columns[SHORT["recall_at_1pct"]] = lambda row: _mean(row, "recall_at_1pct")
+    through = "" if channel == RECORDED else f", {channel}"
+    for unit in ("second", "clip"):
+        found = [results.get(name, channel, scope, unit) for name in results.parameters]
+        rows = [row for row in found if row is not None]
+        if rows:
+            note = (
+                f"{rows[0]['n_cry']} cries of {rows[0]['n']}, in {rows[0]['cry_groups']} groups "
+                f"with cries and {rows[0]['other_groups']} with others."
+            )
+            yield table(f"{scope}{through}, per {unit}", columns, rows, note)
+
+
+def shift_table(results: SystemResults, unit: str) -> Table:
+    """Each system before the phone, after it, and trained on it; pooled."""
+    metrics = ("accuracy", "f1", "auc")
+    cells = []
+    for name in results.parameters:
+        before = results.get(name, RECORDED, POOLED, unit)
+        after = results.get(name, results.shift, POOLED, unit)
+        if before is None or after is None:
+            continue
+        again = results.get(f"{name}_{results.shift}", results.shift, POOLED, unit)
+        means = (_mean(row, m) for m in metrics for row in (before, after, again))
+        cells.append([name, *means])
+    moments = ("before", "after", "re-recorded")
+    columns = ["system", *(f"{SHORT[metric]}, {when}" for metric in metrics for when in moments)]
+    note = (
+        "Accuracy and F1 at the threshold of the highest F1 on the validation part as recorded, "
+        "which the system keeps on the phone."
+    )
+    return Table(f"Before and after the phone, pooled, per {unit}", columns, cells, note)
+
+
+def _mean(row: Row | None, metric: str) -> str:
+    if row is None:
+        return "n/a"
+    values = row["metrics"][metric]
+    return plus_minus(values["mean"], values["sd"])
+
+
+def _interval(row: Row, metric: str) -> str:
+    values = row["metrics"][metric]
+    text = bracketed(values["mean"], values["low"], values["high"])
+    return text + ("" if values["sd"] is None else f" ± {number(values['sd'])}")
+
+
+def _difference(row: Row, metric: str) -> str:
+    values = row["metrics"][metric]
+    return bracketed(values["difference"], values["difference_low"], values["difference_high"])
