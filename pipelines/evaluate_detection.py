@@ -8,11 +8,15 @@ from crywatch.core.charts import curve_figure, score_figure
 from crywatch.core.errors import named
 from crywatch.data.selection import Source
 from crywatch.detection.blazenet.blazenet_features import folder_name
-from crywatch.evaluation.evaluate_charts import FOLDER, run
-from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig
-from crywatch.evaluation.evaluate_figures import confusion_figure, det_figure, histogram_figure
-from crywatch.evaluation.measured import FILE, ends_of
-from crywatch.evaluation.scoring import ModelRef
+from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
+from crywatch.evaluation.evaluate_detection.charts import FOLDER
+from crywatch.evaluation.evaluate_detection.figures import (
+    confusion_figure,
+    det_figure,
+    histogram_figure,
+)
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef
+from crywatch.evaluation.evaluate_detection.seconds import FILE, ends_of
 
 
 def models() -> list[ModelRef]:
@@ -42,8 +46,8 @@ def main() -> None:
     with tracking.stage_run("evaluate_detection") as log:
         config = params.section("evaluate_detection", EvaluateDetectionConfig)
         sources = list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
-        made = run(models(), sources, config, paths.EVALUATE_DETECTION)
-        headline, metrics = made.summary.headline(), made.metrics
+        summary = run(models(), sources, config, paths.EVALUATE_DETECTION)
+        headline, metrics = summary.headline(), summary.metrics
         ends = ends_of(headline, metrics)
         log.headline(headline | {name: metrics[name] for name in ends})
         log.metrics({name: metrics[name] for name in metrics.keys() - ends - headline.keys()})
@@ -56,7 +60,7 @@ def main() -> None:
         drawn = {"det": det_figure, "histograms": histogram_figure, "confusion": confusion_figure}
         for name, draw in drawn.items():
             log.figure(draw(pd.read_csv(charts / f"{name}.csv")), f"{name}.png")
-        log.figure(score_figure(made.summary.seconds), "scores.png")
+        log.figure(score_figure(summary.seconds), "scores.png")
         log.outputs(paths.EVALUATE_DETECTION)
 
 

@@ -18,12 +18,13 @@ from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import silent_seconds
-from crywatch.detection.systems import System
-from crywatch.evaluation.audit_shortcuts import AuditShortcutsConfig, headlines, run, scores
+from crywatch.detection.systems import System, load_system
+from crywatch.evaluation.audit_shortcuts import AuditShortcutsConfig, headlines, run
 from crywatch.evaluation.audit_shortcuts.background import BackgroundConfig, pauses
 from crywatch.evaluation.audit_shortcuts.measures import logit
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, Audited, thresholds
+from crywatch.evaluation.audit_shortcuts.thresholds import thresholds
+from crywatch.evaluation.channel_scores import AS_RECORDED
 from crywatch.report.pages import Origin, render
 from crywatch.report.shortcuts import mean_of_seeds, shortcuts_page
 from tests.helpers.blazenet_cases import clip_rows
@@ -111,8 +112,8 @@ def source(tmp_path_factory) -> Source:
 
 
 def audit(source: Source, out: Path, monkeypatch, config=CONFIG, systems=SYSTEMS):
-    made = lambda system: Audited(system, DETECTORS[system.name])  # noqa: E731
-    monkeypatch.setattr("crywatch.evaluation.audit_shortcuts.load", made)
+    detector = lambda system: DETECTORS[system.name]  # noqa: E731
+    monkeypatch.setattr("crywatch.evaluation.audit_shortcuts.load_system", detector)
     return run(systems, source, config, CHANNELS, 1, out)
 
 
@@ -316,10 +317,9 @@ def test_what_is_not_there_is_named(source, tmp_path, monkeypatch):
 
 def test_a_system_is_loaded_from_its_folder(monkeypatch):
     monkeypatch.setattr(
-        "crywatch.detection.detectors.load_detector", lambda folder: f"model in {folder}"
+        "crywatch.detection.systems.load_detector", lambda folder: f"model in {folder}"
     )
-    found = scores.load(replace(SYSTEMS[0], source="data/x"))
-    assert (found.system.name, found.detector) == ("blazenet/level", "model in data/x")
+    assert load_system(replace(SYSTEMS[0], source="data/x")) == "model in data/x"
 
 
 # Page

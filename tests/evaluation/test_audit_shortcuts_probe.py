@@ -12,21 +12,21 @@ from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import System
 from crywatch.evaluation.audit_shortcuts.front_ends import (
     LEVEL,
-    Seconds,
-    Source,
+    ProbedSeconds,
+    ProbeInput,
     chosen,
     hear,
     levels,
     sources,
 )
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig, permuted, probe, probe_rows
-from crywatch.evaluation.audit_shortcuts.scores import Audited
+from crywatch.evaluation.channel_scores import Listener
 from tests.helpers.blazenet_cases import clip_rows, sound
 
 CONFIG = ProbeConfig(clips=10, folds=4, permutations=4)
 
 
-def seconds(shift: float, n_groups: int = 12, dim: int = 3) -> Seconds:
+def seconds(shift: float, n_groups: int = 12, dim: int = 3) -> ProbedSeconds:
     """Two corpora of cries, ``shift`` deviations apart; ten seconds of every group."""
     rng = np.random.default_rng(3)
     rows, vectors = [], []
@@ -36,10 +36,10 @@ def seconds(shift: float, n_groups: int = 12, dim: int = 3) -> Seconds:
             head |= {"split": "test" if group % 2 else "train", "group_id": f"{corpus}-{group}"}
             rows += [head] * 10
             vectors.append(shift * number + rng.standard_normal((10, dim)))
-    return Seconds(pd.DataFrame(rows), {"x": np.concatenate(vectors).astype(np.float32)})
+    return ProbedSeconds(pd.DataFrame(rows), {"x": np.concatenate(vectors).astype(np.float32)})
 
 
-GIVEN = [Source("x", "x", "", lambda wave: wave)]
+GIVEN = [ProbeInput("x", "x", "", lambda wave: wave)]
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.35, 0.65), (4.0, 0.95, 1.0)])
@@ -120,12 +120,12 @@ class Network:
         return np.arange(n_segments(len(wave)), dtype=float)[:, None]
 
 
-def audited(name: str, row: str) -> Audited:
-    return Audited(System(name, "", "", row), Network())
+def listener(name: str, row: str) -> Listener:
+    return Listener(System(name, "", "", row), Network())
 
 
 def test_sources_are_front_ends_and_features(tmp_path):
-    given = sources([audited("blazenet/a", "blazenet/a"), audited("blazenet/a_s2", "blazenet/a")])
+    given = sources([listener("blazenet/a", "blazenet/a"), listener("blazenet/a_s2", "blazenet/a")])
     names = [source.name for source in given]
     assert names[0] == LEVEL and len(names) == 5
     assert names[2] == "picture of blazenet, mean and deviation"  # one of each family
@@ -147,7 +147,7 @@ def test_sources_are_front_ends_and_features(tmp_path):
 def test_a_front_end_of_longer_segments_is_refused(tmp_path):
     write_flac(tmp_path / "a.flac", sound(3 * RATE_HZ))
     row = {"clip_id": "a/a", "label": "cry", "split": "test", "path": str(tmp_path / "a.flac")}
-    long = Source("features of blazenet/all_5s", "", "", lambda wave: np.zeros((1, 2)))
+    long = ProbeInput("features of blazenet/all_5s", "", "", lambda wave: np.zeros((1, 2)))
     with pytest.raises(ConfigError, match="all_5s: a vector for each plain second"):
         hear(clip_rows([row]), [long])
 

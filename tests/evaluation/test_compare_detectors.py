@@ -16,7 +16,7 @@ from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.detectors import Detector
 from crywatch.detection.systems import System
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED
+from crywatch.evaluation.channel_scores import AS_RECORDED
 from crywatch.evaluation.compare_detectors import CompareDetectorsConfig, run
 from crywatch.metrics.curves import binary_metrics, max_f1
 from crywatch.report.pages import Origin, render

@@ -9,14 +9,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from crywatch.core.atomic import atomic_dir, write_text
+from crywatch.data.selection import sounds
 from crywatch.data.tables import read_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation import evaluate_charts
-from crywatch.evaluation.evaluate_charts import NAMES, SHOWN
-from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig
-from crywatch.evaluation.evaluate_figures import confusion_figure, det_figure, histogram_figure
-from crywatch.evaluation.measured import measured, thresholds
+from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
+from crywatch.evaluation.evaluate_detection import charts as stage_charts
+from crywatch.evaluation.evaluate_detection.charts import NAMES, SHOWN
+from crywatch.evaluation.evaluate_detection.figures import (
+    confusion_figure,
+    det_figure,
+    histogram_figure,
+)
+from crywatch.evaluation.evaluate_detection.seconds import measured_table, thresholds
 from tests.helpers.compare_cases import THRESHOLD, clips, seconds, summary, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +41,12 @@ def world(tmp_path_factory):
 def charts(world, tmp_path_factory):
     source, told = world
     out = tmp_path_factory.mktemp("charts")
-    return evaluate_charts.write(told, [source], THRESHOLD, out), out
+    return write(told, source, out), out
+
+
+def write(told, source, out: Path) -> dict[str, float]:
+    clips = sounds([source.clips])
+    return stage_charts.write(told.rows, told.seconds, clips, THRESHOLD, out)
 
 
 def table(out: Path, name: str) -> pd.DataFrame:
@@ -51,7 +60,7 @@ def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 def test_all_files_are_there(charts):
     _, out = charts
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    expected = {f"charts/{name}.csv" for name in NAMES} | {"measured.parquet"}
+    expected = {f"charts/{name}.csv" for name in NAMES} | {"measured.parquet", "roc.csv", "pr.csv"}
     assert files == expected | {f"charts/worst/{m.replace('/', '_')}.png" for m in MAIN}
     for name, columns in NAMES.items():
         assert tuple(table(out, name).columns) == columns
@@ -87,7 +96,7 @@ def test_histograms_count_every_second_of_the_test_part_once(charts):
 def test_confusion_is_at_the_threshold_of_the_validation_part(world, charts):
     _, told = world
     _, out = charts
-    known = measured(told.seconds, TABLE_OF_CLIPS)
+    known = measured_table(told.seconds, TABLE_OF_CLIPS)
     chosen = thresholds(known)
     found = table(out, "confusion").set_index(["model", "corpus", "label", "called"])
     assert len(found) == 2 * 2 * 4
@@ -105,7 +114,7 @@ def test_confusion_of_a_corpus_has_its_duplicates_and_nothing_that_was_made(tmp_
     copies = frame.assign(canonical=frame["clip_id"] != "a/test-cry-0x")
     copied = write_source(tmp_path / "sounds", copies)
     made = summary(copies, seconds(copies, {"robust/robust": 1.0}))
-    evaluate_charts.write(made, [copied], THRESHOLD, tmp_path)
+    write(made, copied, tmp_path)
     found = table(tmp_path, "confusion")
     assert set(found["corpus"]) == {"a"} and found["seconds"].sum() == 60
     assert table(tmp_path, "histograms")["seconds"].sum() == 57  # pooled: canonical alone
@@ -115,7 +124,7 @@ def test_worst_cases_are_the_worst_audible_seconds_one_a_clip(world, charts):
     _, told = world
     _, out = charts
     worst = table(out, "worst")
-    known = measured(told.seconds, TABLE_OF_CLIPS)
+    known = measured_table(told.seconds, TABLE_OF_CLIPS)
     heard = known[(known["split"] == "test") & (known["start_s"] > 0)]  # the first is silent
     for model in MAIN:
         mine = heard[heard["model"] == model]
@@ -132,7 +141,7 @@ def test_worst_cases_are_the_worst_audible_seconds_one_a_clip(world, charts):
 def test_the_same_scores_and_sounds_give_the_same_bytes(world, charts, tmp_path):
     source, told = world
     metrics, out = charts
-    assert evaluate_charts.write(told, [source], THRESHOLD, tmp_path) == metrics
+    assert write(told, source, tmp_path) == metrics
     for path in [p for p in out.rglob("*") if p.is_file()]:
         assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
 
@@ -140,31 +149,30 @@ def test_the_same_scores_and_sounds_give_the_same_bytes(world, charts, tmp_path)
 def test_the_stage_has_scores_and_charts_or_nothing(world, tmp_path, monkeypatch):
     source, told = world
 
-    def scored(models, sources, config, out_dir):
-        with atomic_dir(out_dir) as temp:
-            write_text(temp / "tables.json", "[]")
-        return told
+    def evaluated(*args):
+        return told.seconds, told.rows, told.events
 
     config = EvaluateDetectionConfig(THRESHOLD, [])
-    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.run", scored)
-    made = evaluate_charts.run([], [source], config, tmp_path / "out")
-    assert made.summary is told and f"{MAIN[0]}/auc_low" in made.metrics
+    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.evaluate", evaluated)
+    found = run([], [source], config, tmp_path / "out")
+    assert found.rows is told.rows and f"{MAIN[0]}/auc_low" in found.metrics
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"tables.json", "measured.parquet", "charts"}
+    tables = {f"{name}.json" for name in ("tables", "events", "metrics")}
+    assert names == tables | {"scores.parquet", "measured.parquet", "roc.csv", "pr.csv", "charts"}
 
     def broken(*args):
         raise OSError("full")
 
-    monkeypatch.setattr("crywatch.evaluation.evaluate_charts.write_table", broken)
+    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.charts.write_table", broken)
     with pytest.raises(OSError, match="full"):
-        evaluate_charts.run([], [source], config, tmp_path / "other")
+        run([], [source], config, tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_without_main_models_the_charts_are_empty_and_can_be_drawn(world, tmp_path):
     source, _ = world
     told = summary(TABLE_OF_CLIPS, seconds(TABLE_OF_CLIPS, {"miner/m": 1.0}))
-    assert evaluate_charts.write(told, [source], THRESHOLD, tmp_path) == {}
+    assert write(told, source, tmp_path) == {}
     drawn = {"det": det_figure, "histograms": histogram_figure, "confusion": confusion_figure}
     for name, draw in drawn.items():
         assert table(tmp_path, name).empty

@@ -19,15 +19,10 @@ from crywatch.data.selection import Source
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SCORES, SPLIT_CLIPS
 from crywatch.detection.detectors import load_detector
-from crywatch.evaluation.evaluate_detection import (
-    CURVE_MODELS,
-    HEADLINE,
-    EvaluateDetectionConfig,
-    measure,
-    run,
-    scopes,
-)
-from crywatch.evaluation.scoring import ModelRef, blazenet_scores, clip_scores
+from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
+from crywatch.evaluation.evaluate_detection.measures import CURVE_MODELS, HEADLINE, measure
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef, blazenet_scores, clip_scores
+from crywatch.evaluation.scopes import scopes
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import Intervals
 from tests.helpers.blazenet_cases import clip_rows, sound
@@ -95,7 +90,7 @@ def test_batches_keep_clips_apart(world, monkeypatch):
     model = world.model("blazenet/all_1s")
     store = FeatureStore(model.features)
     whole = list(blazenet_scores(model.folder, store, world.clip_ids))
-    monkeypatch.setattr("crywatch.evaluation.scoring.BATCH", 3)
+    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.scoring.BATCH", 3)
     small = list(blazenet_scores(model.folder, store, world.clip_ids))
     assert [clip.clip_id for clip in small] == world.clip_ids
     for one, other in zip(whole, small, strict=True):
@@ -172,7 +167,7 @@ def test_pooled_metrics_come_from_the_stored_scores(world, evaluated, unit):
 def test_files(evaluated):
     summary, out = evaluated
     files = {"scores.parquet", "tables.json", "events.json", "metrics.json", "roc.csv", "pr.csv"}
-    assert {path.name for path in out.iterdir()} == files
+    assert {path.name for path in out.iterdir()} == files | {"measured.parquet", "charts"}
     assert read_json(out / "tables.json") == [r.as_dict() for r in summary.rows]
     short = read_json(out / "metrics.json")
     assert set(short) == {*CURVE_MODELS, LEFT_OUT}
@@ -219,8 +214,9 @@ def test_the_same_inputs_give_the_same_bytes(world, tmp_path):
     models = [world.model("rtfm/trimmed")]
     for name in ("one", "two"):
         evaluate(world, models, tmp_path / name)
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    for path in [path for path in (tmp_path / "one").rglob("*") if path.is_file()]:
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes(), path.name
 
 
 def test_without_the_models_of_figure_3_the_curves_are_empty(world, tmp_path):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from crywatch.data.truth import Interval, Truth
-from crywatch.evaluation.evaluate_events import CHOSEN, FIXED, measure_events, recordings
-from crywatch.evaluation.scoring import ModelRef
+from crywatch.evaluation.evaluate_detection.events import CHOSEN, FIXED, measure_events, recordings
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef
 
 # Scores of whole seconds by clip; a name tells corpus, part and label.
 SCORES = {

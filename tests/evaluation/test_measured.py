@@ -8,10 +8,10 @@ import pytest
 from crywatch.core.errors import TableError
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.measured import (
+from crywatch.evaluation.evaluate_detection.seconds import (
     decided_intervals,
     ends_of,
-    measured,
+    measured_table,
     metric_name,
     named_metrics,
     places,
@@ -26,7 +26,7 @@ LEFT = seconds(TABLE_OF_CLIPS, {"blazenet/no_b": 1.0}, leave_out="b")
 
 
 def test_the_table_needs_nothing_beside_it(tmp_path):
-    found = measured(SECONDS, TABLE_OF_CLIPS)
+    found = measured_table(SECONDS, TABLE_OF_CLIPS)
     write_table(found, tmp_path / "measured.parquet", MEASURED)
     again = read_table(tmp_path / "measured.parquet", MEASURED)
     assert list(again.columns) == list(MEASURED.columns)
@@ -36,14 +36,14 @@ def test_the_table_needs_nothing_beside_it(tmp_path):
 
 
 def test_a_clip_that_the_table_of_clips_lacks_is_no_row(tmp_path):
-    found = measured(SECONDS, TABLE_OF_CLIPS[TABLE_OF_CLIPS["corpus"] == "a"])
+    found = measured_table(SECONDS, TABLE_OF_CLIPS[TABLE_OF_CLIPS["corpus"] == "a"])
     with pytest.raises(TableError):
         write_table(found, tmp_path / "measured.parquet", MEASURED)
 
 
 def test_places_are_what_the_stage_measures():
     told = summary(TABLE_OF_CLIPS, LEFT, "b")
-    found = list(places(measured(LEFT, TABLE_OF_CLIPS)))
+    found = list(places(measured_table(LEFT, TABLE_OF_CLIPS)))
     expected = [row for row in told.rows if row.part != "val"]
     assert [(p.scope, p.unit) for p in found] == [(r.scope, r.unit) for r in expected]
     assert ("b, left out", "clip") in [(p.scope, p.unit) for p in found]
@@ -54,12 +54,12 @@ def test_places_are_what_the_stage_measures():
 
 
 def test_nothing_is_left_out_for_a_model_that_was_trained_on_all():
-    scopes = {place.scope for place in places(measured(SECONDS, TABLE_OF_CLIPS))}
+    scopes = {place.scope for place in places(measured_table(SECONDS, TABLE_OF_CLIPS))}
     assert scopes == {"pooled", "a", "b"}
 
 
 def test_thresholds_are_chosen_on_the_validation_part_alone():
-    found = measured(SECONDS, TABLE_OF_CLIPS)
+    found = measured_table(SECONDS, TABLE_OF_CLIPS)
     val = found[found["split"] == "val"]
     expected = max_f1(val["is_cry"].to_numpy(), val["score"].to_numpy()).threshold
     changed = found.copy()
@@ -108,7 +108,7 @@ def test_of_other_models_the_corpus_left_out_is_logged():
 
 def test_the_other_numbers_of_the_headline_have_intervals_too():
     told = summary(TABLE_OF_CLIPS, SECONDS)
-    frame = measured(SECONDS, TABLE_OF_CLIPS)
+    frame = measured_table(SECONDS, TABLE_OF_CLIPS)
     found = decided_intervals(frame, ["robust/robust", "gone"], THRESHOLD)
     headline = told.headline()
     assert set(found) == {
@@ -122,13 +122,13 @@ def test_the_other_numbers_of_the_headline_have_intervals_too():
 
 def test_too_few_recordings_give_no_interval():
     table = clips(groups=1, corpora=("a",))
-    frame = measured(seconds(table, {"m/m": 1.0}), table)
+    frame = measured_table(seconds(table, {"m/m": 1.0}), table)
     assert decided_intervals(frame, ["m/m"], THRESHOLD) == {}
 
 
 def test_whole_recordings_are_drawn():
     """The interval is of the recordings: copies of their seconds make it no narrower."""
-    frame = measured(SECONDS, TABLE_OF_CLIPS)
+    frame = measured_table(SECONDS, TABLE_OF_CLIPS)
     once = decided_intervals(frame, ["robust/robust"], THRESHOLD)
     twice = decided_intervals(frame.loc[np.repeat(frame.index, 2)], ["robust/robust"], THRESHOLD)
     assert twice == pytest.approx(once, abs=1e-6)

@@ -13,8 +13,9 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.data.selection import Source
 from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
-from crywatch.evaluation.evaluate_detection import EvaluationSummary, measure
-from crywatch.evaluation.scoring import ModelRef
+from crywatch.evaluation.evaluate_detection import EvaluationSummary
+from crywatch.evaluation.evaluate_detection.measures import measure
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef
 from tests.helpers.blazenet_cases import clip_rows, sound
 
 SECONDS = 3  # of every clip
@@ -73,7 +74,7 @@ def summary(table: pd.DataFrame, told: pd.DataFrame, leave_out: str = "") -> Eva
         left = leave_out if (known["split"] == "train").any() else ""
         ref = ModelRef(str(model), Path("m"), None, 1.0, left)
         rows += measure(ref, known, THRESHOLD)
-    return EvaluationSummary(rows, [], told)
+    return EvaluationSummary(rows, [], told, {})
 
 
 def write_source(folder: Path, table: pd.DataFrame) -> Source:

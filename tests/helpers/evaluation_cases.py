@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from crywatch.audio.decode import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
@@ -19,7 +20,7 @@ from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
 from crywatch.detection.detectors import load_detector
-from crywatch.evaluation.scoring import ModelRef
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 
 DURATION_S = {"short": 0.3, "long": 7.4}  # by what a clip's name ends in; 2 s otherwise
@@ -84,6 +85,9 @@ class World:
         self.root = root
         rows = split_rows()
         joined = [row(c, "test", corpus="untrimmed") for c in UNTRIMMED]
+        for clip in rows + joined:
+            clip["path"] = str(root / f"{clip['clip_id'].replace('/', '_')}.flac")
+            write_flac(Path(clip["path"]), wave(clip["clip_id"]))
         self.split_clips = write_clips(root / "split.parquet", rows)
         self.split_events = write_cries(root / "split_events.parquet", STRONG)
         self.sources = [

@@ -15,10 +15,10 @@ from crywatch.cli import main as cli
 from crywatch.core.errors import ConfigError
 from crywatch.data.tables import write_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.measured import (
+from crywatch.evaluation.evaluate_detection.seconds import (
     FILE,
     clip_rows,
-    measured,
+    measured_table,
     metric_name,
     named_metrics,
 )
@@ -42,7 +42,7 @@ POOLED = Wanted(models=(ROBUST,), scopes=("pooled",), units=("second",))
 
 def scored(name: str, skills: dict, table: pd.DataFrame = TABLE_OF_CLIPS, **options) -> Scored:
     run = EvaluatedRun(name * 8, name * 8, f"rebuild {name}", "c" * 40, False, "", "", {})
-    return Scored(run, measured(seconds(table, skills, **options), table))
+    return Scored(run, measured_table(seconds(table, skills, **options), table))
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def log_run(skills: dict, seed: int, table: pd.DataFrame = TABLE_OF_CLIPS, **tag
     for key, value in named_metrics(summary(table, made).rows, list(skills)).items():
         opened.client.log_metric(run.info.run_id, key, value)
     Path("scores").mkdir(exist_ok=True)
-    write_table(measured(made, table), f"scores/{FILE}", MEASURED)
+    write_table(measured_table(made, table), f"scores/{FILE}", MEASURED)
     opened.client.log_artifact(run.info.run_id, f"scores/{FILE}")
     for run_id in (run.info.run_id, above_id):
         opened.client.set_terminated(run_id)
@@ -358,7 +358,7 @@ def test_the_command_compares_the_latest_rebuild_with_the_one_before(project):
 
 def test_one_run_is_compared_with_the_working_tree(project):
     log_run(BAD, 1, name="old")
-    made = measured(seconds(TABLE_OF_CLIPS, GOOD, seed=2), TABLE_OF_CLIPS)
+    made = measured_table(seconds(TABLE_OF_CLIPS, GOOD, seed=2), TABLE_OF_CLIPS)
     write_table(made, f"data/evaluate_detection/{FILE}", MEASURED)
     below = project / "deep"
     below.mkdir()

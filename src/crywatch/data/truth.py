@@ -7,6 +7,7 @@ Where it is said so, `silent_seconds` are left out: whatever the clip, nothing i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,15 @@ class Interval:
 
     onset_s: float
     offset_s: float
+
+
+def cut_at(intervals: Iterable[Interval], duration_s: float) -> list[Interval]:
+    """``intervals`` cut off where the recording ends: publishers round their times."""
+    return [
+        Interval(interval.onset_s, min(interval.offset_s, duration_s))
+        for interval in intervals
+        if interval.onset_s < duration_s
+    ]
 
 
 class Truth:

@@ -56,7 +56,7 @@ def group_draws(
     scores: np.ndarray,
     groups: np.ndarray,
     seed: int = 0,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
 ) -> np.ndarray:
     """[resamples, 2]: AUC and average precision of every draw; NaN where it lacks a class.
 
@@ -65,7 +65,9 @@ def group_draws(
     """
     group, count = group_numbers(groups)
     ranking = Ranking(np.asarray(labels, dtype=bool), scores, group)
-    return bootstrap(ranking.areas, count, resamples=resamples, seed=seed, width=ranking.width)
+    return bootstrap(
+        ranking.areas, count, resamples=resamples or RESAMPLES, seed=seed, width=ranking.width
+    )
 
 
 @dataclass(frozen=True)

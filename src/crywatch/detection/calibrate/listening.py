@@ -12,7 +12,7 @@ from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.progress import progress
 from crywatch.data.selection import MADE, Source, sounds, strong_labels
-from crywatch.data.truth import Interval, Truth, silent_seconds
+from crywatch.data.truth import Interval, Truth, cut_at, silent_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,19 +97,10 @@ def listen(
                 is_cry=truth.segments(clip_id, len(scores)),
                 silent=silent_seconds(wave),
                 strong=truth.is_strong(clip_id),
-                cries=_inside(truth.cries(clip_id), duration_s),
+                cries=tuple(cut_at(truth.cries(clip_id), duration_s)),
             )
         )
     return found
-
-
-def _inside(cries: list[Interval], duration_s: float) -> tuple[Interval, ...]:
-    """Cut off where the recording ends: publishers round their times."""
-    return tuple(
-        Interval(cry.onset_s, min(cry.offset_s, duration_s))
-        for cry in cries
-        if cry.onset_s < duration_s
-    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from crywatch.data.selection import Source, sounds, strong_labels
 from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.evaluation import AUDIT_BACKGROUND, AUDIT_SCORES
 from crywatch.data.truth import CRY, Truth
-from crywatch.detection.systems import System
+from crywatch.detection.systems import System, load_system
 from crywatch.evaluation.audit_shortcuts.background import (
     SCALED,
     BackgroundConfig,
@@ -40,7 +40,9 @@ from crywatch.evaluation.audit_shortcuts.measures import (
     left_out_rows,
 )
 from crywatch.evaluation.audit_shortcuts.probe import ALL, ProbeConfig, ProbeRow, probe_rows
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, known, load, score, thresholds
+from crywatch.evaluation.audit_shortcuts.thresholds import is_heard, thresholds
+from crywatch.evaluation.channel_scores import AS_RECORDED, Listener, channel_scores, with_clips
+from crywatch.evaluation.scopes import POOLED, SECOND
 from crywatch.metrics.curves import FALSE_ALARM_RATE
 
 DIGITS = 6  # of the headline
@@ -130,22 +132,22 @@ def run(
     channels = {name: channel(name, channel_section) for name in names}
     clips = sounds([source.clips])
     truth = Truth(clips, strong_labels([source.events]))
-    audited = [load(system) for system in systems]
+    listeners = [Listener(system, load_system(system)) for system in systems]
 
-    scores = score(audited, clips, truth, channels)
-    told = known(scores, clips)
-    background = score_background(audited, clips, config.background)
-    given = sources(audited)
-    heard = hear(chosen(clips, config.probe.clips), given)
-    at_1pct = thresholds(told, FALSE_ALARM_RATE, systems)
+    scores = channel_scores(listeners, clips, truth, channels, is_heard, "audit: channels")
+    seconds = with_clips(scores, clips)
+    background = score_background(listeners, clips, config.background)
+    probed = sources(listeners)
+    vectors = hear(chosen(clips, config.probe.clips), probed)
+    at_1pct = thresholds(seconds, FALSE_ALARM_RATE, systems)
     summary = AuditSummary(
         channels=list(
-            channel_rows(systems, told, [AS_RECORDED, *config.channels], config.threshold)
+            channel_rows(systems, seconds, [AS_RECORDED, *config.channels], config.threshold)
         ),
-        left_out=list(left_out_rows(systems, told, config.threshold)),
-        factors=list(factor_rows(systems, told, config.factors, config.threshold)),
+        left_out=list(left_out_rows(systems, seconds, config.threshold)),
+        factors=list(factor_rows(systems, seconds, config.factors, config.threshold)),
         background=list(background_rows(systems, background, clips, config.threshold, at_1pct)),
-        probes=list(probe_rows(heard, given, config.probe, seed)),
+        probes=list(probe_rows(vectors, probed, config.probe, seed)),
     )
     means = summary.means()
     figures = {
@@ -173,23 +175,28 @@ def headlines(summary: AuditSummary, main: Sequence[str]) -> dict[str, dict[str,
     the highest share of a corpus's background that is called a cry, scaled to one level.
     """
     means = summary.means()
-    found: dict[str, dict[str, float]] = {}
+    headline: dict[str, dict[str, float]] = {}
     for row in main:
-        mine = {
-            name: [one for one in rows if row == one.get("system_row", one["row"])]
+        tables = {
+            name: [cells for cells in rows if row == cells.get("system_row", cells["row"])]
             for name, rows in means.items()
         }
-        pooled = [one for one in mine["channels"] if one["scope"] == "pooled"]
-        aucs = [one for one in pooled if one["unit"] == "second"]
-        values = {f"auc_{one['channel'].replace(' ', '_')}": one["auc"] for one in aucs}
-        left = [one["auc"] for one in mine["left_out"] if one["unit"] == "second"]
+        values: dict[str, float | None] = {
+            f"auc_{cells['channel'].replace(' ', '_')}": cells["auc"]
+            for cells in tables["channels"]
+            if (cells["scope"], cells["unit"]) == (POOLED, SECOND)
+        }
+        left = [cells["auc"] for cells in tables["left_out"] if cells["unit"] == SECOND]
         values["auc_left_out"] = min((auc for auc in left if auc is not None), default=None)
-        heard = [one["called"] for one in mine["background"] if one["heard"] == SCALED]
-        values["background_called"] = max(heard, default=None)
-        told = [one for one in mine["probes"] if (one["label"], one["parts"]) == (CRY, ALL)]
-        over = [one["balanced_accuracy"] - one["chance"] for one in told]
+        scaled = [cells["called"] for cells in tables["background"] if cells["heard"] == SCALED]
+        values["background_called"] = max(scaled, default=None)
+        over = [
+            cells["balanced_accuracy"] - cells["chance"]
+            for cells in tables["probes"]
+            if (cells["label"], cells["parts"]) == (CRY, ALL)
+        ]
         values["probe_cry"] = max(over, default=None)
-        given = {name: round(value, DIGITS) for name, value in values.items() if value is not None}
-        if given:
-            found[row] = given
-    return found
+        known = {name: round(value, DIGITS) for name, value in values.items() if value is not None}
+        if known:
+            headline[row] = known
+    return headline

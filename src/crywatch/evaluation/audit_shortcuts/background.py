@@ -17,7 +17,7 @@ from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.progress import progress
 from crywatch.data.truth import CRY, SILENT_DBFS
 from crywatch.detection.systems import System
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, Audited
+from crywatch.evaluation.channel_scores import AS_RECORDED, Listener
 
 CLIP, PAUSE = "clip", "pause"
 SCALED = "scaled"
@@ -65,7 +65,7 @@ class BackgroundRow:
 
 
 def score_background(
-    audited: Sequence[Audited], clips: pd.DataFrame, config: BackgroundConfig
+    listeners: Sequence[Listener], clips: pd.DataFrame, config: BackgroundConfig
 ) -> pd.DataFrame:
     """Table "audit_background" of the test part of ``clips`` (split_clips, labelled)."""
     is_background = clips["category"].isin(config.categories) & (clips["label"] != CRY)
@@ -76,9 +76,9 @@ def score_background(
         whole = Stretch(CLIP, 0.0, wave)
         for stretch in pauses(wave, config) if clip.label == CRY else [whole]:
             for heard, changed in _levels(stretch.wave, config.level_dbfs).items():
-                for one in audited:
-                    scores = np.asarray(one.detector.score(changed), dtype=np.float64)
-                    head = {"system": one.system.name, "clip_id": clip.clip_id}
+                for listener in listeners:
+                    scores = np.asarray(listener.detector.score(changed), dtype=np.float64)
+                    head = {"system": listener.system.name, "clip_id": clip.clip_id}
                     head |= {"kind": stretch.kind, "heard": heard, "onset_s": stretch.onset_s}
                     starts = np.arange(len(scores), dtype=float)
                     parts.append(pd.DataFrame(head | {"start_s": starts, "score": scores}))
@@ -128,16 +128,16 @@ def background_rows(
     for system in systems:
         at_1pct = thresholds_1pct.get(system.name)
         for (corpus, kind, heard), frame in seconds[seconds["system"] == system.name].groupby(keys):
-            found = frame["score"].to_numpy()
+            values = frame["score"].to_numpy()
             yield BackgroundRow(
                 system=system.name,
                 row=system.row,
                 corpus=str(corpus),
                 kind=str(kind),
                 heard=str(heard),
-                n=len(found),
+                n=len(values),
                 clips=frame["clip_id"].nunique(),
-                called=float((found >= threshold).mean()),
-                called_at_1pct=None if at_1pct is None else float((found >= at_1pct).mean()),
-                mean_score=float(found.mean()),
+                called=float((values >= threshold).mean()),
+                called_at_1pct=None if at_1pct is None else float((values >= at_1pct).mean()),
+                mean_score=float(values.mean()),
             )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from crywatch.core.progress import progress
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.embedders.base import EmbedderConfig
 from crywatch.detection.embedders.logmel import BANDS, LogMel
-from crywatch.evaluation.audit_shortcuts.scores import Audited
+from crywatch.evaluation.channel_scores import Listener
 
 LEVEL, LOGMEL = "level alone", "log-mel, mean and deviation"
 QUIET = 1e-10  # stands for the amplitude of digital silence
@@ -25,7 +24,7 @@ CLIP_COLUMNS = ("clip_id", "corpus", "label", "split", "group_id")
 
 
 @dataclass(frozen=True)
-class Source:
+class ProbeInput:
     """Something a probe can be given."""
 
     name: str
@@ -35,30 +34,34 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Seconds:
+class ProbedSeconds:
     """The audible seconds of the clips that are probed."""
 
     table: pd.DataFrame  # a row a second: `CLIP_COLUMNS`
     vectors: dict[str, np.ndarray]  # by the name of a source: [seconds, d] float32
 
 
-def sources(audited: Sequence[Audited]) -> list[Source]:
+def sources(listeners: Sequence[Listener]) -> list[ProbeInput]:
     """Level, log-mel, the pictures of the networks (one of each kind), and their features."""
-    found = [Source(LEVEL, LEVEL, "", levels), Source(LOGMEL, LOGMEL, "", _logmel().embed)]
-    seen = set()
-    for one in audited:
-        pictures = getattr(one.detector, "pictures", None)
-        family = one.system.family
-        if pictures is not None and family not in seen:
-            seen.add(family)
-            name = f"picture of {family}, mean and deviation"
-            found.append(Source(name, name, "", _averaged(pictures)))
-    for one in audited:
-        features = getattr(one.detector, "features", None)
-        if features is not None:
-            name, row = one.system.name, one.system.row
-            found.append(Source(f"features of {name}", f"features of {row}", row, features))
-    return found
+    logmel = LogMel(EmbedderConfig("logmel", 2 * BANDS, ""))
+    front_ends = {LEVEL: levels, LOGMEL: logmel.embed}
+    for listener in listeners:
+        pictures = getattr(listener.detector, "pictures", None)
+        name = f"picture of {listener.system.family}, mean and deviation"
+        if pictures is not None and name not in front_ends:
+            front_ends[name] = _averaged(pictures)
+    networks = [
+        ProbeInput(f"features of {system.name}", f"features of {system.row}", system.row, features)
+        for system, features in (
+            (listener.system, getattr(listener.detector, "features", None))
+            for listener in listeners
+        )
+        if features is not None
+    ]
+    return [
+        *(ProbeInput(name, name, "", vectors) for name, vectors in front_ends.items()),
+        *networks,
+    ]
 
 
 def chosen(clips: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -70,33 +73,31 @@ def chosen(clips: pd.DataFrame, most: int) -> pd.DataFrame:
     ordered = clips.assign(digest=digest).sort_values("digest", kind="stable")
     turn = ordered.groupby(["corpus", "label", "group_id"], sort=False).cumcount()
     ordered = ordered.assign(turn=turn).sort_values(["turn", "digest"], kind="stable")
-    kept = ordered.groupby(["corpus", "label"], sort=False).head(most)
-    return clips.loc[kept.index.sort_values()]
+    first = ordered.groupby(["corpus", "label"], sort=False).head(most)
+    return clips.loc[first.index.sort_values()]
 
 
-def hear(clips: pd.DataFrame, given: Sequence[Source]) -> Seconds:
+def hear(clips: pd.DataFrame, probed: Sequence[ProbeInput]) -> ProbedSeconds:
     """What every source makes of ``clips`` (split_clips), silent seconds left out."""
     rows: list[pd.DataFrame] = []
-    vectors: dict[str, list[np.ndarray]] = {source.name: [] for source in given}
+    vectors: dict[str, list[np.ndarray]] = {source.name: [] for source in probed}
     for clip in progress(clips.itertuples(), "audit: probe", len(clips), "clip"):
         wave = read_clean(clip.path)
-        kept = np.flatnonzero(~silent_seconds(wave))
+        audible = np.flatnonzero(~silent_seconds(wave))
         head = {name: getattr(clip, name) for name in CLIP_COLUMNS}
-        rows.append(pd.DataFrame(head, index=kept))
-        for source in given:
-            found = source.vectors(wave)
-            if len(found) != n_segments(len(wave)):
+        rows.append(pd.DataFrame(head, index=audible))
+        for source in probed:
+            of_second = source.vectors(wave)
+            if len(of_second) != n_segments(len(wave)):
                 raise ConfigError(
                     f"audit_shortcuts.systems: {source.name}: a vector for each plain second is "
                     "needed; leave systems out whose front end takes longer segments"
                 )
-            vectors[source.name].append(found[kept].astype(np.float32))
+            vectors[source.name].append(of_second[audible].astype(np.float32))
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=CLIP_COLUMNS)
-    return Seconds(table, {name: np.concatenate(parts) for name, parts in _filled(vectors)})
-
-
-def _filled(vectors: dict[str, list[np.ndarray]]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    yield from ((name, parts) for name, parts in vectors.items() if parts)
+    return ProbedSeconds(
+        table, {name: np.concatenate(parts) for name, parts in vectors.items() if parts}
+    )
 
 
 def levels(wave: np.ndarray) -> np.ndarray:
@@ -107,16 +108,11 @@ def levels(wave: np.ndarray) -> np.ndarray:
     return 20 * np.log10(np.maximum(np.stack([rms, peak], axis=1), QUIET))
 
 
-@cache
-def _logmel() -> LogMel:
-    return LogMel(EmbedderConfig("logmel", 2 * BANDS, ""))
-
-
 def _averaged(pictures: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """Mean and deviation over the frames of pictures [plain seconds, bands, frames]."""
 
     def vectors(wave: np.ndarray) -> np.ndarray:
-        found = pictures(wave)
-        return np.concatenate([found.mean(axis=2), found.std(axis=2)], axis=1)
+        frames = pictures(wave)
+        return np.concatenate([frames.mean(axis=2), frames.std(axis=2)], axis=1)
 
     return vectors

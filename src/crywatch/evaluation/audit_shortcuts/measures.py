@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from crywatch.detection.systems import System
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, audible
-from crywatch.evaluation.evaluate_detection import by_clip, left_out, scopes
+from crywatch.evaluation.channel_scores import AS_RECORDED, audible
+from crywatch.evaluation.scopes import left_out, scopes, units
 from crywatch.metrics.curves import BinaryMetrics, binary_metrics
 from crywatch.metrics.intervals import Intervals, group_bootstrap
 
-UNITS = ("second", "clip")
 EPSILON = 1e-6  # a score is held this far from 0 and 1 before its logit
 
 
@@ -73,8 +72,8 @@ def left_out_rows(
     systems: Sequence[System], scores: pd.DataFrame, threshold: float
 ) -> Iterator[ChannelRow]:
     """Each system on all clips, as recorded, of the corpus that it never heard."""
-    heard = [system for system in systems if system.leave_out]
-    for system, channel, frame in _each(heard, audible(scores), [AS_RECORDED]):
+    leaving = [system for system in systems if system.leave_out]
+    for system, channel, frame in _each(leaving, audible(scores), [AS_RECORDED]):
         scope, seconds = left_out(frame, system.leave_out)
         yield from _units(system, channel, scope, seconds, threshold)
 
@@ -142,16 +141,14 @@ def _each(
 def _units(
     system: System, channel: str, scope: str, seconds: pd.DataFrame, threshold: float
 ) -> Iterator[ChannelRow]:
-    for unit, frame in zip(UNITS, (seconds, by_clip(seconds)), strict=True):
-        if frame.empty:
-            continue
-        labels, found = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
+    for unit, rows in units(seconds):
+        labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
         yield ChannelRow(
             system=system.name,
             row=system.row,
             channel=channel,
             scope=scope,
             unit=unit,
-            metrics=binary_metrics(labels, found, threshold),
-            intervals=group_bootstrap(labels, found, frame["group_id"]),
+            metrics=binary_metrics(labels, scores, threshold),
+            intervals=group_bootstrap(labels, scores, rows["group_id"]),
         )

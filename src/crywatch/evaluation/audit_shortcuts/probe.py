@@ -17,7 +17,7 @@ import pandas as pd
 from crywatch.core.progress import progress
 from crywatch.data.selection import LABELS
 from crywatch.data.tables import PARTS
-from crywatch.evaluation.audit_shortcuts.front_ends import Seconds, Source
+from crywatch.evaluation.audit_shortcuts.front_ends import ProbedSeconds, ProbeInput
 
 ALL, UNSEEN = "all", "unseen"
 SUBSETS = {ALL: PARTS, UNSEEN: ("val", "test")}  # parts; networks were trained on train
@@ -57,7 +57,7 @@ class ProbeRow:
 
 
 def probe_rows(
-    seconds: Seconds, given: Sequence[Source], config: ProbeConfig, seed: int
+    seconds: ProbedSeconds, given: Sequence[ProbeInput], config: ProbeConfig, seed: int
 ) -> Iterator[ProbeRow]:
     """Every source on cries and on others; on all parts, and on those no network has heard.
 

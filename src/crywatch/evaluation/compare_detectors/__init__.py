@@ -2,12 +2,11 @@
 
 Systems that differ by their seed alone are one row: mean, deviation, and an interval of the mean by
 the bootstrap over groups. Each row is paired with the peer (YAMNet, where it is at hand) on the
-same seconds. Scopes are those of `evaluate_detection`: pooled, within every corpus that has both
-classes, the cries of a corpus of nothing else against the others of another, and corpora left out
-of training. Through a matched channel all clips alike are heard; the phone is the case study's
-recording chain, applied to the test part only. Decisions are at a threshold chosen on the
-validation part as recorded, also after a channel: what a system would do when it is moved there.
-On corpora left out, all parts of which are measured, there are none.
+same seconds. Scopes are those of `crywatch.evaluation.scopes`. Through a matched channel all clips
+alike are heard; the phone is the case study's recording chain, applied to the test part only.
+Decisions are at a threshold chosen on the validation part as recorded, also after a channel: what a
+system would do when it is moved there. On corpora left out, all parts of which are measured, there
+are none.
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ from crywatch.data.tables import write_table
 from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import Truth
 from crywatch.detection.systems import System, load_system
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, known
+from crywatch.evaluation.channel_scores import AS_RECORDED, channel_scores, with_clips
+from crywatch.evaluation.compare_detectors.contenders import contenders, is_heard, thresholds
 from crywatch.evaluation.compare_detectors.figures import comparison_figure
 from crywatch.evaluation.compare_detectors.measures import ComparedRow, compare
-from crywatch.evaluation.compare_detectors.scores import compared, score, thresholds
+from crywatch.evaluation.scopes import CLIP, POOLED
 
 DIGITS = 6  # of the headline
 
@@ -98,11 +98,11 @@ def run(
     clips = sounds([source.clips])
     truth = Truth(clips, strong_labels([source.events]))
     detectors = {system.name: load_system(system) for system in systems}
-    listed = compared(systems, detectors, sorted(clips["corpus"].unique()))
-    scores = score(listed, clips, truth, channels)
-    told = known(scores, clips)
+    listed = contenders(systems, detectors, clips["corpus"])
+    scores = channel_scores(listed, clips, truth, channels, is_heard, "compare")
+    seconds = with_clips(scores, clips)
     summary = CompareSummary(
-        rows=compare(listed, told, thresholds(told), config.peer),
+        rows=compare(listed, seconds, thresholds(seconds), config.peer),
         parameters={s.row: detectors[s.name].n_parameters for s in systems},
         peer=config.peer,
         shift=config.shift,
@@ -121,16 +121,16 @@ def headlines(rows: Sequence[ComparedRow], main: Sequence[str]) -> dict[str, dic
 
     AUC of what is pooled, average precision of a single corpus or of two.
     """
-    found: dict[str, dict[str, float]] = {}
+    headline: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.row not in main:
             continue
-        metric = "auc" if row.scope == "pooled" else "average_precision"
+        metric = "auc" if row.scope == POOLED else "average_precision"
         value = row.metrics[metric].mean
         if value is None:
             continue
-        parts = [metric, "clip" if row.unit == "clip" else "", row.scope.replace(",", "")]
+        parts = [metric, CLIP if row.unit == CLIP else "", row.scope.replace(",", "")]
         parts.append("" if row.channel == AS_RECORDED else row.channel)
         name = "_".join("_".join(part.split()) for part in parts if part)
-        found.setdefault(row.row, {})[name] = round(value, DIGITS)
-    return found
+        headline.setdefault(row.row, {})[name] = round(value, DIGITS)
+    return headline

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED
+from crywatch.evaluation.channel_scores import AS_RECORDED
 from crywatch.evaluation.compare_detectors.measures import ComparedRow
+from crywatch.evaluation.scopes import POOLED, SECOND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POOLED = "pooled"
 COLOUR, PEER_COLOUR = "#1b6ca8", "#c4542b"
 SHOWN = {"auc": "AUC", "average_precision": "average precision"}
 
@@ -33,12 +33,12 @@ def comparison_figure(rows: Sequence[ComparedRow], matched: Sequence[str], peer:
     )
     for number, (title, scope, channel, metric) in enumerate(panels, 1):
         axes = figure.add_subplot(1, max(1, len(panels)), number)
-        found = {
+        by_name = {
             row.row: row
             for row in rows
-            if (row.scope, row.channel, row.unit) == (scope, channel, "second")
+            if (row.scope, row.channel, row.unit) == (scope, channel, SECOND)
         }
-        _bars(axes, [found.get(name) for name in names], metric, peer)
+        _bars(axes, [by_name.get(name) for name in names], metric, peer)
         axes.set_yticks(range(len(names)), names if number == 1 else [""] * len(names), fontsize=8)
         axes.set_title("\n".join(title.split(", ")), fontsize=8)
         axes.set_xlabel(SHOWN[metric], fontsize=8)
@@ -47,12 +47,12 @@ def comparison_figure(rows: Sequence[ComparedRow], matched: Sequence[str], peer:
 
 def _bars(axes: Axes, rows: Sequence[ComparedRow | None], metric: str, peer: str) -> None:
     for place, row in enumerate(rows):
-        one = None if row is None else row.metrics[metric]
-        if one is None or one.mean is None:
+        if row is None or (estimate := row.metrics[metric]).mean is None:
             continue
-        axes.barh(place, one.mean, height=0.6, color=PEER_COLOUR if row.row == peer else COLOUR)
-        if one.low is not None and one.high is not None:
-            axes.plot([one.low, one.high], [place, place], color="black", lw=1)
+        colour = PEER_COLOUR if row.row == peer else COLOUR
+        axes.barh(place, estimate.mean, height=0.6, color=colour)
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([estimate.low, estimate.high], [place, place], color="black", lw=1)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", alpha=0.3)

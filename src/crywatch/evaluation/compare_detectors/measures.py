@@ -9,14 +9,13 @@ from statistics import fmean, stdev
 import numpy as np
 import pandas as pd
 
-from crywatch.evaluation.audit_shortcuts.scores import AS_RECORDED, audible
-from crywatch.evaluation.compare_detectors.scores import Compared
-from crywatch.evaluation.evaluate_detection import LEFT_OUT, by_clip, left_out, scopes
+from crywatch.evaluation.channel_scores import AS_RECORDED, audible
+from crywatch.evaluation.compare_detectors.contenders import Contender
+from crywatch.evaluation.scopes import LEFT_OUT, left_out, scopes, units
 from crywatch.metrics.bootstrap import percentiles
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_draws
 
-UNITS = ("second", "clip")
 METRICS = ("auc", "average_precision", "recall_at_1pct", "accuracy", "f1", "false_alarm_rate")
 DRAWN = ("auc", "average_precision")  # of a bootstrap's draw, in this order
 
@@ -64,7 +63,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Measurement:
     """One system at one place."""
 
     metrics: dict[str, float | None]
@@ -74,7 +73,7 @@ class _Measured:
 
 
 def compare(
-    systems: Sequence[Compared],
+    contenders: Sequence[Contender],
     scores: pd.DataFrame,
     thresholds: Mapping[str, float],
     peer: str,
@@ -84,50 +83,43 @@ def compare(
     ``peer`` names the system whose difference to each row is estimated, where it is among them.
     On a corpus left out nothing is decided: its validation part is among what is measured.
     """
-    found: dict[str, dict[_Place, list[_Measured]]] = {}
+    rows: dict[str, dict[_Place, list[_Measurement]]] = {}
     by_system = dict(tuple(audible(scores).groupby("system", sort=False)))
-    for one in systems:
-        frame = by_system.get(one.system.name)
-        if frame is None:
+    for contender in contenders:
+        system = contender.system
+        if system.name not in by_system:
             continue
-        places = found.setdefault(one.system.row, {})
-        chosen = thresholds.get(one.system.name)
-        for channel, scope, seconds in _scopes(one, frame):
-            threshold = None if f", {LEFT_OUT}" in scope else chosen
-            for unit, rows in _units(seconds):
-                if rows["is_cry"].nunique() == 2:
+        places = rows.setdefault(system.row, {})
+        for channel, scope, seconds in _scopes(contender, by_system[system.name]):
+            threshold = None if f", {LEFT_OUT}" in scope else thresholds.get(system.name)
+            ordered = seconds.sort_values(["clip_id", "start_s"], kind="stable")
+            for unit, cases in units(ordered):
+                if cases["is_cry"].nunique() == 2:
                     place = _Place(channel, scope, unit)
-                    places.setdefault(place, []).append(_measured(rows, threshold))
-    peers = next((found[o.system.row] for o in systems if o.system.name == peer), {})
+                    places.setdefault(place, []).append(_measure(cases, threshold))
+    peers = next((rows[c.system.row] for c in contenders if c.system.name == peer), {})
     return [
-        _row(row, place, measured, peers.get(place, [None])[0] if row != peer else None)
-        for row, places in found.items()
-        for place, measured in places.items()
+        _row(row, place, systems, peers.get(place, [None])[0] if row != peer else None)
+        for row, places in rows.items()
+        for place, systems in places.items()
     ]
 
 
-def _scopes(one: Compared, seconds: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _scopes(contender: Contender, seconds: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Channel, scope and seconds of everything that a system is measured on."""
-    if one.is_main:
+    if contender.is_main:
         test = seconds[seconds["split"] == "test"]
         for channel, frame in test.groupby("channel", sort=False):
             for scope, here in scopes(frame):
                 yield str(channel), scope, here
     recorded = seconds[seconds["channel"] == AS_RECORDED]
-    for corpus in one.left_out:
+    for corpus in contender.left_out:
         if corpus:
             scope, here = left_out(recorded, corpus)
             yield AS_RECORDED, scope, here
 
 
-def _units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    ordered = seconds.sort_values(["clip_id", "start_s"], kind="stable")
-    clips = by_clip(ordered)
-    yield "second", ordered.assign(of=ordered["clip_id"] + ordered["start_s"].astype(str))
-    yield "clip", clips.assign(of=clips.index)
-
-
-def _measured(rows: pd.DataFrame, threshold: float | None) -> _Measured:
+def _measure(rows: pd.DataFrame, threshold: float | None) -> _Measurement:
     labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
     values = binary_metrics(labels, scores, np.inf if threshold is None else threshold)
     metrics = {name: getattr(values, name) for name in METRICS if name != "f1"}
@@ -142,21 +134,22 @@ def _measured(rows: pd.DataFrame, threshold: float | None) -> _Measured:
         "cry_groups": int(groups[labels].nunique()),
         "other_groups": int(groups[~labels].nunique()),
     }
-    return _Measured(metrics, group_draws(labels, scores, groups), head, tuple(rows["of"]))
+    ids = rows["clip_id"] + rows["start_s"].astype(str) if "start_s" in rows else rows.index
+    return _Measurement(metrics, group_draws(labels, scores, groups), head, tuple(ids))
 
 
 def _row(
-    row: str, place: _Place, measured: Sequence[_Measured], peer: _Measured | None
+    row: str, place: _Place, systems: Sequence[_Measurement], peer: _Measurement | None
 ) -> ComparedRow:
-    head = measured[0].head
+    head = systems[0].head
     # As everywhere: no interval where a class has fewer than two groups.
     drawable = min(head["cry_groups"], head["other_groups"]) >= 2
-    if peer is not None and any(one.rows != peer.rows for one in measured):
+    if peer is not None and any(one.rows != peer.rows for one in systems):
         peer = None  # other seconds are no pairs
-    draws = np.mean([one.draws for one in measured], axis=0)
+    draws = np.mean([one.draws for one in systems], axis=0)
     metrics = {}
     for name in METRICS:
-        values = [one.metrics[name] for one in measured if one.metrics[name] is not None]
+        values = [one.metrics[name] for one in systems if one.metrics[name] is not None]
         mean = fmean(values) if values else None
         interval, difference = {}, {}
         if name in DRAWN:
@@ -164,13 +157,13 @@ def _row(
             interval = _interval(draws[:, column], "low", "high") if drawable else {}
             if peer is not None and mean is not None:
                 difference = {"difference": mean - peer.metrics[name]}
-                apart = draws[:, column] - peer.draws[:, column]
+                gain = draws[:, column] - peer.draws[:, column]
                 ends = ("difference_low", "difference_high")
-                difference |= _interval(apart, *ends) if drawable else {}
+                difference |= _interval(gain, *ends) if drawable else {}
         sd = stdev(values) if len(values) > 1 else None
         metrics[name] = Estimate(mean=mean, sd=sd, **interval, **difference)
     return ComparedRow(
-        row, len(measured), place.channel, place.scope, place.unit, metrics=metrics, **head
+        row, len(systems), place.channel, place.scope, place.unit, metrics=metrics, **head
     )
 
 

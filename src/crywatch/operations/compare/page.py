@@ -9,8 +9,9 @@ import pandas as pd
 
 from crywatch.core import det_axes
 from crywatch.core.charts import inline_svg
-from crywatch.evaluation.evaluate_figures import finish_det
-from crywatch.evaluation.measured import PART, POOLED
+from crywatch.evaluation import scopes
+from crywatch.evaluation.evaluate_detection.figures import finish_det
+from crywatch.evaluation.evaluate_detection.seconds import PART
 from crywatch.metrics.curves import precision_recall, roc
 from crywatch.operations.compare import Comparison
 from crywatch.operations.compare.rows import Side
@@ -94,6 +95,4 @@ def overlay(first: Side, second: Side) -> Figure | None:
 
 def pooled(seconds: pd.DataFrame) -> pd.DataFrame:
     """Of the test part."""
-    from crywatch.evaluation.evaluate_detection import scopes
-
-    return dict(scopes(seconds[seconds["split"] == PART]))[POOLED]
+    return scopes.pooled(seconds[seconds["split"] == PART])

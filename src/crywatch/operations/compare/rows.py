@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
-from crywatch.evaluation.measured import DRAWN, Place, places, thresholds
+from crywatch.evaluation.evaluate_detection.seconds import DRAWN, Place, places, thresholds
 from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_bootstrap

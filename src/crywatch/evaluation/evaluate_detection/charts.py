@@ -7,8 +7,7 @@ validation part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +15,29 @@ import pandas as pd
 
 from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ
-from crywatch.core.atomic import atomic_dir, write_text
-from crywatch.data.selection import MADE, Source, sounds
+from crywatch.core.atomic import write_text
+from crywatch.data.selection import MADE
 from crywatch.data.tables import write_table
 from crywatch.data.tables.evaluation import MEASURED
 from crywatch.data.truth import silent_seconds
-from crywatch.evaluation import evaluate_detection
-from crywatch.evaluation.evaluate_detection import (
-    CURVE_POINTS,
-    MAIN_MODELS,
-    EvaluateDetectionConfig,
-    EvaluationSummary,
-    scopes,
-)
-from crywatch.evaluation.evaluate_figures import WorstCase, save_png, worst_figure
-from crywatch.evaluation.measured import (
+from crywatch.evaluation.evaluate_detection.figures import WorstCase, save_png, worst_figure
+from crywatch.evaluation.evaluate_detection.measures import CURVE_MODELS, MAIN_MODELS, Row
+from crywatch.evaluation.evaluate_detection.seconds import (
     FILE,
     PART,
-    POOLED,
     decided_intervals,
-    measured,
+    measured_table,
     named_metrics,
     thresholds,
 )
-from crywatch.evaluation.scoring import ModelRef
-from crywatch.metrics.curves import Curve, precision_recall, roc
+from crywatch.evaluation.scopes import pooled
+from crywatch.metrics.curves import precision_recall, roc
 
 FOLDER = "charts"  # below the stage's own
 WORST = "worst"  # pictures, a model each
 FLOATS = "%.9g"
+CURVES = ("roc", "pr", "det")
+CURVE_POINTS = 200  # of a curve, at most
 BINS = 40
 SHOWN = 4  # worst misses and false alarms of a model
 AROUND_S = 2.0  # before and after the second in question
@@ -59,88 +52,59 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What the stage made."""
-
-    summary: EvaluationSummary
-    metrics: dict[str, float]  # with intervals, by their names in the tracking store
-
-
-def run(
-    models: list[ModelRef],
-    sources: list[Source],
-    config: EvaluateDetectionConfig,
-    out_dir: Path,
-) -> Evaluated:
-    """`evaluate_detection.run` with the charts beside its files: all of it or nothing."""
-    with atomic_dir(out_dir) as temp:
-        # Below the one that is cleared after a kill, and so is what a kill leaves of it.
-        scored = temp / "scored"
-        summary = evaluate_detection.run(models, sources, config, scored)
-        for made in sorted(scored.iterdir()):
-            made.rename(temp / made.name)
-        scored.rmdir()
-        return Evaluated(summary, write(summary, sources, config.threshold, temp))
-
-
 def write(
-    summary: EvaluationSummary, sources: list[Source], threshold: float, out_dir: Path
+    rows: Sequence[Row], seconds: pd.DataFrame, clips: pd.DataFrame, threshold: float, out_dir: Path
 ) -> dict[str, float]:
-    """Write table "measured" and the charts below ``out_dir``: CSV files and pictures.
+    """Write below ``out_dir`` table "measured", roc.csv and pr.csv, and the folder of charts.
 
-    What comes back are the numbers with their intervals, by their names in the tracking store;
-    ``threshold`` is that of the accuracies.
+    ``seconds`` have the scores of all models and ``is_cry``. What comes back are the numbers with
+    their intervals, by their names in the tracking store; ``threshold`` is that of the accuracies.
     """
-    clips = sounds(source.clips for source in sources)
-    seconds = measured(summary.seconds, clips)
-    write_table(seconds, out_dir / FILE, MEASURED)
-    models = [name for name in MAIN_MODELS if name in set(seconds["model"])]
-    chosen = thresholds(seconds)
-    pooled = {name: _pooled(seconds, name) for name in models}
+    measured = measured_table(seconds, clips)
+    write_table(measured, out_dir / FILE, MEASURED)
+    models = [name for name in MAIN_MODELS if name in set(measured["model"])]
+    chosen = thresholds(measured)
+    test = measured[measured["split"] == PART]
+    by_model = {name: pooled(test[test["model"] == name]) for name in models}
     folder = out_dir / FOLDER
     paths = dict(zip(clips["clip_id"], clips["path"], strict=True))
     worst: list[WorstCase] = []
-    for name, frame in pooled.items():
-        found = list(_worst(name, frame, chosen.get(name), paths))
-        if found:
+    for name, frame in by_model.items():
+        cases = list(_worst(name, frame, chosen.get(name), paths))
+        if cases:
             picture = folder / WORST / f"{name.replace('/', '_')}.png"
-            save_png(worst_figure(name, found), picture)
-        worst += found
-    tables = {name: pd.DataFrame(_curves(name, pooled)) for name in ("roc", "pr", "det")}
-    tables["histograms"] = pd.DataFrame(_histograms(pooled))
-    tables["confusion"] = pd.DataFrame(_confusion(seconds, models, chosen))
+            save_png(worst_figure(name, cases), picture)
+        worst += cases
+    tables = {name: pd.DataFrame(_curves(name, by_model)) for name in CURVES}
+    tables["histograms"] = pd.DataFrame(_histograms(by_model))
+    tables["confusion"] = pd.DataFrame(_confusion(measured, models, chosen))
     tables["worst"] = pd.DataFrame([case.as_dict() for case in worst])
     for name, columns in NAMES.items():
-        frame = tables[name].reindex(columns=list(columns))
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format=FLOATS))
-    return named_metrics(summary.rows, models) | decided_intervals(seconds, models, threshold)
+        table = tables[name].reindex(columns=list(columns))
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format=FLOATS))
+        if name in ("roc", "pr"):  # those of the report, with all digits
+            table = table[table["model"].isin(CURVE_MODELS)]
+            write_text(out_dir / f"{name}.csv", table.to_csv(index=False))
+    return named_metrics(rows, models) | decided_intervals(measured, models, threshold)
 
 
-def _pooled(seconds: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Of the test part, canonical, nothing that was made."""
-    mine = seconds[(seconds["model"] == model) & (seconds["split"] == PART)]
-    return dict(scopes(mine))[POOLED]
-
-
-def _curves(name: str, pooled: Mapping[str, pd.DataFrame]) -> Iterator[dict]:
-    for model, frame in pooled.items():
+def _curves(name: str, by_model: Mapping[str, pd.DataFrame]) -> Iterator[dict]:
+    for model, frame in by_model.items():
         if frame["is_cry"].nunique() < 2:
             continue
         labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
         curve = (precision_recall if name == "pr" else roc)(labels, scores)
-        if name == "det":
-            curve = Curve(curve.x, 1 - curve.y, curve.thresholds)
+        y = 1 - curve.y if name == "det" else curve.y
         points = len(curve.x)
-        kept = np.linspace(0, points - 1, min(points, CURVE_POINTS)).round().astype(int)
-        _, x, y = NAMES[name]
-        for row in np.unique(kept):
-            yield {"model": model, x: curve.x[row], y: curve.y[row]}
+        rows = np.linspace(0, points - 1, min(points, CURVE_POINTS)).round().astype(int)
+        _, x_name, y_name = NAMES[name]
+        for row in np.unique(rows):
+            yield {"model": model, x_name: curve.x[row], y_name: y[row]}
 
 
-def _histograms(pooled: Mapping[str, pd.DataFrame]) -> Iterator[dict]:
+def _histograms(by_model: Mapping[str, pd.DataFrame]) -> Iterator[dict]:
     edges = np.linspace(0, 1, BINS + 1)
-    for model, frame in pooled.items():
+    for model, frame in by_model.items():
         for is_cry, label in ((True, "cry"), (False, "other")):
             scores = frame.loc[frame["is_cry"] == is_cry, "score"]
             counts, _ = np.histogram(scores, edges)
@@ -186,16 +150,16 @@ def _worst(
         ordered = mine.sort_values(
             ["score", "clip_id", "start_s"], ascending=[label == "cry", True, True]
         )
-        seen: set[str] = set()
+        shown: set[str] = set()
         for second in ordered.itertuples():
-            if len(seen) == SHOWN:
+            if len(shown) == SHOWN:
                 break
-            if second.clip_id in seen:
+            if second.clip_id in shown:
                 continue
             wave = read_clean(paths[second.clip_id])
             if silent_seconds(wave)[int(second.start_s)]:
                 continue
-            seen.add(second.clip_id)
+            shown.add(second.clip_id)
             first_s = max(0.0, second.start_s - AROUND_S)
             last_s = second.start_s + 1 + AROUND_S
             cut = wave[round(first_s * RATE_HZ) : round(last_s * RATE_HZ)]
@@ -203,7 +167,7 @@ def _worst(
             yield WorstCase(
                 model=model,
                 kind=kind,
-                rank=len(seen),
+                rank=len(shown),
                 clip_id=second.clip_id,
                 start_s=float(second.start_s),
                 score=float(second.score),

@@ -1,4 +1,4 @@
-"""Event-level rows of ``evaluate_detection``: every detector on every strongly labelled scope."""
+"""Event-level metrics: every detector on the strongly labelled clips of every corpus."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crywatch.data.truth import Interval, Truth
-from crywatch.evaluation.scoring import ModelRef
+from crywatch.data.truth import Truth, cut_at
+from crywatch.evaluation.evaluate_detection.scoring import ModelRef
 from crywatch.metrics.events import EventMetrics, Scored, best_threshold, event_metrics
 
 FIXED = "fixed"
@@ -64,15 +64,6 @@ def recordings(seconds: pd.DataFrame, truth: Truth) -> Iterator[Scored]:
             clip_id=str(clip_id),
             duration_s=duration_s,
             scores=np.asarray(frame["score"], dtype=float),
-            cries=_inside(truth.cries(str(clip_id)), duration_s),
-            others=_inside(truth.others(str(clip_id)), duration_s),
+            cries=cut_at(truth.cries(str(clip_id)), duration_s),
+            others=cut_at(truth.others(str(clip_id)), duration_s),
         )
-
-
-def _inside(intervals: list[Interval], duration_s: float) -> list[Interval]:
-    """Cut off where the recording ends: publishers round their times."""
-    return [
-        Interval(one.onset_s, min(one.offset_s, duration_s))
-        for one in intervals
-        if one.onset_s < duration_s
-    ]

@@ -1,8 +1,8 @@
-"""Every measured second with what is known of its clip: a comparison needs nothing beside it.
+"""Table "measured": every measured second with what is known of its clip.
 
-Stage ``evaluate_detection`` writes the table and logs it, so that runs of any two rebuilds can be
-paired by the sound of a clip. Where each number comes from, and what it is called in the tracking
-store, is said here once, for the stage and for `crywatch.operations.compare`.
+The stage writes and logs it, so that runs of any two rebuilds can be paired by the sound of a clip:
+a comparison needs nothing beside it. On which of its rows each number is measured, and what the
+number is called in the tracking store, stands here once, for the stage and for `crywatch compare`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection import LEFT_OUT, Row, by_clip, left_out, scopes
+from crywatch.evaluation.evaluate_detection.measures import Row
+from crywatch.evaluation.scopes import (
+    CLIP,
+    LEFT_OUT,
+    POOLED,
+    SECOND,
+    by_clip,
+    left_out,
+    pooled,
+    scopes,
+)
 from crywatch.metrics.bootstrap import Ranking, bootstrap, group_numbers, percentiles
 from crywatch.metrics.curves import max_f1
 
@@ -22,7 +32,6 @@ FILE = "measured.parquet"
 PART = "test"
 DRAWN = ("auc", "average_precision")  # metrics with intervals, of every row
 DECIDED = ("f1_max", "accuracy")  # those of the headline that are drawn for it alone
-POOLED = "pooled"
 DIGITS = 6
 
 OF_CLIP = ("clip_id", "sha256", "corpus", "label", "group_id", "split", "canonical")
@@ -37,11 +46,11 @@ class Place:
     rows: pd.DataFrame  # score, is_cry, group_id and what the table knows of the clip
 
 
-def measured(seconds: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+def measured_table(seconds: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Table "measured" of scores with ``is_cry`` and of table split_clips."""
     known = clips[list(OF_CLIP)]
-    found = seconds.merge(known, on="clip_id", how="left", validate="many_to_one")
-    return found[list(MEASURED.columns)]
+    rows = seconds.merge(known, on="clip_id", how="left", validate="many_to_one")
+    return rows[list(MEASURED.columns)]
 
 
 def places(seconds: pd.DataFrame) -> Iterator[Place]:
@@ -49,13 +58,13 @@ def places(seconds: pd.DataFrame) -> Iterator[Place]:
 
     A model is scored on the training part of a corpus only if it was never trained on it.
     """
-    found = list(scopes(seconds[seconds["split"] == PART]))
+    places = list(scopes(seconds[seconds["split"] == PART]))
     for corpus in sorted(set(seconds.loc[seconds["split"] == "train", "corpus"])):
-        found.append(left_out(seconds, corpus))
-    for scope, frame in found:
-        if len(frame):
-            yield Place(scope, "second", frame)
-            yield Place(scope, "clip", clip_rows(frame))
+        places.append(left_out(seconds, corpus))
+    for scope, rows in places:
+        if len(rows):
+            yield Place(scope, SECOND, rows)
+            yield Place(scope, CLIP, clip_rows(rows))
 
 
 def clip_rows(seconds: pd.DataFrame) -> pd.DataFrame:
@@ -70,21 +79,21 @@ def thresholds(seconds: pd.DataFrame) -> dict[str, float]:
 
     A model without cries in that part gets none.
     """
-    found = {}
+    chosen = {}
     for model, frame in seconds[seconds["split"] == "val"].groupby("model", sort=False):
-        pooled = dict(scopes(frame)).get(POOLED)
-        if pooled is not None and pooled["is_cry"].any():
-            labels, scores = pooled["is_cry"].to_numpy(), pooled["score"].to_numpy()
-            found[str(model)] = max_f1(labels, scores).threshold
-    return found
+        rows = pooled(frame)
+        if rows["is_cry"].any():
+            labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
+            chosen[str(model)] = max_f1(labels, scores).threshold
+    return chosen
 
 
 def metric_name(model: str, scope: str, unit: str, metric: str) -> str:
     """In the tracking store: those per second are called as in metrics.json."""
     if f", {LEFT_OUT}" in scope:
         scope = LEFT_OUT
-    parts = [metric, "clip" if unit == "clip" else ""]
-    parts.append("" if scope == POOLED and unit == "second" else scope.replace(",", ""))
+    parts = [metric, CLIP if unit == CLIP else ""]
+    parts.append("" if scope == POOLED and unit == SECOND else scope.replace(",", ""))
     return f"{model}/" + "_".join("_".join(part.split()) for part in parts if part)
 
 
@@ -94,7 +103,7 @@ def named_metrics(rows: Iterable[Row], models: Iterable[str]) -> dict[str, float
     That is AUC and average precision of ``models`` on every scope of the test part, and of every
     model on its corpus left out; without ``_low`` and ``_high`` where nothing could be drawn.
     """
-    wanted, found = set(models), {}
+    wanted, metrics = set(models), {}
     for row in rows:
         if row.part == "val" or (row.part == PART and row.model not in wanted):
             continue
@@ -104,8 +113,8 @@ def named_metrics(rows: Iterable[Row], models: Iterable[str]) -> dict[str, float
             for end in ("", "_low", "_high"):
                 value = values[f"{metric}{end}"]
                 if value is not None:
-                    found[f"{name}{end}"] = round(value, DIGITS)
-    return found
+                    metrics[f"{name}{end}"] = round(value, DIGITS)
+    return metrics
 
 
 def ends_of(names: Iterable[str], metrics: Iterable[str]) -> set[str]:
@@ -122,16 +131,16 @@ def decided_intervals(
     By the bootstrap over groups, as the intervals of AUC; none where a class has fewer than two.
     ``threshold`` is that of the accuracy; F1 is the highest of each draw.
     """
-    found = {}
+    intervals = {}
     test = seconds[seconds["split"] == PART]
     for model in models:
-        frame = dict(scopes(test[test["model"] == model])).get(POOLED)
-        ends = None if frame is None or frame.empty else _decided_ends(frame, threshold)
+        rows = pooled(test[test["model"] == model])
+        ends = _decided_ends(rows, threshold) if len(rows) else None
         if ends is not None:
             for end, values in zip(("low", "high"), ends.round(DIGITS).tolist(), strict=True):
                 for metric, value in zip(DECIDED, values, strict=True):
-                    found[f"{model}/{metric}_{end}"] = value
-    return found
+                    intervals[f"{model}/{metric}_{end}"] = value
+    return intervals
 
 
 def _decided_ends(seconds: pd.DataFrame, threshold: float) -> np.ndarray | None:

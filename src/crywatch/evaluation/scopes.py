@@ -1,0 +1,77 @@
+"""What a metric is measured on: scopes of the clips, and a second or a clip as the unit.
+
+Scopes: ``pooled`` (canonical clips of all corpora), each corpus by itself (its own clips,
+duplicates included), ``untrimmed``, a corpus' cries against the other sounds of another where it
+has none of its own, and ``<corpus>, left out``: all clips of a corpus for a model that never saw
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from crywatch.data.selection import MADE
+
+POOLED = "pooled"
+LEFT_OUT = "left out"
+SECOND, CLIP = UNITS = ("second", "clip")
+
+
+def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name and seconds of each scope within one part.
+
+    ``seconds`` have is_cry and, of their clips, corpus, canonical and label.
+    """
+    made = seconds["corpus"].isin(MADE)
+    trimmed = seconds[~made]
+    yield POOLED, trimmed[trimmed["canonical"]]
+    others = {}
+    for corpus, frame in trimmed.groupby("corpus"):
+        is_other = frame["label"] == "other"  # a silent second of a cry is not of this kind
+        if frame["is_cry"].nunique() == 2:
+            yield str(corpus), frame
+        if is_other.any():
+            others[corpus] = frame[is_other]
+    for corpus, frame in trimmed.groupby("corpus"):
+        if corpus not in others:
+            for other, negatives in others.items():
+                yield f"{corpus} cries, {other} others", pd.concat([frame, negatives])
+    for corpus, frame in seconds[made].groupby("corpus"):
+        yield str(corpus), frame
+
+
+def pooled(seconds: pd.DataFrame) -> pd.DataFrame:
+    """The seconds of scope ``pooled`` within one part."""
+    return dict(scopes(seconds))[POOLED]
+
+
+def left_out(seconds: pd.DataFrame, corpus: str) -> tuple[str, pd.DataFrame]:
+    """Name and seconds of the scope of a corpus that a model never saw: all parts of it."""
+    left = seconds[seconds["corpus"] == corpus]
+    scope = f"{corpus}, {LEFT_OUT}"
+    if len(left) and (left["label"] == "cry").all():
+        # A corpus of cries alone: against the others' other sounds, of the test part.
+        others = seconds[(seconds["label"] == "other") & (seconds["split"] == "test")]
+        others = others[others["canonical"] & ~others["corpus"].isin(MADE)]
+        left = pd.concat([left, others])
+        scope += ", against test others"
+    return scope, left
+
+
+def units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The seconds themselves, and a row a clip; nothing where there are no seconds."""
+    if len(seconds):
+        yield SECOND, seconds
+        yield CLIP, by_clip(seconds)
+
+
+def by_clip(seconds: pd.DataFrame) -> pd.DataFrame:
+    """A row a clip: the highest score of its seconds, and whether the clip is a cry."""
+    clips = seconds.groupby("clip_id", sort=False).agg(
+        score=("score", "max"), label=("label", "first"), group_id=("group_id", "first")
+    )
+    # Not the highest of its seconds: a cry of less than half a second fills none of them.
+    clips["is_cry"] = clips["label"] == "cry"
+    return clips
