@@ -118,7 +118,6 @@ def test_a_training_that_diverges_says_so(tmp_path):
 
 def test_a_better_validation_has_a_higher_auc_or_then_a_lower_loss():
     first = Evaluation(1, 0.0, val_auc=0.8, val_loss=0.5)
-    assert first.better_than(None)
     assert replace(first, val_auc=0.9, val_loss=9.0).better_than(first)
     assert replace(first, val_loss=0.4).better_than(first)
     assert not first.better_than(first)

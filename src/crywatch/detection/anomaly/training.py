@@ -1,30 +1,25 @@
 """Training by steps on pairs of bags, shared by ``train_miner`` and ``train_rtfm``.
 
-Two independent orders, abnormal and normal, each half of a batch. The state is saved at every
-validation; data order and dropout are functions of seed and step, so a killed training goes on to
-the same weights. The step with the best validation is kept: bag AUC, then cross-entropy.
+Two independent orders, abnormal and normal, each half of a batch. Data order and dropout are
+functions of seed and step. The step with the best validation is kept: bag AUC, then cross-entropy.
 """
 
 from __future__ import annotations
 
-import copy
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crywatch.core.atomic import atomic_path
-from crywatch.core.errors import ConfigError
-from crywatch.core.progress import progress_bar
 from crywatch.detection.anomaly.bags import Bags
 from crywatch.detection.anomaly.losses import BagLoss, LossConfig, build
-from crywatch.detection.anomaly.network import RtfmNetwork
-
-STATE_FILE = "state.ckpt"
+from crywatch.detection.anomaly.network import RtfmNetwork, RtfmOutput
+from crywatch.detection.training import Schedule, Training, fit, require_finite
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class TrainingConfig:
         return max(1, round(steps * scale))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
     """One validation."""
 
@@ -55,18 +50,18 @@ class Evaluation:
     val_auc: float
     val_loss: float  # cross-entropy of the bag scores
 
-    def better_than(self, other: Evaluation | None) -> bool:
+    def better_than(self, other: Evaluation) -> bool:
         """Higher AUC; at equal AUC, lower loss."""
-        return other is None or (self.val_auc, -self.val_loss) > (other.val_auc, -other.val_loss)
+        return (self.val_auc, -self.val_loss) > (other.val_auc, -other.val_loss)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trained:
     """The network at its best validation."""
 
     network: RtfmNetwork
     best: Evaluation
-    history: list[Evaluation] = field(default_factory=list)
+    history: list[Evaluation]
 
 
 class EndlessOrder:
@@ -89,6 +84,55 @@ class EndlessOrder:
         return torch.from_numpy(rows)
 
 
+class BagTraining(Training[tuple[Tensor, Tensor], Evaluation]):
+    """Steps on batches of row numbers of abnormal and of normal bags, as many of each."""
+
+    def __init__(self, train_bags: Bags, val_bags: Bags, config: TrainingConfig, seed: int):
+        torch.manual_seed(seed)
+        self.network = RtfmNetwork(train_bags.dim, config.dropout)
+        both = torch.cat([train_bags.abnormal, train_bags.normal]).reshape(-1, train_bags.dim)
+        self.network.standardise_by(both)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay, foreach=True
+        )
+        self.parts = {"network": self.network, "optimiser": self.optimiser}
+        self._loss = build(config.loss, config.top_k, train_bags.dim)
+        self._bags, self._val_bags, self._lr, self._seed = train_bags, val_bags, config.lr, seed
+        half = max(1, config.batch_size // 2)
+        self._abnormal = EndlessOrder(len(train_bags.abnormal), half, seed, 0)
+        self._normal = EndlessOrder(len(train_bags.normal), half, seed, 1)
+
+    def batches(self, first: int, last: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+        for step in range(first, last):
+            yield self._abnormal.batch(step), self._normal.batch(step)
+
+    def step(self, batch: tuple[Tensor, Tensor], number: int) -> dict[str, Tensor]:
+        torch.manual_seed(hash((self._seed, number)) & 0x7FFFFFFF)  # of dropout
+        self.network.train()
+        abnormal, normal = _paired(self.network, self._bags, batch)
+        for side in (abnormal, normal):
+            require_finite(side.scores, "training: scores are", number, "lr", self._lr)
+        loss = self._loss(abnormal, normal)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return {"loss": loss.detach()}
+
+    def evaluate(self, steps: int, losses: dict[str, float]) -> Evaluation:
+        return Evaluation(
+            steps, losses["loss"], *evaluate(self.network, self._val_bags, self._loss)
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+    def better(self, new: Evaluation, best: Evaluation) -> bool:
+        return new.better_than(best)
+
+    def restore(self, **fields: Any) -> Evaluation:
+        return Evaluation(**fields)
+
+
 def train(
     train_bags: Bags,
     val_bags: Bags,
@@ -99,65 +143,20 @@ def train(
     on_evaluation: Callable[[Evaluation], None] | None = None,
 ) -> Trained:
     """Train a network on ``train_bags``; ``work_dir`` holds the state until it is done."""
-    torch.manual_seed(seed)
-    network = RtfmNetwork(train_bags.dim, config.dropout)
-    both = torch.cat([train_bags.abnormal, train_bags.normal]).reshape(-1, train_bags.dim)
-    network.standardise_by(both)
-    optimiser = torch.optim.Adam(
-        network.parameters(), lr=config.lr, weight_decay=config.weight_decay, foreach=True
-    )
-    loss = build(config.loss, config.top_k, train_bags.dim)
+    training = BagTraining(train_bags, val_bags, config, seed)
     steps = config.scaled(config.steps, scale)
     val_every = min(config.scaled(config.val_every, scale), steps)
-    patience = config.scaled(config.patience_steps, scale)
-    half = max(1, config.batch_size // 2)
-    orders = (
-        EndlessOrder(len(train_bags.abnormal), half, seed, 0),
-        EndlessOrder(len(train_bags.normal), half, seed, 1),
-    )
-    state = _State.load(work_dir, network, optimiser) or _State()
-    with progress_bar("train", steps, unit="step") as bar:
-        bar.update(state.step)
-        running = []
-        while state.step < steps and not state.stopped:
-            torch.manual_seed(hash((seed, state.step)) & 0x7FFFFFFF)
-            network.train()
-            rows = [order.batch(state.step) for order in orders]
-            abnormal, normal = _paired(network, train_bags, rows)
-            if not all(side.scores.isfinite().all() for side in (abnormal, normal)):
-                raise ConfigError(
-                    f"training: scores are not finite at step {state.step}: lower lr "
-                    f"({config.lr:g}) if the features are sound"
-                )
-            value = loss(abnormal, normal)
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            optimiser.step()
-            running.append(float(value.detach()))
-            state.step += 1
-            bar.update()
-            if state.step % val_every == 0 or state.step == steps:
-                found = evaluate(network, val_bags, loss)
-                evaluation = Evaluation(state.step, float(np.mean(running)), *found)
-                running = []
-                state.history.append(evaluation)
-                if evaluation.better_than(state.best):
-                    state.best = evaluation
-                    state.best_weights = copy.deepcopy(network.state_dict())
-                state.stopped = state.step - state.best.step >= patience
-                state.save(work_dir, network, optimiser)
-                if on_evaluation:
-                    on_evaluation(evaluation)
-    network.load_state_dict(state.best_weights)
-    network.eval()
+    schedule = Schedule(steps, val_every, config.scaled(config.patience_steps, scale))
+    best = fit(training, schedule, work_dir, on_evaluation)
+    training.network.load_state_dict(best.weights)
     shutil.rmtree(work_dir, ignore_errors=True)
-    return Trained(network, state.best, state.history)
+    return Trained(training.network.eval(), best.evaluation, best.history)
 
 
-def _paired(network: RtfmNetwork, bags: Bags, rows: list[Tensor]):
+def _paired(
+    network: RtfmNetwork, bags: Bags, rows: tuple[Tensor, Tensor]
+) -> tuple[RtfmOutput, RtfmOutput]:
     """One pass over both halves, so that batch norm sees them together; then apart again."""
-    from crywatch.detection.anomaly.network import RtfmOutput
-
     output = network(torch.cat([bags.abnormal[rows[0]], bags.normal[rows[1]]]))
     cut = len(rows[0])
     return (
@@ -179,45 +178,3 @@ def evaluate(network: RtfmNetwork, bags: Bags, loss: BagLoss) -> tuple[float, fl
     labels = np.concatenate([np.ones(len(sides[0])), np.zeros(len(sides[1]))])
     scores = np.clip(np.concatenate(sides).astype(float), 1e-6, 1 - 1e-6)
     return float(roc_auc_score(labels, scores)), float(log_loss(labels, scores))
-
-
-@dataclass
-class _State:
-    step: int = 0
-    stopped: bool = False
-    best: Evaluation | None = None
-    best_weights: dict[str, Tensor] | None = None
-    history: list[Evaluation] = field(default_factory=list)
-
-    def save(self, folder: Path, network: RtfmNetwork, optimiser: torch.optim.Optimizer) -> None:
-        with atomic_path(folder / STATE_FILE) as temp:
-            torch.save(
-                {
-                    "step": self.step,
-                    "stopped": self.stopped,
-                    "best": vars(self.best),
-                    "best_weights": self.best_weights,
-                    "history": [vars(evaluation) for evaluation in self.history],
-                    "network": network.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                },
-                temp,
-            )
-
-    @classmethod
-    def load(
-        cls, folder: Path, network: RtfmNetwork, optimiser: torch.optim.Optimizer
-    ) -> _State | None:
-        path = folder / STATE_FILE
-        if not path.is_file():
-            return None
-        saved = torch.load(path, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        return cls(
-            saved["step"],
-            saved["stopped"],
-            Evaluation(**saved["best"]),
-            saved["best_weights"],
-            [Evaluation(**evaluation) for evaluation in saved["history"]],
-        )

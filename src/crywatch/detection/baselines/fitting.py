@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import n_parameters
+from crywatch.detection import training
+from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 
 BATCH = 256  # windows, where nothing is trained
@@ -71,65 +73,88 @@ def fit_svc(train: Data, val: Data, c_values: Sequence[float], gammas: Sequence[
 
 
 def fit_network(
-    network: nn.Module,
+    network: DenseNetwork | CnnNetwork,
     train: Data,
     val: Data,
     schedule: Schedule,
     seed: int,
-    on_epoch: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> Fitted:
     """Adam on cross-entropy; the weights of the epoch with the lowest loss on ``val``."""
-    inputs, labels = (torch.from_numpy(part) for part in (train.inputs, train.labels))
-    inputs = inputs.float()
-    network.standard.fit(inputs)
-    classes = torch.bincount(labels, minlength=int(labels.max()) + 1).float()
-    weight = len(labels) / (len(classes) * classes)
-    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.lr)
-    generator = torch.Generator().manual_seed(seed)
-    history: list[dict[str, float]] = []
-    best: dict[str, float] = {}
-    weights: dict[str, Tensor] = {}
-    for epoch in range(schedule.epochs):
-        network.train()
-        losses = []
-        for rows in torch.randperm(len(labels), generator=generator).split(schedule.batch_size):
-            loss = functional.cross_entropy(network(inputs[rows]), labels[rows], weight)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        found = {"epoch": epoch, "train_loss": float(np.mean(losses))}
-        found |= _validated(network, val, weight)
-        if not np.isfinite(found["val_loss"]):
-            raise ConfigError(
-                f"train_baselines: the loss is not finite after epoch {epoch}: lower lr "
-                f"({schedule.lr:g})"
-            )
-        history.append(found)
-        if on_epoch is not None:
-            on_epoch(found)
-        if not best or found["val_loss"] < best["val_loss"]:
-            best = found
-            weights = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - best["epoch"] >= schedule.patience_epochs:
-            break
-    metrics = {f"best_{k}" if k == "epoch" else k: v for k, v in best.items()}
-    named = {f"network.{name}": value for name, value in weights.items()}
-    return Fitted(named, n_parameters(network), metrics, history)
+    epoch_steps = -(-len(train.labels) // schedule.batch_size)
+    best = training.fit(
+        NetworkTraining(network, train, val, schedule, seed),
+        training.Schedule(
+            schedule.epochs * epoch_steps, epoch_steps, schedule.patience_epochs * epoch_steps
+        ),
+        on_evaluation=on_epoch,
+    )
+    metrics = {f"best_{k}" if k == "epoch" else k: v for k, v in best.evaluation.items()}
+    weights = {f"network.{name}": value for name, value in best.weights.items()}
+    return Fitted(weights, n_parameters(network), metrics, best.history)
 
 
-@torch.inference_mode()
-def _validated(network: nn.Module, val: Data, weight: Tensor) -> dict[str, float]:
-    """Loss, and the mean recall over classes."""
-    network.eval()
-    labels = torch.from_numpy(val.labels)
-    batches = torch.from_numpy(val.inputs).float().split(BATCH)
-    logits = torch.cat([network(batch) for batch in batches])
-    called = logits.argmax(dim=1).numpy()
-    return {
-        "val_loss": functional.cross_entropy(logits, labels, weight).item(),
-        "val_accuracy": mean_recall(val.labels, called),
-    }
+class NetworkTraining(training.Training[Tensor, dict[str, float]]):
+    """Steps on batches of row numbers; an evaluation is a line of history.csv."""
+
+    parts = {}
+
+    def __init__(
+        self,
+        network: DenseNetwork | CnnNetwork,
+        train: Data,
+        val: Data,
+        schedule: Schedule,
+        seed: int,
+    ):
+        self._network, self._val, self._schedule = network, val, schedule
+        self._inputs = torch.from_numpy(train.inputs).float()
+        self._labels = torch.from_numpy(train.labels)
+        network.standard.fit(self._inputs)
+        classes = torch.bincount(self._labels, minlength=int(self._labels.max()) + 1).float()
+        self._class_weights = len(self._labels) / (len(classes) * classes)
+        self._optimiser = torch.optim.Adam(network.parameters(), lr=schedule.lr)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def batches(self, first: int, last: int) -> Generator[Tensor, None, None]:
+        while first < last:
+            order = torch.randperm(len(self._labels), generator=self._generator)
+            epoch = order.split(self._schedule.batch_size)
+            first += len(epoch)
+            yield from epoch
+
+    def step(self, batch: Tensor, number: int) -> dict[str, Tensor]:
+        self._network.train()
+        logits = self._network(self._inputs[batch])
+        loss = functional.cross_entropy(logits, self._labels[batch], self._class_weights)
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        return {"train_loss": loss.detach()}
+
+    @torch.inference_mode()
+    def evaluate(self, steps: int, losses: dict[str, float]) -> dict[str, float]:
+        """Losses, and the mean recall over classes."""
+        self._network.eval()
+        labels = torch.from_numpy(self._val.labels)
+        batches = torch.from_numpy(self._val.inputs).float().split(BATCH)
+        logits = torch.cat([self._network(batch) for batch in batches])
+        val_loss = functional.cross_entropy(logits, labels, self._class_weights)
+        rate, lr = "lr", self._schedule.lr
+        training.require_finite(val_loss, "train_baselines: the loss is", steps, rate, lr)
+        epoch_steps = -(-len(self._labels) // self._schedule.batch_size)
+        return {
+            "epoch": steps // epoch_steps - 1,
+            **losses,
+            "val_loss": val_loss.item(),
+            "val_accuracy": mean_recall(self._val.labels, logits.argmax(dim=1).numpy()),
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        return self._network.state_dict()
+
+    def better(self, new: dict[str, float], best: dict[str, float]) -> bool:
+        return new["val_loss"] < best["val_loss"]
 
 
 def mean_recall(labels: np.ndarray, called: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import lightning
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional
 from crywatch.core.errors import ConfigError
 from crywatch.detection.blazenet.data import SharedBatches
 from crywatch.detection.blazenet.network import BlazeNet, cry_probability
+from crywatch.detection.training import Best
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,7 @@ class KeepBest(lightning.Callback):
 
     def __init__(self, on_epoch: Callable[[Epoch], None] | None = None):
         self.on_epoch = on_epoch
-        self.history: list[Epoch] = []
-        self.best: Epoch | None = None
-        self.weights: dict[str, Tensor] = {}
+        self.best: Best[Epoch] = Best(lambda new, best: new.val_loss < best.val_loss, Epoch)
 
     def on_validation_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule
@@ -148,24 +147,14 @@ class KeepBest(lightning.Callback):
         epoch = module.last_epoch
         if trainer.sanity_checking or epoch is None:
             return
-        self.history.append(epoch)
-        if self.best is None or epoch.val_loss < self.best.val_loss:
-            self.best = epoch
-            weights = module.network.state_dict()
-            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self.best.add(epoch, module.network.state_dict())
         if self.on_epoch is not None:
             self.on_epoch(epoch)
 
     def state_dict(self) -> dict:
         """Goes into Lightning's checkpoint."""
-        return {
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": asdict(self.best) if self.best else None,
-            "weights": self.weights,
-        }
+        return self.best.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
         """Comes from Lightning's checkpoint."""
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best = Epoch(**state["best"]) if state["best"] else None
-        self.weights = state["weights"]
+        self.best.load_state_dict(state)

@@ -41,6 +41,7 @@ from crywatch.detection.blazenet.data import (
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
 from crywatch.detection.blazenet.network import N_PARAMETERS
+from crywatch.detection.training import Best
 
 SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
 SEGMENTS += ("soundscapes",)  # all, and those of the soundscapes
@@ -188,7 +189,7 @@ def run(
         + [files_sha256([inputs.features / "store.json"]), code_sha256(__name__)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
-    module, keeper = fit(
+    best = fit(
         SegmentDataset(store, train_refs, config.cache_mb << 20),
         SegmentDataset(store, val_refs, config.cache_mb << 20),
         config,
@@ -206,12 +207,12 @@ def run(
             (inputs.split.clips, inputs.untrimmed_clips, inputs.soundscapes.clips),
             {ref.clip_id for ref in (*train_refs, *val_refs)},
         ),
-        epochs=len(keeper.history),
-        best=keeper.best,
-        history=keeper.history,
+        epochs=len(best.history),
+        best=best.evaluation,
+        history=best.history,
     )
     if not config.trainer.follows:
-        _write(summary, variant, front_end, keeper, out_dir)
+        _write(summary, variant, front_end, best, out_dir)
         shutil.rmtree(work_dir, ignore_errors=True)
     return summary
 
@@ -224,7 +225,7 @@ def fit(
     seed: int,
     work_dir: Path,
     on_epoch: Callable[[Epoch], None] | None = None,
-) -> tuple[BlazeNetModule, KeepBest]:
+) -> Best[Epoch]:
     """Lightning's loop; goes on from the checkpoint in ``work_dir`` if there is one."""
     import logging
     import sys
@@ -275,7 +276,7 @@ def fit(
         DataLoader(val, batch_sampler=in_order, collate_fn=whole_batch),
         ckpt_path=resume if resume.is_file() else None,
     )
-    return module, keeper
+    return keeper.best
 
 
 def plain_segments(
@@ -364,7 +365,7 @@ def _write(
     summary: BlazenetSummary,
     variant: VariantConfig,
     front_end: FrontEndConfig,
-    keeper: KeepBest,
+    best: Best[Epoch],
     out_dir: Path,
 ) -> None:
     description = {
@@ -377,7 +378,7 @@ def _write(
         "trained_on": asdict(variant) | {"segments_n": summary.n_train},
     }
     with atomic_dir(out_dir) as temp:
-        weights = {f"backbone.{name}": value for name, value in keeper.weights.items()}
+        weights = {f"backbone.{name}": value for name, value in best.weights.items()}
         save(temp, ModelFolder(description, weights))
         write_json(
             temp / "metrics.json",

@@ -7,7 +7,7 @@ same ones, and it does not matter when the thread makes them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -167,7 +167,7 @@ class Batches:
         return torch.from_numpy(kept.astype(np.float32) / (1 - share))
 
 
-def ahead(make: Callable[[int], T], first: int, last: int) -> Iterator[T]:
+def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T, None, None]:
     """``make(first)`` to ``make(last - 1)`` in order, made ahead on another thread.
 
     NumPy, SciPy and torch let go of the interpreter while they compute: two cores are used.

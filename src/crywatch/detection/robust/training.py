@@ -1,25 +1,16 @@
-"""The training loop: AdamW, one cycle of the rate, weights that are averaged over steps.
-
-A plain loop, as the one on infants: its state is that of five parts, and batches are functions of
-seed and step. The state is saved with every validation, and a killed training goes on to the same
-weights.
-"""
+"""The robust training: AdamW, one cycle of the rate, weights that are averaged over steps."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crywatch.core.atomic import atomic_path
-from crywatch.core.errors import ConfigError
-from crywatch.core.progress import progress_bar
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
 from crywatch.detection.robust.batches import Batch, Batches, ahead
 from crywatch.detection.robust.draws import Pools
@@ -27,8 +18,8 @@ from crywatch.detection.robust.losses import Alignment, target_loss
 from crywatch.detection.robust.recipe import RecipeConfig, TrainingConfig
 from crywatch.detection.robust.teaching import ClassHead
 from crywatch.detection.robust.validation import Validation, Verdict
+from crywatch.detection.training import Schedule, Training, fit, require_finite
 
-STATE_FILE = "state.ckpt"
 LEAST_STEPS = 2  # the one cycle needs a rise and a fall
 
 
@@ -65,6 +56,112 @@ def scaled(config: TrainingConfig, scale: float) -> TrainingConfig:
     return out
 
 
+class RobustTraining(Training[Batch, Progress]):
+    """AdamW and one cycle of the rate; what is evaluated and kept is the average of the weights."""
+
+    def __init__(self, pools: Pools, recipe: RecipeConfig, validation: Validation, seed: int):
+        config = recipe.training
+        self._recipe, self._validation = recipe, validation
+        self._batches = Batches(pools, recipe, seed, FEATURES)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = BlazeNet()
+            self.alignment = Alignment(recipe.alignment, len(pools.corpora))
+            self.class_head = ClassHead(pools.n_classes if recipe.teacher.classes else 1)
+        learnt = [*self.network.parameters(), *self.alignment.parameters()]
+        learnt += list(self.class_head.parameters()) if recipe.teacher.classes else []
+        self.optimiser = torch.optim.AdamW(
+            learnt, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.rates = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, config.lr, total_steps=config.steps, pct_start=config.warmup
+        )
+        self.average = Average(self.network)
+        self.parts = {
+            "network": self.network,
+            "alignment": self.alignment,
+            "class_head": self.class_head,
+            "optimiser": self.optimiser,
+            "rates": self.rates,
+            "average": self.average,
+        }
+
+    def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
+        return ahead(self._batches.batch, first, last)
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        """The loss on the targets, and ``terms``: of alignment and the teacher's classes."""
+        recipe, config = self._recipe, self._recipe.training
+        features = self.network.features(batch.pictures)
+        kept = features if batch.keep is None else features * batch.keep
+        logits = self.network.classifier(kept)
+        margins = logits[:, 1] - logits[:, 0]
+        loss = target_loss(margins, batch.targets, batch.weights, config.hard_power)
+        terms = torch.zeros(())
+        if self.alignment.needed:
+            terms = self.alignment(features, batch.labels, batch.corpora, number / config.steps)
+        if recipe.teacher.classes and batch.classes is not None:
+            taught = self.class_head(features, batch.classes, batch.taught)
+            terms = terms + recipe.teacher.classes * taught
+        total = loss + terms
+        rate = "train_robust.training.lr"
+        require_finite(total, "train_robust: the loss is", number, rate, config.lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        self.optimiser.step()
+        self.rates.step()
+        self.average.add(self.network, min(config.ema, (number + 1) / (number + 10)))
+        return {"loss": loss.detach(), "terms": terms.detach()}
+
+    def evaluate(self, steps: int, losses: dict[str, float]) -> Progress:
+        return Progress(
+            step=steps,
+            train_loss=losses["loss"],
+            terms=losses["terms"],
+            val=self._validation.judge(network_of(self.average.weights)),
+            lr=float(self.rates.get_last_lr()[0]),
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.average.weights
+
+    def better(self, new: Progress, best: Progress) -> bool:
+        return self._recipe.training.keep == "last" or new.val.better_than(best.val)
+
+    def restore(self, **fields: Any) -> Progress:
+        return Progress(**fields | {"val": Verdict(**fields["val"])})
+
+
+class Average:
+    """The exponential moving average of a network's weights."""
+
+    def __init__(self, network: nn.Module):
+        self.weights = {name: value.clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def add(self, network: nn.Module, share: float) -> None:
+        """Take the weights in; what was there keeps ``share``."""
+        now = network.state_dict()
+        own = list(self.weights.values())
+        torch._foreach_lerp_(own, [now[name] for name in self.weights], 1 - share)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averages by name."""
+        return self.weights
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.weights = state_dict
+
+
+def network_of(weights: Mapping[str, Tensor]) -> BlazeNet:
+    """A BlazeNet with those ``weights``, in evaluation mode."""
+    network = BlazeNet().eval()
+    network.load_state_dict(weights)
+    return network
+
+
 def train(
     pools: Pools,
     recipe: RecipeConfig,
@@ -74,149 +171,7 @@ def train(
     on_validation: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train a BlazeNet; ``work_dir`` holds the state and is the caller's to remove."""
-    config = recipe.training
-    batches = Batches(pools, recipe, seed, FEATURES)
-    state = _State.begin(recipe, len(pools.corpora), pools.n_classes, seed)
-    state.load(work_dir)
-    with (
-        progress_bar("train", config.steps, unit="step", done=state.step) as bar,
-        closing(ahead(batches.batch, state.step, config.steps)) as coming,
-    ):
-        seen: list[tuple[Tensor, Tensor]] = []
-        for batch in coming:
-            seen.append(_step(state, batch, recipe))
-            bar.update()
-            if state.step % config.val_every and state.step < config.steps:
-                continue
-            losses, terms = (np.array([float(s[i]) for s in seen]) for i in (0, 1))
-            seen.clear()
-            progress = Progress(
-                step=state.step,
-                train_loss=float(losses.mean()),
-                terms=float(terms.mean()),
-                val=validation.judge(state.averaged()),
-                lr=float(state.schedule.get_last_lr()[0]),
-            )
-            state.add(progress, config.keep)
-            state.save(work_dir)
-            if on_validation:
-                on_validation(progress)
-    network = BlazeNet().eval()
-    network.load_state_dict(state.kept_weights)
-    return Trained(network, state.history[state.kept], state.history)
-
-
-def _step(state: _State, batch: Batch, recipe: RecipeConfig) -> tuple[Tensor, Tensor]:
-    """One step; its loss on the targets and the other terms."""
-    network, config = state.network, recipe.training
-    features = network.features(batch.pictures)
-    kept = features if batch.keep is None else features * batch.keep
-    logits = network.classifier(kept)
-    loss = target_loss(logits[:, 1] - logits[:, 0], batch.targets, batch.weights, config.hard_power)
-    term = torch.zeros(())
-    if state.alignment.needed:
-        term = state.alignment(features, batch.labels, batch.corpora, state.step / config.steps)
-    if recipe.teacher.classes and batch.classes is not None:
-        told = state.class_head(features, batch.classes, batch.taught)
-        term = term + recipe.teacher.classes * told
-    total = loss + term
-    if not total.isfinite():
-        raise ConfigError(
-            f"train_robust: the loss is not finite at step {state.step}: lower "
-            f"train_robust.training.lr ({config.lr:g})"
-        )
-    state.optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    state.optimiser.step()
-    state.schedule.step()
-    state.average(config.ema)
-    return loss.detach(), term.detach()
-
-
-@dataclass
-class _State:
-    network: BlazeNet
-    alignment: Alignment
-    class_head: ClassHead
-    optimiser: torch.optim.AdamW
-    schedule: torch.optim.lr_scheduler.OneCycleLR
-    ema: dict[str, Tensor]
-    step: int = 0
-    history: list[Progress] = field(default_factory=list)
-    kept: int = -1  # of the history
-    kept_weights: dict[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def begin(cls, recipe: RecipeConfig, n_corpora: int, n_classes: int, seed: int) -> _State:
-        config = recipe.training
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = BlazeNet()
-            alignment = Alignment(recipe.alignment, n_corpora)
-            head = ClassHead(n_classes if recipe.teacher.classes else 1)
-        learnt = [*network.parameters(), *alignment.parameters()]
-        learnt += list(head.parameters()) if recipe.teacher.classes else []
-        optimiser = torch.optim.AdamW(
-            learnt, lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, config.lr, total_steps=config.steps, pct_start=config.warmup
-        )
-        ema = {name: value.clone() for name, value in network.state_dict().items()}
-        return cls(network, alignment, head, optimiser, schedule, ema)
-
-    @property
-    def _parts(self) -> dict:
-        return {
-            "network": self.network,
-            "alignment": self.alignment,
-            "class_head": self.class_head,
-            "optimiser": self.optimiser,
-            "schedule": self.schedule,
-        }
-
-    @torch.no_grad()
-    def average(self, keep: float) -> None:
-        """Take the step into the average; the first steps are forgotten soon."""
-        self.step += 1
-        keep = min(keep, self.step / (self.step + 9))
-        now = self.network.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [now[k] for k in self.ema], 1 - keep)
-
-    def averaged(self) -> BlazeNet:
-        """A network with the averaged weights."""
-        network = BlazeNet().eval()
-        network.load_state_dict(self.ema)
-        return network
-
-    def add(self, progress: Progress, keep: str) -> None:
-        self.history.append(progress)
-        best = self.kept < 0 or progress.val.better_than(self.history[self.kept].val)
-        if keep == "last" or best:
-            self.kept = len(self.history) - 1
-            self.kept_weights = {name: value.clone() for name, value in self.ema.items()}
-
-    def save(self, folder: Path) -> None:
-        saved = {
-            "step": self.step,
-            "ema": self.ema,
-            "kept": self.kept,
-            "kept_weights": self.kept_weights,
-            "history": [asdict(progress) for progress in self.history],
-        }
-        parts = {name: part.state_dict() for name, part in self._parts.items()}
-        with atomic_path(folder / STATE_FILE) as temp:
-            torch.save(saved | {"parts": parts}, temp)
-
-    def load(self, folder: Path) -> None:
-        """Go on from what lies in ``folder``, if anything does."""
-        path = folder / STATE_FILE
-        if not path.is_file():
-            return
-        saved = torch.load(path, weights_only=True)
-        for name, part in self._parts.items():
-            part.load_state_dict(saved["parts"][name])
-        self.step, self.ema = saved["step"], saved["ema"]
-        self.kept, self.kept_weights = saved["kept"], saved["kept_weights"]
-        self.history = [Progress(**p | {"val": Verdict(**p["val"])}) for p in saved["history"]]
+    training = RobustTraining(pools, recipe, validation, seed)
+    schedule = Schedule(recipe.training.steps, recipe.training.val_every)
+    best = fit(training, schedule, work_dir, on_validation)
+    return Trained(network_of(best.weights), best.evaluation, best.history)

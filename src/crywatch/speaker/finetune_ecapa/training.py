@@ -1,32 +1,27 @@
 """Training by steps on batches of several cries of several infants.
 
-A plain loop: the state is that of three parts (network, losses, optimiser), and batches, crops and
-augmentation are functions of seed and step, so that Lightning would add little. The state is saved
-after every epoch, and a killed training goes on to the same weights.
+Batches, crops and augmentation are functions of seed and step.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError
-from crywatch.core.progress import progress_bar
+from crywatch.detection import training
+from crywatch.detection.training import Training, fit, require_finite
 from crywatch.speaker.batches import Crops, InfantBatches
 from crywatch.speaker.ecapa import Ecapa
 from crywatch.speaker.finetune_ecapa.augmentation import Augmentation
 from crywatch.speaker.finetune_ecapa.validation import Validation, Verdict
 from crywatch.speaker.losses import SpeakerLoss
-
-STATE_FILE = "state.ckpt"
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,11 @@ class Schedule:
         steps = self.epochs * self.epoch_steps
         rise = self.warmup * steps
         return min((step + 1) / (rise + 1), (steps - step) / (steps - rise))
+
+    def in_steps(self) -> training.Schedule:
+        """An evaluation after every epoch."""
+        each = self.epoch_steps
+        return training.Schedule(self.epochs * each, each, self.patience_epochs * each)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Material:
         return torch.from_numpy(waves), torch.from_numpy(self.batches.labels[rows])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trained:
     """The network at its best epoch, in evaluation mode."""
 
@@ -95,6 +95,60 @@ class Trained:
     start: Verdict  # before the first step
     best: Epoch
     history: list[Epoch]
+
+
+class EcapaTraining(Training[tuple[Tensor, Tensor], Epoch]):
+    """AdamW on the losses of batches of several cries of several infants."""
+
+    def __init__(
+        self,
+        ecapa: Ecapa,
+        loss: SpeakerLoss,
+        material: Material,
+        validation: Validation,
+        schedule: Schedule,
+    ):
+        self.ecapa, self.loss, self.schedule = ecapa, loss, schedule
+        self._material, self._validation = material, validation
+        self.optimiser = _optimiser(ecapa, loss, schedule)
+        self._highest = [group["lr"] for group in self.optimiser.param_groups]
+        self.parts = {"network": ecapa.network, "loss": loss, "optimiser": self.optimiser}
+
+    def batches(self, first: int, last: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+        for step in range(first, last):
+            yield self._material.batch(step)
+
+    def step(self, batch: tuple[Tensor, Tensor], number: int) -> dict[str, Tensor]:
+        """The ``total`` loss, and its terms by name."""
+        for group, lr in zip(self.optimiser.param_groups, self._highest, strict=True):
+            group["lr"] = lr * self.schedule.share(number)
+        self.ecapa.train()
+        waves, labels = batch
+        value = self.loss(self.ecapa(waves), labels)
+        rate, lr = "finetune_ecapa.lr", self.schedule.lr
+        require_finite(value.total, "finetune_ecapa: the loss is", number, rate, lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.total.backward()
+        self.optimiser.step()
+        return {"total": value.total.detach(), **value.terms}
+
+    def evaluate(self, steps: int, losses: dict[str, float]) -> Epoch:
+        return Epoch(
+            epoch=steps // self.schedule.epoch_steps - 1,
+            train_loss=losses.pop("total"),
+            terms=losses,
+            val=self._validation.judge(self.ecapa),
+            lr=self.schedule.lr * self.schedule.share(steps - 1),
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.ecapa.network.state_dict()
+
+    def better(self, new: Epoch, best: Epoch) -> bool:
+        return new.val.better_than(best.val)
+
+    def restore(self, **fields: Any) -> Epoch:
+        return Epoch(**fields | {"val": Verdict(**fields["val"])})
 
 
 def train(
@@ -107,47 +161,11 @@ def train(
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Train ``ecapa`` (in place); ``work_dir`` holds the state and is the caller's to remove."""
-    optimiser = _optimiser(ecapa, loss, schedule)
-    peaks = [group["lr"] for group in optimiser.param_groups]
-    parts = {"network": ecapa.network, "loss": loss, "optimiser": optimiser}
-    state = _State.load(work_dir, parts)
-    if state is None:
-        state = _State(validation.judge(ecapa))
-    with progress_bar("train", schedule.epochs * schedule.epoch_steps, unit="step") as bar:
-        bar.update(len(state.history) * schedule.epoch_steps)
-        while len(state.history) < schedule.epochs and not state.stopped(schedule):
-            ecapa.train()
-            seen = []
-            first = len(state.history) * schedule.epoch_steps
-            for step in range(first, first + schedule.epoch_steps):
-                for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                    group["lr"] = peak * schedule.share(step)
-                waves, labels = material.batch(step)
-                value = loss(ecapa(waves), labels)
-                if not value.total.isfinite():
-                    raise ConfigError(
-                        f"finetune_ecapa: the loss is not finite at step {step}: lower "
-                        f"finetune_ecapa.lr ({schedule.lr:g})"
-                    )
-                optimiser.zero_grad(set_to_none=True)
-                value.total.backward()
-                optimiser.step()
-                seen.append({"total": value.total.detach(), **value.terms})
-                bar.update()
-            means = {name: float(np.mean([float(s[name]) for s in seen])) for name in seen[0]}
-            epoch = Epoch(
-                epoch=len(state.history),
-                train_loss=means.pop("total"),
-                terms=means,
-                val=validation.judge(ecapa),
-                lr=schedule.lr * schedule.share(first + schedule.epoch_steps - 1),
-            )
-            state.add(epoch, ecapa)
-            state.save(work_dir, parts)
-            if on_epoch:
-                on_epoch(epoch)
-    ecapa.network.load_state_dict(state.best_weights)
-    return Trained(ecapa.eval(), state.start, state.best, state.history)
+    own = EcapaTraining(ecapa, loss, material, validation, schedule)
+    start = validation.judge(ecapa)
+    best = fit(own, schedule.in_steps(), work_dir, on_epoch)
+    ecapa.network.load_state_dict(best.weights)
+    return Trained(ecapa.eval(), start, best.evaluation, best.history)
 
 
 def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: Schedule) -> torch.optim.AdamW:
@@ -163,52 +181,6 @@ def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: Schedule) -> torch.opt
     ]
     kept = [group for group in groups if group["params"]]
     return torch.optim.AdamW(kept, lr=schedule.lr, weight_decay=0.0)
-
-
-@dataclass
-class _State:
-    start: Verdict
-    best: Epoch | None = None
-    best_weights: dict[str, Tensor] | None = None
-    history: list[Epoch] = field(default_factory=list)
-
-    def add(self, epoch: Epoch, ecapa: Ecapa) -> None:
-        self.history.append(epoch)
-        if self.best is None or epoch.val.better_than(self.best.val):
-            self.best = epoch
-            self.best_weights = copy.deepcopy(ecapa.network.state_dict())
-
-    def stopped(self, schedule: Schedule) -> bool:
-        best = -1 if self.best is None else self.best.epoch
-        return len(self.history) - 1 - best >= schedule.patience_epochs
-
-    def save(self, folder: Path, parts: dict[str, nn.Module | torch.optim.Optimizer]) -> None:
-        with atomic_path(folder / STATE_FILE) as temp:
-            torch.save(
-                {
-                    "start": asdict(self.start),
-                    "best": self.best.epoch,
-                    "best_weights": self.best_weights,
-                    "history": [asdict(epoch) for epoch in self.history],
-                    **{name: part.state_dict() for name, part in parts.items()},
-                },
-                temp,
-            )
-
-    @classmethod
-    def load(
-        cls, folder: Path, parts: dict[str, nn.Module | torch.optim.Optimizer]
-    ) -> _State | None:
-        path = folder / STATE_FILE
-        if not path.is_file():
-            return None
-        saved = torch.load(path, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        history = [Epoch(**e | {"val": Verdict(**e["val"])}) for e in saved["history"]]
-        return cls(
-            Verdict(**saved["start"]), history[saved["best"]], saved["best_weights"], history
-        )
 
 
 def scaled(count: int, scale: float) -> int:
