@@ -12,9 +12,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,10 +24,13 @@ from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress_bar
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 STATE_FILE = "state.ckpt"
 
 B = TypeVar("B")  # a batch
-E = TypeVar("E")  # what an evaluation finds: a dataclass or a dict of numbers
+E = TypeVar("E", bound="DataclassInstance | dict[str, float]")  # what an evaluation finds
 
 
 class Stateful(Protocol):
@@ -73,7 +76,7 @@ class Best(Generic[E]):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
-        history = [asdict(e) if is_dataclass(e) else e for e in self.history]
+        history = [dict(e) if isinstance(e, dict) else asdict(e) for e in self.history]
         return {"history": history, "index": self.index, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ class RtfmDetector(Detector):
         model.fill(self.head, "head")
         self.head.eval()
         count = n_parameters(self.head)
+        self._features: Callable[[Iterable[np.ndarray]], np.ndarray]
         if "backbone" in model.description:
             backbone = {k: v for k, v in model.weights.items() if k.startswith("backbone.")}
             description = {"kind": "blazenet"} | model.description["backbone"]

@@ -37,10 +37,11 @@ class NonLocal(nn.Module):
         self.theta = nn.Conv1d(WIDTH, INNER, 1)
         self.phi = nn.Conv1d(WIDTH, INNER, 1)
         self.g = nn.Conv1d(WIDTH, INNER, 1)
-        self.out = nn.Sequential(nn.Conv1d(INNER, WIDTH, 1), nn.BatchNorm1d(WIDTH))
+        norm = nn.BatchNorm1d(WIDTH)
+        self.out = nn.Sequential(nn.Conv1d(INNER, WIDTH, 1), norm)
         # Starts as the identity.
-        nn.init.zeros_(self.out[1].weight)
-        nn.init.zeros_(self.out[1].bias)
+        nn.init.zeros_(norm.weight)
+        nn.init.zeros_(norm.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[bags, WIDTH, segments] to the same."""
@@ -59,6 +60,9 @@ class RtfmNetwork(nn.Module):
     ``mean`` and ``deviation`` [dim] standardise the input; they are part of the weights, so that a
     saved network needs nothing else.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, dim: int, dropout: float = 0.7):
         super().__init__()

@@ -227,10 +227,11 @@ def _fit(
     settings = config.dense if model.kind == "dense" else config.cnn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.seed)
-        if model.kind == "dense":
-            network = DenseNetwork(len(NAMES), settings.width, n_classes)
-        else:
-            network = CnnNetwork(settings.width, n_classes)
+        network = (
+            DenseNetwork(len(NAMES), settings.width, n_classes)
+            if model.kind == "dense"
+            else CnnNetwork(settings.width, n_classes)
+        )
         schedule = Schedule(
             settings.lr,
             settings.batch_size,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from crywatch.data.features import FeatureStore
 from crywatch.detection.blazenet.frontend import FRAMES
@@ -97,7 +98,9 @@ class SharedBatches(Sampler[list[int]]):
     first row, as there is no gradient of nothing; they have to leave it out of the loss.
     """
 
-    def __init__(self, rows: Sampler[int], size: int, place: Callable[[], Place]):
+    def __init__(
+        self, rows: EpochSampler | SequentialSampler, size: int, place: Callable[[], Place]
+    ):
         self.sampler, self.size = rows, size  # Lightning looks for the first by this name
         self._place = place  # known only when the training has begun
 
@@ -124,6 +127,6 @@ class SharedBatches(Sampler[list[int]]):
         return place.of / rows if place.rank < rows else 0.0
 
 
-def whole_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def whole_batch(batch: Any) -> tuple[Tensor, Tensor]:
     """Collate function: `SegmentDataset.__getitems__` has made the batch already."""
     return batch

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional
 
@@ -103,14 +104,14 @@ class BlazeNetModule(lightning.LightningModule):
             val_auc=_auc(labels.numpy(), scores.numpy()),
         )
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """SGD, its rate divided at every step of the schedule."""
         recipe = self.recipe
         optimiser = torch.optim.SGD(
             self.parameters(), lr=recipe.lr, momentum=recipe.momentum, fused=True
         )
         schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
-        return {"optimizer": optimiser, "lr_scheduler": schedule}
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule}}
 
 
 def _of_all(logits: Tensor, labels: Tensor, train_loss: float) -> tuple[Tensor, Tensor, float]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 FEATURES = 224
 N_PARAMETERS = 89_680
 CHUNK = 32  # pictures at a time without gradients: what lies between two layers fits the cache
-_FIRST = ((24, 24, 1), (24, 28, 1), (28, 32, 2), (32, 36, 1), (36, 42, 1), (42, 48, 2))
-_FIRST += ((48, 56, 1), (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1))
-_SECOND = ((88, 96, 2), (96, 96, 1), (96, 96, 1), (96, 96, 1), (96, 96, 1))
+_FIRST = [(24, 24, 1), (24, 28, 1), (28, 32, 2), (32, 36, 1), (36, 42, 1), (42, 48, 2)]
+_FIRST += [(48, 56, 1), (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1)]
+_SECOND = [(88, 96, 2), (96, 96, 1), (96, 96, 1), (96, 96, 1), (96, 96, 1)]
 
 
 class BlazeBlock(nn.Module):
@@ -42,7 +44,7 @@ class _AddRelu(torch.autograd.Function):
     """`_add_relu_` with its gradient: autograd's own makes copies of the padding and the sum."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, out: Tensor, skip: Tensor) -> Tensor:
+    def forward(ctx: Any, out: Tensor, skip: Tensor) -> Tensor:
         ctx.mark_dirty(out)
         ctx.channels = skip.shape[1]
         ctx.save_for_backward(_add_relu_(out, skip))
@@ -50,7 +52,7 @@ class _AddRelu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         (out,) = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
         return gradient, gradient[:, : ctx.channels]
@@ -72,7 +74,7 @@ class BlazeNet(nn.Module):
         self.tap2 = nn.Conv2d(96, 6, 1)  # FC2: 4 x 4 x 6 = 96 numbers
         self.classifier = nn.Linear(FEATURES, 2)
         # Depthwise convolutions are several times faster on a CPU with channels last.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, pictures: Tensor) -> Tensor:
         """[n, 64, 64] to the 224 numbers [n, 224] that the anomaly head is given."""

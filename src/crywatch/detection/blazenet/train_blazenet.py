@@ -43,8 +43,9 @@ from crywatch.detection.blazenet.module import BlazeNetModule, Epoch, KeepBest, 
 from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.training import Best
 
-SEGMENTS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
-SEGMENTS += ("soundscapes",)  # all, and those of the soundscapes
+SEGMENTS = (  # soundscapes: all, and those of the soundscapes
+    *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed", "soundscapes"),
+)
 OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
@@ -258,7 +259,7 @@ def fit(
         devices=config.trainer.devices,
         num_nodes=config.trainer.num_nodes,
         strategy=config.trainer.strategy,
-        precision=config.trainer.precision,
+        precision=config.trainer.precision,  # type: ignore[arg-type]
         max_epochs=max(1, round(config.max_epochs * scale)),
         deterministic=True,
         logger=False,

@@ -117,7 +117,7 @@ def run(
         fitted.calibration, tuple(rates), config.default_per_hour, _fitted_on(heard["val"])
     )
     hearing = Hearing(float(model.description.get("segment_s", 1.0)), detector.lookahead_s)
-    rows = []
+    rows: list[RateRow] = []
     for part in ("val", "test"):
         rows += measure(heard[part], None, PLAIN, None, part, hearing)
         for rated in rates:

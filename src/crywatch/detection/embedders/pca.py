@@ -68,7 +68,7 @@ class Pca:
                     f"embedder.pca: {path}: {name} has shape {arrays[name].shape} or holds what is "
                     f"no number; expected {shape}"
                 )
-        return cls(*arrays.values(), file_sha256(path))
+        return cls(arrays["pca_eigen_vectors"], arrays["pca_means"], file_sha256(path))
 
     def levels(self, vectors: np.ndarray) -> np.ndarray:
         """Live embeddings [n, 128] to the bytes [n, 128] that would be published."""

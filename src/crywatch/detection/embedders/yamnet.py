@@ -12,7 +12,7 @@ WINDOW = 15_600  # samples: 0.975 s
 CRY_CLASSES = (19, 20)  # Crying, sobbing; Baby cry, infant cry
 
 
-def build(config: EmbedderConfig) -> Embedder:
+def build(config: EmbedderConfig) -> YamnetHub | YamnetFile:
     """The quantised network where the handle ends with ``.tflite``, otherwise the SavedModel."""
     return YamnetFile(config) if config.handle.endswith(".tflite") else YamnetHub(config)
 

@@ -295,6 +295,6 @@ def masked(pictures: np.ndarray, config: MaskingConfig, rng: np.random.Generator
         width = rng.integers(1, most + 1, n)
         first = np.floor(rng.random(n) * (size - width + 1)).astype(int)
         at = np.arange(size)[None, :]
-        lost = (at >= first[:, None]) & (at < (first + width)[:, None]) & on[:, None]
+        lost = (at >= first[:, None]) & (at < (first + width)[:, None]) & np.expand_dims(on, 1)
         keep &= ~np.expand_dims(lost, 3 - axis)
     return np.where(keep, pictures, pictures.mean(axis=(1, 2), keepdims=True))

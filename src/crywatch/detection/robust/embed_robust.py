@@ -17,7 +17,7 @@ from crywatch.core.threads import one_thread
 from crywatch.data.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
 from crywatch.data.selection import sounds
 from crywatch.detection.blazenet.network import FEATURES
-from crywatch.detection.detectors import Detector, load_detector
+from crywatch.detection.detectors import FeatureDetector, load_detector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def run(
 ) -> EmbedRobustSummary:
     """Embed every second of all clips labelled cry or other of the tables."""
     detector = load_detector(model_dir)
-    if not hasattr(detector, "features"):
+    if not isinstance(detector, FeatureDetector):
         raise ConfigError(
             f"embed_robust.backbones: {model_dir} has no numbers for a second: name a variant of "
             "train_robust"
@@ -64,7 +64,7 @@ def run(
     return EmbedRobustSummary(FeatureStore(out_dir).n_rows)
 
 
-def _embedded(clips: pd.DataFrame, detector: Detector, what: str) -> Iterator[ClipFeatures]:
+def _embedded(clips: pd.DataFrame, detector: FeatureDetector, what: str) -> Iterator[ClipFeatures]:
     rows = zip(clips["clip_id"], clips["path"], strict=True)
     for clip_id, path in progress(rows, f"embed {what}", len(clips), "clip"):
         yield ClipFeatures(clip_id, detector.features(read_clean(path)))

@@ -9,10 +9,10 @@ and V. Lempitsky, Unsupervised domain adaptation by backpropagation, 2015).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from crywatch.core.errors import ConfigError
@@ -76,12 +76,12 @@ class Reversed(torch.autograd.Function):
     """The features as they are; their gradient times ``-weight``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, features: Tensor, weight: float) -> Tensor:
+    def forward(ctx: Any, features: Tensor, weight: float) -> Tensor:
         ctx.weight = weight
         return features.view_as(features)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return -ctx.weight * gradient, None
 
 

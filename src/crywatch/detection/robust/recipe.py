@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from crywatch.core.errors import ConfigError
 from crywatch.detection.robust.augmentation import AugmentationConfig
@@ -107,7 +107,7 @@ def changed(base: RecipeConfig, changes: Mapping[str, Any], where: str) -> Recip
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(f"{where}: {', '.join(missing)} must be set, as a whole part is new")
-        recipe = OmegaConf.to_object(merged)
+        recipe = cast(RecipeConfig, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
     recipe.check(where)

@@ -37,7 +37,6 @@ from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEA
 from crywatch.detection.robust.spans import Span
 
 PARTS = ("train", "val")
-# What makes samples and scores.
 MAX_COPIES = 10
 N_CLASSES = 521  # of AudioSet, in YAMNet
 LOUDEST = 60_000.0  # float16 ends at 65,504
@@ -116,6 +115,7 @@ def run(
         heard = apply(fixed, read_clean(row.path), row.clip_id)
         return _frames(resample(heard, CLEAN_RATE_HZ, RATE_HZ))
 
+    makers: dict[str, Callable[[Any], np.ndarray]]
     makers = {CLEAN: as_it_is, config.channel: measured}
     makers |= {f"{CODEC}{number}": coded(number) for number in range(config.copies)}
     told = {CLEAN: None, config.channel: channels[config.channel]}

@@ -174,7 +174,7 @@ def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: Schedule) -> torch.opt
     if not own:
         raise ConfigError("ecapa.frozen: no layer is left to learn: name fewer")
     flat = [p for p in own if p.ndim < 2]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in own if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": flat},
         {"params": list(loss.parameters()), "lr": schedule.loss_lr},

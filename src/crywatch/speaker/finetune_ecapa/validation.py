@@ -110,7 +110,7 @@ class Validation:
         for start in range(0, len(self.recordings), BLOCK):
             block = self.recordings[start : start + BLOCK]
             crops = np.concatenate([self._crops(clip_id) for clip_id in block])
-            parts.append(unit(ecapa.embed(crops).astype(np.float64)))
+            parts.append(unit(ecapa.embed(list(crops)).astype(np.float64)))
         return np.concatenate(parts).reshape(len(self.recordings), self._averaging.crops, -1)
 
     def _crops(self, clip_id: str) -> np.ndarray:
@@ -125,8 +125,7 @@ class Validation:
 
 
 def _usable(trials: TrialList) -> bool:
-    same: Sequence[bool] = trials.known()
-    return 0 < int(np.sum(same)) < len(trials)
+    return 0 < int(np.sum(trials.known())) < len(trials)
 
 
 def unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.DataFrame:
