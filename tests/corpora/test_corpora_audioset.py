@@ -19,9 +19,9 @@ from crywatch.corpora.audioset_selection import (
     write_selection,
 )
 from crywatch.corpora.audioset_tables import read_segments
-from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import Gone, Ledger, read_ledger, write_ledger
+from tests.helpers.generated import generated
 
 CONF = Path(__file__).parents[2] / "conf"
 CONFIG = params.typed(params.compose([], CONF).corpus.audioset, AudioSetConfig, "corpus.audioset")
@@ -219,7 +219,7 @@ def test_strong_labels_decide_where_there_are_any(tmp_path):
 
 
 def test_events_have_the_publishers_names_in_lower_case(tmp_path):
-    write_audioset(tmp_path, seed=3, infants=2)
+    generated("audioset", tmp_path, seed=3, infants=2)
     clips = [c for c in corpora.get("audioset").index(tmp_path) if c.details.kind == "strong"]
     assert {e.label for c in clips for e in c.events} == {"cry", "speech", "baby laughter", "music"}
     assert {c.details.part for c in clips} == {"balanced", "unbalanced", "eval"}

@@ -10,12 +10,12 @@ from crywatch import corpora
 from crywatch.core.errors import CorpusError
 from crywatch.corpora import Refused, cryceleb
 from crywatch.corpora.cryceleb_tables import Pair, read_metadata, read_pairs, write_submission
-from crywatch.corpora.generate.infants import write_cryceleb
+from tests.helpers.generated import generated
 
 
 @pytest.fixture
 def folder(tmp_path):
-    write_cryceleb(tmp_path / "cryceleb", seed=3, infants=8)
+    generated("cryceleb", tmp_path / "cryceleb", seed=3, infants=8)
     return tmp_path / "cryceleb"
 
 

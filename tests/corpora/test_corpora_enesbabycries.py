@@ -9,7 +9,7 @@ from crywatch import corpora
 from crywatch.core.errors import CorpusError
 from crywatch.corpora import Refused
 from crywatch.corpora.enesbabycries import parse
-from crywatch.corpora.generate.infants import write_enesbabycries
+from tests.helpers.generated import generated
 
 BOUT = "BM29_M_2_F_I_10102019_2058"  # of the publisher's own scripts, but for the second cause
 
@@ -97,7 +97,7 @@ def test_a_segment_that_ends_before_it_starts_is_told():
 
 
 def test_the_cries_alone_are_enough_and_neither_is_an_error(tmp_path):
-    write_enesbabycries(tmp_path / "all", seed=3, infants=1)
+    generated("enesbabycries", tmp_path / "all", seed=3, infants=1)
     (tmp_path / "all" / "1A_bouts").rename(tmp_path / "bouts")
     clips = list(corpora.get("enesbabycries").index(tmp_path / "all"))
     assert len(clips) == 12 and {clip.details.kind for clip in clips} == {"cry"}
@@ -107,7 +107,7 @@ def test_the_cries_alone_are_enough_and_neither_is_an_error(tmp_path):
 
 
 def test_generated_segments_lie_in_their_bout(tmp_path):
-    write_enesbabycries(tmp_path, seed=3, infants=1)
+    generated("enesbabycries", tmp_path, seed=3, infants=1)
     corpus = corpora.get("enesbabycries")
     clips = list(corpus.index(tmp_path))
     seconds = {}

@@ -9,7 +9,7 @@ import pytest
 from crywatch import corpora
 from crywatch.core.errors import CorpusError
 from crywatch.corpora import Event, Refused
-from crywatch.corpora.generate.infants import write_icsd
+from tests.helpers.generated import generated
 
 REAL = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
 
@@ -33,7 +33,7 @@ def entries(folder):
 
 
 def test_all_parts_and_kinds_are_read(tmp_path):
-    write_icsd(tmp_path, seed=3, infants=4)
+    generated("icsd", tmp_path, seed=3, infants=4)
     clips = list(corpora.get("icsd").index(tmp_path))
     kinds = Counter((clip.details.part, clip.details.kind) for clip in clips)
     assert kinds == {
@@ -107,7 +107,7 @@ def test_clips_taken_over_keep_the_recording_of_their_source(tmp_path):
 
 
 def test_synthetic_clips_of_one_part_stay_together(tmp_path):
-    write_icsd(tmp_path, seed=3, infants=4)
+    generated("icsd", tmp_path, seed=3, infants=4)
     clips = [c for c in corpora.get("icsd").index(tmp_path) if c.details.kind == "synthetic"]
     assert {clip.recording_id for clip in clips} == {
         "icsd/synthetic/train",
@@ -139,7 +139,7 @@ def test_a_broken_row_is_named_with_its_column(row, message, tmp_path):
 
 
 def test_the_archive_without_its_folder_is_read_too(tmp_path):
-    write_icsd(tmp_path, seed=3, infants=4)
+    generated("icsd", tmp_path, seed=3, infants=4)
     whole = [e.recording_id for e in corpora.get("icsd").index(tmp_path)]
     assert [e.recording_id for e in corpora.get("icsd").index(tmp_path / "data")] == whole
 

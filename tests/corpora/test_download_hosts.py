@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 
 from crywatch import corpora
 from crywatch.core import params
@@ -17,7 +21,7 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError, DownloadError
 from crywatch.corpora.base import MISSING_NOTE, CorpusConfig
 from crywatch.corpora.download import DataConfig, DownloadConfig, hosts, run, transfer
-from crywatch.corpora.generate.publishers import GeneratorConfig, generate
+from crywatch.corpora.generate import GeneratorConfig, generate
 from tests.helpers.http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)
@@ -42,7 +46,8 @@ def site(answer):
         for key, value in {"Content-Length": str(len(body)), **headers}.items():
             request.send_header(key, value)
         request.end_headers()
-        request.wfile.write(body)
+        if request.command != "HEAD":
+            request.wfile.write(body)
 
     with serving(reply) as address:
         yield SimpleNamespace(url=address, seen=seen)
@@ -54,9 +59,9 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     quick = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
     monkeypatch.setattr(transfer, "time", quick)
-    for name in (*hosts.TOKEN_NAMES, "HF_HOME", "HF_TOKEN_PATH", "HF_ENDPOINT"):
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
 
 
 def publishers(allow_missing=False):
@@ -159,19 +164,36 @@ def test_a_file_that_is_not_what_the_hub_announced_is_refused(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("variable", ["HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME"])
-def test_the_login_of_the_hubs_own_tools_is_read(variable, tmp_path, monkeypatch):
+def test_the_login_of_the_hubs_own_tools_is_read(variable, tmp_path):
     file = {
         "HF_TOKEN_PATH": tmp_path / "secret",
         "HF_HOME": tmp_path / "token",
         "XDG_CACHE_HOME": tmp_path / "huggingface" / "token",
     }[variable]
     file.parent.mkdir(exist_ok=True)
+    code = """
+import sys
+from crywatch.corpora.base import Remote
+from crywatch.corpora.download import hosts
+remote = Remote(f"{hosts.HUB}/datasets/a/b/resolve/main/f", "f", host="huggingface")
+print(hosts.locate(remote, None, 5.0).token)
+"""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    given = {variable: str(file if variable == "HF_TOKEN_PATH" else tmp_path)}
+
+    def token(**environment):
+        with site(lambda path, headers: (200, {"ETag": '"v1"'}, b"")) as web:
+            environment |= {"HF_ENDPOINT": web.url, "NO_PROXY": "127.0.0.1"}
+            command = [sys.executable, "-c", code]
+            asked = subprocess.run(
+                command, env=plain | given | environment, capture_output=True, text=True
+            )
+        return asked.stdout.strip() or asked.stderr
+
+    assert "no token" in token()
     file.write_text(f"{TOKEN}\n")
-    assert hosts.hub_token() is None
-    monkeypatch.setenv(variable, str(file if variable == "HF_TOKEN_PATH" else tmp_path))
-    assert hosts.hub_token() == TOKEN
-    monkeypatch.setenv("HF_TOKEN", "hf_of-the-environment")
-    assert hosts.hub_token() == "hf_of-the-environment"
+    assert token() == TOKEN
+    assert token(HF_TOKEN="hf_of-the-environment") == "hf_of-the-environment"
 
 
 def test_no_parameter_takes_a_token():

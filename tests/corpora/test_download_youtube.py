@@ -17,10 +17,10 @@ from crywatch.corpora.audioset_selection import AudioSetConfig
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, youtube
 from crywatch.corpora.download.clips import REPORT, bring_clips
 from crywatch.corpora.download.youtube import ClipsConfig, fetch_clips
-from crywatch.corpora.generate.audioset import write_audioset
-from crywatch.corpora.generate.encode import encode
+from crywatch.corpora.generate.files import encode
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import read_ledger
+from tests.helpers.generated import generated
 from tests.helpers.http_cases import serving
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -305,7 +305,7 @@ def test_the_report_counts_by_class_and_reason(tmp_path):
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """AudioSet's tables on a server, and what YouTube answers."""
-    write_audioset(tmp_path / "publisher", seed=3, infants=2)
+    generated("audioset", tmp_path / "publisher", seed=3, infants=2)
     corpus = type(corpora.get("audioset"))
 
     def reply(request):

@@ -5,22 +5,24 @@ import pytest
 
 from crywatch import corpora
 from crywatch.audio.decode import decode
-from crywatch.corpora.generate.nursery import (
-    PLANTED,
-    NurseryConfig,
-    changed,
-    in_pain,
-    write_nursery,
-)
+from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.generate.config import NurseryConfig
 from crywatch.corpora.generate.synthesis import infant_voice
+from crywatch.corpora.samples.recordings import PLANTED, changed, in_pain
 
-CONFIG = NurseryConfig(long_infants=4, short_infants=2, sessions=3, changed_sessions=1, seconds=1.0)
+NURSERY = NurseryConfig(
+    long_infants=4, short_infants=2, sessions=3, changed_sessions=1, seconds=1.0
+)
+
+
+def config(seed):
+    return GeneratorConfig(seed, 1, 1, 1, 1, nursery=NURSERY)
 
 
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nursery")
-    write_nursery(folder, 3, CONFIG)
+    generate("recordings", folder, config(3))
     return folder
 
 
@@ -41,10 +43,10 @@ def test_the_loader_reads_it_with_its_sessions_and_changes(nursery):
 
 
 def test_equal_seeds_give_equal_bytes(nursery, tmp_path):
-    write_nursery(tmp_path, 3, CONFIG)
+    generate("recordings", tmp_path, config(3))
     for file in sorted(nursery.rglob("*.*")):
         assert file.read_bytes() == (tmp_path / file.relative_to(nursery)).read_bytes()
-    write_nursery(tmp_path / "other", 4, CONFIG)
+    generate("recordings", tmp_path / "other", config(4))
     name = "infant 01/001 a.wav"
     assert (tmp_path / name).read_bytes() != (tmp_path / "other" / name).read_bytes()
 

@@ -16,7 +16,7 @@ from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.generate.publishers import GeneratorConfig, generate
+from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.data import clean, datasheet, split
 from crywatch.data.clean import CleanConfig
 from crywatch.data.datasheet import DatasheetConfig, figures, is_generated, measures

@@ -11,8 +11,8 @@ import pytest
 
 from crywatch.audio.decode import decode, resample
 from crywatch.audio.segments import RATE_HZ
-from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.data.split.duplicates import Comparison, covered, describe, find_pairs, similarity
+from tests.helpers.generated import generated
 from tests.helpers.split_cases import beeps, clips_table, cry_like, noise, recoded, row, ticks, tone
 
 THRESHOLD, EVIDENCE = 0.8, 16.0  # as in conf/stage/split.yaml
@@ -128,7 +128,7 @@ def test_a_mixture_of_the_same_length_is_an_overlap(tmp_path):
 
 @pytest.mark.parametrize("seed", [1, 7])
 def test_short_cries_of_like_voices_share_nothing(tmp_path, seed):
-    write_cryceleb(tmp_path, seed, 8)
+    generated("cryceleb", tmp_path, seed, 8)
     waves = {}
     for path in sorted((tmp_path / "audio").rglob("*.wav")):
         decoded = decode(path)

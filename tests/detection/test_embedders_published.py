@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from crywatch.core.errors import ConfigError, ModelError, TableError
-from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.detection.embedders import EmbedderConfig, build
 from crywatch.detection.embedders.pca import Pca, dequantise, quantise
 from crywatch.detection.embedders.published import read_shard, shards
 from tests.helpers.embedder_cases import save_vggish, vggish_reference
+from tests.helpers.generated import generated
 from tests.helpers.published_cases import example, write_pca, write_shard
 
 RNG = np.random.default_rng(5)
@@ -57,7 +57,7 @@ def test_a_record_is_read_as_it_was_published(tmp_path):
 
 
 def test_a_generated_shard_is_read(tmp_path):
-    write_audioset(tmp_path, seed=3, infants=2)
+    generated("audioset", tmp_path, seed=3, infants=2)
     (shard,) = shards(tmp_path / "audioset_v1_embeddings")
     clips = list(read_shard(shard))
     assert len(clips) == 8 and all(clip.vectors.shape == (10, 128) for clip in clips)

@@ -20,7 +20,6 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import AudioError, ConfigError, EngineError
 from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import DEFAULT_CLASSES
-from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.data.features import StoreInfo
 from crywatch.data.tables import write_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
@@ -33,6 +32,7 @@ from crywatch.detection.engine import LOCAL, EngineConfig, opened
 from crywatch.detection.engine.cluster import RayEngine, _Task
 from tests.helpers.anomaly_cases import write_two_corpora
 from tests.helpers.engine_cases import NOTES, Doubling, Note, SlowEmbedding, SlowMining, notes
+from tests.helpers.generated import generated
 from tests.helpers.split_cases import clips_table, noise, row
 
 LOGMEL = EmbedderConfig("logmel", 128, "")
@@ -159,7 +159,7 @@ def test_published_features_are_mined_to_the_same_bytes(engine, tmp_path):
     weights = {f"head.{k}": v for k, v in RtfmNetwork(128).state_dict().items()}
     told = {"name": "vggish", "dim": 128, "handle": "", "pca": "pca.npz", "digest": "d"}
     save(tmp_path / "model", ModelFolder({"kind": "rtfm", "dim": 128, "embedder": told}, weights))
-    write_audioset(tmp_path / "audioset", seed=3, infants=2)
+    generated("audioset", tmp_path / "audioset", seed=3, infants=2)
     features = tmp_path / "audioset" / "audioset_v1_embeddings"
     for name, where in (("local", LOCAL), ("ray", engine)):
         mined = mine_published.run(

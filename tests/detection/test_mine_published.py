@@ -11,12 +11,12 @@ from crywatch.cli import main as cli
 from crywatch.core.errors import ConfigError, CrywatchError, ModelError, TableError
 from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import BABY_CRY, CRYING, DEFAULT_CLASSES
-from crywatch.corpora.generate.audioset import write_audioset
 from crywatch.detection.anomaly import mine_published
 from crywatch.detection.anomaly.mine import load_head
 from crywatch.detection.anomaly.mine_published import SCHEMA, run
 from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.embedders.published import read_shard
+from tests.helpers.generated import generated
 from tests.helpers.published_cases import example, write_shard
 
 EMBEDDER = {"name": "vggish", "dim": 128, "handle": "", "pca": "pca.npz", "digest": "d"}
@@ -172,7 +172,7 @@ def test_a_label_in_no_table_and_a_missing_table_are_told(features, model, tmp_p
 
 
 def test_the_command(model, tmp_path):
-    write_audioset(tmp_path / "audioset", seed=3, infants=2)
+    generated("audioset", tmp_path / "audioset", seed=3, infants=2)
     out = tmp_path / "mined.parquet"
     features = tmp_path / "audioset" / "audioset_v1_embeddings"
     command = ["mine-published", str(features), "--model", str(model), "--out", str(out)]

@@ -19,11 +19,13 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 @contextmanager
 def serving(reply: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """Answer every GET by ``reply``; yields the address."""
+    """Answer every GET and HEAD by ``reply``; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             reply(self)
+
+        do_HEAD = do_GET
 
         def log_message(self, *args):
             pass

@@ -16,7 +16,6 @@ from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import save
 from crywatch.corpora import cryceleb_tables
-from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import TRIALS
 from crywatch.speaker import evaluate_verification as module
@@ -37,6 +36,7 @@ from crywatch.speaker.evaluate_verification.protocols import at_most, recordings
 from crywatch.speaker.trials import TrialConfig
 from crywatch.speaker.verification import DetCurve, VerificationConfig, equal_error
 from tests.helpers import verification_cases as cases
+from tests.helpers.generated import generated
 from tests.helpers.speaker_cases import generated_cries, lively, save_published
 
 ROOT = Path(__file__).parents[2]
@@ -280,7 +280,7 @@ def world(tmp_path_factory) -> Path:
         network = lively()
         network.network.fc.conv.bias.data += number
         save(folder / "models" / name, to_model(network, name))
-    write_cryceleb(folder / "cryceleb", seed=0, infants=12)
+    generated("cryceleb", folder / "cryceleb", seed=0, infants=12)
     return folder
 
 

@@ -9,7 +9,6 @@ import pytest
 from crywatch.audio.decode import decode
 from crywatch.core.errors import TableError
 from crywatch.corpora import cryceleb_tables
-from crywatch.corpora.generate.infants import write_cryceleb
 from crywatch.speaker import trials as module
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.trials import (
@@ -23,6 +22,7 @@ from crywatch.speaker.trials import (
     session_trials,
 )
 from crywatch.speaker.verification import VerificationConfig, verify
+from tests.helpers.generated import generated
 
 HOURS = pd.Timestamp("2015-06-01", tz="UTC") + pd.to_timedelta(range(100), unit="h")
 
@@ -165,7 +165,7 @@ def test_cosines():
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cryceleb")
-    write_cryceleb(folder, seed=0, infants=20)
+    generated("cryceleb", folder, seed=0, infants=20)
     return folder
 
 

@@ -3,7 +3,8 @@
 DVC's dependencies of a stage (`crywatch dag`) and the key of unfinished work (`code_sha256`) both
 come from here. Imports are read from the source, those inside functions too. A string such as
 ``"crywatch.corpora.esc50:Esc50"`` names an object that is opened by need; in a dict literal its key
-is the name that it is asked for by.
+is the name that it is asked for by. ``"crywatch.corpora.samples.*:write"`` names one
+of each module of a package, asked for by the module's name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PLUMBING = (
     "detection/engine",
     "tracking",
 )
-_OBJECT = re.compile(r"(crywatch(?:\.\w+)+):\w+")  # "package.module:object"
+_OBJECT = re.compile(r"(crywatch(?:\.\w+)+)(\.\*)?:\w+")  # "package.module:object"
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,24 @@ def imports(file: Path, package: Path = PACKAGE) -> Imports:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and (path := _module_of(value, package)):
-                    opened[str(key.value)] = path
-        elif path := _module_of(node, package):
-            if path not in opened.values():
-                opened[path.stem] = path
+                if isinstance(key, ast.Constant) and (paths := _modules_of(value, package)):
+                    opened[str(key.value)] = paths[0]
+        elif paths := _modules_of(node, package):
+            opened |= {path.stem: path for path in paths if path not in opened.values()}
         else:
             modules.update(_imported(node, package))
     return Imports(frozenset(modules), opened)
 
 
-def _module_of(node: ast.AST, package: Path) -> Path | None:
-    """Module of the object that a string names."""
+def _modules_of(node: ast.AST, package: Path) -> list[Path]:
+    """Modules of the objects that a string names."""
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-        return None
+        return []
     match = _OBJECT.fullmatch(node.value)
-    return module_file(match[1], package) if match else None
+    path = module_file(match[1], package) if match else None
+    if match is None or path is None:
+        return []
+    return sorted(path.parent.glob("[!_]*.py")) if match[2] else [path]
 
 
 def _imported(node: ast.AST, package: Path) -> Iterator[Path]:

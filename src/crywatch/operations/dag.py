@@ -77,7 +77,9 @@ def stage_sources(root: Path, stage: str, body: dict, config: dict) -> list[str]
     group, items, variable = _foreach(body, config)
     files = closure(root / "pipelines" / f"{stage}.py", package, opened)
     for module in frozenset(by_item):
-        files |= closure(module, package, opened)
+        # The modules of one item may import each other: they stand there for that item.
+        same = {path for path in by_item if path.stem == module.stem}
+        files |= closure(module, package, opened) - same
     if by_item & files:  # DVC takes no file twice, as it would stand there for that item
         files, by_item = files | by_item, set()
     templates = {path.parent / f"${{{variable}}}.py" for path in by_item}

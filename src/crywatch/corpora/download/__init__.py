@@ -18,7 +18,7 @@ from crywatch.corpora.download import clips
 from crywatch.corpora.download.archive import extract
 from crywatch.corpora.download.transfer import TransferConfig, fetch
 from crywatch.corpora.download.youtube import ClipsConfig
-from crywatch.corpora.generate.publishers import GeneratorConfig, generate
+from crywatch.corpora.generate import GeneratorConfig, generate
 
 NO_FOLDER = CorpusConfig(folder="")
 SOURCES = ("generated", "mirror", "publishers")

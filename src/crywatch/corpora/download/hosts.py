@@ -1,8 +1,10 @@
 """Where a file really is: Hugging Face's gates and tokens, OSF's listings.
 
-The hub is asked over plain HTTP, so that its files resume and retry like all others. The token
-comes from the environment or from the hub's own login (`hf auth login`), never from a parameter:
-params.yaml is committed and logged.
+`huggingface_hub` knows the token and what the hub says of a file; the bytes come by `transfer`, as
+all others do: the library's own download begins anew after a kill (release 2.4,
+``_download_to_tmp_and_move``), and archives are of many gigabytes. The token comes from the
+environment or from the hub's own login (`hf auth login`), never from a parameter: params.yaml is
+committed and logged.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -21,9 +23,12 @@ from crywatch.corpora.base import Remote
 
 HUB = "https://huggingface.co"
 TOKEN_PAGE = f"{HUB}/settings/tokens"
-TOKEN_NAMES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 MAX_PAGES = 100  # of an OSF listing
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Unavailable(Exception):
+    """A host that does not answer now, and may do later."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +51,48 @@ class Bearer(requests.auth.AuthBase):
         return request
 
 
-def locate(remote: Remote, get_json: Callable[[str], Any]) -> Address:
-    """The address of ``remote``; ``get_json`` fetches a listing and raises for a bad status."""
+def locate(remote: Remote, get_json: Callable[[str], Any], timeout_s: float) -> Address:
+    """The address of ``remote``; ``get_json`` fetches a listing and raises for a bad status.
+
+    Raises
+    ------
+    DownloadError
+        The host refuses, or has no such file.
+    Unavailable
+        The hub may be asked again.
+    """
     if remote.host == "huggingface":
-        token = hub_token()
-        if token is None:
-            raise DownloadError(f"{remote.url}: no token. {_how_to_enter(remote)}")
-        endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")  # a mirror, as the hub reads it
-        return Address(remote.url.replace(HUB, endpoint or HUB, 1), token=token)
+        return _find_on_hub(remote, timeout_s)
     if remote.host == "osf":
         return _find_on_osf(remote, get_json)
     return Address(remote.url)
 
 
-def hub_token() -> str | None:
-    """The token of the environment, or of the hub's login, where there is one."""
-    for name in TOKEN_NAMES:
-        if token := os.environ.get(name, "").strip():
-            return token
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
-    file = Path(os.environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser()
+def _find_on_hub(remote: Remote, timeout_s: float) -> Address:
+    """Where the hub sends those who may have the file, and its digest where it is a large one."""
+    from huggingface_hub import get_hf_file_metadata, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    token = get_token()
+    if token is None:
+        raise DownloadError(f"{remote.url}: no token. {_how_to_enter(remote)}")
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")  # a mirror, as the hub reads it
+    url = remote.url.replace(HUB, endpoint or HUB, 1)
     try:
-        return file.read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
-
-
-def refusal(remote: Remote, status: int) -> str:
-    """What a user can do where the host refuses with ``status``; empty where nothing is known."""
-    if remote.host == "huggingface" and status == 401:
-        return f". The token is not valid. {_how_to_enter(remote)}"
-    if remote.host == "huggingface" and status == 403:
-        return f". The token's account has no access. {_how_to_enter(remote)}"
-    return ""
+        about = get_hf_file_metadata(url, token=token, timeout=timeout_s)
+    except HfHubHTTPError as error:
+        status, reason = error.response.status_code, error.response.reason_phrase
+        if status == 429 or status >= 500:
+            raise Unavailable(f"HTTP {status} {reason}") from error
+        hints = {401: "The token is not valid. ", 403: "The token's account has no access. "}
+        hint = f". {hints[status]}{_how_to_enter(remote)}" if status in hints else ""
+        raise DownloadError(f"{remote.url}: HTTP {status} {reason}{hint}") from error
+    except Exception as error:  # of the library's HTTP client, which its releases change
+        raise Unavailable(str(error) or type(error).__name__) from error
+    digest = about.etag if _SHA256.fullmatch(about.etag or "") else None
+    # The store behind the hub must not see the token: its addresses are signed.
+    stays = urlsplit(about.location).netloc == urlsplit(url).netloc
+    return Address(about.location, digest, token if stays else None)
 
 
 def _how_to_enter(remote: Remote) -> str:
@@ -90,30 +103,20 @@ def _how_to_enter(remote: Remote) -> str:
     )
 
 
-def announced_sha256(remote: Remote, reply: requests.Response) -> str | None:
-    """The digest that the hub sends in the header of a large file, before it redirects."""
-    if remote.host != "huggingface":
-        return None
-    for step in (*reply.history, reply):
-        etag = step.headers.get("X-Linked-ETag", "").strip('W/"')
-        if _SHA256.fullmatch(etag):
-            return etag
-    return None
-
-
 def _find_on_osf(remote: Remote, get_json: Callable[[str], Any]) -> Address:
     """Search the project's listing, folders included, for a file whose name ends as asked.
 
     OSF gives files addresses of their own and publishers prefix their names; the listing holds
     both, and the digest (https://developer.osf.io, "List all node files").
     """
-    pages, seen, names = [remote.url], set(), []
+    pages, asked = [remote.url], set[str]()
+    names: list[str] = []
     try:
-        while pages and len(seen) < MAX_PAGES:
+        while pages and len(asked) < MAX_PAGES:
             page = pages.pop(0)
-            if page in seen:
+            if page in asked:
                 continue
-            seen.add(page)
+            asked.add(page)
             listing = get_json(page)
             for entry in listing["data"]:
                 about = entry["attributes"]
@@ -130,5 +133,5 @@ def _find_on_osf(remote: Remote, get_json: Callable[[str], Any]) -> Address:
         raise DownloadError(
             f"{remote.url}: the listing is not in OSF's form ({error!r})"
         ) from error
-    found = ", ".join(sorted(names)) or "no files"
-    raise DownloadError(f"{remote.url}: no file ends in {remote.filename!r}; there are: {found}")
+    listed = ", ".join(sorted(names)) or "no files"
+    raise DownloadError(f"{remote.url}: no file ends in {remote.filename!r}; there are: {listed}")

@@ -66,28 +66,35 @@ def fetch(remote: Remote, folder: Path, config: TransferConfig) -> Path:
     expected = remote.sha256
     for attempt in range(config.retries + 1):
         try:
-            address = hosts.locate(remote, lambda url: _get_json(remote, url, config))
-            announced = _attempt(remote, address, part, config)
-            expected = remote.sha256 or address.sha256 or announced
+            address = hosts.locate(
+                remote, lambda url: _get_json(remote, url, config), config.timeout_s
+            )
+            _attempt(remote, address, part, config)
+            expected = remote.sha256 or address.sha256
             break
-        except (_Broken, requests.ConnectionError, requests.Timeout) as error:
+        except (
+            _Broken,
+            hosts.Unavailable,
+            requests.ConnectionError,
+            requests.Timeout,
+        ) as error:
             reason = str(error) or type(error).__name__
             if attempt == config.retries:
                 raise DownloadError(
                     f"{remote.url}: {reason}; gave up after {attempt + 1} attempts. What was "
                     f"fetched is kept in {part}: run the stage again to go on."
                 ) from error
-            asked = getattr(error, "wait_s", None)
-            time.sleep(min(wait_s if asked is None else asked, MAX_RETRY_AFTER_S))
+            wanted_s = getattr(error, "wait_s", None)  # by the server
+            time.sleep(min(wait_s if wanted_s is None else wanted_s, MAX_RETRY_AFTER_S))
             wait_s *= 2
         except requests.TooManyRedirects as error:
             raise DownloadError(f"{remote.url}: the server redirects in a circle") from error
         except requests.RequestException as error:
             raise DownloadError(f"{remote.url}: {error}") from error
-    if expected is not None and (found := file_sha256(part)) != expected:
+    if expected is not None and (digest := file_sha256(part)) != expected:
         _forget(part)
         raise DownloadError(
-            f"{remote.url}: checksum {found[:12]}..., expected {expected[:12]}...: the file "
+            f"{remote.url}: checksum {digest[:12]}..., expected {expected[:12]}...: the file "
             "was removed; run the stage again, and if it stays so the publisher changed the file"
         )
     part.replace(final)
@@ -113,10 +120,8 @@ def _get_json(remote: Remote, url: str, config: TransferConfig) -> Any:
             raise DownloadError(f"{url}: the server sent no JSON") from error
 
 
-def _attempt(
-    remote: Remote, address: hosts.Address, part: Path, config: TransferConfig
-) -> str | None:
-    """Fetch what is not there yet; the digest that the host announces, where it does."""
+def _attempt(remote: Remote, address: hosts.Address, part: Path, config: TransferConfig) -> None:
+    """Fetch what is not there yet."""
     have = part.stat().st_size if part.is_file() else 0
     validator = read_json(_state(part)).get("validator") if _state(part).is_file() else None
     if have and not validator:
@@ -148,7 +153,6 @@ def _attempt(
             have = 0
             # Before the new validator is noted: it must never stand beside the old bytes.
             _forget(part)
-        announced = hosts.announced_sha256(remote, reply)
         length = reply.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         if not resumed:
@@ -169,7 +173,6 @@ def _attempt(
             raise _Broken(f"the connection broke off ({error})") from error
     if total is not None and part.stat().st_size != total:
         raise _Broken(f"{part.stat().st_size} of {total} bytes came")
-    return announced
 
 
 class _Pace:
@@ -202,8 +205,7 @@ def _changed(validator: str, reply: requests.Response) -> bool:
 def _check_status(remote: Remote, reply: requests.Response) -> None:
     status = reply.status_code
     if status in FINAL_STATUS:
-        hint = hosts.refusal(remote, status)
-        raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}{hint}")
+        raise DownloadError(f"{remote.url}: HTTP {status} {reply.reason}")
     if status == 429 or status >= 500:
         raise _Broken(f"HTTP {status} {reply.reason}", _retry_after_s(reply))
     if status not in (200, 206):

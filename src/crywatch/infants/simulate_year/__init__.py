@@ -17,7 +17,7 @@ import pandas as pd
 from crywatch.audio.extents import ExtentConfig
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.generate.nursery import PLANTED
+from crywatch.corpora.samples.recordings import PLANTED
 from crywatch.data.tables import write_table
 from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates

@@ -21,8 +21,8 @@ from crywatch.core.models import load
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.corpora.generate import synthesis
-from crywatch.corpora.generate.nursery import Place, changed, on_a_day
 from crywatch.corpora.generate.synthesis import Voice
+from crywatch.corpora.samples.recordings import Place, changed, on_a_day
 from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from crywatch.corpora.audioset_tables import (
     segment_id,
 )
 from crywatch.corpora.generate import synthesis
-from crywatch.corpora.generate.encode import write_sound
+from crywatch.corpora.generate.config import GeneratorConfig
+from crywatch.corpora.generate.files import write_sound, write_table
 from crywatch.corpora.generate.synthesis import RATE_HZ
 from crywatch.corpora.ledger import FILE as LEDGER
 from crywatch.corpora.ledger import Gone, write_ledger
@@ -76,11 +76,12 @@ class _Clip:
         return segment_id(self.ytid, self.start_s)
 
 
-def write_audioset(folder: Path, seed: int, infants: int) -> None:
+def write(folder: Path, config: GeneratorConfig) -> None:
     """Eight clips in each part (unbalanced: twice as many with three infants or more)."""
+    seed = config.seed
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
-        part: _clips(seed, number, 2 if part == "unbalanced" and infants > 2 else 1)
+        part: _clips(seed, number, 2 if part == "unbalanced" and config.other_infants > 2 else 1)
         for number, part in enumerate(SEGMENTS)
     }
     for part, clips in parts.items():
@@ -89,9 +90,9 @@ def write_audioset(folder: Path, seed: int, infants: int) -> None:
     train_clips = [clip for part, clips in parts.items() if part != "eval" for clip in clips]
     for table, clips in zip(STRONG, (train_clips, eval_clips), strict=True):
         rows = [row for clip in clips if clip.strong for row in _strong(clip)]
-        _table(folder / table, STRONG_COLUMNS, rows, "\t")
+        write_table(folder / table, STRONG_COLUMNS, rows, "\t")
     names = [(index, mid, name) for index, (mid, name) in enumerate(NAMES.items())]
-    _table(folder / CLASSES, CLASS_COLUMNS, names, ",")
+    write_table(folder / CLASSES, CLASS_COLUMNS, names, ",")
     chosen = choose(folder, CONFIG)
     write_selection(folder / SELECTION, chosen)
     _audio(folder, chosen, {clip.name for clip in train_clips + eval_clips if clip.gone}, seed)
@@ -165,10 +166,3 @@ def _features(path: Path, clips: Sequence[_Clip], seed: int) -> None:
         vectors = tuple((row.astype(np.uint8).tobytes(),) for row in rows)
         records.append(SequenceExample(context, {"audio_embedding": vectors}))
     write_records(path, records)
-
-
-def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

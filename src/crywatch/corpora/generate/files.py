@@ -1,8 +1,13 @@
-"""Sound files for the generator, in any format of the publishers; equal sounds give equal bytes."""
+"""Files of the generator: sounds in the publishers' formats, and tables.
+
+Equal contents give equal bytes.
+"""
 
 from __future__ import annotations
 
+import csv
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +20,7 @@ def write_sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:
     """Write ``wave`` [samples] at 22.05 kHz as a file of ``rate_hz``, format by suffix."""
     from crywatch.audio.decode import resample, to_int16
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     samples = to_int16(resample(wave, RATE_HZ, rate_hz))
     if path.suffix in (".wav", ".ogg"):
         import soundfile
@@ -63,3 +69,14 @@ def encode(path: Path, samples: np.ndarray, rate_hz: int) -> None:
     """Write int16 ``samples`` [samples] in the format of the suffix of ``path``."""
     container, encoder = _CODECS[path.suffix]
     path.write_bytes(encoded(samples, rate_hz, container, encoder))
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str = ","
+) -> None:
+    """Write ``rows`` below a header as CSV; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

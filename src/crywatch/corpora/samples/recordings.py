@@ -8,7 +8,6 @@ column ``category``.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,43 +17,31 @@ import numpy as np
 from scipy.signal import lfilter
 
 from crywatch.corpora.generate import synthesis
-from crywatch.corpora.generate.encode import write_sound
+from crywatch.corpora.generate.config import GeneratorConfig, NurseryConfig
+from crywatch.corpora.generate.files import write_sound, write_table
 from crywatch.corpora.generate.synthesis import Voice
 from crywatch.corpora.recordings_table import COLUMNS, TABLE
 
 FIRST_DAY = datetime(2024, 3, 4, 19, 30)
 SHORT_SESSIONS = 2
+RATE_HZ = 16_000
 PAIN_SHARE = 0.1  # of recordings
 # Every third long history ends in one of these, by turns.
 PLANTED = ("pitch +20 %", "formants +15 %", "breath")
 
 
-@dataclass
-class NurseryConfig:
-    """Section ``data.generator.nursery``."""
-
-    long_infants: int = 3  # with long histories
-    short_infants: int = 4
-    sessions: int = 6  # of a long history, two days apart
-    changed_sessions: int = 2  # the last ones, where a change is planted
-    recordings: int = 2  # of a session
-    seconds: float = 2.5
-
-
-def write_nursery(folder: Path, seed: int, config: NurseryConfig) -> None:
+def write(folder: Path, config: GeneratorConfig) -> None:
     """recordings.csv, and a WAV file a recording; a fan that no infant belongs to besides."""
+    nursery = config.nursery
     rows = [
         row
-        for infant in range(config.long_infants + config.short_infants)
-        for row in _infant(folder, seed, infant, config)
+        for infant in range(nursery.long_infants + nursery.short_infants)
+        for row in _infant(folder, config.seed, infant, nursery)
     ]
-    rng = np.random.default_rng([seed, 9])
-    _write(folder / "fan.flac", synthesis.room(synthesis.hum(4.0, rng), rng))
+    rng = np.random.default_rng([config.seed, 9])
+    write_sound(folder / "fan.flac", synthesis.room(synthesis.hum(4.0, rng), rng), RATE_HZ)
     rows.append(("fan.flac", "other", "", "", ""))
-    with open(folder / TABLE, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    write_table(folder / TABLE, COLUMNS, rows)
 
 
 def _infant(folder: Path, seed: int, infant: int, config: NurseryConfig) -> Iterator[tuple]:
@@ -75,7 +62,7 @@ def _infant(folder: Path, seed: int, infant: int, config: NurseryConfig) -> Iter
             pain = rng.random() < PAIN_SHARE
             sound = synthesis.cry(config.seconds, in_pain(today) if pain else today, rng)
             file = f"{name}/{session + 1:03d} {'ab'[number % 2]}{number // 2 or ''}.wav"
-            _write(folder / file, place.hear(sound, rng))
+            write_sound(folder / file, place.hear(sound, rng), RATE_HZ)
             time = (start + timedelta(minutes=7 * number)).isoformat()
             category = f"planted {planted}" if is_changed else "pain" if pain else "hunger"
             yield file, "cry", name, f"{time}+00:00", category
@@ -137,8 +124,3 @@ class Place:
         )
         filtered = lfilter([1.0, self.tilt], [1.0], sound)
         return self.level * synthesis.normalise(filtered + self.floor * noise)
-
-
-def _write(path: Path, wave: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_sound(path, wave, 16_000)
