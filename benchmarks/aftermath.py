@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from kills import Kill
+    from benchmarks.kills import Kill
 
 RESUMABLE = Path("data") / "work"  # empty after a rebuild, but for locks
 SPOOL = RESUMABLE / "tracking"  # records that the store has not got yet

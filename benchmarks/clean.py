@@ -1,6 +1,6 @@
 """Cleaning many short clips: real time by workers, peak memory by clips.
 
-``python benchmarks/clean.py --help``. Memory is the resident set of the whole process tree, sampled
+``python -m benchmarks.clean --help``. Memory is the resident set of the whole process tree, sampled
 while it cleans in a process of its own; pages that processes share are counted in each of them.
 """
 
@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
-import sounds
-from machine import positive, write_runs
 
+from benchmarks import sounds
+from benchmarks.machine import positive, write_runs
 from crywatch.core import params
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import sounds
 import torch
-from peers import PlainBlazeNet, plain_copy
-from rounds import Case, Comparison
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks import sounds
+from benchmarks.peers import PlainBlazeNet, plain_copy
+from benchmarks.rounds import Case, Comparison
 from crywatch.audio.segments import cut
 from crywatch.core import params
 from crywatch.data import clean

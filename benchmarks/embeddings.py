@@ -1,4 +1,4 @@
-"""Embeddings a second, all at once and one by one: ``python benchmarks/embeddings.py --help``.
+"""Embeddings a second, all at once and one by one: ``python -m benchmarks.embeddings --help``.
 
 Cries are noise of the lengths that cries have, rounded as the stage `cries` rounds them, so that
 some are equally long. ECAPA-TDNN of random weights: its speed does not depend on them. Batched is
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import positive, seconds_of, write_runs
+from benchmarks.machine import positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     import numpy as np

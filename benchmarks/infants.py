@@ -1,4 +1,4 @@
-"""Infants fitted a second, all at once and one by one: ``python benchmarks/infants.py --help``.
+"""Infants fitted a second, all at once and one by one: ``python -m benchmarks.infants --help``.
 
 Infants are generated embeddings of 8 to 38 clips, as many as the slides' infants have recordings.
 One by one calls the same model with a single infant at a time, on at most ``--alone`` of them, in
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, positive, seconds_of, write_runs
+from benchmarks.machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     from crywatch.infants.models.contract import Baseline, InfantModel

@@ -1,6 +1,6 @@
 """Seconds and megabytes of each layer of dependencies, each in an environment of its own.
 
-`python benchmarks/install.py [LAYER ...]`; without one the base, every extra beside it, and what
+`python -m benchmarks.install [LAYER ...]`; without one the base, every extra beside it, and what
 `make repro` installs. A layer is an extra, or several with commas. pip's downloads come from its
 cache where it has them, so the seconds are those of a second install.
 """

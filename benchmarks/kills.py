@@ -1,4 +1,4 @@
-"""Kills in a rebuild, and what they cost: ``python benchmarks/kills.py --project FOLDER ...``.
+"""Kills in a rebuild, and what they cost: ``python -m benchmarks.kills --project FOLDER ...``.
 
 The rebuild of a project is killed with SIGKILL, with all that it started, at moments drawn over
 the time that it takes undisturbed, and started again each time, until it is done. Afterwards every
@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from aftermath import Aftermath, StageWork, look
-from machine import positive
+from benchmarks.aftermath import Aftermath, StageWork, look
+from benchmarks.machine import positive
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src"
 POLL_S = 0.05
@@ -62,7 +62,7 @@ class Rebuild:
 
     def __init__(self, options: argparse.Namespace, log: Path):
         self.project = options.project.resolve()
-        self.module = "dvc" if options.dvc else "crywatch.cli.main"
+        self.module = "dvc" if options.dvc else "crywatch.cli"
         self.log = log
         self.result = Disturbed()
         draw = random.Random(options.seed)
@@ -87,7 +87,7 @@ class Rebuild:
         """What killed stages said of themselves, and the store has not got."""
         with open(self.log, "ab") as sink:
             subprocess.run(
-                [sys.executable, "-m", "crywatch.cli.main", "deliver"],
+                [sys.executable, "-m", "crywatch.cli", "deliver"],
                 cwd=self.project,
                 env=environment(self.project),
                 stdout=sink,

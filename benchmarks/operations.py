@@ -1,4 +1,4 @@
-"""Time of a rebuild with nothing to do: ``python benchmarks/operations.py --project FOLDER``.
+"""Time of a rebuild with nothing to do: ``python -m benchmarks.operations --project FOLDER``.
 
 In a project whose data is made already, `crywatch repro`, `dvc repro` and `dvc status` are timed in
 turns, beside the start of Python and the import of DVC, which each of them begins with.
@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kills import environment
-from machine import positive, write_runs
+from benchmarks.kills import environment
+from benchmarks.machine import positive, write_runs
 
 COMMANDS = {
     "python": ("-c", "pass"),
     "import dvc": ("-c", "import dvc.repo, dvc.cli"),
     "dvc status": ("-m", "dvc", "status"),
     "dvc repro": ("-m", "dvc", "repro"),
-    "crywatch repro": ("-m", "crywatch.cli.main", "repro"),
+    "crywatch repro": ("-m", "crywatch.cli", "repro"),
 }
 NOTHING_TO_DO = "up to date"
 

@@ -1,4 +1,4 @@
-"""Seconds of `crywatch retrain` with nothing to do: ``python benchmarks/retrain.py PROJECT``.
+"""Seconds of `crywatch retrain` with nothing to do: ``python -m benchmarks.retrain PROJECT``.
 
 PROJECT is a folder in which a retraining has come to its end; each round leaves a record there.
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import positive, seconds_of, write_runs
+from benchmarks.machine import positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMAND = [sys.executable, "-m", "crywatch.cli.main", "retrain"]
+COMMAND = [sys.executable, "-m", "crywatch.cli", "retrain"]
 IDLE = "nothing: no new commit"  # what the command says then
 
 

@@ -1,4 +1,4 @@
-"""Embedding and mining AudioSet, on paper: ``python benchmarks/scale.py --help``.
+"""Embedding and mining AudioSet, on paper: ``python -m benchmarks.scale --help``.
 
 Clips of 10 s of generated sound are decoded, embedded, written and mined by the stages' own works:
 in this process, then on a Ray cluster of this machine with each number of tasks at once, in turns.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, positive, write_runs
+from benchmarks.machine import ONE_THREAD, positive, write_runs
 
 if TYPE_CHECKING:
     from crywatch.detection.embedders import EmbedderConfig

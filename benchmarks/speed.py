@@ -1,4 +1,4 @@
-"""Seconds of sound a second, as ratios within one run: ``python benchmarks/speed.py --help``."""
+"""Seconds of sound a second, as ratios within one run: ``python -m benchmarks.speed --help``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, Machine, machine, positive
-from rounds import Result, measure
+from benchmarks.machine import ONE_THREAD, Machine, machine, positive
+from benchmarks.rounds import Result, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     # Only now: the libraries read the variables above when they are imported.
-    import comparisons
     import torch
+
+    from benchmarks import comparisons
 
     torch.set_num_threads(1)
     asked = comparisons.Options(options.seconds, options.yamnet, options.vggish)
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _targets(results: Sequence[Result]) -> tuple[Target, ...]:
     """Those of the project's targets that ``results`` can tell."""
-    import comparisons
+    from benchmarks import comparisons
 
     by_name = {result.name: result for result in results}
     found = []

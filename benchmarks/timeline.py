@@ -1,4 +1,4 @@
-"""Timeline update time, one recording more against all anew: ``python benchmarks/timeline.py``.
+"""Timeline update time, one recording more against all anew: ``python -m benchmarks.timeline``.
 
 One infant is followed for so many recordings. An update adds the next recording to its timeline
 (tables and trend), the other way makes the timeline of all recordings again. Both are timed in
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import ONE_THREAD, positive, seconds_of, write_runs
+from benchmarks.machine import ONE_THREAD, positive, seconds_of, write_runs
 
 if TYPE_CHECKING:
     import pandas as pd

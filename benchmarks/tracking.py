@@ -1,6 +1,6 @@
 """What tracking costs a training step, with a store that is there, slow or gone.
 
-``python benchmarks/tracking.py --help``. Rounds with and without tracking alternate; a step trains
+``python -m benchmarks.tracking --help``. Rounds with and without tracking alternate; a step trains
 BlazeNet on a batch and says three numbers. Beside the ratio of whole steps stands the time inside
 the call itself, which noise of the machine does not hide.
 """
@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import ONE_THREAD, positive, write_runs
-from rounds import Case, Comparison, measure
+from benchmarks.machine import ONE_THREAD, positive, write_runs
+from benchmarks.rounds import Case, Comparison, measure
 
 PLAIN = "no tracking"
 STORES = ("sqlite", "server", "slow server", "no server")

@@ -9,21 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import speed
+from benchmarks.peers import plain_copy
+from benchmarks.rounds import Case, Comparison, measure
 from crywatch.core.atomic import read_json
 from crywatch.detection.blazenet.network import BlazeNet
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """The folder as `python benchmarks/speed.py` sees it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-
-def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
-    import speed
-
+def test_every_comparison_is_printed_and_written(tmp_path, capsys):
     target = tmp_path / "speed.json"
     assert speed.main(["--seconds", "3", "--rounds", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
@@ -48,9 +43,7 @@ def test_every_comparison_is_printed_and_written(benchmarks, tmp_path, capsys):
     assert "targets" in printed
 
 
-def test_rounds_alternate_and_ratios_are_those_of_the_rounds(benchmarks):
-    from rounds import Case, Comparison, measure
-
+def test_rounds_alternate_and_ratios_are_those_of_the_rounds():
     called = []
     cases = tuple(Case(name, 2.0, lambda name=name: called.append(name)) for name in "ab")
     result = measure(Comparison("letters", cases, "a", threads=1), rounds=3)
@@ -61,9 +54,7 @@ def test_rounds_alternate_and_ratios_are_those_of_the_rounds(benchmarks):
     assert result.timing("c") is None
 
 
-def test_the_plain_network_gives_blazenets_numbers_and_gradients(benchmarks):
-    from peers import plain_copy
-
+def test_the_plain_network_gives_blazenets_numbers_and_gradients():
     torch.manual_seed(0)
     # In single precision two pooled numbers that are nearly equal may change places.
     network = BlazeNet().double()
@@ -80,18 +71,16 @@ def test_the_plain_network_gives_blazenets_numbers_and_gradients(benchmarks):
         torch.testing.assert_close(network(pictures), theirs)
 
 
-def test_an_unknown_comparison_is_refused(benchmarks, capsys):
-    import speed
-
+def test_an_unknown_comparison_is_refused(capsys):
     with pytest.raises(SystemExit):
         speed.main(["--only", "no such thing"])
     assert "invalid choice" in capsys.readouterr().err
 
 
 def test_cleaning_is_measured_by_clips_and_workers(tmp_path):
-    command = [sys.executable, str(FOLDER / "clean.py"), "--clips", "16", "30", "--workers", "2"]
+    command = [sys.executable, "-m", "benchmarks.clean", "--clips", "16", "30", "--workers", "2"]
     command += ["--folder", str(tmp_path), "--json", str(tmp_path / "clean.json")]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     runs = read_json(tmp_path / "clean.json")["runs"]
     assert [(run["clips"], run["workers"]) for run in runs] == [(16, 2), (30, 2)]
     assert [line.split()[:2] for line in printed.splitlines()[1:]] == [["16", "2"], ["30", "2"]]

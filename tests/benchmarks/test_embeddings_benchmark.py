@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import embeddings
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import read_json
 from crywatch.speaker.ecapa import EcapaConfig, build
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def benchmark_embeddings(monkeypatch):
-    """The script as `python benchmarks/embeddings.py` sees itself."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import embeddings
-
-    return embeddings
-
-
-def test_every_way_is_timed_and_written(benchmark_embeddings, tmp_path, capsys):
+def test_every_way_is_timed_and_written(tmp_path, capsys):
     target = tmp_path / "embeddings.json"
     threads = torch.get_num_threads()
     arguments = ["--sounds", "4", "--channels", "8", "--rounds", "2", "--json", str(target)]
-    assert benchmark_embeddings.main(arguments) == 0
+    assert embeddings.main(arguments) == 0
     assert torch.get_num_threads() == threads
     runs = read_json(target)["runs"]
     expected = [("cries", 1), ("cries", 2), ("crops", 1), ("crops", 2)]
@@ -40,10 +28,10 @@ def test_every_way_is_timed_and_written(benchmark_embeddings, tmp_path, capsys):
         assert 0 < run["low_ratio"] <= run["ratio"] <= run["high_ratio"]
 
 
-def test_both_ways_give_the_same_vectors(benchmark_embeddings):
-    assert benchmark_embeddings.RATE_HZ == RATE_HZ
+def test_both_ways_give_the_same_vectors():
+    assert embeddings.RATE_HZ == RATE_HZ
     ecapa = build(EcapaConfig("random", 8, []), 0).eval()
-    cries = benchmark_embeddings._sounds("cries", 60)
+    cries = embeddings._sounds("cries", 60)
     lengths = [len(cry) for cry in cries]
     assert 1 < len(set(lengths)) < len(lengths)  # some are equal, as the batches need
     together = ecapa.embed(cries)

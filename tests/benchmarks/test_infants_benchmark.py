@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from benchmarks import infants
 from crywatch.core.atomic import read_json
 from crywatch.infants.models.registry import MODELS
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def benchmark_infants(monkeypatch):
-    """The script as `python benchmarks/infants.py` sees itself."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import infants
-
-    return infants
-
-
-def test_every_model_is_timed_and_written(benchmark_infants, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark_infants, "MANY", 3)
+def test_every_model_is_timed_and_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(infants, "MANY", 3)
     target = tmp_path / "infants.json"
     arguments = ["--infants", "3", "4", "--alone", "2", "--rounds", "1", "--json", str(target)]
-    assert benchmark_infants.main(arguments) == 0
+    assert infants.main(arguments) == 0
     runs = read_json(target)["runs"]
     # Above `MANY` only the vectorised ones.
     assert [(run["model"], run["infants"]) for run in runs] == [
@@ -39,5 +27,5 @@ def test_every_model_is_timed_and_written(benchmark_infants, tmp_path, capsys, m
         assert 0 < run["low_ratio"] <= run["ratio"] <= run["high_ratio"]
 
 
-def test_models_are_those_of_the_package(benchmark_infants):
-    assert benchmark_infants.MODELS == MODELS
+def test_models_are_those_of_the_package():
+    assert infants.MODELS == MODELS

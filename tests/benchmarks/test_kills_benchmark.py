@@ -11,12 +11,13 @@ import time
 
 import pytest
 
+from benchmarks import aftermath, operations
+from benchmarks.aftermath import Aftermath, _read_runs
 from tests.helpers.dvc_cases import dvc, environment, make_project
 from tests.helpers.tracking_cases import ROOT
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
-SCRIPT = ROOT / "benchmarks" / "kills.py"
 STAGE_S = 1.0
 
 
@@ -33,7 +34,13 @@ def undisturbed(tmp_path_factory, new_project):
 
 def command(undisturbed, *more: str) -> list[str]:
     folder, seconds = undisturbed
-    words = [sys.executable, str(SCRIPT), "--project", str(folder.with_name("disturbed"))]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.kills",
+        "--project",
+        str(folder.with_name("disturbed")),
+    ]
     words += ["--reference", str(folder / "dvc.lock"), "--expected-seconds", f"{seconds:.1f}"]
     return [*words, *more]
 
@@ -41,7 +48,7 @@ def command(undisturbed, *more: str) -> list[str]:
 def test_three_kills_change_nothing_and_their_cost_is_told(undisturbed, tmp_path):
     told = tmp_path / "kills.json"
     words = command(undisturbed, "--kills", "3", "--seed", "4", "--json", str(told))
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(words, env=environment(), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(told.read_text())
     rebuild, after = report["rebuild"], report["after"]
@@ -60,10 +67,7 @@ def test_three_kills_change_nothing_and_their_cost_is_told(undisturbed, tmp_path
     assert "Running stage 'third'" in log.read_text()
 
 
-def test_what_is_not_as_undisturbed_is_told(undisturbed, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import aftermath
-
+def test_what_is_not_as_undisturbed_is_told(undisturbed, tmp_path):
     folder = tmp_path / "project"
     shutil.copytree(undisturbed[0], folder)
     reference = tmp_path / "dvc.lock"
@@ -84,9 +88,7 @@ def test_what_is_not_as_undisturbed_is_told(undisturbed, monkeypatch, tmp_path):
     assert not aftermath.look(folder, reference, ["third"], []).different
 
 
-def test_the_work_repeated_is_counted_from_the_runs(undisturbed, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from aftermath import Aftermath, _read_runs
+def test_the_work_repeated_is_counted_from_the_runs(undisturbed, tmp_path):
     from mlflow.tracking import MlflowClient
 
     shutil.copy(undisturbed[0] / "mlflow.db", tmp_path)
@@ -124,9 +126,11 @@ def test_the_work_repeated_is_counted_from_the_runs(undisturbed, monkeypatch, tm
 def test_an_interruption_ends_what_runs_and_tells_so_far(undisturbed, tmp_path):
     folder = tmp_path / "project"
     shutil.copytree(undisturbed[0], folder, ignore=shutil.ignore_patterns("data", "cache"))
-    words = [sys.executable, str(SCRIPT), "--project", str(folder), "--kills", "1"]
+    words = [sys.executable, "-m", "benchmarks.kills", "--project", str(folder), "--kills", "1"]
     words += ["--reference", str(undisturbed[0] / "dvc.lock"), "--expected-seconds", "1000"]
-    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert "attempt 1" in process.stdout.readline()
         until = time.monotonic() + 30
         while "Running stage" not in (folder / "kills.log").read_text():
@@ -140,11 +144,8 @@ def test_an_interruption_ends_what_runs_and_tells_so_far(undisturbed, tmp_path):
 
 
 def test_a_rebuild_with_nothing_to_do_is_timed_and_one_with_something_refused(
-    undisturbed, monkeypatch, tmp_path, capsys
+    undisturbed, tmp_path, capsys
 ):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import operations
-
     target = tmp_path / "operations.json"
     words = ["--project", str(undisturbed[0]), "--rounds", "1", "--json", str(target)]
     assert operations.main(words) == 0

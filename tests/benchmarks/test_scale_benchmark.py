@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from crywatch.core.atomic import read_json
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
 def scale(monkeypatch):
-    """The script as `python benchmarks/scale.py` sees itself; what it sets is put back."""
+    """The script as `python -m benchmarks.scale` sees itself; what it sets is put back."""
     import torch
 
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import machine
-    import scale
+    from benchmarks import machine, scale
 
     for name in (*machine.ONE_THREAD, "CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"):
         monkeypatch.setenv(name, "")

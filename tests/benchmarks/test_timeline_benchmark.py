@@ -8,14 +8,23 @@ from pathlib import Path
 
 from crywatch.core.atomic import read_json
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "timeline.py"
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_length_is_timed_and_written(tmp_path):
     target = tmp_path / "timeline.json"
-    command = [sys.executable, str(SCRIPT), "--recordings", "10", "30", "--rounds", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.timeline",
+        "--recordings",
+        "10",
+        "30",
+        "--rounds",
+        "2",
+    ]
     command += ["--json", str(target)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     runs = read_json(target)["runs"]
     assert [run["recordings"] for run in runs] == [10, 30]
     assert [line.split()[0] for line in printed.splitlines()] == ["recordings", "10", "30"]

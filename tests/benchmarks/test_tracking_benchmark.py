@@ -8,14 +8,23 @@ from pathlib import Path
 
 from crywatch.core.atomic import read_json
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tracking.py"
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_store_is_printed_and_written(tmp_path):
     target = tmp_path / "tracking.json"
-    command = [sys.executable, str(SCRIPT), "--only", "sqlite", "no server", "--json", str(target)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.tracking",
+        "--only",
+        "sqlite",
+        "no server",
+        "--json",
+        str(target),
+    ]
     command += ["--steps", "3", "--rounds", "2", "--batch", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     runs = read_json(target)["runs"]
     assert [run["name"] for run in runs] == ["sqlite", "no server"]

@@ -15,7 +15,6 @@ STAGE = """
 import hashlib, os, shutil, sys, time
 from pathlib import Path
 import yaml
-sys.path.insert(0, "src")
 from train import RATE
 
 values = yaml.safe_load(Path("params.yaml").read_text())

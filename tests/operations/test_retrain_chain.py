@@ -91,7 +91,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(project)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT / 'tests'}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     for name, value in IDENTITY.items():
         monkeypatch.setenv(name, value)
     git(project, "init", "--quiet")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import retrain as benchmark
 from crywatch.core.atomic import read_json
 from crywatch.operations.retrain.lock import locked
 from tests.helpers.dag import ROOT
@@ -47,10 +48,6 @@ def test_the_command_says_what_it_did_by_its_exit_code(project):
 
 
 def test_the_benchmark_times_a_run_with_nothing_to_do(project, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "retrain", raising=False)
-    import retrain as benchmark
-
     write_params(project, retrain={})
     target = tmp_path / "retrain.json"
     words = [str(project), "--rounds", "2", "--json", str(target)]

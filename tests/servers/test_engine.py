@@ -87,10 +87,10 @@ def cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     folder = tmp_path_factory.mktemp("notes")
-    tests = str(Path(__file__).parent)
+    root = str(Path(__file__).parents[2])  # of tests.helpers, which its workers import
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
         patch.setenv(NOTES, str(folder))
         shared = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shared})
