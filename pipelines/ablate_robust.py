@@ -24,7 +24,6 @@ def main(recipe: str) -> None:
         )
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

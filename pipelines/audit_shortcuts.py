@@ -23,7 +23,6 @@ def main() -> None:
         log.headline(summary.headline(config.main))
         for name in ("tables.json", "channels.svg", "probe.svg"):
             log.artifact(out / name)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ def main() -> None:
             paths.WORK / "blazenet_features",
         )
         log.metrics({f"segments_{name}": count for name, count in summary.n_segments.items()})
-        log.outputs(paths.BLAZENET_FEATURES)
 
 
 if __name__ == "__main__":

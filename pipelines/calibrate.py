@@ -23,7 +23,6 @@ def main(name: str) -> None:
         log.metrics(summary.as_metrics())
         log.artifact(out / "tables.json")
         log.model(f"calibrated-{name}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

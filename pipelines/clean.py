@@ -16,7 +16,6 @@ def main(corpus: str) -> None:
         log.metrics(summary.as_metrics())
         log.dataset("clips", out / "clips.parquet")
         log.artifact(out / "summary.json")
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ def main() -> None:
         log.headline(summary.headline(config.main))
         for name in ("tables.json", "comparison.svg"):
             log.artifact(paths.COMPARE_DETECTORS / name)
-        log.outputs(paths.COMPARE_DETECTORS)
 
 
 if __name__ == "__main__":

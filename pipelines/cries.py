@@ -16,7 +16,6 @@ def main() -> None:
         for name, figure in step_figures(paths.INFANT_CLIPS, events, details, config):
             log.figure(figure, f"{name}.png")
         log.dataset("infants", paths.INFANT_CLIPS)
-        log.outputs(paths.CRIES)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ def main(corpus: str) -> None:
         )
         log.metrics(sheet.as_metrics())
         log.artifact(out, "datasheet")
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ def main(corpus: str) -> None:
             print(summary.report)
         log.metrics({"files": summary.n_files, "megabytes": summary.n_bytes / 1e6})
         log.tags({"sha256": summary.sha256} | ({"missing": summary.missing or ""}))
-        log.outputs(paths.raw(corpus))
 
 
 if __name__ == "__main__":

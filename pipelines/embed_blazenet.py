@@ -18,7 +18,6 @@ def main(variant: str) -> None:
             paths.WORK / "embed_blazenet" / variant,
         )
         log.metrics({"seconds": summary.n_seconds})
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ def main() -> None:
             paths.EMBED_CRIES,
         )
         log.metrics(asdict(summary))
-        log.outputs(paths.EMBED_CRIES)
 
 
 if __name__ == "__main__":

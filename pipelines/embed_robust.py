@@ -13,7 +13,6 @@ def main(variant: str) -> None:
         work = paths.WORK / "embed_robust" / variant
         summary = run(paths.TRAIN_ROBUST / variant, paths.CLIPS_TABLES, out, work)
         log.metrics({"seconds": summary.n_seconds})
-        log.outputs(out)
 
 
 if __name__ == "__main__":

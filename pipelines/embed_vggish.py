@@ -20,7 +20,6 @@ def main() -> None:
             )
         log.metrics({"clips": summary.n_clips, "seconds": summary.n_seconds})
         log.tags({"embedder": summary.name, "embedder.digest": summary.digest})
-        log.outputs(paths.EMBED_VGGISH)
 
 
 if __name__ == "__main__":

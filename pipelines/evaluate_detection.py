@@ -61,7 +61,6 @@ def main() -> None:
         for name, draw in drawn.items():
             log.figure(draw(pd.read_csv(charts / f"{name}.csv")), f"{name}.png")
         log.figure(score_figure(summary.seconds), "scores.png")
-        log.outputs(paths.EVALUATE_DETECTION)
 
 
 if __name__ == "__main__":

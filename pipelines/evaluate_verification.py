@@ -29,7 +29,6 @@ def main() -> None:
         log.figure(figures.det_figure(summary.det), "det.png")
         picture = figures.map_figure(summary.embedding_map, summary.choice.network)
         log.figure(picture, "embedding_map.png")
-        log.outputs(out)
 
 
 if __name__ == "__main__":

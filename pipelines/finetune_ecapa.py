@@ -31,7 +31,6 @@ def main(loss: str) -> None:
         log.tags({"measure": summary.measure})
         log.dataset("cries", paths.CRIES / "cries.parquet")
         log.model(f"ecapa-{loss}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ def main(model: str) -> None:
         for part, evaluation in summary.parts.items():
             log.table(as_table(evaluation), f"infants_{part}.csv")
         log.artifact(out / TABLES)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ def main() -> None:
         log.headline(summary.headline())
         log.table(pd.DataFrame(map(asdict, summary.rows)), "infants.csv")
         log.artifact(paths.FOLLOW_INFANTS / "metrics.json")
-        log.outputs(paths.FOLLOW_INFANTS)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ def main() -> None:
             ).as_metrics("untrimmed")
             write_json(temp / "metrics.json", metrics)
         log.metrics(metrics)
-        log.outputs(paths.MINE)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,6 @@ def main() -> None:
             paths.REPORTS,
         )
         log.artifact(paths.REPORTS, "report")
-        log.outputs(paths.REPORTS)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ def main() -> None:
         )
         log.metrics(asdict(summary))
         log.dataset("clips", paths.SPLIT_CLIPS)
-        log.outputs(paths.ROBUST_SOUNDS)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ def main() -> None:
         log.headline(summary.headline())
         log.artifact(paths.SIMULATE_YEAR / "metrics.json")
         log.figure(year_figure(paths.SIMULATE_YEAR), "year.png")
-        log.outputs(paths.SIMULATE_YEAR)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ def main() -> None:
         summary = run(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS, config, seed, paths.SOUNDSCAPES)
         log.metrics(summary.as_metrics())
         log.dataset("mixtures", paths.SOUNDSCAPES / "clips.parquet")
-        log.outputs(paths.SOUNDSCAPES)
 
 
 if __name__ == "__main__":

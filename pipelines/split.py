@@ -18,7 +18,6 @@ def main() -> None:
         log.table(summary.table, "split.csv")
         log.dataset("clips", paths.SPLIT_CLIPS)
         log.dataset("infants", paths.INFANT_CLIPS)
-        log.outputs(paths.SPLIT, paths.SPLIT_INFANTS)
 
 
 if __name__ == "__main__":

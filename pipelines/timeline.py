@@ -24,7 +24,6 @@ def main() -> None:
         log.artifact(paths.TIMELINE / PAGE, "timeline")
         log.artifact(paths.TIMELINE / METRICS, "timeline")
         log.dataset("followed", paths.FOLLOW_INFANTS / "followed.parquet")
-        log.outputs(paths.TIMELINE)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ def main(model: str) -> None:
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
         log.model(f"baseline-{model}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

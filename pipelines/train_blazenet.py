@@ -32,7 +32,6 @@ def main(variant: str) -> None:
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
         log.model(f"blazenet-{variant}", paths.TRAIN_BLAZENET / variant)
-        log.outputs(paths.TRAIN_BLAZENET / variant)
 
 
 def train(variant: str, on_epoch: Callable[[Epoch], None] | None = None) -> BlazenetSummary:

@@ -21,7 +21,6 @@ def main() -> None:
         log.table(pd.DataFrame(map(asdict, summary.rows)), "heads.csv")
         log.tags({f"gate.{name}": said.reason for name, said in summary.heads.items()})
         log.artifact(paths.TRAIN_GATE, "gate")
-        log.outputs(paths.TRAIN_GATE)
 
 
 if __name__ == "__main__":

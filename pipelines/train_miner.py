@@ -34,7 +34,6 @@ def main(dataset: str) -> None:
         log.metrics(summary.as_metrics())
         log.dataset("clips", CLIPS[dataset])
         log.model(f"miner-{dataset}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

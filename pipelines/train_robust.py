@@ -29,7 +29,6 @@ def main(variant: str) -> None:
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
         log.model(f"robust-{variant}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ def main(variant: str) -> None:
         )
         log.metrics(summary.as_metrics())
         log.model(f"rtfm-{variant}", out)
-        log.outputs(out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ def main() -> None:
         summary = run(paths.SPLIT_CLIPS, config, params.plain("seed"), paths.UNTRIMMED)
         log.metrics(summary.as_metrics())
         log.dataset("recordings", paths.UNTRIMMED / "clips.parquet")
-        log.outputs(paths.UNTRIMMED)
 
 
 if __name__ == "__main__":

@@ -224,9 +224,6 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
         def tags(self, values):
             logged.update(values)
 
-        def outputs(self, *made):
-            logged["outputs"] = made
-
     @contextmanager
     def stage_run(stage, key=None):
         logged["stage"] = stage
@@ -238,4 +235,3 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     store = FeatureStore(paths.EMBED_VGGISH)
     assert (logged["stage"], logged["embedder"]) == ("embed_vggish", "logmel")
     assert (logged["clips"], logged["seconds"]) == (7, store.n_rows)
-    assert logged["outputs"] == (paths.EMBED_VGGISH,)

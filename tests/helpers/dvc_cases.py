@@ -28,7 +28,6 @@ with tracking.stage_run(name) as log:
             time.sleep(params.plain("seconds") / 4)
         (temp / "numbers.txt").write_text(f"{read}{name} {params.plain('seed')}\\n")
     log.metrics({"numbers": len(read.splitlines()) + 1})
-    log.outputs(out)
 """
 CHAIN = ("first", "second", "third")
 STAGES = {

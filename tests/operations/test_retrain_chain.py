@@ -36,7 +36,6 @@ else:
         if Path(params.plain("corpus.esc50.folder") + ".broken").exists():
             raise ValueError("not now")
         write_model(Path("data/calibrate/robust"), told["sign"])
-        log.outputs(Path("data/calibrate/robust"))
 """
 PLAN = {
     "download": {

@@ -16,7 +16,7 @@ from crywatch.operations.trace import DIFFERS, MISSING, OK, as_json, as_text, in
 from crywatch.tracking import lineage, parent, registry, store
 from tests.helpers.rebuild_cases import git
 from tests.helpers.registry_fakes import PROMOTION, Registry, register
-from tests.helpers.tracking_cases import made, runs, write_lock
+from tests.helpers.tracking_cases import made, rebuild, runs, write_lock
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -32,31 +32,33 @@ def here(project, monkeypatch) -> Path:
     (project / ".gitignore").write_text("mlflow.db*\nmlartifacts\ndata\n")
     outs = {"data/raw/esc50": "esc50", MODEL: "model"}
     outs = {path: made(path, text) for path, text in outs.items()}
-    write_lock({"clean@esc50": ([], outs["data/raw/esc50"]), STAGE: (["data/raw"], outs[MODEL])})
     git(project, "init", "--quiet", "--initial-branch=main")
     for name, value in (("name", "Tester"), ("email", "tester@example.org")):
         git(project, "config", f"user.{name}", value)
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "-m", "The rebuild")
+    rebuild(monkeypatch, 1)
     monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
-    with tracking.stage_run("clean", "esc50") as log:
-        log.outputs("data/raw/esc50")
+    with tracking.stage_run("clean", "esc50"):
+        pass
+    lock = {"clean@esc50": ([], outs["data/raw/esc50"])}
+    write_lock(lock)
     with tracking.stage_run("train", "robust") as log:
         log.metrics({"val_auc": 0.75})
-        log.outputs(MODEL)
+    write_lock(lock | {STAGE: (["data/raw"], outs[MODEL])})
     with tracking.stage_run("evaluate") as log:
         log.headline({"robust/robust/auc": 0.5, "other/all_1s/auc": 0.25})
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "-m", "The rebuild")
     return project
 
 
 @pytest.fixture
 def registered(here, monkeypatch) -> Registry:
     [stage] = runs(**{parent.STAGE: STAGE})
-    [rebuild] = runs(**{parent.STAGE: "rebuild"})
+    [above] = runs(**{parent.STAGE: "rebuild"})
     tags = {
         "git.commit": git(here, "rev-parse", "HEAD"),
         "crywatch.stage_run": stage.info.run_id,
-        "crywatch.rebuild_run": rebuild.info.run_id,
+        "crywatch.rebuild_run": above.info.run_id,
     }
     return register(store.open_store(), monkeypatch, STAGE, Path(MODEL), here / "mlkept", tags)
 

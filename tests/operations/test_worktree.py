@@ -39,21 +39,6 @@ def test_a_copy_holds_the_commit_and_leaves_the_working_tree(project):
     assert git(project, "status", "--porcelain", "--untracked-files=all") == "M notes.txt"
 
 
-def test_what_is_not_committed_comes_along_where_asked(project):
-    (project / "bytes.bin").write_bytes(bytes(range(256)))
-    commit(project, "bytes")
-    (project / "notes.txt").write_text("changed\r\n")
-    (project / "bytes.bin").write_bytes(bytes(range(255, -1, -1)))
-    (project / "untracked.txt").write_text("stays")
-    copy = worktree.checkout(project, "HEAD", "copy", changes=True)
-    assert (copy.folder / "notes.txt").read_bytes() == b"changed\r\n"
-    assert (copy.folder / "bytes.bin").read_bytes() == bytes(range(255, -1, -1))
-    assert not (copy.folder / "untracked.txt").exists()
-    again = worktree.checkout(project, "HEAD", "copy", changes=True)
-    assert (again.folder / "notes.txt").read_bytes() == b"changed\r\n"
-    assert (worktree.checkout(project, "HEAD", "copy").folder / "notes.txt").read_text() == "one\n"
-
-
 def test_an_earlier_copy_is_gone_on_with(project):
     copy = worktree.checkout(project, "HEAD", "copy")
     (copy.folder / "made").mkdir()
@@ -169,15 +154,6 @@ def test_commands_in_a_copy_know_nothing_of_an_outer_command(project, monkeypatc
     assert copy.environment()["PYTHONPATH"].split(os.pathsep)[0] == str(copy.folder / "src")
     said = copy.run("platform", variables={"DVC_EXP_NAME": "inner"})
     assert said.returncode == 0 and said.stdout.strip()
-
-
-def test_a_copy_is_taken_away_with_all_that_it_made(project):
-    copy = worktree.checkout(project, "HEAD", "copy")
-    (copy.folder / "made").write_text("x")
-    worktree.remove(project, "copy")
-    assert not copy.folder.exists()
-    assert len(git(project, "worktree", "list").splitlines()) == 1
-    worktree.remove(project, "copy")  # there is none
 
 
 def test_errors_say_what_is_wrong(project, tmp_path):

@@ -1,4 +1,4 @@
-"""Stages that DVC skipped, DVC's plan and lock, and its digests."""
+"""Stages that DVC skipped, what it writes into its lock, and its digests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from crywatch import tracking
-from crywatch.tracking import lineage, parent
-from crywatch.tracking.plan import planned_stages
+from crywatch.tracking import entries, lineage, parent, store
+from tests.helpers.rebuild_cases import git
 from tests.helpers.tracking_cases import (
-    ROOT,
     dvc_md5,
     made,
     rebuild,
@@ -49,8 +48,8 @@ def test_upstream_follows_files_in_folders_and_folders_around_them():
 def test_a_skipped_stage_leaves_one_note_that_names_the_run_it_came_from(project, monkeypatch):
     rebuild(monkeypatch, 1)
     clean = made("data/clean/esc50", "one")
-    with tracking.stage_run("clean", "esc50") as log:
-        log.outputs("data/clean/esc50")
+    with tracking.stage_run("clean", "esc50"):
+        pass
     source = stage("clean@esc50").info.run_id
     write_lock(
         {
@@ -88,8 +87,10 @@ def test_the_note_names_the_run_with_the_same_outputs_not_the_last(project, monk
     for number, text in enumerate(("first", "second")):
         rebuild(monkeypatch, number)
         outs = made("data/clean", text)
-        with tracking.stage_run("clean") as log:
-            log.outputs("data/clean")
+        with tracking.stage_run("clean"):
+            pass
+        write_lock({"clean": ([], outs)})
+        entries.settle(store.open_store())
         made_by.append((runs(**{parent.STAGE: "clean"})[-1].info.run_id, outs))
     first, outs = made_by[0]
     write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
@@ -117,26 +118,26 @@ def test_the_lock_entry_a_stage_starts_from_is_recorded(project):
     assert stage("split").data.tags["dvc.lock.before"] == lineage.entry_digest(entry)
 
 
-def test_a_new_stage_notes_what_was_skipped_before_it(project):
-    write_lock({"clean": ([], made("data/clean", "c")), "split": (["data/clean"], {})})
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
-    del lock["stages"]["split"]
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+def test_a_new_stage_notes_what_was_skipped_before_it(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    lock = {"clean": ([], made("data/clean", "c"))}
+    write_lock(lock)
     with tracking.stage_run("split"):
         pass
+    write_lock(lock | {"split": (["data/clean"], {})})
+    entries.settle(store.open_store())
     assert [run.info.run_name for run in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
 
 
 def test_the_note_names_a_run_that_finished(project, monkeypatch):
     rebuild(monkeypatch, 1)
     outs = made("data/clean", "c")
-    with tracking.stage_run("clean") as log:
-        log.outputs("data/clean")
+    with tracking.stage_run("clean"):
+        pass
     finished = stage("clean").info.run_id
-    with pytest.raises(ValueError, match="later"), tracking.stage_run("clean") as log:
-        log.outputs("data/clean")
-        raise ValueError("later")
     write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
+    with pytest.raises(ValueError, match="later"), tracking.stage_run("clean"):
+        raise ValueError("later")
     rebuild(monkeypatch, 2)
     with tracking.stage_run("split"):
         pass
@@ -147,24 +148,79 @@ def test_the_note_names_a_run_that_finished(project, monkeypatch):
 # With DVC itself
 
 
-def test_the_plan_is_the_one_that_dvc_makes_of_dvc_yaml(monkeypatch):
-    from dvc.parsing import DataResolver
-    from dvc.repo import Repo
+def test_a_stage_whose_entry_dvc_never_wrote_gets_none(project, monkeypatch):
+    """DVC was killed after the stage had ended; the entry in the lock is an earlier one's."""
+    rebuild(monkeypatch, 1)
+    write_lock({"clean": ([], made("data/clean", "before"))})
+    with tracking.stage_run("clean"):
+        pass
+    rebuild(monkeypatch, 2)
+    with tracking.stage_run("clean"):
+        pass
+    write_lock({"clean": ([], made("data/clean", "after"))})
+    entries.settle(store.open_store())
+    killed, again = runs(**{parent.STAGE: "clean"})
+    assert entries.ENTRY not in killed.data.tags
+    entry = lineage.lock_stages()["clean"]
+    assert again.data.tags[entries.ENTRY] == lineage.entry_digest(entry)
+    assert list((project / entries.FOLDER).iterdir()) == []
 
-    monkeypatch.chdir(ROOT)
-    values = yaml.load(Path("params.yaml").read_text(), lineage.YamlLoader)
-    plan = planned_stages(values)
-    resolver = DataResolver(
-        Repo(uninitialized=True), ".", yaml.safe_load(Path("dvc.yaml").read_text())
-    )
-    assert sorted(plan) == sorted(resolver.get_keys())
-    for name, entry in plan.items():
-        [body] = resolver.resolve_one(name).values()
-        assert entry.cmd == body["cmd"]
-        assert list(entry.deps) == body["deps"]
-        assert list(entry.outs) == body["outs"]
-        assert list(entry.params) == body.get("params", [])
-    assert plan["train_rtfm@untrimmed"].params["train_rtfm.variants.untrimmed"]["segments"] == 10
+
+def test_a_stage_that_was_repeated_and_gave_the_same_has_the_entry_it_began_with(
+    project, monkeypatch
+):
+    rebuild(monkeypatch, 1)
+    lock = {"clean": ([], made("data/clean", "c"))}
+    write_lock(lock)
+    with tracking.stage_run("clean"):
+        pass
+    entries.settle(store.open_store())
+    assert entries.ENTRY not in stage("clean").data.tags, "DVC has written nothing yet"
+    write_lock(lock)
+    entries.settle(store.open_store())
+    tags = stage("clean").data.tags
+    assert tags[entries.ENTRY] == tags["dvc.lock.before"]
+
+
+def test_a_lock_from_elsewhere_is_no_entry_of_the_stage(project, monkeypatch):
+    git(project, "init", "--quiet")
+    for name, value in (("name", "a"), ("email", "a@b")):
+        git(project, "config", f"user.{name}", value)
+    git(project, "commit", "--quiet", "--allow-empty", "-m", "one")
+    rebuild(monkeypatch, 1)
+    with tracking.stage_run("clean"):
+        pass
+    git(project, "checkout", "--quiet", "--orphan", "other")
+    git(project, "commit", "--quiet", "--allow-empty", "-m", "of another branch")
+    write_lock({"clean": ([], made("data/clean", "other"))})
+    entries.settle(store.open_store())
+    with tracking.stage_run("split"):
+        pass
+    body = {"cmd": "true", "params": {"params.yaml": {"seed": 4}}}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"split": body}}))
+    entries.settle(store.open_store())
+    assert not [run for run in runs() if entries.ENTRY in run.data.tags]
+    assert list((project / entries.FOLDER).iterdir()) == []
+
+
+def test_a_lock_that_dvc_is_writing_waits(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    with tracking.stage_run("clean"):
+        pass
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  clean:\n    outs: [")
+    entries.settle(store.open_store())
+    assert entries.ENTRY not in stage("clean").data.tags
+    write_lock({"clean": ([], made("data/clean", "c"))})
+    entries.settle(store.open_store())
+    assert entries.ENTRY in stage("clean").data.tags
+
+
+def test_a_script_that_dvc_does_not_run_gets_no_entry(project):
+    with tracking.stage_run("clean"):
+        pass
+    write_lock({"clean": ([], made("data/clean", "c"))})
+    entries.settle(store.open_store())
+    assert entries.ENTRY not in stage("clean").data.tags
 
 
 PLAN = {
@@ -192,7 +248,6 @@ out = Path("data", *sys.argv[1:])
 with tracking.stage_run(*sys.argv[1:]) as log:
     out.mkdir(parents=True)
     (out / "x").write_text("x")
-    log.outputs(out)
 """
 
 
@@ -211,6 +266,7 @@ def test_a_rebuild_by_dvc_is_tied_to_its_lock(project):
         values["split"]["near"]["window_s"] = seconds
         Path("params.yaml").write_text(yaml.safe_dump(values))
         dvc("repro")
+    entries.settle(store.open_store())
     lock = lineage.lock_stages()
     first, second = runs(**{parent.STAGE: "rebuild"})
     assert [run.info.run_name for run in (first, second)] == ["rebuild tiny"] * 2

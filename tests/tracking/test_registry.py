@@ -16,6 +16,7 @@ from crywatch.operations.register.models import Named, parse, use
 from crywatch.tracking import registry, store
 from crywatch.tracking.model_files import check, snapshot
 from tests.helpers.robust_model_cases import write_robust
+from tests.helpers.tracking_cases import rebuild, write_lock
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 NAME = "cry"
@@ -136,15 +137,17 @@ def test_a_folder_that_is_no_model_is_not_taken(project):
         snapshot(Path("nothing"), Path("again"))
 
 
-def test_the_runs_that_made_a_model_are_found(project):
+def test_the_runs_that_made_a_model_are_found(project, monkeypatch):
     from crywatch import tracking
     from crywatch.tracking import lineage
 
     a_model("one")
-    with tracking.stage_run("calibrate", "robust") as log:
-        log.outputs("one")
-    opened = registry.open_registry()
     outs = {"one": lineage.dvc_digest(Path("one"))}
+    rebuild(monkeypatch, 1)
+    with tracking.stage_run("calibrate", "robust"):
+        pass
+    write_lock({"calibrate@robust": ([], outs)})
+    opened = registry.open_registry()
     made = registry.making(opened, "calibrate@robust", outs)
     run = opened.client.get_run(made.stage_run)
     assert run.data.tags["crywatch.stage"] == "calibrate@robust"

@@ -16,8 +16,8 @@ import yaml
 from crywatch import tracking
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.tracking import lineage, parent, store
-from tests.helpers.tracking_cases import artifacts, dvc_md5, history, runs, stage, write_lock
+from crywatch.tracking import entries, lineage, parent, store
+from tests.helpers.tracking_cases import artifacts, history, rebuild, runs, stage, write_lock
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -168,11 +168,20 @@ def test_the_data_set_of_a_miner_is_picked_by_its_key(project):
     assert logged == {"top_k": "2", "segments": "10", "seed": "3", "schedule.scale": "0.5"}
 
 
-def test_sections_that_dvc_yaml_lists_are_parameters_too(project):
-    body = {"cmd": "true", "params": ["clean", "split", "train_blazenet.lr"]}
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"clean": body}}))
+def write_entry(name: str, listed: dict) -> None:
+    """A stage's entry in dvc.lock, with the parameters that dvc.yaml lists for it."""
+    body = {"cmd": "true", "params": {"params.yaml": listed}}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {name: body}}))
+
+
+def test_sections_that_dvc_yaml_lists_are_parameters_too(project, monkeypatch):
+    rebuild(monkeypatch, 1)
     with tracking.stage_run("clean"):
         pass
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    listed = {name: values[name] for name in ("clean", "split")} | {"train_blazenet.lr": 0.001}
+    write_entry("clean", listed)
+    entries.settle(store.open_store())
     logged = stage("clean").data.params
     assert logged["rate_hz"] == "16000"
     assert logged["split.near.window_s"] == "2.0"
@@ -183,9 +192,7 @@ def test_what_is_said_of_the_corpus_is_a_parameter_too(project):
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["corpus"] = {"esc50": {"folder": "here", "cry": {"a": "b"}}, "icsd": {"folder": ""}}
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    body = {"cmd": "true", "params": ["corpus.${item}", "split"]}
-    plan = {"stages": {"download": {"foreach": ["esc50"], "do": body}}}
-    Path("dvc.yaml").write_text(yaml.safe_dump(plan))
+    write_entry("download@esc50", {"corpus.esc50": {"folder": "before"}, "split": {}})
     with tracking.stage_run("download", "esc50"):
         pass
     logged = stage("download@esc50").data.params
@@ -193,23 +200,15 @@ def test_what_is_said_of_the_corpus_is_a_parameter_too(project):
     assert not [name for name in logged if "icsd" in name]
 
 
-def test_outputs_are_recorded_in_the_form_of_dvc_lock(project):
-    Path("data/split").mkdir(parents=True)
-    Path("data/split/split.csv").write_text("clip_id\n")
-    Path("one.json").write_text("{}")
-    with tracking.stage_run("split") as log:
-        log.outputs("data/split", Path("one.json"))
+def test_outputs_are_recorded_as_dvc_wrote_them(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    with tracking.stage_run("split"):
+        pass
+    outs = {"one.json": "1" * 32, "data/split": "2" * 32 + ".dir"}
+    write_lock({"split": ([], outs)})
+    entries.settle(store.open_store())
     tags = stage("split").data.tags
-    assert tags["out.data/split"] == dvc_md5(project / "data/split")
-    assert tags["out.one.json"] == dvc_md5(project / "one.json")
-    write_lock(
-        {
-            "split": (
-                [],
-                {"one.json": tags["out.one.json"], "data/split": tags["out.data/split"]},
-            )
-        }
-    )
+    assert {path: tags[f"out.{path}"] for path in outs} == outs
     assert tags[parent.OUTS] == lineage.outs_digest(lineage.lock_stages()["split"].outs)
 
 
@@ -322,7 +321,7 @@ def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, 
     assert terms.items() <= logged.tags.items() and terms.items() <= run.data.tags.items()
     assert info.metadata["commercial_use"] is False
     assert info.metadata["corpora"] == ["donateacry", "esc50"]
-    assert (folder / "code/crywatch/detectors.py").is_file()
+    assert (folder / "code/crywatch/detection/detectors.py").is_file()
     needed = (folder / "requirements.txt").read_text()
     assert "crywatch" not in needed and "+" not in needed, "these are on no index"
     loaded = mlflow.pyfunc.load_model(logged.model_uri)

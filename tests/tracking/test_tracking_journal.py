@@ -17,7 +17,7 @@ import yaml
 from crywatch import tracking
 from crywatch.core import redact
 from crywatch.core.lock import FileLock
-from crywatch.tracking import deliver, journal, sender, spool, store
+from crywatch.tracking import journal, sender, store
 from crywatch.tracking.journal import Clock, Journal
 from tests.helpers.tracking_cases import PARAMS, artifacts, history, runs, stage
 
@@ -27,7 +27,7 @@ HEAD = {"key": "k1", "name": "split", "store": "sqlite:///x.db"}
 
 
 def said(made: Journal) -> list[int]:
-    return [entry.record["of"] for entry in made.take(1000)]
+    return [entry.content["of"] for entry in made.take(1000)]
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def made(tmp_path) -> Journal:
 
 def test_records_come_in_order_and_only_until_they_are_done(made):
     for number in range(5):
-        made.say("n", of=number)
+        made.append("n", of=number)
     first = made.take(2)
-    assert [entry.record["of"] for entry in first] == [0, 1]
+    assert [entry.content["of"] for entry in first] == [0, 1]
     made.done(first)
     assert said(made) == [2, 3, 4] and made.left() == 3
     made.close()
@@ -50,11 +50,11 @@ def test_records_come_in_order_and_only_until_they_are_done(made):
 
 
 def test_a_line_that_is_being_written_waits_and_one_that_is_damaged_is_said(made):
-    made.say("n", of=1)
+    made.append("n", of=1)
     with open(made.folder / journal.LINES, "ab") as lines:
         lines.write(b"\x00\x00\n")
         lines.write(b'{"do": "n", "of"')
-    records = [entry.record for entry in made.take(10)]
+    records = [entry.content for entry in made.take(10)]
     assert [record["do"] for record in records] == ["n", "damaged"]
 
 
@@ -69,18 +69,18 @@ def test_a_full_disk_is_said_and_records_wait_in_memory_in_order(made, monkeypat
 
     monkeypatch.setattr(os, "write", refuse)
     made.on_full = told.append
-    made.say("n", of=0)
+    made.append("n", of=0)
     full[0] = True
-    made.say("n", of=1)
-    made.say("n", of=2)
+    made.append("n", of=1)
+    made.append("n", of=2)
     assert told and told[0].errno == errno.ENOSPC
     first = made.take(10)
-    assert [entry.record["of"] for entry in first] == [0], "the file first"
+    assert [entry.content["of"] for entry in first] == [0], "the file first"
     made.done(first)
     assert said(made) == [1, 2] and made.left() == 2, "then memory"
     made.done(made.take(1))
     full[0] = False
-    made.say("n", of=3)
+    made.append("n", of=3)
     assert said(made) == [2, 3]
     assert (made.folder / journal.LINES).read_bytes().count(b"\n") == 3, "no half line"
 
@@ -93,7 +93,7 @@ def test_memory_is_bounded(made, monkeypatch):
 
     monkeypatch.setattr(os, "write", refuse)
     for number in range(25):
-        made.say("n", of=number)
+        made.append("n", of=number)
     assert said(made) == list(range(15, 25)) and made.lost == 15
 
 
@@ -208,45 +208,45 @@ def test_a_disk_that_fills_up_is_said_once_and_the_run_is_recorded(project, monk
     assert len([w for w in told if "MLflow store" in str(w.message)]) == 1
     run = stage("split")
     assert len(history(run, "loss")) == 300 and artifacts(run) == {"x.md", "params.txt"}
-    assert run.info.status == "FINISHED" and spool.journals() == []
+    assert run.info.status == "FINISHED" and journal.journals() == []
 
 
 def test_a_copy_of_the_project_spools_in_its_original(project, monkeypatch):
     copy = project / ".dvc/tmp/worktrees/x"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
-    assert spool.folder() == project / "data/work/tracking/spool"
+    assert journal.spool_folder() == project / "data/work/tracking/spool"
 
 
 def test_a_journal_whose_head_is_damaged_is_told_and_left(project):
-    spool.folder().mkdir(parents=True)
-    made = spool.create(HEAD)
-    made.say("n", of=1)
+    journal.spool_folder().mkdir(parents=True)
+    made = journal.create(HEAD)
+    made.append("n", of=1)
     made.close()
     (made.folder / journal.HEAD).write_text("")
-    [told] = list(deliver.deliver())
+    [told] = list(sender.deliver())
     assert told.left == 1 and "damaged" in told.why
 
 
 def test_what_a_kill_left_of_a_beginning_is_taken_away_after_a_while(project):
-    left = spool.folder() / ".tmp-000001-k"
+    left = journal.spool_folder() / ".tmp-000001-k"
     left.mkdir(parents=True)
-    assert list(deliver.deliver()) == [] and left.exists()
+    assert list(sender.deliver()) == [] and left.exists()
     os.utime(left, (1, 1))
-    assert list(deliver.deliver()) == [] and not left.exists()
+    assert list(sender.deliver()) == [] and not left.exists()
 
 
 def test_a_kill_while_a_journal_is_taken_away_leaves_none(project, monkeypatch):
-    made = spool.create(HEAD)
+    made = journal.create(HEAD)
     with monkeypatch.context() as killed:
         killed.setattr(
             journal.shutil, "rmtree", lambda path, **_: (Path(path) / journal.HEAD).unlink()
         )
         made.finish()
-    assert spool.journals() == [] and list(deliver.deliver()) == []
-    [left] = spool.folder().iterdir()
+    assert journal.journals() == [] and list(sender.deliver()) == []
+    [left] = journal.spool_folder().iterdir()
     os.utime(left, (1, 1))
-    assert list(deliver.deliver()) == [] and not left.exists()
+    assert list(sender.deliver()) == [] and not left.exists()
 
 
 def test_what_is_left_of_another_experiment_goes_there(project, monkeypatch):
@@ -271,7 +271,7 @@ def test_what_is_left_of_another_experiment_goes_there(project, monkeypatch):
         if "n" in run.data.metrics
     }
     assert found == {(PARAMS["tracking"]["experiment"], 1.0), ("later", 2.0)}
-    assert spool.journals() == []
+    assert journal.journals() == []
 
 
 def test_a_run_that_the_store_refuses_in_part_is_not_held_up(project):

@@ -15,7 +15,8 @@ import pytest
 
 from crywatch import tracking
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import lineage, parent, registry, runs, store, ties
+from crywatch.tracking import entries, lineage, parent, registry, runs, store
+from crywatch.tracking import find as finding
 from crywatch.tracking.registry import ModelVersion
 from tests.helpers.rebuild_cases import git
 from tests.helpers.tracking_cases import runs as all_runs
@@ -68,7 +69,7 @@ def two(project, monkeypatch):
 
 def test_every_name_of_a_rebuild_finds_its_evaluation(two):
     one, first, other, second = two
-    for which in (one, one[:12], first, first[:12], "rebuild demo 1111111", "1" * 40, "11111111"):
+    for which in (one, first, "1" * 40):
         found = find(which)
         assert (found.run_id, found.rebuild_id) == (first, one), which
         assert (found.name, found.commit, found.dirty) == (
@@ -76,7 +77,7 @@ def test_every_name_of_a_rebuild_finds_its_evaluation(two):
             "1" * 40,
             False,
         )
-    for which in ("brave-dog", "2222222", "rebuild brave-dog demo 2222222"):
+    for which in ("brave-dog", "2" * 40):
         assert find(which).run_id == second
     assert find("brave-dog").experiment == "brave-dog"
     assert find("brave-dog").label == f"rebuild brave-dog demo 2222222 [{other[:8]}]"
@@ -115,7 +116,7 @@ def test_a_branch_or_tag_is_its_commit(two, project):
     assert find("topic").run_id == find("HEAD").run_id == find(sha[:9]).run_id == mine
     with pytest.raises(CrywatchError, match="no run is called 'gone'"):
         find("gone")
-    assert find("11111111").run_id == first
+    assert find("1" * 40).run_id == first
 
 
 def test_the_working_tree_needs_no_run(project):
@@ -127,7 +128,7 @@ def test_a_skipped_evaluation_is_the_run_that_made_its_outputs(two):
     _, first, _, _ = two
     again = rebuild("rebuild again", "3" * 40)
     note = skipped(again, first)
-    for which in (again, "rebuild again", "3333333", note):
+    for which in (again, "3" * 40, note):
         found = find(which)
         assert (found.run_id, found.rebuild_id, found.commit) == (first, again, "3" * 40)
     lost = rebuild("rebuild lost")
@@ -140,7 +141,7 @@ def test_a_rebuild_without_an_evaluation_says_so(two):
     bare = rebuild("rebuild bare")
     failed = rebuild("rebuild failed")
     evaluation(failed, "z", "FAILED")
-    for which in (bare, "rebuild failed"):
+    for which in (bare, failed):
         with pytest.raises(CrywatchError, match="no evaluate_detection of it ended well"):
             find(which)
 
@@ -165,12 +166,11 @@ def test_a_name_of_several_lists_them_unless_they_are_the_same(two):
     one, first, _, _ = two
     again = rebuild("rebuild demo 1111111", "1" * 40)
     skipped(again, first)  # the same scores
-    assert find("rebuild demo 1111111").run_id == first
-    assert find("rebuild demo 1111111").rebuild_id == again
+    assert (find("1" * 40).run_id, find("1" * 40).rebuild_id) == (first, again)
     changed = rebuild("rebuild demo 1111111", "1" * 40)
     evaluation(changed, "other scores")
-    with pytest.raises(CrywatchError, match="3 runs are called '1111111', and their scores") as e:
-        find("1111111")
+    with pytest.raises(CrywatchError, match="3 runs are called '1{40}', and their scores") as e:
+        find("1" * 40)
     assert one[:8] in str(e.value) and changed[:8] in str(e.value)
     assert find(one).run_id == first
 
@@ -221,7 +221,6 @@ def test_an_alias_or_a_version_is_the_rebuild_that_made_it(two, monkeypatch):
         find("challenger")
     with pytest.raises(CrywatchError, match="version 8 of cry-detector"):
         find("8")
-    assert find("1111").run_id == first  # no such version: the beginning of a commit
 
 
 @pytest.fixture
@@ -234,14 +233,14 @@ def committed(two, project) -> str:
     git(project, "add", "dvc.lock")
     git(project, "commit", "--quiet", "-m", "one")
     entry = lineage.entry_digest(lineage.lock_stages()[runs.EVALUATION])
-    return evaluation(rebuild("rebuild before"), "z", **{ties.ENTRY: entry})
+    return evaluation(rebuild("rebuild before"), "z", **{entries.ENTRY: entry})
 
 
 def test_a_commit_is_what_its_lock_holds_where_no_rebuild_began_with_it(committed, project):
     head = git(project, "rev-parse", "HEAD")
     assert find("topic").run_id == find(head[:9]).run_id == committed
     for name in ("keen", "shy"):  # experiments that began with it are not the commit
-        evaluation(rebuild(f"rebuild {name}", head, **{ties.EXPERIMENT: name}), name)
+        evaluation(rebuild(f"rebuild {name}", head, **{finding.EXPERIMENT: name}), name)
     assert find("HEAD").run_id == committed
     rebuild("rebuild of another stage", head)
     assert find("HEAD").run_id == committed
@@ -253,16 +252,16 @@ def test_an_experiment_that_dvc_found_made_before_has_the_scores_that_were_made(
     head = git(project, "rev-parse", "HEAD")
     git(project, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/quiet", head)
     assert find("quiet").run_id == committed
-    noted = rebuild("rebuild quiet (skipped)", **{ties.EXPERIMENT: "quiet"})
+    noted = rebuild("rebuild quiet (skipped)", **{finding.EXPERIMENT: "quiet"})
     for which in ("quiet", noted):
         found = find(which)
         assert (found.run_id, found.rebuild_id) == (committed, noted)
 
 
 def test_more_runs_than_a_page_are_all_seen(two, monkeypatch):
-    monkeypatch.setattr(runs, "PAGE", 1)
+    monkeypatch.setattr(store, "PAGE", 1)
     _, first, _, second = two
-    assert find("rebuild demo 1111111").run_id == first
+    assert find("1" * 40).run_id == first
     assert [one.run_id for one in runs.latest(store.open_store(), 2)] == [second, first]
 
 
@@ -355,7 +354,7 @@ def test_runs_and_scores_come_from_a_server_too(server, tmp_path):
     Path("measured.parquet").write_bytes(b"scores")
     opened.client.log_artifact(run_id, "measured.parquet")
     with runs.opened() as store_there:
-        found = runs.find(store_there, "rebuild far", NAME)
+        found = runs.find(store_there, "4" * 40, NAME)
         file = runs.artifact(store_there, found, "measured.parquet", tmp_path / "fetched")
         assert (found.run_id, file.read_bytes()) == (run_id, b"scores")
         assert runs.log_comparison(store_there, "compare", [(found, found)], [file], {})

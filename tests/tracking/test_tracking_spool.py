@@ -21,9 +21,17 @@ from typer.testing import CliRunner
 from crywatch import tracking
 from crywatch.cli import main as cli
 from crywatch.core import redact
-from crywatch.tracking import deliver, parent, spool, store
+from crywatch.tracking import entries, journal, lineage, parent, sender, store
 from tests.helpers.server_cases import Proxy, mlflow_server
-from tests.helpers.tracking_cases import PARAMS, artifacts, history, runs, stage, write_lock
+from tests.helpers.tracking_cases import (
+    PARAMS,
+    artifacts,
+    history,
+    rebuild,
+    runs,
+    stage,
+    write_lock,
+)
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -69,7 +77,6 @@ def everything(log: tracking.StageRun) -> None:
             log.artifact("model", "kept")
             log.dataset("params", "params.yaml")
             log.model("m", "model")
-    log.outputs("params.yaml")
 
 
 def check_everything(name: str = "split", status: str = "FINISHED") -> None:
@@ -79,7 +86,7 @@ def check_everything(name: str = "split", status: str = "FINISHED") -> None:
     assert sorted(history(run, "loss")) == [(n, 1 / (n + 1)) for n in range(STEPS)]
     assert len(history(run, "nan")) == STEPS
     assert history(run, "auc") == [(0, 0.9)] and len(history(run, "duration_s")) == 1
-    assert run.data.tags["c"] == "d" and "out.params.yaml" in run.data.tags
+    assert run.data.tags["c"] == "d"
     assert run.data.params["seed"] == "3"
     assert artifacts(run) == {"x.md", "tables", "figures", "kept"}
     assert artifacts(run, "kept") == {"kept/model.json"}
@@ -97,12 +104,12 @@ def check_everything(name: str = "split", status: str = "FINISHED") -> None:
     assert history(rebuild, "auc") == [(0, 0.9)]
     assert (rebuild.info.status, rebuild.data.metrics["n_stages"]) == (status, 1)
     assert [note.info.run_name for note in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
-    assert spool.journals() == []
+    assert journal.journals() == []
 
 
-def deliver_all() -> list[deliver.Delivery]:
+def deliver_all() -> list[sender.Delivery]:
     store.open_store.cache_clear()
-    return list(deliver.deliver())
+    return list(sender.deliver())
 
 
 def test_with_the_server_up_everything_is_there_at_the_end(proxy, capsys):
@@ -126,7 +133,7 @@ def test_a_server_that_is_down_from_the_beginning_gets_it_later(proxy):
     run = stage("split")
     assert before_ms - 1 <= run.info.start_time <= within_ms, "when it was, not when it was told"
     assert run.info.start_time <= run.info.end_time
-    assert list(deliver.deliver()) == []
+    assert list(sender.deliver()) == []
 
 
 def test_a_server_that_dies_and_comes_back_is_caught_up_with(proxy):
@@ -152,7 +159,7 @@ def test_a_slow_server_does_not_slow_a_stage(proxy):
             log.metrics({"loss": 1 / (step + 1)}, step=step)
         assert time.monotonic() - started < 1.0
     assert len(history(stage("split"), "loss")) == 1000
-    assert spool.journals() == []
+    assert journal.journals() == []
 
 
 def test_the_end_of_a_stage_waits_no_longer_than_it_may(proxy, monkeypatch):
@@ -199,21 +206,41 @@ def test_one_kind_of_answer_that_is_lost_makes_nothing_twice(proxy, request_):
 def test_what_was_delivered_can_be_delivered_again(proxy, monkeypatch):
     """As after a power cut that took the cursor."""
     kept = []
-    finish = spool.Journal.finish
+    finish = journal.Journal.finish
 
     def keep(journal) -> None:
         (journal.folder / "cursor.json").unlink()
         kept.append(journal.folder)
         journal.close()
 
-    monkeypatch.setattr(spool.Journal, "finish", keep)
+    monkeypatch.setattr(journal.Journal, "finish", keep)
     with tracking.stage_run("split") as log:
         everything(log)
-    assert len(kept) == 1 and len(spool.journals()) == 1
-    monkeypatch.setattr(spool.Journal, "finish", finish)
+    assert len(kept) == 1 and len(journal.journals()) == 1
+    monkeypatch.setattr(journal.Journal, "finish", finish)
     [done] = deliver_all()
     assert done.records > 15 and done.left == 0
     check_everything()
+
+
+def test_what_dvc_wrote_of_a_stage_reaches_its_run_once(proxy, monkeypatch):
+    rebuild(monkeypatch, 1)
+    proxy.down()
+    with pytest.warns(UserWarning), tracking.stage_run("split"):
+        pass
+    split = {"data/split": "5" * 32}
+    write_lock({"clean": ([], {"data/clean": "c" * 32}), "split": (["data/clean"], split)})
+    with pytest.warns(UserWarning), tracking.stage_run("mine"):
+        pass
+    proxy.up()
+    deliver_all()
+    entry = lineage.lock_stages()["split"]
+    tags = stage("split").data.tags
+    assert tags[entries.ENTRY] == lineage.entry_digest(entry)
+    assert tags["out.data/split"] == "5" * 32
+    assert tags[parent.OUTS] == lineage.outs_digest(split)
+    assert entries.ENTRY not in stage("mine").data.tags
+    assert [note.info.run_name for note in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
 
 
 def test_a_clock_that_goes_back_upsets_nothing(proxy, monkeypatch):
@@ -242,7 +269,7 @@ def test_two_deliverers_at_once_make_nothing_twice(proxy):
         with pytest.warns(UserWarning), tracking.stage_run(name) as log:
             log.metrics({"loss": 1.0}, step=1)
     proxy.up()
-    code = "from crywatch.tracking import deliver\nfor d in deliver.deliver(): print(d.line())"
+    code = "from crywatch.tracking import sender\nfor d in sender.deliver(): print(d.line())"
     command = [sys.executable, "-c", code]
     both = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True) for _ in range(2)]
     said = [one.communicate() for one in both]
@@ -301,7 +328,7 @@ def test_a_stage_that_is_killed_loses_nothing_that_it_said(proxy, up):
         assert printed <= len(steps) <= printed + 1
         assert len(artifacts(run, "texts")) in ((printed + 199) // 200 - 1, (printed + 199) // 200)
     assert {run.info.status for run in runs(**{parent.STAGE: "rebuild"})} == {"KILLED"}
-    assert spool.journals() == []
+    assert journal.journals() == []
 
 
 def test_a_run_whose_end_is_still_in_the_spool_is_not_called_killed(proxy, monkeypatch):
@@ -347,7 +374,7 @@ def test_what_was_meant_for_another_store_waits_for_it_unless_told_otherwise(
     store.open_store.cache_clear()
     with tracking.stage_run("clean"):
         pass
-    assert len(spool.journals()) == 1
+    assert len(journal.journals()) == 1
     command = CliRunner()
     assert command.invoke(cli.app, ["deliver"]).exit_code == 1
     assert command.invoke(cli.app, ["deliver", "--here"]).exit_code == 0
@@ -369,7 +396,7 @@ def test_credentials_reach_the_server_and_nothing_else(proxy, project, monkeypat
             log.text(f"password {secret}", "x.md")
             raise ValueError(f"no answer from http://me:{secret}@host, {secret}")
     assert said and not [w for w in said if secret in str(w.message)]
-    written = [path for path in spool.folder().rglob("*") if path.is_file()]
+    written = [path for path in journal.spool_folder().rglob("*") if path.is_file()]
     assert len(written) > 3
     assert not [path for path in written if secret.encode() in path.read_bytes()]
     proxy.up()

@@ -16,7 +16,7 @@ import yaml
 from crywatch import tracking
 from crywatch.core import redact
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import parent, store, sweeps, ties
+from crywatch.tracking import entries, find, parent, store, sweeps
 from tests.helpers.rebuild_cases import dvc, git, tiny_project
 from tests.helpers.tracking_cases import FakeProcess, rebuild, runs
 
@@ -46,17 +46,6 @@ def test_outside_of_a_sweep_a_rebuild_has_no_parent(project, monkeypatch):
     assert runs(**{parent.STAGE: "sweep"}) == []
 
 
-def test_the_variable_names_a_sweep_and_wins(project, monkeypatch):
-    for number, name in ((1, "wide"), (2, "wide"), (3, "deep")):
-        monkeypatch.setenv(sweeps.VARIABLE, name)
-        monkeypatch.setattr(sweeps, "_worker", parent.this_process)
-        stage_of(monkeypatch, number)
-    wide, deep = runs(**{parent.STAGE: "sweep"})
-    assert (wide.info.run_name, deep.info.run_name) == ("sweep wide", "sweep deep")
-    assert list(parents().values()) == [wide.info.run_id, wide.info.run_id, deep.info.run_id]
-    assert wide.info.status == "FINISHED"
-
-
 def test_the_parent_shows_what_differed_and_what_came_of_it(project, monkeypatch):
     def commit(*args: str) -> None:
         who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
@@ -68,7 +57,7 @@ def test_the_parent_shows_what_differed_and_what_came_of_it(project, monkeypatch
     git(project, "init", "--quiet")
     commit("add", "params.yaml")
     commit("commit", "--quiet", "-m", "start")
-    monkeypatch.setenv(sweeps.VARIABLE, "wide")
+    monkeypatch.setattr(sweeps, "_worker", parent.this_process)
     for number, changed in ((1, {"seed": 4}), (2, {"clean": {"rate_hz": 8000}})):
         monkeypatch.setenv("DVC_EXP_NAME", f"exp-{number}")
         (project / "params.yaml").write_text(yaml.safe_dump(values | changed))
@@ -121,38 +110,24 @@ def test_a_worker_is_known_by_what_dvc_calls_it(monkeypatch):
 
 
 def test_a_sweep_whose_rebuilds_were_killed_ends(project, monkeypatch):
-    monkeypatch.setenv(sweeps.VARIABLE, "wide")
     code = (
-        "import os, signal\nfrom crywatch import tracking\nwith tracking.stage_run('split'):\n"
+        "import sys\nfrom crywatch import tracking\nfrom crywatch.tracking import parent, sweeps\n"
+        "sweeps._worker = lambda: parent.Process.parse(sys.argv[1])\n"
+        "with tracking.stage_run('split'):\n"
         "    import time; time.sleep(0.5); print('inside', flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as child:
+    command = [sys.executable, "-c", code, parent.this_process().text]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as child:
         assert child.stdout.readline() == "inside\n"
         deadline = time.monotonic() + 60
         while not runs(**{parent.STAGE: "sweep"}) and time.monotonic() < deadline:
             time.sleep(0.1)
         child.kill()
         child.communicate()
-    monkeypatch.delenv(sweeps.VARIABLE)
     stage_of(monkeypatch, 5)
     stage_of(monkeypatch, 6)
     [sweep] = runs(**{parent.STAGE: "sweep"})
     assert sweep.info.status == "KILLED"
-
-
-def test_an_experiment_that_dvc_found_made_has_a_row(project, monkeypatch):
-    opened = store.open_store()
-    sweeps.conclude(opened, "wide", "wide-0", {"mine.top_t": "2"}, 0.5)
-    monkeypatch.setenv(sweeps.VARIABLE, "wide")
-    monkeypatch.setenv("DVC_EXP_NAME", "wide-1")
-    stage_of(monkeypatch, 1)
-    sweeps.conclude(opened, "wide", "wide-1", {}, 0.25)
-    table = sweeps.rows(opened, sweeps.find(opened, "wide"))
-    assert [(row.name, row.metrics[sweeps.OBJECTIVE]) for row in table] == [
-        ("wide-0", 0.5),
-        ("wide-1", 0.25),
-    ]
-    assert "wide-0 | finished | 2 | 0.5" in sweeps.as_markdown(table)
 
 
 def test_experiments_of_dvcs_queue_are_one_sweep_and_are_found_from_anywhere(
@@ -161,14 +136,13 @@ def test_experiments_of_dvcs_queue_are_one_sweep_and_are_found_from_anywhere(
     """A path with a space; DVC's own copies fail below one with letters beyond ASCII."""
     here = tiny_project(tmp_path / "a project", empty_store)
     baseline = git(here, "rev-parse", "HEAD")
-    names = ["top-one", "top-two"]
-    for number, name in enumerate(names, start=1):
-        dvc(here, "exp", "run", "--queue", "--name", name, "-S", f"mine.top_t={number}")
+    names = ["top-1", "top-2"]
+    dvc(here, "exp", "run", "--queue", "--name", "top", "-S", "mine.top_t=1,2")
     dvc(here, "queue", "start")
     monkeypatch.chdir(here)
     store.open_store.cache_clear()
     deadline = time.monotonic() + WAIT_S
-    while not all(ties.experiment_commit(here, name) for name in names):
+    while not all(entries.experiment_commit(here, name) for name in names):
         assert time.monotonic() < deadline, dvc(here, "queue", "status")
         time.sleep(0.5)
     [sweep] = runs(**{parent.STAGE: "sweep"})
@@ -176,38 +150,38 @@ def test_experiments_of_dvcs_queue_are_one_sweep_and_are_found_from_anywhere(
     opened = store.open_store()
     table = sweeps.rows(opened, sweep.info.run_id)
     assert [(row.name, row.overrides) for row in table] == [
-        ("top-one", {"mine.top_t": "1"}),
-        ("top-two", {"mine.top_t": "2"}),
+        ("top-1", {"mine.top_t": "1"}),
+        ("top-2", {"mine.top_t": "2"}),
     ]
-    commit = ties.experiment_commit(here, "top-two")
-    by_name = ties.find(opened, here, "top-two")
+    commit = entries.experiment_commit(here, "top-2")
+    by_name = find.find(opened, here, "top-2")
     assert (by_name.kind, by_name.commit) == ("experiment", commit)
-    [of_it] = [one for one in by_name.rebuilds if one.experiment == "top-two"]
+    [of_it] = [one for one in by_name.rebuilds if one.experiment == "top-2"]
     assert (of_it.baseline, of_it.commits) == (baseline, (commit,))
     assert of_it.sweep == sweep.data.tags[sweeps.SWEEP]
     assert {made.stage for made in of_it.stages} == {"mine", "train"}
-    by_commit = ties.find(opened, here, commit)
+    by_commit = find.find(opened, here, commit)
     assert by_commit.rebuilds == by_name.rebuilds and by_commit.unknown == ()
     for run_id in (of_it.run_id, of_it.stages[-1].run_id):
-        found = ties.find(opened, here, run_id)
+        found = find.find(opened, here, run_id)
         assert (found.kind, found.commit) == ("run", commit)
     # What was applied and committed by hand leads to the same runs.
-    dvc(here, "exp", "apply", "top-two")
+    dvc(here, "exp", "apply", "top-2")
     git(here, "add", "--all")
     git(here, "commit", "--quiet", "-m", "the better one")
-    applied = ties.find(opened, here, "HEAD")
+    applied = find.find(opened, here, "HEAD")
     assert of_it.run_id in [one.run_id for one in applied.rebuilds]
     assert git(here, "rev-parse", "HEAD") in applied.rebuilds[0].commits
     # Another experiment that made the same later is named too, and does not come first.
-    told = {parent.STAGE: "rebuild", ties.EXPERIMENT: "top-three"}
+    told = {parent.STAGE: "rebuild", find.EXPERIMENT: "top-3"}
     later = opened.client.create_run(opened.experiment_id, tags=told).info.run_id
     same = opened.client.get_run(of_it.stages[0].run_id).data.tags | {parent.PARENT: later}
     again = opened.client.create_run(opened.experiment_id, tags=same)
     opened.client.set_terminated(again.info.run_id)
-    named = [one.experiment for one in ties.find(opened, here, "top-two").rebuilds]
-    assert named[0] == "top-two" and "top-three" in named
-    dvc(here, "exp", "remove", "top-two")
-    assert ties.find(opened, here, "top-two").rebuilds[0].run_id == of_it.run_id
+    named = [one.experiment for one in find.find(opened, here, "top-2").rebuilds]
+    assert named[0] == "top-2" and "top-3" in named
+    dvc(here, "exp", "remove", "top-2")
+    assert find.find(opened, here, "top-2").rebuilds[0].run_id == of_it.run_id
     with pytest.raises(CrywatchError, match="no run of this store"):
-        ties.find(opened, here, "nothing")
+        find.find(opened, here, "nothing")
     assert os.listdir(here / "mlartifacts")

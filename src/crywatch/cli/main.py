@@ -29,9 +29,6 @@ from crywatch.cli import (
     schedule as cli_schedule,
 )
 from crywatch.cli import (
-    sweep as cli_sweep,
-)
-from crywatch.cli import (
     trace as cli_trace,
 )
 from crywatch.core.errors import CrywatchError
@@ -54,7 +51,6 @@ app.command()(cli_retrain.retrain)
 app.add_typer(cli_schedule.app, name="schedule")
 app.add_typer(cli_models.app)
 cli_runs.mount(app)
-cli_sweep.mount(app)
 cli_trace.mount(app)
 cli_rebuild.mount(app)
 

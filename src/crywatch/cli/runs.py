@@ -31,6 +31,7 @@ def mount(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command()(compare)
     app.command()(deliver)
+    app.command()(runs)
 
 
 def compare(
@@ -38,8 +39,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="A run id or its beginning, a run's name, a `dvc exp`, a commit, workspace, "
-            "champion, challenger or a version's number.",
+            help="A run id, a `dvc exp`, a git revision, workspace, champion, challenger or a "
+            "version's number.",
             show_default=False,
         ),
     ] = None,
@@ -93,16 +94,31 @@ def deliver(
     Stages do the same when they begin. What a stage that still runs has recorded is its own to
     send.
     """
-    from crywatch.tracking.deliver import deliver as deliver_all
+    from crywatch.tracking import sender
 
     left = found = 0
     with contextlib.chdir(root()):
-        for one in deliver_all(here):
+        for delivery in sender.deliver(here):
             found += 1
-            left += one.left
-            typer.echo(one.line())
+            left += delivery.left
+            typer.echo(delivery.line())
     if not found:
         typer.echo("nothing to deliver")
     if left:
         say(f"{left} records are left: run `crywatch deliver` again when their store answers")
         raise typer.Exit(1)
+
+
+def runs(
+    what: Annotated[
+        str,
+        typer.Argument(help="An experiment of DVC, a git revision, or a run of MLflow."),
+    ],
+) -> None:
+    """Print which runs, experiments and commits belong to WHAT, whichever of them it is."""
+    from crywatch.tracking.find import find, render
+    from crywatch.tracking.registry import open_registry
+    from crywatch.tracking.store import reached
+
+    with contextlib.chdir(root()), reached():
+        typer.echo(render(find(open_registry(create=False), Path.cwd(), what)))

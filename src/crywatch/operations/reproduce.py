@@ -14,12 +14,17 @@ from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, UnreachableError
 from crywatch.core.project import say
 from crywatch.operations import worktree
-from crywatch.operations.trace import in_order
-from crywatch.tracking import lineage, registry, sweeps
-from crywatch.tracking import trace as records
+from crywatch.operations.trace import (
+    LOCK_SHA256,
+    MODEL_DVC,
+    PARAMS_SHA256,
+    Recorded,
+    recorded,
+    version,
+)
+from crywatch.tracking import entries, lineage, parent, registry
 from crywatch.tracking.lineage import Entry
-from crywatch.tracking.store import reached
-from crywatch.tracking.trace import Recorded
+from crywatch.tracking.store import Store, reached, tagged
 
 RAW = "download"  # stages that bring sound in: publishers may have changed it since
 
@@ -62,16 +67,16 @@ def reproduce(
         was kept is not what was recorded.
     """
     store = registry.open_registry(create=False)
-    found = records.version(store, which, project / params.PARAMS_FILE)
+    found = version(store, which, project)
     label = f"{found.name}/{found.version}"
     with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
-        held = records.recorded(store, found, Path(scratch))
+        held = recorded(store, found, Path(scratch))
         stages, model = _must_hold(held, label)
         copy = worktree.checkout(
             project, held.tag("git.commit"), f"reproduce-{found.name}-{found.version}"
         )
-        write_bytes(copy.folder / lineage.LOCK, held.lock.read_bytes())
-        write_bytes(copy.folder / params.PARAMS_FILE, held.params.read_bytes())
+        for name in (lineage.LOCK, params.PARAMS_FILE):
+            write_bytes(copy.folder / name, held.files[str(name)].read_bytes())
     if held.tag("git.dirty") == "true":
         say(f"{label}: made with changes that were not committed: without them it may differ")
     stage = held.tag(registry.STAGE)
@@ -82,9 +87,9 @@ def reproduce(
         rebuilt = _rebuild(copy, stage, stages, label)
         try:
             with reached():
-                runs = records.tag_reproduction(store, label, started_ms)
+                runs = _rebuilds(store, label, started_ms)
         except UnreachableError as error:
-            say(f"{error}; the rebuild's runs are not marked as a reproduction")
+            say(f"{error}; the rebuild's runs are not known")
     else:
         _fetch(copy, [stage])
     made = copy.folder / model
@@ -127,26 +132,32 @@ def render(result: Reproduction) -> str:
 
 def _must_hold(held: Recorded, label: str) -> tuple[dict[str, Entry], str]:
     """Stages in the order of their making, and the path of the model folder."""
-    for what, path, tag in (
-        (lineage.LOCK, held.lock, records.LOCK_SHA256),
-        (params.PARAMS_FILE, held.params, records.PARAMS_SHA256),
-    ):
+    for what, tag in ((lineage.LOCK, LOCK_SHA256), (params.PARAMS_FILE, PARAMS_SHA256)):
+        path = held.files.get(str(what))
         if path is None:
             raise CrywatchError(f"{label}: run {held.version.run_id} has no {what}")
-        if (told := held.tag(tag)) and file_sha256(path) != told:
+        if (sha256 := held.tag(tag)) and file_sha256(path) != sha256:
             raise CrywatchError(
-                f"{label}: the kept {what} does not have the recorded sha256 {told}: it is not used"
+                f"{label}: the kept {what} does not have the recorded sha256 {sha256}: "
+                "it is not used"
             )
-    for tag in ("git.commit", registry.STAGE, records.MODEL_DVC, registry.DIGEST):
+    for tag in ("git.commit", registry.STAGE, MODEL_DVC, registry.DIGEST):
         if not held.tag(tag):
             raise CrywatchError(f"{label}: the version has no tag {tag}: it cannot be reproduced")
-    stage, stages = held.tag(registry.STAGE), held.stages
-    outs = stages.get(stage, Entry()).outs
-    model = next((path for path, md5 in outs.items() if md5 == held.tag(records.MODEL_DVC)), None)
+    stage = held.tag(registry.STAGE)
+    outs = held.stages.get(stage, Entry()).outs
+    model = next((path for path, md5 in outs.items() if md5 == held.tag(MODEL_DVC)), None)
     if model is None:
         raise CrywatchError(f"{label}: by the kept dvc.lock {stage} did not make this model")
-    names = [*lineage.upstream(stage, stages), stage]
-    return {name: stages[name] for name in in_order({n: stages[n] for n in names})}, model
+    return held.upstream(), model
+
+
+def _rebuilds(store: Store, label: str, started_ms: int) -> list[str]:
+    """Run ids of rebuilds, since a time, that reproduce a version."""
+    entries.settle(store)
+    condition = f"{tagged(parent.REPRODUCES, label)} and {tagged(parent.STAGE, 'rebuild')}"
+    found = store.runs(f"{condition} and attributes.start_time >= {started_ms}")
+    return [run.info.run_id for run in found]
 
 
 def _fetch(copy: worktree.Worktree, stages: list[str]) -> None:
@@ -165,15 +176,14 @@ def _fetch(copy: worktree.Worktree, stages: list[str]) -> None:
 def _rebuild(
     copy: worktree.Worktree, stage: str, stages: dict[str, Entry], label: str
 ) -> tuple[str, ...]:
-    kept, again = [], []
-    for name in stages:
-        (kept if name.partition("@")[0] == RAW else again).append(name)
-    if kept:
+    raw = [name for name in stages if name.partition("@")[0] == RAW]
+    again = [name for name in stages if name not in raw]
+    if raw:
         try:
-            _fetch(copy, kept)
+            _fetch(copy, raw)
         except CrywatchError as error:
             say(f"{error}; raw data is fetched again from its source")
-            again = [*kept, *again]
+            again = [*raw, *again]
     # One by one in order: DVC would otherwise also run the raw data's stages again.
     done = copy.dvc(
         "repro",
@@ -181,7 +191,7 @@ def _rebuild(
         "--no-run-cache",
         "--single-item",
         *again,
-        variables={sweeps.REPRODUCES_VARIABLE: label},
+        variables={parent.REPRODUCES_VARIABLE: label},
     )
     if done.returncode:
         raise CrywatchError(

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crywatch.core import git, params, paths
+from crywatch.core.atomic import read_json
 from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
-from crywatch.tracking import lineage, registry, ties
-from crywatch.tracking import trace as records
+from crywatch.tracking import entries, find, lineage, registry
 from crywatch.tracking.lineage import Entry
-from crywatch.tracking.store import reached
-from crywatch.tracking.trace import Recorded
+from crywatch.tracking.registry import ModelVersion
+from crywatch.tracking.store import Store, reached
 
+if TYPE_CHECKING:
+    from crywatch.tracking.store import Run
+
+LINEAGE = "lineage.json"
+KEPT = (str(lineage.LOCK), str(params.PARAMS_FILE), LINEAGE)  # artifacts of a version's run
+MODEL_DVC = "crywatch.model.dvc"
+LOCK_SHA256, PARAMS_SHA256 = "dvc.lock.sha256", "params.sha256"
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 OF_RUNS = frozenset({"duration_s", "peak_memory_mib", "n_stages", "n_skipped"})  # say nothing of it
 SHORT = 12  # characters of a digest in a table
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A version, and what was logged beside it when it was registered."""
+
+    version: ModelVersion
+    files: Mapping[str, Path]  # name, of those in `KEPT` that its run has
+    lineage: dict[str, Any]  # of lineage.json; empty without one
+    stages: dict[str, Entry]  # of the recorded dvc.lock
+
+    def tag(self, name: str) -> str:
+        """Of the version; empty without it."""
+        return self.version.tags.get(name, "")
+
+    def upstream(self) -> dict[str, Entry]:
+        """The version's stage after all stages that it needs, each after what it needs."""
+        stage = self.tag(registry.STAGE)
+        if stage not in self.stages:
+            return {}
+        names = [*lineage.upstream(stage, self.stages), stage]
+        return {name: self.stages[name] for name in in_order({n: self.stages[n] for n in names})}
 
 
 @dataclass(frozen=True)
@@ -33,8 +63,11 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """That a model heard. Digests are DVC's, empty where the rebuild did not have the corpus."""
+class TrainingCorpus:
+    """A corpus that a model was trained on.
+
+    Digests are DVC's, empty where the rebuild did not have the corpus.
+    """
 
     name: str
     licence: str
@@ -54,7 +87,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class RunSeen:
+class RunAbove:
     """A run that stands above, in the lineage."""
 
     run_id: str
@@ -82,11 +115,11 @@ class Trace:
     params_sha256: str
     profile: str
     params: dict[str, Any]  # dotted name to value, of all stages in its lineage
-    corpora: tuple[Corpus, ...]
+    corpora: tuple[TrainingCorpus, ...]
     steps: tuple[Step, ...]
-    rebuild: RunSeen | None
-    stage_run: RunSeen | None
-    registering: RunSeen | None
+    rebuild: RunAbove | None
+    stage_run: RunAbove | None
+    registering: RunAbove | None
     metrics: dict[str, float]
     promotions: tuple[dict[str, Any], ...]
     checks: tuple[Check, ...]
@@ -99,7 +132,7 @@ class Trace:
 
 @reached()
 def trace(project: Path, which: str) -> Trace:
-    """The lineage of the version that ``which`` names (`records.version`).
+    """The lineage of the version that ``which`` names (`find.version`).
 
     Raises
     ------
@@ -109,17 +142,15 @@ def trace(project: Path, which: str) -> Trace:
         There is no such version.
     """
     store = registry.open_registry(create=False)
-    found = records.version(store, which, project / params.PARAMS_FILE)
+    found = version(store, which, project)
     with tempfile.TemporaryDirectory(prefix="crywatch-") as folder:
-        held = records.recorded(store, found, Path(folder))
+        held = recorded(store, found, Path(folder))
         stage = held.tag(registry.STAGE)
-        stages = held.stages
-        names = [*lineage.upstream(stage, stages), stage] if stage in stages else []
-        own = {name: stages[name] for name in in_order({n: stages[n] for n in names})}
-        made = records.makers(store, own)
-        stage_run = records.run(store, held.tag(registry.STAGE_RUN)) or made.get(stage)
-        rebuild = records.run(store, held.tag(registry.REBUILD_RUN))
-        registering = records.run(store, found.run_id)
+        own = held.upstream()
+        made = {name: runs[0] for name, runs in find.makers(store, own).items() if runs}
+        stage_run = store.run(held.tag(registry.STAGE_RUN)) or made.get(stage)
+        rebuild = store.run(held.tag(registry.REBUILD_RUN))
+        registering = store.run(found.run_id)
         checks = [
             *_check_commit(project, held),
             *_check_files(held),
@@ -127,7 +158,7 @@ def trace(project: Path, which: str) -> Trace:
             *_check_runs(held, own, made, stage_run, rebuild),
             _check_model(store, held, Path(folder)),
         ]
-    seen = [run for run in (*made.values(), stage_run) if run is not None]
+    makers = [run for run in (*made.values(), stage_run) if run is not None]
     commit = held.tag("git.commit")
     metrics: dict[str, float] = {}
     for run in (rebuild, registering, stage_run):
@@ -137,14 +168,16 @@ def trace(project: Path, which: str) -> Trace:
         version=found.version,
         aliases=found.aliases,
         model_sha256=held.tag(registry.DIGEST),
-        model_dvc=held.tag(records.MODEL_DVC),
+        model_dvc=held.tag(MODEL_DVC),
         stage=stage,
         commit=commit,
         subject=git.asked(project, "log", "-1", "--format=%s", commit) if commit else "",
         dirty=held.tag("git.dirty") == "true",
-        experiments=tuple(sorted({run.tags.get(ties.EXPERIMENT, "") for run in seen} - {""})),
-        lock_sha256=held.tag(records.LOCK_SHA256),
-        params_sha256=held.tag(records.PARAMS_SHA256),
+        experiments=tuple(
+            sorted({run.data.tags.get(find.EXPERIMENT, "") for run in makers} - {""})
+        ),
+        lock_sha256=held.tag(LOCK_SHA256),
+        params_sha256=held.tag(PARAMS_SHA256),
         profile=held.tag("profile"),
         params=dict(sorted(p for entry in own.values() for p in _flat(entry.params))),
         corpora=_corpora(held, own),
@@ -153,17 +186,55 @@ def trace(project: Path, which: str) -> Trace:
                 name,
                 lineage.entry_digest(entry),
                 entry.outs,
-                made[name].run_id if made[name] else "",
-                made[name].status if made[name] else "",
+                made[name].info.run_id if name in made else "",
+                made[name].info.status if name in made else "",
             )
             for name, entry in own.items()
         ),
-        rebuild=_seen(rebuild),
-        stage_run=_seen(stage_run),
-        registering=_seen(registering),
+        rebuild=_above(rebuild),
+        stage_run=_above(stage_run),
+        registering=_above(registering),
         metrics=dict(sorted(metrics.items())),
-        promotions=tuple(records.promotions(found)),
+        promotions=tuple(json.loads(found.tags.get(registry.PROMOTION) or "[]")),
         checks=tuple(checks),
+    )
+
+
+def version(store: Store, which: str, project: Path) -> ModelVersion:
+    """The registered version that ``which`` names; a bare number or alias is of `register.name`.
+
+    CrywatchError if there is none.
+    """
+    name = params.plain("register.name", project / params.PARAMS_FILE)
+    found = find.version(store, which, name)
+    if found is None:
+        raise CrywatchError(
+            f"{which}: no such version of {name} is registered: `crywatch register` makes one"
+        )
+    return found
+
+
+def recorded(store: Store, version: ModelVersion, scratch: Path) -> Recorded:
+    """A version with its artifacts, copied to the folder ``scratch``.
+
+    UnreachableError if the store does not answer; what it does not have is left out.
+    """
+    files: dict[str, Path] = {}
+    for name in KEPT:
+        try:
+            path = registry.download_artifact(store, version, name, scratch / "artifacts")
+        except UnreachableError:
+            raise
+        except RegistryError:
+            continue
+        if path.is_file():
+            files[name] = path
+    lock = files.get(str(lineage.LOCK))
+    return Recorded(
+        version,
+        files,
+        read_json(files[LINEAGE]) if LINEAGE in files else {},
+        lineage.parse_lock(lock.read_text()) if lock else {},
     )
 
 
@@ -205,19 +276,19 @@ def _lines(t: Trace) -> Iterator[str]:
     yield f"  params.yaml sha256 {_or_unknown(t.params_sha256)}"
     yield f"  profile     {_or_unknown(t.profile)}"
     yield "corpora" if t.corpora else "corpora: not recorded"
-    for one in t.corpora:
-        yield f"  {one.name}: {one.licence or 'licence not recorded'}"
-        yield f"    raw {one.raw or 'not recorded'}, clean {one.clean or 'not recorded'}"
+    for corpus in t.corpora:
+        yield f"  {corpus.name}: {corpus.licence or 'licence not recorded'}"
+        yield f"    raw {_or_unknown(corpus.raw)}, clean {_or_unknown(corpus.clean)}"
     yield "runs"
     for what, run in (
         ("rebuild", t.rebuild),
         ("stage", t.stage_run),
         ("registered", t.registering),
     ):
-        told = "not in this store"
+        text = "not in this store"
         if run is not None:
-            told = f"{run.run_id}  {run.status.lower()}  {run.started_at}  {run.name}"
-        yield f"  {what:<11} {told}"
+            text = f"{run.run_id}  {run.status.lower()}  {run.started_at}  {run.name}"
+        yield f"  {what:<11} {text}"
     yield "stages" if t.steps else "stages: not recorded"
     for step in t.steps:
         run_id = step.run_id or "not in this store"
@@ -261,124 +332,133 @@ def _check_commit(project: Path, held: Recorded) -> Iterator[Check]:
 
 
 def _check_files(held: Recorded) -> Iterator[Check]:
-    for what, path, tag in (
-        (str(lineage.LOCK), held.lock, records.LOCK_SHA256),
-        (str(params.PARAMS_FILE), held.params, records.PARAMS_SHA256),
-    ):
-        told = held.tag(tag)
-        if path is None:
-            yield Check(what, MISSING, f"run {held.version.run_id} does not have it")
-        elif not told:
+    run_id = held.version.run_id
+    for what, tag in ((str(lineage.LOCK), LOCK_SHA256), (str(params.PARAMS_FILE), PARAMS_SHA256)):
+        sha256 = held.tag(tag)
+        if what not in held.files:
+            yield Check(what, MISSING, f"run {run_id} does not have it")
+        elif not sha256:
             yield Check(what, MISSING, f"the version has no tag {tag} to hold it against")
-        elif (found := file_sha256(path)) != told:
-            yield Check(what, DIFFERS, f"its sha256 is {found}, and {told} was recorded")
+        elif (found := file_sha256(held.files[what])) != sha256:
+            yield Check(what, DIFFERS, f"its sha256 is {found}, and {sha256} was recorded")
         else:
             yield Check(what, OK, "what was kept has the recorded sha256")
-    if records.LINEAGE in held.missing:
-        yield Check(records.LINEAGE, MISSING, f"run {held.version.run_id} does not have it")
+    if LINEAGE not in held.files:
+        yield Check(LINEAGE, MISSING, f"run {run_id} does not have it")
 
 
 def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Iterator[Check]:
-    stage, told = held.tag(registry.STAGE), held.tag(records.MODEL_DVC)
+    stage, digest = held.tag(registry.STAGE), held.tag(MODEL_DVC)
     if not own:
         yield Check("stage", MISSING, f"the kept dvc.lock has no entry of {stage or 'its stage'}")
         return
-    if not told:
-        yield Check("stage", MISSING, f"the version has no tag {records.MODEL_DVC}")
-    elif told in own[stage].outs.values():
+    if not digest:
+        yield Check("stage", MISSING, f"the version has no tag {MODEL_DVC}")
+    elif digest in own[stage].outs.values():
         yield Check("stage", OK, f"the kept dvc.lock says that {stage} made this model")
     else:
         made = ", ".join(own[stage].outs.values())
-        yield Check("stage", DIFFERS, f"by the kept dvc.lock {stage} made {made}, not {told}")
+        yield Check("stage", DIFFERS, f"by the kept dvc.lock {stage} made {made}, not {digest}")
     listed = held.lineage.get("stages", {})
     wrong = [name for name, outs in listed.items() if name in own and outs != own[name].outs]
     gone = sorted(set(own) - set(listed))
     if wrong:
-        said = f"{records.LINEAGE} and dvc.lock differ: {', '.join(wrong)}"
-        yield Check("upstream stages", DIFFERS, said)
+        text = f"{LINEAGE} and dvc.lock differ: {', '.join(wrong)}"
+        yield Check("upstream stages", DIFFERS, text)
     elif gone:
-        said = f"{records.LINEAGE} does not list {', '.join(gone)}"
-        yield Check("upstream stages", MISSING, said)
+        text = f"{LINEAGE} does not list {', '.join(gone)}"
+        yield Check("upstream stages", MISSING, text)
     else:
-        yield Check("upstream stages", OK, f"{len(own)} agree in {records.LINEAGE} and dvc.lock")
+        yield Check("upstream stages", OK, f"{len(own)} agree in {LINEAGE} and dvc.lock")
     commit = held.tag("git.commit")
-    committed = ties.locked(project, commit) if commit else {}
+    committed = entries.locked(project, commit) if commit else {}
     other = [name for name, entry in own.items() if committed.get(name) != entry]
     if other:
-        said = f"not there, so that the kept copy is the only one: {', '.join(other)}"
-        yield Check("dvc.lock of the commit", MISSING, said)
+        text = f"not there, so that the kept copy is the only one: {', '.join(other)}"
+        yield Check("dvc.lock of the commit", MISSING, text)
     else:
         yield Check("dvc.lock of the commit", OK, "it has the same entries")
 
 
-def _check_runs(held: Recorded, own: dict, made: dict, stage_run: Any, rebuild: Any) -> Iterator:
+def _check_runs(
+    held: Recorded,
+    own: Mapping[str, Entry],
+    made: Mapping[str, Run],
+    stage_run: Run | None,
+    rebuild: Run | None,
+) -> Iterator[Check]:
     stage = held.tag(registry.STAGE)
     if stage_run is None:
         yield Check("stage run", MISSING, "the store has no run that made this model")
     elif stage in own:
-        told = stage_run.tags.get(ties.ENTRY, "")
-        if not told:
-            yield Check("stage run", MISSING, f"run {stage_run.run_id} tells no entry of dvc.lock")
-        elif told != lineage.entry_digest(own[stage]):
-            said = f"run {stage_run.run_id} made another entry of dvc.lock"
-            yield Check("stage run", DIFFERS, said)
+        run_id, entry = stage_run.info.run_id, stage_run.data.tags.get(entries.ENTRY, "")
+        if not entry:
+            yield Check("stage run", MISSING, f"run {run_id} names no entry of dvc.lock")
+        elif entry != lineage.entry_digest(own[stage]):
+            yield Check("stage run", DIFFERS, f"run {run_id} made another entry of dvc.lock")
         else:
-            yield Check("stage run", OK, f"run {stage_run.run_id} made this entry of dvc.lock")
-    without = [name for name, run in made.items() if run is None]
+            yield Check("stage run", OK, f"run {run_id} made this entry of dvc.lock")
+    without = [name for name in own if name not in made]
     if without:
-        said = f"the store has none that made {', '.join(without)}"
-        yield Check("upstream runs", MISSING, said)
-    elif made:
-        yield Check("upstream runs", OK, f"each of the {len(made)} stages has one")
+        text = f"the store has none that made {', '.join(without)}"
+        yield Check("upstream runs", MISSING, text)
+    elif own:
+        yield Check("upstream runs", OK, f"each of the {len(own)} stages has one")
     if rebuild is None:
         yield Check("parent run", MISSING, "the store does not have the rebuild's run")
 
 
-def _check_model(store: Any, held: Recorded, folder: Path) -> Check:
+def _check_model(store: Store, held: Recorded, folder: Path) -> Check:
     try:
         found = files_sha256([registry.download(store, held.version, folder / "model")])
     except UnreachableError:
         raise
     except RegistryError as error:
         return Check("model", DIFFERS, str(error))
-    told = held.tag(registry.DIGEST)
-    if found != told:
-        return Check("model", DIFFERS, f"its sha256 is {found}, and {told} was recorded")
+    digest = held.tag(registry.DIGEST)
+    if found != digest:
+        return Check("model", DIFFERS, f"its sha256 is {found}, and {digest} was recorded")
     return Check("model", OK, "the registry's files have the recorded sha256")
 
 
-def _corpora(held: Recorded, own: dict[str, Entry]) -> tuple[Corpus, ...]:
+def _corpora(held: Recorded, own: dict[str, Entry]) -> tuple[TrainingCorpus, ...]:
     outs = {path: digest for entry in own.values() for path, digest in entry.outs.items()}
-    told = held.lineage.get("corpora", {})
-    heard = [name for name in held.tag("corpora").split(", ") if name]
+    known = held.lineage.get("corpora", {})
+    tagged = [name for name in held.tag("corpora").split(", ") if name]
     return tuple(
-        Corpus(
+        TrainingCorpus(
             name,
-            told.get(name, {}).get("licence", ""),
-            outs.get(paths.raw(name).as_posix()) or told.get(name, {}).get("raw", ""),
-            outs.get(paths.clean(name).as_posix()) or told.get(name, {}).get("clean", ""),
+            known.get(name, {}).get("licence", ""),
+            outs.get(paths.raw(name).as_posix()) or known.get(name, {}).get("raw", ""),
+            outs.get(paths.clean(name).as_posix()) or known.get(name, {}).get("clean", ""),
         )
-        for name in sorted({*told, *heard})
+        for name in sorted({*known, *tagged})
     )
 
 
-def _metrics(run: Any, stage: str) -> dict[str, float]:
+def _metrics(run: Run | None, stage: str) -> dict[str, float]:
     """Of a run; with ``stage`` those that name its model, as a rebuild has all models'."""
     if run is None:
         return {}
     model = stage.partition("@")[2]
     return {
         name: value
-        for name, value in run.metrics.items()
+        for name, value in run.data.metrics.items()
         if name not in OF_RUNS and (not model or model in name.split("/")[:-1])
     }
 
 
-def _seen(run: Any) -> RunSeen | None:
+def _above(run: Run | None) -> RunAbove | None:
     if run is None:
         return None
-    experiment = run.tags.get(ties.EXPERIMENT, "")
-    return RunSeen(run.run_id, run.name, run.status, run.started_at, experiment)
+    started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    return RunAbove(
+        run.info.run_id,
+        run.info.run_name or "",
+        run.info.status,
+        started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        run.data.tags.get(find.EXPERIMENT, ""),
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

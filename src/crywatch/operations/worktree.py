@@ -51,12 +51,6 @@ class Worktree:
         """Run ``dvc`` in it; what it said and its exit code come back."""
         return self.run("dvc", *args, variables=variables)
 
-    def crywatch(
-        self, *args: str, variables: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the copy's own ``crywatch``."""
-        return self.run("crywatch.cli", *args, variables=variables)
-
     def run(
         self, module: str, *args: str, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -73,11 +67,10 @@ class Worktree:
         )
 
 
-def checkout(project: Path, commit: str, name: str, changes: bool = False) -> Worktree:
+def checkout(project: Path, commit: str, name: str) -> Worktree:
     """The copy ``name`` of ``project`` at ``commit``; one that is there already is gone on with.
 
     Tracked files of an earlier copy of that name are set to the commit; what it made is kept.
-    ``changes`` brings along what is not committed of the project's tracked files.
 
     Raises
     ------
@@ -94,8 +87,6 @@ def checkout(project: Path, commit: str, name: str, changes: bool = False) -> Wo
             # Twice: also where a killed one is still registered and locked.
             options = ("--quiet", "--force", "--force", "--detach")
             _git(project, "worktree", "add", *options, str(folder), sha)
-    if changes:
-        _carry_changes(project, folder)
     _carry_config(project, folder)
     return Worktree(folder, sha, tuple(recover.mend(folder)))
 
@@ -112,14 +103,6 @@ def resolve(project: Path, commit: str) -> str:
     if Path(top).resolve() != project.resolve():
         raise CrywatchError(f"{project}: not the root of its git repository, which is {top}")
     return _git(project, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
-
-
-def remove(project: Path, name: str) -> None:
-    """Take a copy away, with what it made."""
-    project = project.resolve()
-    with alone(project):
-        shutil.rmtree(_folder(project, name), ignore_errors=True)
-        _git(project, "worktree", "prune")
 
 
 def _folder(project: Path, name: str) -> Path:
@@ -149,29 +132,6 @@ def _set_to(folder: Path, sha: str) -> bool:
         return False
     (Path(where[0]) / "index.lock").unlink(missing_ok=True)  # of a killed git
     return _tell(folder, "checkout", "--quiet", "--force", "--detach", sha).returncode == 0
-
-
-def _carry_changes(project: Path, folder: Path) -> None:
-    patch = subprocess.run(
-        ["git", "diff", "--binary", "--no-ext-diff", "HEAD"],
-        cwd=project,
-        env=git.environment(),
-        capture_output=True,
-        check=True,
-    ).stdout
-    if not patch:
-        return
-    done = subprocess.run(
-        ["git", "apply", "--whitespace=nowarn", "-"],
-        cwd=folder,
-        env=git.environment(),
-        input=patch,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()[-TAIL:]
-        raise CrywatchError(f"{folder}: what is not committed does not fit there: {said}")
 
 
 def _carry_config(project: Path, folder: Path) -> None:

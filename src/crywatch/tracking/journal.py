@@ -1,9 +1,11 @@
-"""What one stage says of itself, kept on disk until the store has it.
+"""What one stage records of itself, kept on disk until the store has it.
 
-A journal is a folder of the spool: ``head.json`` (the run to create), ``journal.jsonl`` (a record a
-line, in order), ``files/`` (what is to be uploaded), ``cursor.json`` (how far it was delivered) and
-``lock`` (who writes or delivers it). A line is handed to the system as soon as it is said, so a
-kill loses nothing, and synced to disk in batches, so a power cut loses the last seconds.
+The spool, one folder for a project and its copies, holds a journal for each stage that the store
+has not got in full yet. A journal is a folder: ``head.json`` (the run to create), ``journal.jsonl``
+(a record a line, in order), ``files/`` (what is to be uploaded), ``cursor.json`` (how far it was
+delivered) and ``lock`` (who writes or delivers it). A line is handed to the system as soon as it is
+recorded, so a kill loses nothing, and synced to disk in batches, so a power cut loses the last
+seconds.
 """
 
 from __future__ import annotations
@@ -17,39 +19,33 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from crywatch.core import paths
 from crywatch.core.atomic import TEMP_PREFIX, read_json, write_json
 from crywatch.core.lock import FileLock
 from crywatch.core.redact import redacted_in
+from crywatch.tracking.store import home
 
+FOLDER = paths.WORK / "tracking"
 HEAD, LINES, FILES, CURSOR, LOCK = "head.json", "journal.jsonl", "files", "cursor.json", "lock"
 MOST_HELD = 20_000  # records in memory while the disk takes none; the oldest go first
-COPIED = (
-    1 << 20
-)  # bytes; larger files are linked, as stages replace files and never write into them
+# Bytes; larger files are linked, as stages replace files and never write into them.
+COPIED = 1 << 20
+ABANDONED_S = 3600.0  # after which what a kill left of a beginning or an end is taken away
 DAMAGED = {"do": "damaged", "at": 0}
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class Made(Generic[T]):
-    """A file that was made to be uploaded, and what its maker said."""
+class Record:
+    """What was recorded, and where it ends in the file; None where only memory holds it."""
 
-    path: Path
-    said: T
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A record and where it ends; None for one that only memory holds."""
-
-    record: dict[str, Any]
+    content: dict[str, Any]
     end: int | None
 
 
@@ -74,7 +70,7 @@ class Journal:
     def __init__(self, folder: Path, head: dict[str, Any], lock: FileLock) -> None:
         self.folder, self.head = folder, head
         self.clock = Clock()
-        self.said = self.done_count = 0  # records
+        self.count = self.done_count = 0  # records
         self.lost = 0  # records that neither the disk nor memory had room for
         self.on_full: Callable[[OSError], None] = lambda error: None
         self._lock = lock
@@ -131,14 +127,14 @@ class Journal:
 
     # The stage's side
 
-    def say(self, do: str, **what: Any) -> None:
+    def append(self, do: str, **what: Any) -> None:
         """Append a record; it is kept in memory while the disk is full."""
         line = {"do": do, "at": self.clock.now_ms(), **what}
-        self._append(json.dumps(line if do == "metrics" else redacted_in(line)).encode() + b"\n")
+        self._add(json.dumps(line if do == "metrics" else redacted_in(line)).encode() + b"\n")
 
-    def _append(self, line: bytes) -> None:
+    def _add(self, line: bytes) -> None:
         with self._guard:
-            self.said += 1
+            self.count += 1
             self._held.append(line)
             while self._held:
                 try:
@@ -163,24 +159,26 @@ class Journal:
         self._size += len(line)
 
     def sync(self) -> None:
-        """What was said so far survives a power cut."""
+        """Let what was recorded so far survive a power cut."""
         if self._fd is not None:
             with contextlib.suppress(OSError):
                 os.fdatasync(self._fd)
 
-    def make(self, name: str, write: Callable[[Path], T]) -> Made[T]:
+    def make(self, name: str, write: Callable[[Path], Any]) -> Path:
         """A file (or folder) of that name to be uploaded, as ``write`` makes it at a path.
 
         While the disk of the spool is full it lies where temporary files do.
         """
         try:
             path = self._new_file(name)
-            return Made(path, write(path))
+            write(path)
+            return path
         except OSError as error:
             self.on_full(error)
         path = self._temporary_folder() / f"{next(self._names):05d}" / Path(name).name
         path.parent.mkdir()
-        return Made(path, write(path))
+        write(path)
+        return path
 
     def _new_file(self, name: str) -> Path:
         folder = self.folder / FILES / f"{next(self._names):05d}"
@@ -224,9 +222,9 @@ class Journal:
         """What the deliverer wants to know again: run ids, for instance."""
         return self._cursor
 
-    def take(self, most: int) -> list[Entry]:
+    def take(self, most: int) -> list[Record]:
         """The next records that were not delivered; a line that is still being written waits."""
-        found: list[Entry] = []
+        found: list[Record] = []
         at = self._cursor.get("offset", 0)
         with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
             lines.seek(at)
@@ -234,21 +232,21 @@ class Journal:
                 if not line.endswith(b"\n"):
                     break
                 at += len(line)
-                found.append(Entry(_read(line), at))
+                found.append(Record(_read(line), at))
         if not found:  # in order: memory holds what came after the disk was full
             with self._guard:
-                found = [Entry(_read(line), None) for line in itertools.islice(self._held, most)]
+                found = [Record(_read(line), None) for line in itertools.islice(self._held, most)]
         return found
 
-    def done(self, entries: list[Entry]) -> None:
+    def done(self, records: list[Record]) -> None:
         """They are in the store. Written without a sync: to deliver a record again is harmless."""
-        self.done_count += len(entries)
-        for entry in entries:
-            if entry.end is not None:
-                self._cursor["offset"] = entry.end
+        self.done_count += len(records)
+        for record in records:
+            if record.end is not None:
+                self._cursor["offset"] = record.end
                 continue
             with self._guard:  # unless the disk took it meanwhile
-                if self._held and _read(self._held[0]) == entry.record:
+                if self._held and _read(self._held[0]) == record.content:
                     self._held.popleft()
         temp = self.folder / f"{TEMP_PREFIX}{CURSOR}"
         with contextlib.suppress(OSError):
@@ -304,3 +302,51 @@ def _copy(source: str | Path, target: str | Path) -> None:
             os.link(os.path.realpath(source), target)
             return
     shutil.copyfile(source, target)
+
+
+def spool_folder() -> Path:
+    """Where journals are, in the project that keeps the store."""
+    return home() / FOLDER / "spool"
+
+
+def journals() -> list[Path]:
+    """Folders of journals, in the order in which they were begun."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            path for path in spool_folder().iterdir() if not path.name.startswith(TEMP_PREFIX)
+        )
+    return []
+
+
+def new_key() -> str:
+    """What a run is found by, in the store and here."""
+    return uuid.uuid4().hex
+
+
+def create(head: dict[str, Any]) -> Journal:
+    """A journal in the spool for a stage that begins: numbered, as a clock may go back."""
+    taken = [path.name.partition("-")[0] for path in journals()]
+    number = max((int(name) for name in taken if name.isdigit()), default=0) + 1
+    return Journal.create(spool_folder(), f"{number:06d}-{head['key']}", head)
+
+
+def heads() -> list[dict[str, Any]]:
+    """What is known of the runs whose journals are in the spool."""
+    found = []
+    for path in journals():
+        with contextlib.suppress(OSError, ValueError):
+            found.append(read_json(path / HEAD))
+    return found
+
+
+def sweep_spool() -> None:
+    """Take away what is left where one was killed while it began or ended a journal."""
+    for folder in spool_folder().glob(f"{TEMP_PREFIX}*"):
+        lock = FileLock(folder / LOCK)
+        try:
+            if time.time() - folder.stat().st_mtime > ABANDONED_S and lock.take():
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            lock.free()

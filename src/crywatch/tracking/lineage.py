@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pathspec
 import yaml
@@ -19,10 +19,15 @@ from crywatch.core.digest import value_sha256
 
 LOCK = Path("dvc.lock")
 IGNORE = Path(".dvcignore")
+if TYPE_CHECKING:
+    _FastLoader = yaml.SafeLoader
+else:
+    _FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 ALWAYS_IGNORED = (".hg/", ".git/", ".git", ".dvc/")
 
 
-class YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class YamlLoader(_FastLoader):
     """Ten times as fast as the default, and reads ``1e-05`` as the number that DVC wrote."""
 
 
@@ -43,11 +48,11 @@ class Commit:
 
 @dataclass(frozen=True)
 class Entry:
-    """A stage as dvc.lock holds it, or as dvc.yaml plans it."""
+    """A stage as dvc.lock holds it."""
 
     cmd: str = ""
     deps: tuple[str, ...] = ()  # paths
-    outs: dict[str, str] = field(default_factory=dict)  # path to DVC digest, "" while unknown
+    outs: dict[str, str] = field(default_factory=dict)  # path to DVC digest
     params: dict[str, Any] = field(default_factory=dict)  # dotted name in params.yaml to value
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from crywatch.core.digest import value_sha256
 from crywatch.core.lock import FileLock
-from crywatch.tracking import spool
+from crywatch.tracking import journal
 from crywatch.tracking.lineage import Commit
-from crywatch.tracking.store import Store, home
+from crywatch.tracking.store import Store, home, tagged
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 REBUILD = "crywatch.rebuild"
 PROCESS = "crywatch.process"
@@ -29,9 +32,10 @@ OUTS = "crywatch.outs"
 STAGE = "crywatch.stage"
 RUN = "crywatch.run"  # of a stage: found by it again, whatever became of the request that made it
 
+REPRODUCES = "crywatch.reproduces"  # the version that `crywatch reproduce` makes again
+REPRODUCES_VARIABLE = "CRYWATCH_REPRODUCES"  # of the environment: that version
+
 LOCK_WAIT_S = 10.0
-# What a sweep tells the rebuilds that it starts; kept, as the parent may be made much later.
-ENVIRONMENT = ("DVC_EXP_", "CRYWATCH_")
 WORST_FIRST = ("FAILED", "KILLED", "FINISHED")
 
 
@@ -80,7 +84,8 @@ def rebuild_process() -> Process:
 
 def common_tags(profile: str, commit: Commit) -> dict[str, str]:
     """What the runs of stages and of rebuilds share; `mlflow.source` fills columns of the UI."""
-    return {
+    version = os.environ.get(REPRODUCES_VARIABLE)
+    return ({REPRODUCES: version} if version else {}) | {
         HOST: socket.gethostname(),
         "profile": profile,
         "git.commit": commit.sha,
@@ -100,13 +105,19 @@ class Rebuild:
     name: str
     started_ms: int  # of its first stage, since the epoch
     tags: dict[str, str]
-    environment: dict[str, str] = field(default_factory=dict)  # variables named in ENVIRONMENT
+    queue: dict[str, Any] = field(default_factory=dict)  # `sweeps.facts`
+
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> Rebuild:
+        """From a journal, which an earlier version may have written."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
 
 
-def this_rebuild(profile: str, commit: Commit, started_ms: int) -> Rebuild:
-    """That of the running stage."""
-    from crywatch.tracking import sweeps
-
+def this_rebuild(
+    profile: str, commit: Commit, started_ms: int, queue: dict[str, Any] | None = None
+) -> Rebuild:
+    """The rebuild of the running stage; ``queue`` is what `sweeps.facts` says of it."""
     process = rebuild_process()
     by_dvc = process != this_process()
     rebuild = value_sha256([socket.gethostname(), str(Path.cwd()), process.text])[:16]
@@ -122,15 +133,13 @@ def this_rebuild(profile: str, commit: Commit, started_ms: int) -> Rebuild:
         STAGE: "rebuild",
         "mlflow.source.name": "dvc repro" if by_dvc else sys.argv[0],
     }
-    kept = {k: v for k, v in os.environ.items() if k.startswith(ENVIRONMENT)}
-    kept |= sweeps.here(profile, commit)
-    return Rebuild(rebuild, " ".join(filter(None, words)), started_ms, tags, kept)
+    return Rebuild(rebuild, " ".join(filter(None, words)), started_ms, tags, queue or {})
 
 
-def find_or_create(store: Store, rebuild: Rebuild) -> str:
-    """Run id of a rebuild's parent, set to RUNNING."""
-    from crywatch.tracking import sweeps
-
+def find_or_create(
+    store: Store, rebuild: Rebuild, more_tags: Callable[[], dict[str, str]] = dict
+) -> str:
+    """Run id of a rebuild's parent, set to RUNNING; a new one gets ``more_tags`` too."""
     with alone():
         run_id = find_only(store, REBUILD, rebuild.id)
         if not run_id:
@@ -138,7 +147,7 @@ def find_or_create(store: Store, rebuild: Rebuild) -> str:
                 store.experiment_id,
                 start_time=rebuild.started_ms,
                 run_name=rebuild.name,
-                tags=rebuild.tags | sweeps.tags(store, rebuild.environment),
+                tags=rebuild.tags | more_tags(),
             )
             run_id = run.info.run_id
         store.client.update_run(run_id, status="RUNNING")
@@ -151,7 +160,7 @@ def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
     A second one, made because the answer to the first request was lost, is deleted: the one that
     has less on it, and not the ``known`` one.
     """
-    found = store.client.search_runs([store.experiment_id], f"tags.`{tag}` = '{value}'")
+    found = list(store.runs(tagged(tag, value)))
     if len(found) > 1:
         found = sorted(
             found,
@@ -170,7 +179,7 @@ def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
 @contextmanager
 def alone(name: str = "parent.lock") -> Iterator[None]:
     """Stages of the project and its copies take turns; one that hangs is not waited for longer."""
-    folder = home() / spool.FOLDER
+    folder = home() / journal.FOLDER
     lock = FileLock(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,13 +192,17 @@ def alone(name: str = "parent.lock") -> Iterator[None]:
         lock.free()
 
 
-def children(store: Store, parent_id: str) -> list:
+def children(store: Store, parent_id: str) -> list[Run]:
     """Runs under a parent."""
-    return list(
-        store.client.search_runs(
-            [store.experiment_id], f"tags.`{PARENT}` = '{parent_id}'", max_results=1000
-        )
-    )
+    return list(store.runs(tagged(PARENT, parent_id)))
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """How several runs ended together; empty while one of them is RUNNING."""
+    ends = set(statuses)
+    if "RUNNING" in ends:
+        return ""
+    return next((status for status in WORST_FIRST if status in ends), "FINISHED")
 
 
 def update(store: Store, parent_id: str, now_ms: int) -> None:
@@ -198,8 +211,6 @@ def update(store: Store, parent_id: str, now_ms: int) -> None:
     It stays RUNNING while one of them is. Said again, it adds nothing.
     """
     from mlflow.entities import Metric
-
-    from crywatch.tracking import sweeps
 
     under = children(store, parent_id)
     run = store.client.get_run(parent_id)
@@ -218,11 +229,8 @@ def update(store: Store, parent_id: str, now_ms: int) -> None:
         store.client.log_batch(
             parent_id, metrics=[Metric(k, v, stamp_ms, 0) for k, v in changed.items()]
         )
-    statuses = [info.status for info in ran]
-    if "RUNNING" not in statuses:
-        status = next((status for status in WORST_FIRST if status in statuses), "FINISHED")
+    if status := worst(info.status for info in ran):
         store.client.set_terminated(parent_id, status, last_ms)
-    sweeps.update(store, parent_id)
 
 
 def mark_killed(store: Store) -> None:
@@ -230,12 +238,10 @@ def mark_killed(store: Store) -> None:
 
     Not those that the spool holds something of: how they ended is in there.
     """
-    running = store.client.search_runs(
-        [store.experiment_id],
-        f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
-        max_results=200,
+    running = list(
+        store.runs(f"attributes.status = 'RUNNING' and {tagged(HOST, socket.gethostname())}")
     )
-    heads = spool.heads()
+    heads = journal.heads()
     spooled = {head.get("key") for head in heads}
     spooled |= {head.get("rebuild", {}).get("id") for head in heads}
     for run in running:
@@ -245,28 +251,27 @@ def mark_killed(store: Store) -> None:
             store.client.set_terminated(run.info.run_id, "KILLED")
 
 
-def note_skipped(
-    store: Store, parent_id: str, rebuild_id: str, outs: dict[str, str], at_ms: int
-) -> None:
-    """A note under the parent for each stage that DVC skipped in this rebuild.
+def note_skipped(store: Store, parent_id: str, outs: dict[str, str], at_ms: int) -> None:
+    """Leave a note under the parent for each stage that DVC skipped in this rebuild.
 
     It names the earlier run that made the outputs which dvc.lock listed for that stage: ``outs`` is
     stage to `lineage.outs_digest`. A stage that ran has a run, in the store or still in the spool.
     """
     with alone():
+        rebuild_id = store.client.get_run(parent_id).data.tags.get(REBUILD)
         under = children(store, parent_id)
         for run in under:  # made, and the answer was lost
             if SKIPPED in run.data.tags and run.info.status == "RUNNING":
                 store.client.set_terminated(run.info.run_id, end_time=at_ms)
         known = {run.data.tags.get(STAGE) for run in under}
-        of_this = [h for h in spool.heads() if h.get("rebuild", {}).get("id") == rebuild_id]
+        of_this = [h for h in journal.heads() if h.get("rebuild", {}).get("id") == rebuild_id]
         known |= {head["name"] for head in of_this}
         for name, digest in outs.items():
             if name in known:
                 continue
             made = maker(store, name, digest)
             source = "" if made is None else made.info.run_id
-            said = f"run {source}" if source else "a run that is not in this store"
+            origin = f"run {source}" if source else "a run that is not in this store"
             note = store.client.create_run(
                 store.experiment_id,
                 start_time=at_ms,
@@ -277,22 +282,17 @@ def note_skipped(
                     SKIPPED: "true",
                     "stage": name.partition("@")[0],
                     OUTPUTS_FROM: source,
-                    "mlflow.note.content": f"DVC skipped this stage: its outputs came from {said}.",
+                    "mlflow.note.content": "DVC skipped this stage: its outputs came from "
+                    f"{origin}.",
                 },
             )
             store.client.set_terminated(note.info.run_id, end_time=at_ms)
 
 
-def maker(store: Store, stage: str, outs: str) -> Any:
+def maker(store: Store, stage: str, outs: str) -> Run | None:
     """The last run of a stage that ended well with these outputs; None without one.
 
     ``outs`` is their `lineage.outs_digest`.
     """
-    found = store.client.search_runs(
-        [store.experiment_id],
-        f"attributes.status = 'FINISHED' and tags.`{STAGE}` = '{stage}' "
-        f"and tags.`{OUTS}` = '{outs}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    return found[0] if found else None
+    ended_well = f"attributes.status = 'FINISHED' and {tagged(STAGE, stage)}"
+    return next(store.runs(f"{ended_well} and {tagged(OUTS, outs)}"), None)

@@ -19,11 +19,10 @@ from typing import Any
 
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
-from crywatch.tracking import lineage, parent
-from crywatch.tracking.failure import store_is_lost
+from crywatch.tracking import entries, lineage, parent
 from crywatch.tracking.model_files import check
 from crywatch.tracking.pyfunc import log_pyfunc
-from crywatch.tracking.store import SQLITE, Store, address, open_store, reached
+from crywatch.tracking.store import SQLITE, Store, address, open_store, reached, store_is_lost
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST = "crywatch.model.sha256"  # of the model folder, as `digest.files_sha256([folder])`
@@ -44,9 +43,8 @@ class ModelVersion:
 
     name: str
     version: int
-    run_id: (
-        str  # that registered it; its artifacts hold dvc.lock, params.yaml, lineage.json, card.md
-    )
+    # That registered it; its artifacts hold dvc.lock, params.yaml, lineage.json and card.md.
+    run_id: str
     aliases: tuple[str, ...]
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -102,28 +100,27 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
     if "'" in name:  # filters cannot spell it
         return []
     aliases = _aliases(store, name)
+    found: list[Any] = []
     with reached():
-        found, token = [], None
-        while True:
+        token: str | None = ""
+        while token is not None:
             page = store.client.search_model_versions(
-                f"name = '{name}'", max_results=200, page_token=token
+                f"name = '{name}'", max_results=200, page_token=token or None
             )
             found += page
-            token = page.token
-            if not token:
-                break
+            token = page.token or None
     made = [
         ModelVersion(
             name=name,
-            version=int(one.version),
-            run_id=one.run_id or "",
-            aliases=tuple(sorted(a for a, number in aliases.items() if number == int(one.version))),
-            tags=dict(one.tags),
+            version=int(entity.version),
+            run_id=entity.run_id or "",
+            aliases=tuple(sorted(a for a, n in aliases.items() if n == int(entity.version))),
+            tags=dict(entity.tags),
         )
-        for one in found
-        if DIGEST in one.tags
+        for entity in found
+        if DIGEST in entity.tags
     ]
-    return sorted(made, key=lambda one: one.version)
+    return sorted(made, key=lambda version: version.version)
 
 
 def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
@@ -134,6 +131,7 @@ def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
 def making(store: Store, stage: str, outs: Mapping[str, str]) -> Making:
     """The last run of ``stage`` that ended well with these outputs (path to DVC digest)."""
     with reached():
+        entries.settle(store)
         found = parent.maker(store, stage, lineage.outs_digest(dict(outs)))
     if found is None:
         return Making("", "")

@@ -8,17 +8,15 @@ the cursor could be written, is in the store once.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from crywatch.tracking import parent
-from crywatch.tracking.failure import store_is_lost
-from crywatch.tracking.journal import Entry, Journal
-from crywatch.tracking.store import Store
+from crywatch.tracking import entries, parent, pyfunc, sweeps
+from crywatch.tracking.journal import Journal, Record
+from crywatch.tracking.store import Store, store_is_lost
 
 AT_ONCE = 500  # records
 MERGED = ("metrics", "headline")
@@ -69,12 +67,12 @@ class Replay:
             It failed in a way that later requests would too; what it has is noted in the journal.
         """
         count = 0
-        while entries := self._journal.take(AT_ONCE):
+        while records := self._journal.take(AT_ONCE):
             self._prepare()
-            for do, group in _in_order(entries):
+            for do, group in _in_order(records):
                 if self._stopped():
                     raise Stopped
-                self._apply(do, [entry.record for entry in group])
+                self._apply(do, [record.content for record in group])
                 self._journal.done(group)
                 count += len(group)
         return count
@@ -93,8 +91,10 @@ class Replay:
             return
         head, state = self._journal.head, self._journal.state
         try:
-            rebuild = parent.Rebuild(**head["rebuild"])
-            state["parent_id"] = parent.find_or_create(self._store, rebuild)
+            rebuild = parent.Rebuild.read(head["rebuild"])
+            state["parent_id"] = parent.find_or_create(
+                self._store, rebuild, lambda: sweeps.tags(self._store, rebuild.queue)
+            )
             state["run_id"] = self._find() or self._create()
         except Exception as error:  # whatever the store or its driver raises
             raise StoreLost from error
@@ -158,14 +158,13 @@ class Replay:
             self._store.client.log_batch(self.run_id, tags=tags)
 
     def _do_inputs(self, records: list[dict[str, Any]]) -> None:
-        from mlflow.entities import Dataset, DatasetInput
-
         for record in records:
-            inputs = [
-                DatasetInput(Dataset(name, digest, kind, json.dumps({"uri": path})), [])
-                for name, digest, kind, path in record["of"]
-            ]
-            self._store.client.log_inputs(self.run_id, inputs)
+            entries.log_inputs(self._store, self.run_id, record["of"])
+
+    def _do_entry(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            if not entries.give(self._store, record["key"], record["of"], record["at"]):
+                raise LookupError(f"no run {record['key']} here gets its entry of dvc.lock")
 
     def _do_artifact(self, records: list[dict[str, Any]]) -> None:
         for record in records:
@@ -175,27 +174,20 @@ class Replay:
             log(self.run_id, str(path), record["folder"] or None)
 
     def _do_model(self, records: list[dict[str, Any]]) -> None:
-        from crywatch.tracking import logged_models
-
         for record in records:
             tags, name = record["tags"], record["name"]
-            logged_models.log(self._store, self.run_id, name, self._path(record), tags)
+            pyfunc.log_saved(self._store, self.run_id, name, self._path(record), tags)
 
     def _do_skipped(self, records: list[dict[str, Any]]) -> None:
         for record in records:
-            parent.note_skipped(
-                self._store,
-                self._parent_id,
-                self._journal.head["rebuild"]["id"],
-                record["of"],
-                record["at"],
-            )
+            parent.note_skipped(self._store, self._parent_id, record["of"], record["at"])
 
     def _do_end(self, records: list[dict[str, Any]]) -> None:
         end = records[-1]
         self._find()  # deletes a second one
         self._store.client.set_terminated(self.run_id, end["status"], end["at"])
         parent.update(self._store, self._parent_id, end["at"])
+        sweeps.update(self._store, self._parent_id)
         self.ended = self._journal.state["ended"] = True
 
     def _do_damaged(self, records: list[dict[str, Any]]) -> None:
@@ -211,10 +203,10 @@ class Replay:
         return self._journal.folder / record["path"]
 
 
-def _in_order(entries: list[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """Runs of records that are sent together, numbers, and others one at a time."""
-    for do, run in groupby(entries, key=lambda entry: entry.record["do"]):
+def _in_order(records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Records that are sent together: numbers in a row, and others one at a time."""
+    for do, row in groupby(records, key=lambda record: record.content["do"]):
         if do in MERGED:
-            yield do, list(run)
+            yield do, list(row)
         else:
-            yield from ((do, [entry]) for entry in run)
+            yield from ((do, [record]) for record in row)

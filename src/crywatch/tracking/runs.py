@@ -1,4 +1,4 @@
-"""Runs of earlier rebuilds, found by what people call them, and the scores that they logged."""
+"""Evaluations of earlier rebuilds, and the scores that they logged."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crywatch.core import git
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import lineage, parent, registry, ties
-from crywatch.tracking.store import Store, open_store
-from crywatch.tracking.ties import run_or_none
+from crywatch.tracking import entries, lineage, parent, registry
+from crywatch.tracking import find as ties
+from crywatch.tracking.store import Store, open_store, tagged
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 WORKSPACE = "workspace"
 EVALUATION = "evaluate_detection"
 COMPARISON = "compare"
 FIRST, SECOND = "crywatch.compared.first", "crywatch.compared.second"
-PAGE = 500  # runs of a request
+BATCH = 500  # metrics of a request
 SHORT = 8  # characters of a run id that is shown
-SHA = re.compile(r"[0-9a-f]{4,40}")
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-VERSION = re.compile(r"[0-9]{1,5}")
+SHA = re.compile(r"[0-9a-f]{40}")
+NUMBER = re.compile(r"[0-9]{1,5}")  # of a version
 LISTED = 6  # candidates that an error names
 
 
@@ -59,8 +62,8 @@ def opened() -> Iterator[Store]:
     try:
         yield open_store()
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        said = str(error).strip().splitlines() or [""]
-        raise CrywatchError(f"tracking store: {type(error).__name__}: {said[0]}") from error
+        lines = str(error).strip().splitlines() or [""]
+        raise CrywatchError(f"tracking store: {type(error).__name__}: {lines[0]}") from error
 
 
 def workspace() -> EvaluatedRun:
@@ -72,67 +75,67 @@ def workspace() -> EvaluatedRun:
 def find(store: Store, which: str, registered: str) -> EvaluatedRun:
     """The evaluation that ``which`` names.
 
-    That is ``workspace``; an alias or the number of a version of model ``registered``; a run id or
-    the beginning of one; a run's name; the name of a `dvc exp`; a commit, branch or tag. A rebuild
-    stands for its evaluation, also where DVC skipped it.
+    That is ``workspace``; an alias or the number of a version of model ``registered``; a run id;
+    the name of a `dvc exp`; a git revision. A rebuild stands for its evaluation, also where DVC
+    skipped it.
 
     Raises
     ------
     CrywatchError
-        Nothing or several are called so (what is like it is listed), or no evaluation belongs to
+        Nothing or several are called so (the candidates are listed), or no evaluation belongs to
         it.
     """
     if which == WORKSPACE:
         return workspace()
+    entries.settle(store)
     version = _version(store, which, registered)
     if version is not None:
         return version
-    if RUN_ID.fullmatch(which):
-        run = run_or_none(store, which)
-        if run is not None:
-            return _evaluation(store, run)
-    runs = list(_candidates(store))
-    found = _matches(store, runs, which)
-    if not found:
-        listed = "".join(f"\n  {_told(run)}" for run in runs[:LISTED])
+    if ties.RUN_ID.fullmatch(which) and (run := store.run(which)) is not None:
+        return _evaluation(store, run)
+    matches = _matches(store, which)
+    if not matches:
+        latest = list(_of_stages(store, ""))[:LISTED]
+        listed = "".join(f"\n  {_line(run)}" for run in latest)
         raise CrywatchError(
-            f"no run is called {which!r}: name a run id or the beginning of one, a run, a `dvc "
-            f"exp`, a commit, {WORKSPACE!r}, an alias or a version of {registered}"
+            f"no run is called {which!r}: name a run id, a `dvc exp`, a commit, {WORKSPACE!r}, an "
+            f"alias or a version of {registered}"
             + (f"; the latest are{listed}" if listed else f"; {store.uri} holds none yet")
         )
-    told, failed = {}, []
-    for run in found:
+    found: dict[str, EvaluatedRun] = {}
+    failed: list[CrywatchError] = []
+    for run in matches:
         try:
-            one = _evaluation(store, run)
-            told.setdefault(one.run_id, one)
+            evaluated = _evaluation(store, run)
+            found.setdefault(evaluated.run_id, evaluated)
         except CrywatchError as error:
             failed.append(error)
-    if not told:
+    if not found:
         made = _by_lock(store, which)
         if made is None:
             raise failed[0]
         return _evaluation(store, made)
-    digests = {_tag(store, one.run_id, parent.OUTS) or one.run_id for one in told.values()}
+    digests = {_outs(store, run_id) or run_id for run_id in found}
     if len(digests) > 1:
-        listed = "".join(f"\n  {_told(run)}" for run in found[:LISTED])
+        listed = "".join(f"\n  {_line(run)}" for run in matches[:LISTED])
         raise CrywatchError(
-            f"{len(found)} runs are called {which!r}, and their scores differ; name one by its "
+            f"{len(matches)} runs are called {which!r}, and their scores differ; name one by its "
             f"id:{listed}"
         )
-    return next(iter(told.values()))  # the latest of equal ones
+    return next(iter(found.values()))  # the latest of equal ones
 
 
 def latest(store: Store, count: int) -> list[EvaluatedRun]:
     """The evaluations of the last ``count`` rebuilds that differ in it, the latest first."""
     found: dict[str, EvaluatedRun] = {}
-    for run in _all(store, f"tags.`{parent.STAGE}` = 'rebuild'"):
+    for run in store.runs(tagged(parent.STAGE, "rebuild")):
         if len(found) == count:
             break
         try:
-            one = _evaluation(store, run)
+            evaluated = _evaluation(store, run)
         except CrywatchError:  # a rebuild that ended before it, or of other stages alone
             continue
-        found.setdefault(one.run_id, one)
+        found.setdefault(evaluated.run_id, evaluated)
     return list(found.values())
 
 
@@ -184,8 +187,8 @@ def log_comparison(
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     try:
         values = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
-        for start in range(0, len(values), PAGE):
-            store.client.log_batch(run_id, metrics=values[start : start + PAGE])
+        for start in range(0, len(values), BATCH):
+            store.client.log_batch(run_id, metrics=values[start : start + BATCH])
         for file in files:
             store.client.log_artifact(run_id, str(file))
     except BaseException:
@@ -201,71 +204,48 @@ def _link(store: Store, run: EvaluatedRun) -> str:
     return f"[{run.label}](#/experiments/{store.experiment_id}/runs/{run.run_id})"
 
 
-def _all(store: Store, condition: str) -> Iterator:
-    """Every run of the experiment, the latest first."""
-    token = None
-    while True:
-        found = store.client.search_runs(
-            [store.experiment_id],
-            condition,
-            order_by=["attributes.start_time DESC"],
-            max_results=PAGE,
-            page_token=token,
-        )
-        yield from found
-        token = found.token
-        if not token:
-            return
+def _of_stages(store: Store, condition: str) -> Iterator[Run]:
+    """Rebuilds and evaluations under a condition, without the notes of skipped ones."""
+    more = f" and {condition}" if condition else ""
+    for stage in ("rebuild", EVALUATION):
+        for run in store.runs(tagged(parent.STAGE, stage) + more):
+            if parent.SKIPPED not in run.data.tags:
+                yield run
 
 
-def _candidates(store: Store) -> Iterator:
-    """Rebuilds and evaluations, without the notes of skipped ones."""
-    yield from _all(store, f"tags.`{parent.STAGE}` = 'rebuild'")
-    for run in _all(store, f"tags.`{parent.STAGE}` = '{EVALUATION}'"):
-        if parent.SKIPPED not in run.data.tags:
-            yield run
+def _matches(store: Store, which: str) -> list[Run]:
+    """By the first meaning of ``which`` that fits any run; evaluations of a rebuild that does.
 
-
-def _matches(store: Store, runs: Sequence, which: str) -> list:
-    """By the first meaning of ``which`` that fits any run; evaluations of a rebuild that does."""
-    sha = git.commit(Path.cwd(), which)
-
-    def began(run) -> bool:
-        commit = run.data.tags.get("git.commit", "")
-        return commit == sha if sha else bool(SHA.fullmatch(which)) and commit.startswith(which)
-
-    meanings = (
-        lambda run: run.info.run_id == which,
-        lambda run: SHA.fullmatch(which) and run.info.run_id.startswith(which),
-        lambda run: run.info.run_name == which,
-        lambda run: run.data.tags.get(ties.EXPERIMENT) == which,
-        # A commit is not the experiments that began with it, where it has runs of its own,
-        lambda run: began(run) and not run.data.tags.get(ties.EXPERIMENT),
-    )
-    for meaning in meanings:
-        if found := [run for run in runs if meaning(run)]:
-            break
-    else:  # or where its dvc.lock says what it made.
-        made = _by_lock(store, which)
-        found = [run for run in runs if began(run)] if made is None else [made]
+    A commit is not the experiments that began with it where it has runs of its own, or where its
+    dvc.lock says what it made.
+    """
+    found = list(_of_stages(store, tagged(ties.EXPERIMENT, which)))
+    sha = git.commit(Path.cwd(), which) or (which if SHA.fullmatch(which) else "")
+    if not found and sha:
+        began = list(_of_stages(store, tagged(ties.BASELINE, sha)))
+        found = [run for run in began if not run.data.tags.get(ties.EXPERIMENT)]
+        if not found:
+            made = _by_lock(store, which)
+            found = began if made is None else [made]
+    elif not found and (made := _by_lock(store, which)):
+        found = [made]
     rebuilds = {run.info.run_id for run in found}
     return [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
 
 
 def _version(store: Store, which: str, registered: str) -> EvaluatedRun | None:
-    """Of an alias, or of a number that is that of a version; NAME/ALIAS or NAME/3 too."""
-    which = which.removeprefix(f"{registered}/")
-    if which not in (registry.CHAMPION, registry.CHALLENGER) and not VERSION.fullmatch(which):
+    """The evaluation of an alias or of a version's number, also as NAME/ALIAS or NAME/3."""
+    label = which.removeprefix(f"{registered}/")
+    if label not in (registry.CHAMPION, registry.CHALLENGER) and not NUMBER.fullmatch(label):
         return None
-    version = registry.find(store, registered, which)
+    version = ties.version(store, label, registered)
     if version is None:
-        if VERSION.fullmatch(which):  # or the beginning of a run id
+        if NUMBER.fullmatch(label):  # or a git revision
             return None
         raise CrywatchError(
-            f"no version of {registered} is the {which}: `crywatch register` makes one"
+            f"no version of {registered} is the {label}: `crywatch register` makes one"
         )
-    rebuild = version.tags.get(registry.REBUILD_RUN, "")
-    run = run_or_none(store, rebuild)
+    run = store.run(version.tags.get(registry.REBUILD_RUN, ""))
     if run is None:
         raise CrywatchError(
             f"version {version.version} of {registered}: the rebuild that made it is not in "
@@ -280,75 +260,75 @@ def _version(store: Store, which: str, registered: str) -> EvaluatedRun | None:
         raise
 
 
-def _went_on(store: Store, made_by: str) -> Iterator:
+def _went_on(store: Store, made_by: str) -> Iterator[Run]:
     """Rebuilds that skipped a stage, as the run ``made_by`` had made it, the latest first."""
     if made_by:
-        for note in _all(store, f"tags.`{parent.OUTPUTS_FROM}` = '{made_by}'"):
-            above = run_or_none(store, note.data.tags.get(parent.PARENT, ""))
+        for note in store.runs(tagged(parent.OUTPUTS_FROM, made_by)):
+            above = store.run(note.data.tags.get(parent.PARENT, ""))
             if above is not None:
                 yield above
 
 
-def _tag(store: Store, run_id: str, name: str) -> str:
-    return store.client.get_run(run_id).data.tags.get(name, "")
+def _outs(store: Store, run_id: str) -> str:
+    """Digest of what a run made; empty where it is not known."""
+    return store.client.get_run(run_id).data.tags.get(parent.OUTS, "")
 
 
-def _evaluation(store: Store, run) -> EvaluatedRun:
+def _evaluation(store: Store, run: Run) -> EvaluatedRun:
     """The evaluation that a run is, or that belongs to its rebuild."""
     rebuild = run
     if run.data.tags.get(parent.STAGE) != "rebuild":  # above one may be a sweep
-        rebuild = run_or_none(store, run.data.tags.get(parent.PARENT, "")) or run
+        rebuild = store.run(run.data.tags.get(parent.PARENT, "")) or run
     if run.data.tags.get(parent.STAGE) == EVALUATION:
         return _described(_source(store, run), rebuild)
     condition = (
-        f"tags.`{parent.PARENT}` = '{rebuild.info.run_id}' "
-        f"and tags.`{parent.STAGE}` = '{EVALUATION}'"
+        f"{tagged(parent.PARENT, rebuild.info.run_id)} and {tagged(parent.STAGE, EVALUATION)}"
     )
-    for child in _all(store, condition):
+    for child in store.runs(condition):
         if parent.SKIPPED in child.data.tags or child.info.status == "FINISHED":
             return _described(_source(store, child), rebuild)
     made = _by_lock(store, rebuild.data.tags.get(ties.EXPERIMENT, ""))
     if made is not None:
         return _described(made, rebuild)
     raise CrywatchError(
-        f"{_told(rebuild)}: no {EVALUATION} of it ended well, so there are no scores to compare"
+        f"{_line(rebuild)}: no {EVALUATION} of it ended well, so there are no scores to compare"
     )
 
 
-def _by_lock(store: Store, which: str):
+def _by_lock(store: Store, which: str) -> Run | None:
     """The run that made what dvc.lock holds at an experiment or a commit; None without one.
 
     A rebuild of which DVC found everything made before leaves no run of its own.
     """
     project = Path.cwd()
-    sha = (ties.experiment_commit(project, which) or git.commit(project, which)) if which else ""
-    entry = ties.locked(project, sha).get(EVALUATION) if sha else None
+    sha = (entries.experiment_commit(project, which) or git.commit(project, which)) if which else ""
+    entry = entries.locked(project, sha).get(EVALUATION) if sha else None
     if entry is None:
         return None
     return next(iter(ties.makers(store, {EVALUATION: entry})[EVALUATION]), None)
 
 
-def _source(store: Store, run):
+def _source(store: Store, run: Run) -> Run:
     """The run itself, or the one whose outputs a skipped stage stands for."""
     if parent.SKIPPED not in run.data.tags:
         return run
     source = run.data.tags.get(parent.OUTPUTS_FROM, "")
-    made = run_or_none(store, source)
+    made = store.run(source)
     if made is None:
         raise CrywatchError(
-            f"{_told(run)}: DVC skipped it, and the run that made its outputs is not in "
+            f"{_line(run)}: DVC skipped it, and the run that made its outputs is not in "
             f"{store.uri}: `dvc repro -f -s {EVALUATION}` makes them again"
         )
     return made
 
 
-def _described(made, named) -> EvaluatedRun:
+def _described(made: Run, named: Run) -> EvaluatedRun:
     tags = named.data.tags
     return EvaluatedRun(
         run_id=made.info.run_id,
         rebuild_id=named.info.run_id,
         name=named.info.run_name,
-        commit=tags.get("git.commit", ""),
+        commit=tags.get(ties.BASELINE, ""),
         dirty=tags.get("git.dirty") == "true",
         experiment=tags.get(ties.EXPERIMENT, ""),
         started_at=_at(named),
@@ -356,12 +336,12 @@ def _described(made, named) -> EvaluatedRun:
     )
 
 
-def _at(run) -> str:
+def _at(run: Run) -> str:
     return datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds")
 
 
-def _told(run) -> str:
+def _line(run: Run) -> str:
     tags = run.data.tags
     experiment = f", dvc exp {tags[ties.EXPERIMENT]}" if tags.get(ties.EXPERIMENT) else ""
-    commit = tags.get("git.commit", "")[:7] or "no commit"
+    commit = tags.get(ties.BASELINE, "")[:7] or "no commit"
     return f"{run.info.run_id[:SHORT]}  {run.info.run_name}, {commit}{experiment}, {_at(run)}"

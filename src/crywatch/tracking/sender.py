@@ -1,20 +1,31 @@
-"""Sends a stage's journal while the stage works: on its own thread, and never in its way."""
+"""Journals on their way to the store: a stage's own, and those that earlier stages left.
+
+A stage's journal is sent while the stage works, on a thread of its own and never in its way. Before
+it go the journals that earlier stages left, in the order in which they were begun; `crywatch
+deliver` sends those too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from crywatch.tracking import deliver, parent
-from crywatch.tracking.failure import reason, warn
+from crywatch.core import params
+from crywatch.tracking import journal as spool
+from crywatch.tracking import parent, store
 from crywatch.tracking.journal import Journal
 from crywatch.tracking.replay import Replay, Stopped, StoreLost
-from crywatch.tracking.store import Store, Target, open_at
+from crywatch.tracking.store import Store, Target, TrackingConfig, open_at, reason, warn
 
 FLUSH_COUNT, FLUSH_S = 200, 10.0  # numbers, which may wait a little to be sent together
 SYNC_S = 2.0
 RETRY_S, MOST_RETRY_S = 1.0, 60.0  # doubled each time
 LATELY_S = 2.0  # a store that was lost so short a time ago is not asked once more
+PATIENT_S = 60  # for an answer, when nothing waits for the command
 
 
 class Sender(threading.Thread):
@@ -23,15 +34,14 @@ class Sender(threading.Thread):
     def __init__(self, journal: Journal, target: Target) -> None:
         super().__init__(name="crywatch-tracking", daemon=True)
         self.complete = False
-        self.replay: Replay | None = None
         self._journal, self._target = journal, target
-        self._store: Store | None = None
+        self._replay: Replay | None = None
         self._wake, self._idle = threading.Event(), threading.Event()
         self._closing, self._left = threading.Event(), threading.Event()
         self._pending = 0  # numbers
         self._lost_s: float | None = None
-        self._said_lost = False
-        self._refusals: dict[str, int] = {}
+        self._warned = False
+        self._refusals: set[str] = set()
         self._retry_s = RETRY_S
 
     # The stage's side
@@ -99,40 +109,173 @@ class Sender(threading.Thread):
 
     def _send(self) -> None:
         try:
-            if self._store is None:
-                self._open()
-            self.replay.deliver()
+            if self._replay is None:
+                self._replay = self._open()
+            self._replay.deliver()
         except StoreLost as lost:
             self._lost(lost.__cause__ or lost)
         else:
             self._lost_s, self._retry_s = None, RETRY_S
-            self.complete = self.replay.ended
+            self.complete = self._replay.ended
             if not self._wake.is_set():
                 self._idle.set()
 
-    def _open(self) -> None:
+    def _open(self) -> Replay:
         try:
-            store = open_at(self._target)
-            deliver.leftovers(store, self._target, self._left.is_set)
-            parent.mark_killed(store)
+            opened = open_at(self._target)
+            deliver_leftovers(opened, self._target, self._left.is_set)
+            parent.mark_killed(opened)
         except (StoreLost, Stopped):
             raise
         except Exception as error:  # whatever the store or its driver raises
             raise StoreLost from error
-        self._store = store
-        self.replay = Replay(store, self._journal, self._refuse, self._left.is_set)
+        return Replay(opened, self._journal, self._refuse, self._left.is_set)
 
     def _lost(self, error: BaseException) -> None:
         if self._lost_s is not None:
             self._retry_s = min(self._retry_s * 2, MOST_RETRY_S)
         self._lost_s = time.monotonic()
         self._idle.set()
-        if not self._said_lost:
-            self._said_lost = True
+        if not self._warned:
+            self._warned = True
             warn(f"{reason(error)}; this stage goes on, and its records are sent later")
 
     def _refuse(self, error: BaseException) -> None:
-        said = f"{type(error).__name__}: {reason(error)}"
-        self._refusals[said] = self._refusals.get(said, 0) + 1
-        if self._refusals[said] == 1:
-            warn(f"{said}; this was not logged")
+        text = f"{type(error).__name__}: {reason(error)}"
+        if text not in self._refusals:
+            self._refusals.add(text)
+            warn(f"{text}; this was not logged")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one journal."""
+
+    name: str  # of the stage
+    address: str  # of the store that it is for
+    records: int  # delivered
+    left: int  # records that are still in the spool
+    why: str = ""  # the rest is left, or what the store refused
+    running: bool = False  # the stage itself delivers it
+
+    def line(self) -> str:
+        """For a person."""
+        if self.running:
+            return f"{self.name}: still running, and sends its own records"
+        text = f"{self.name}: {self.records} records to {self.address}"
+        if self.left:
+            text += f", {self.left} left"
+        return f"{text}; {self.why}" if self.why else text
+
+
+def deliver_leftovers(opened: Store, target: Target, stopped: Callable[[], bool]) -> None:
+    """Deliver what earlier stages left for this store, each to its own experiment.
+
+    Journals that another process holds are passed over.
+
+    Raises
+    ------
+    StoreLost
+        The store is gone.
+    """
+    spool.sweep_spool()
+    experiments = {target.experiment: opened}
+    for folder in spool.journals():
+        journal = Journal.claim(folder)
+        if journal is None:
+            continue
+        try:
+            if journal.head.get("store") != target.address:
+                continue
+            name = journal.head["experiment"]
+            if name not in experiments:
+                experiments[name] = store.open_at(replace(target, experiment=name))
+            done = _deliver(experiments[name], journal, stopped)
+            if done.left and not _answers(opened, target):
+                raise StoreLost(done.why)
+        finally:
+            journal.close()
+
+
+def deliver(here: bool = False) -> Iterator[Delivery]:
+    """Deliver every journal of the spool to its own store, or with ``here`` to the present one.
+
+    Raises
+    ------
+    ConfigError
+        params.yaml does not name a store.
+    """
+    store.be_quiet_and_quick(PATIENT_S)
+    present = store.target(params.section("tracking", TrackingConfig))
+    opened: dict[Target, Store | str] = {}
+    spool.sweep_spool()
+    for folder in spool.journals():
+        journal = Journal.claim(folder)
+        if journal is None:
+            if folder.is_dir():
+                yield Delivery(_name(folder), "", 0, 0, running=True)
+            continue
+        try:
+            yield _one(journal, present, here, opened)
+        finally:
+            journal.close()
+    for found in opened.values():
+        if isinstance(found, Store):
+            with contextlib.suppress(Exception):  # the next stage does it too
+                parent.mark_killed(found)
+
+
+def _one(
+    journal: Journal, present: Target, here: bool, opened: dict[Target, Store | str]
+) -> Delivery:
+    head = journal.head
+    if not head:
+        return Delivery(_name(journal.folder), "", 0, journal.left(), "its head.json is damaged")
+    target = present
+    if not here and head["store"] != present.address:
+        target = Target(head["store"], head["experiment"], None)
+    elif not here:
+        target = replace(present, experiment=head["experiment"])
+    if target not in opened:
+        try:
+            opened[target] = store.open_at(target)
+        except Exception as error:  # whatever a store or its driver raises
+            opened[target] = reason(error)
+    found = opened[target]
+    if isinstance(found, str):
+        return Delivery(head["name"], target.address, 0, journal.left(), found)
+    done = _deliver(found, journal, lambda: False)
+    if done.left and not _answers(found, target):
+        opened[target] = done.why
+    return done
+
+
+def _deliver(opened: Store, journal: Journal, stopped: Callable[[], bool]) -> Delivery:
+    refused: list[str] = []
+    replay = Replay(opened, journal, lambda error: refused.append(reason(error)), stopped)
+    name, address = journal.head["name"], journal.head["store"]
+    before = journal.done_count
+    try:
+        replay.deliver()
+        replay.bury()
+    except StoreLost as lost:
+        why = reason(lost.__cause__ or lost)
+        count = journal.done_count - before
+        return Delivery(name, address, count, max(journal.left(), 1), why)
+    count = journal.done_count - before
+    journal.finish()
+    return Delivery(name, address, count, 0, f"refused: {refused[0]}" if refused else "")
+
+
+def _answers(opened: Store, target: Target) -> bool:
+    """Whether it is there, and only one journal cannot be delivered to it."""
+    try:
+        opened.client.get_experiment_by_name(target.experiment)
+    except Exception:  # whatever the store or its driver raises
+        return False
+    return True
+
+
+def _name(folder: Path) -> str:
+    heads = [head for head in spool.heads() if folder.name.endswith(str(head.get("key")))]
+    return heads[0]["name"] if heads else folder.name

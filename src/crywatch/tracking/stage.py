@@ -1,4 +1,9 @@
-"""One run a stage."""
+"""One run a stage: what a stage calls to record itself.
+
+The path of a record: `StageRun` writes it to a journal on disk (`journal`), a thread reads that
+(`sender`) and does it to the store (`replay`). A store that is slow or gone neither stops a stage
+nor loses what it recorded.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +13,40 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from crywatch.core import params
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError, is_of_storage
 from crywatch.core.project import close
 from crywatch.core.redact import guard_tracebacks, redacted
-from crywatch.tracking import lineage, parent, spool, store
-from crywatch.tracking.failure import reason, warn
+from crywatch.tracking import entries, journal, lineage, parent, store, sweeps
 from crywatch.tracking.journal import Clock, Journal
-from crywatch.tracking.lineage import Entry
-from crywatch.tracking.plan import planned_stages
 from crywatch.tracking.sender import Sender
+from crywatch.tracking.store import reason, warn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 STOPPED_WAIT_S = 5.0  # whoever stops a stage does not wait long
-MAX_PARAM = 500  # characters
-MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
 # Mappings of a section with one entry a key.
 FOREACH_SECTIONS = ("variants", "datasets", "losses", "models", "recipes")
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
-T = TypeVar("T")
-
 
 class StageRun:
-    """What a stage says of itself.
-
-    It is written to a journal in the project's spool and sent from there by another thread, so that
-    a store that is slow or gone neither stops a stage nor loses what it said. What cannot be kept
-    at all is warned of.
+    """What a stage records of itself; what cannot be kept at all is warned of.
 
     Tags tie a run to DVC: ``dvc.lock.before`` is the digest of the stage's entry in dvc.lock when
-    it started (empty for a new stage), and ``dvc.lock.entry`` that of the entry which DVC will
-    write once the stage has ended, both as `lineage.entry_digest` makes them. They are equal if
-    the stage was repeated and gave the same.
+    it started (empty for a new stage), and ``dvc.lock.entry`` that of the entry which DVC wrote
+    once the stage had ended (`entries`), both as `lineage.entry_digest` makes them. They are equal
+    if the stage was repeated and gave the same.
     """
 
     def __init__(self) -> None:
@@ -54,29 +54,28 @@ class StageRun:
         self._sender: Sender | None = None
         self._wait_s = 0.0
         self._pid = os.getpid()
-        self._said_full = False
+        self._warned_full = False
         self._values: dict[str, Any] = {}  # all of params.yaml
-        self._planned: Entry | None = None
 
-    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+    def metrics(self, values: Mapping[str, float | None], step: int | None = None) -> None:
         """Numbers, with a step for those of an epoch; sent in batches."""
-        kept = {name: float(value) for name, value in values.items() if value is not None}
-        if kept:
-            self._say("metrics", count=len(kept), of=kept, step=step)
+        numbers = {name: float(value) for name, value in values.items() if value is not None}
+        if numbers:
+            self._record("metrics", count=len(numbers), of=numbers, step=step)
 
-    def headline(self, values: dict[str, float]) -> None:
+    def headline(self, values: Mapping[str, float | None]) -> None:
         """Metrics that the parent run shows too."""
         self.metrics(values)
-        kept = {name: float(value) for name, value in values.items() if value is not None}
-        if kept:
-            self._say("headline", of=kept)
+        numbers = {name: float(value) for name, value in values.items() if value is not None}
+        if numbers:
+            self._record("headline", of=numbers)
 
-    def tags(self, values: dict[str, str]) -> None:
+    def tags(self, values: Mapping[str, str]) -> None:
         """Text to find and group runs by."""
         if values:
-            self._say("tags", of={name: str(value) for name, value in values.items()})
+            self._record("tags", of={name: str(value) for name, value in values.items()})
 
-    def figure(self, figure: Any, name: str) -> None:
+    def figure(self, figure: Figure, name: str) -> None:
         """A matplotlib figure, e.g. ``roc.png``."""
         self._make(f"figures/{name}", figure.savefig)
 
@@ -89,71 +88,59 @@ class StageRun:
 
         def keep(journal: Journal) -> None:
             kept = journal.keep(Path(path))
-            self._say("artifact", path=_inside(journal, kept), folder=folder)
+            self._record("artifact", path=_inside(journal, kept), folder=folder)
 
         self._try(keep)
 
-    def table(self, frame: Any, name: str) -> None:
+    def table(self, frame: DataFrame, name: str) -> None:
         """A data frame as CSV."""
         self.text(frame.to_csv(index=False), f"tables/{name}")
 
     def dataset(self, name: str, path: Path | str) -> None:
         """A table that the stage used, with its digest."""
 
-        def say(journal: Journal) -> None:
-            self._inputs([(name, file_sha256(path), "local", Path(path).as_posix())])
+        def record(journal: Journal) -> None:
+            digest = file_sha256(path)[: entries.MAX_DIGEST]
+            self._record("inputs", of=[(name, digest, "local", Path(path).as_posix())])
 
-        self._try(say)
+        self._try(record)
 
     def model(self, name: str, folder: Path | str) -> None:
         """A model folder as a pyfunc with signature and input example.
 
-        The corpora that it heard, their licences and whether commercial use is allowed are tags
-        of the model and of the run.
+        The corpora that it was trained on, their licences and whether commercial use is allowed are
+        tags of the model and of the run.
         """
 
         def save(journal: Journal) -> None:
-            from crywatch.tracking import logged_models
+            from crywatch.tracking import pyfunc
 
-            made = journal.make("model", lambda path: logged_models.save(Path(folder), path))
-            self.tags(made.said)
-            self._say("model", name=name, path=_inside(journal, made.path), tags=made.said)
+            tags: dict[str, str] = {}
+            path = journal.make("model", lambda at: tags.update(pyfunc.save(Path(folder), at)))
+            self.tags(tags)
+            self._record("model", name=name, path=_inside(journal, path), tags=tags)
 
         self._try(save)
 
-    def outputs(self, *outs: Path | str) -> None:
-        """Digests of what the stage made, as DVC will write them; call it last."""
-
-        def say(journal: Journal) -> None:
-            made = {Path(out).as_posix(): lineage.dvc_digest(Path(out)) for out in outs}
-            tags = {parent.OUTS: lineage.outs_digest(made)}
-            tags |= {f"out.{path}": digest for path, digest in made.items()}
-            if self._planned:
-                entry = Entry(self._planned.cmd, (), made, self._planned.params)
-                tags["dvc.lock.entry"] = lineage.entry_digest(entry)
-            self.tags(tags)
-
-        self._try(say)
-
     def flush(self, wait_s: float) -> bool:
-        """Whether the store has all that was said so far, after at most ``wait_s``."""
+        """Whether the store has all that was recorded so far, after at most ``wait_s``."""
         return self._sender is not None and self._sender.flush(wait_s)
 
     def _start(self, stage: str, key: str | None) -> None:
         name = f"{stage}@{key}" if key else stage
         try:
-            self._begin(stage, key, name)
+            self._values = params.plain()
+            self._begin(stage, key, name, self._values)
         except Exception as error:  # parameters or folders that cannot be read
             warn(f"{reason(error)}; this stage goes on unrecorded")
             return
-        self._try(lambda journal: self._tie(stage, key, name))
+        self._try(lambda journal: self._tie(stage, key, name, self._values))
 
-    def _begin(self, stage: str, key: str | None, name: str) -> None:
-        self._values = params.plain()
+    def _begin(self, stage: str, key: str | None, name: str, values: dict[str, Any]) -> None:
         config = params.section("tracking", store.TrackingConfig)
         target = store.target(config)
         self._wait_s = config.wait_s
-        profile, commit = str(self._values.get("profile", "")), lineage.commit()
+        profile, commit = str(values.get("profile", "")), lineage.commit()
         now_ms = Clock().now_ms()
         tags = parent.common_tags(profile, commit) | {
             parent.PROCESS: parent.this_process().text,
@@ -162,84 +149,72 @@ class StageRun:
             "variant": key or "",
             "dvc.stage": name,
         }
-        if key in self._values.get("corpora", []):
+        if key and key in values.get("corpora", []):
             tags["corpus"] = key
+        queue = sweeps.facts(profile, commit)
+        run_key = journal.new_key()
         head = {
-            "key": spool.new_key(),
+            "key": run_key,
             "name": name,
             "at": now_ms,
             "tags": tags,
-            "rebuild": asdict(parent.this_rebuild(profile, commit, now_ms)),
+            "rebuild": asdict(parent.this_rebuild(profile, commit, now_ms, queue)),
             "store": target.address,
             "experiment": target.experiment,
         }
         try:
-            self._journal = spool.create(head)
+            self._journal = journal.create(head)
         except OSError as error:
             self._full(error)
-            self._journal = Journal.temporary(head["key"], head)
+            self._journal = Journal.temporary(run_key, head)
         self._journal.on_full = self._full
         import mlflow  # noqa: F401 - not while the stage imports on its own thread
 
         self._sender = Sender(self._journal, target)
         self._sender.start()
 
-    def _tie(self, stage: str, key: str | None, name: str) -> None:
-        lock = self._read(lineage.lock_stages) or {}
-        plan = self._read(lambda: planned_stages(self._values)) or {}
-        self._planned = plan.get(name)
-        self._log_params(stage, key)
-        before = lock.get(name)
-        self.tags({"dvc.lock.before": lineage.entry_digest(before) if before else ""})
-        here = {name: self._planned or before or Entry()}
-        read = lineage.inputs(name, {n: lock[n] for n in lock if n != name} | here)
-        self._inputs([(path, digest, "dvc", path) for path, digest in read.items()])
-        skipped = {
-            one: lineage.outs_digest(lock[one].outs)
-            for one in lineage.upstream(name, lock | plan)
-            if one in lock
-        }
-        if skipped:
-            self._say("skipped", of=skipped)
-
-    def _read(self, read: Callable[[], T]) -> T | None:
+    def _tie(self, stage: str, key: str | None, name: str, values: dict[str, Any]) -> None:
+        """Record what dvc.lock says of this stage and of those that ended before it."""
         try:
-            return read()
+            lock = lineage.lock_stages()
         except Exception as error:  # a lock that git merged badly, say
             self._not_logged(error)
-            return None
+            lock = {}
+        for entry in entries.written(beginning=True):
+            self._record("entry", key=entry.key, of=entry.facts)
+            entry.note.unlink(missing_ok=True)
+        before = lock.get(name)
+        self._log_params(stage, key, values, before.params if before else {})
+        self.tags({"dvc.lock.before": lineage.entry_digest(before) if before else ""})
+        if before:
+            facts = entries.facts(name, lock)
+            for what in ("inputs", "skipped"):
+                if facts[what]:
+                    self._record(what, of=facts[what])
 
-    def _log_params(self, stage: str, key: str | None) -> None:
-        section = dict(self._values.get(stage) or {})
+    def _log_params(
+        self, stage: str, key: str | None, values: dict[str, Any], listed: dict[str, Any]
+    ) -> None:
+        """The stage's section of params.yaml, and the others that dvc.yaml ``listed`` for it."""
+        section = dict(values.get(stage) or {})
         for name in FOREACH_SECTIONS:
-            listed = section.get(name)
-            if key and isinstance(listed, dict) and key in listed:
+            items = section.get(name)
+            if key and isinstance(items, dict) and key in items:
                 section |= section.pop(name)[key]
-        shared = self._planned.params if self._planned else {}
-        # Not the entries of other stages' sections; but what is said of the corpus is the stage's.
-        section |= {
-            k: v
-            for k, v in shared.items()
-            if k != stage and ("." not in k or k.startswith("corpus."))
-        }
-        section |= {
-            "seed": self._values.get("seed"),
-            "schedule": self._values.get("schedule", {}),
-        }
-        self._say("params", of={name: str(v)[:MAX_PARAM] for name, v in _flatten(section)})
-
-    def _inputs(self, used: list[tuple[str, str, str, str]]) -> None:
-        """Name, digest, kind and path of each."""
-        if used:
-            cut = [(name, digest[:MAX_DIGEST], kind, path) for name, digest, kind, path in used]
-            self._say("inputs", of=cut)
+        for name in entries.shared(stage, listed):
+            value: Any = values
+            for part in name.split("."):
+                value = value.get(part, {}) if isinstance(value, dict) else {}
+            section[name] = value
+        section |= {"seed": values.get("seed"), "schedule": values.get("schedule", {})}
+        self._record("params", of=dict(entries.flat(section)))
 
     def _make(self, name: str, write: Callable[[Path], Any]) -> None:
         def make(journal: Journal) -> None:
-            made = journal.make(Path(name).name, write)
+            path = journal.make(Path(name).name, write)
             folder = Path(name).parent.as_posix()
             folder = "" if folder == "." else folder
-            self._say("artifact", path=_inside(journal, made.path), folder=folder)
+            self._record("artifact", path=_inside(journal, path), folder=folder)
 
         self._try(make)
 
@@ -249,24 +224,28 @@ class StageRun:
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
         self.metrics({"duration_s": seconds, "peak_memory_mib": peak_kib / 1024})
-        self._say("end", status=status)
-        if self._sender is None or os.getpid() != self._pid:
+        self._record("end", status=status)
+        if self._sender is None or self._journal is None or os.getpid() != self._pid:
             return
+        if status == "FINISHED" and parent.rebuild_process() != parent.this_process():
+            self._try(lambda journal: self._note(journal))
         wait_s = min(self._wait_s, STOPPED_WAIT_S) if status == "KILLED" else self._wait_s
         if not self._sender.close(wait_s):
-            left = self._journal.left()
-            warn(
-                f"{left} records are left in {self._journal.folder}; `crywatch deliver` sends them"
-            )
+            left, folder = self._journal.left(), self._journal.folder
+            warn(f"{left} records are left in {folder}; `crywatch deliver` sends them")
 
-    def _say(self, do: str, count: int = 0, **what: Any) -> None:
-        if self._sender is None or os.getpid() != self._pid:  # a forked worker has no sender
+    def _note(self, journal: Journal) -> None:
+        entries.note(journal.head["key"], journal.head["name"], self._values)
+
+    def _record(self, do: str, count: int = 0, **what: Any) -> None:
+        # A forked worker has no sender.
+        if self._sender is None or self._journal is None or os.getpid() != self._pid:
             return
-        self._journal.say(do, **what)
+        self._journal.append(do, **what)
         self._sender.more(count)
 
     def _try(self, action: Callable[[Journal], Any]) -> None:
-        if self._sender is None or os.getpid() != self._pid:
+        if self._sender is None or self._journal is None or os.getpid() != self._pid:
             return
         try:
             action(self._journal)
@@ -277,8 +256,8 @@ class StageRun:
         warn(f"{type(error).__name__}: {reason(error)}; this was not logged")
 
     def _full(self, error: OSError) -> None:
-        if not self._said_full:
-            self._said_full = True
+        if not self._warned_full:
+            self._warned_full = True
             warn(f"{reason(error)}: no room to keep records for later; this stage goes on")
 
 
@@ -287,14 +266,6 @@ def _inside(journal: Journal, path: Path) -> str:
     if path.is_relative_to(journal.folder):
         return path.relative_to(journal.folder).as_posix()
     return str(path)
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 class _Sigterm:
@@ -314,7 +285,7 @@ class _Sigterm:
         if self._usable:
             signal.signal(signal.SIGTERM, self._before)
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a forked worker just ends
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -340,8 +311,8 @@ def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
             started = time.monotonic()  # the stage's own time, without MLflow's import
             yield run
         except BaseException as error:
-            said = redacted(f"{type(error).__name__}: {error}")
-            run.tags({"error": said[:MAX_PARAM]})
+            text = redacted(f"{type(error).__name__}: {error}")
+            run.tags({"error": text[: entries.MAX_PARAM]})
             stopped = sigterm.came or isinstance(error, KeyboardInterrupt)
             run._end("KILLED" if stopped else "FAILED", time.monotonic() - started)
             # Says what to do; a traceback would hide it.

@@ -1,20 +1,28 @@
-"""Where runs are kept: MLflow's client on the store that params.yaml or the environment names."""
+"""Where runs are kept: MLflow's client on the store that params.yaml or the environment names.
+
+Also which of its errors mean that it is gone, and which only that one thing could not be logged.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crywatch.core import params
 from crywatch.core.errors import CrywatchError, UnreachableError
 from crywatch.core.redact import learn, redacted, without_credentials
-from crywatch.tracking.failure import LONGEST, store_is_lost
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -30,6 +38,21 @@ REQUEST_RETRIES = 0
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 SQLITE = "sqlite:///"
 COPIES = (".dvc", "tmp")  # where DVC's experiments and `worktree` copy a project to
+PAGE = 500  # runs of one request
+
+LONGEST = 300  # characters that are shown of an error
+# OSErrors of a file that a stage wanted to log; all others (disk full, no connection) will recur.
+OF_ONE_FILE = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+# HTTP statuses of a request that may be let in later: no password yet, too much at once.
+REFUSED = (401, 403, 408, 429)
+SERVER_ERROR = 500
+NO_ANSWER = "API request to"  # how MLflow begins when what answered was not MLflow, or nobody did
 
 
 @dataclass(frozen=True)
@@ -46,9 +69,41 @@ class TrackingConfig:
 class Store:
     """A client and the experiment it logs to."""
 
-    client: object  # mlflow.tracking.MlflowClient
+    client: MlflowClient
     experiment_id: str
     uri: str = field(repr=False)  # may hold a password
+
+    def runs(self, condition: str, oldest_first: bool = False) -> Iterator[Run]:
+        """Runs of the experiment under a condition of MLflow's (`tagged`), the latest first."""
+        order, token = "ASC" if oldest_first else "DESC", None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                condition,
+                order_by=[f"attributes.start_time {order}"],
+                max_results=PAGE,
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def run(self, run_id: str) -> Run | None:
+        """A run by its id; None where the store does not have it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id) if run_id else None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+
+def tagged(name: str, value: str) -> str:
+    """The condition that a run has a tag with this value; filters cannot spell a quote."""
+    return f"tags.`{name}` = '{value.replace(chr(39), '')}'"
 
 
 @dataclass(frozen=True)
@@ -131,13 +186,12 @@ def open_at(where: Target) -> Store:
     experiment = client.get_experiment_by_name(where.experiment)
     if experiment is None:
         try:
-            made_id = client.create_experiment(where.experiment, where.artifacts, KIND)
+            new_id = client.create_experiment(where.experiment, where.artifacts, KIND)
+            return Store(client, new_id, where.uri)
         except MlflowException:  # another process was faster
-            made = client.get_experiment_by_name(where.experiment)
-            if made is None:
+            experiment = client.get_experiment_by_name(where.experiment)
+            if experiment is None:
                 raise
-            made_id = made.experiment_id
-        return Store(client, made_id, where.uri)
     return Store(client, experiment.experiment_id, where.uri)
 
 
@@ -159,9 +213,72 @@ def reached() -> Iterator[None]:
         cause: BaseException = error
         while deeper := cause.__cause__ or cause.__context__:
             cause = deeper  # what the driver said, without what was wrapped around it
-        said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:LONGEST]
-        told = f"the MLflow store {address()} cannot be reached: {said}"
-        raise UnreachableError(redacted(told)) from error
+        line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:LONGEST]
+        text = f"the MLflow store {address()} cannot be reached: {line}"
+        raise UnreachableError(redacted(text)) from error
+
+
+class StoreWarning(UserWarning):
+    """What the store did not take; no reason to stop a stage."""
+
+
+def warn(text: str) -> None:
+    """Warn of what the store did not take, in one line."""
+    warnings.warn(f"MLflow store: {text}", StoreWarning, stacklevel=2)
+
+
+def _format(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if issubclass(category, StoreWarning):  # where in the code it was noticed helps nobody
+        return f"crywatch: {message}\n"
+    return _python_format(message, category, filename, lineno, line)
+
+
+_python_format, warnings.formatwarning = warnings.formatwarning, _format
+
+
+def store_is_lost(error: BaseException) -> bool:
+    """Whether later calls would fail like this one: no connection, or no database."""
+    return any(_is_loss(cause) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came from: MLflow wraps what its drivers raise."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_loss(error: BaseException) -> bool:
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException, RestException
+
+    if isinstance(error, RestException):
+        status = error.get_http_status_code()
+        return status in REFUSED or status >= SERVER_ERROR
+    if isinstance(error, MlflowException) and str(error).startswith(NO_ANSWER):
+        return True
+    if isinstance(error, requests.HTTPError):
+        response = error.response
+        return response is None or (
+            response.status_code in REFUSED or response.status_code >= SERVER_ERROR
+        )
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        refused_value = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)
+        return not isinstance(error, refused_value)
+    return isinstance(error, OSError) and not isinstance(error, OF_ONE_FILE)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line and without credentials."""
+    text = " ".join(redacted(str(error)).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def ui(port: int = 5000) -> None:

@@ -1,14 +1,12 @@
-"""The parent of a sweep: rebuilds of one `dvc queue start` or `crywatch sweep` hang under one run.
+"""The run above the rebuilds of one `dvc queue start`: what differed between them, what came of it.
 
-Which sweep a rebuild belongs to is told by CRYWATCH_SWEEP in the environment, which wins, or by the
-worker of DVC's queue above it: experiments of one baseline are one sweep as long as one of the
-workers that ran them lives. The parent shows a table of what differed and what came of it.
+Experiments of one baseline commit are one sweep as long as one of the queue's workers that ran them
+lives. What a stage knows of its queue (`facts`) is kept beside its records, as the store may get
+them when the queue is over.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import socket
@@ -17,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
@@ -25,28 +23,25 @@ import yaml
 from crywatch.core import git, params
 from crywatch.core.digest import value_sha256
 from crywatch.core.redact import HIDDEN, found_in
-from crywatch.tracking import lineage, parent
+from crywatch.tracking import parent
 from crywatch.tracking.lineage import Commit, YamlLoader
-from crywatch.tracking.store import Store, home
+from crywatch.tracking.store import Store, home, tagged
 
-VARIABLE = "CRYWATCH_SWEEP"
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from pandas import DataFrame
+
 SWEEP = "crywatch.sweep"  # name, of a sweep and of its rebuilds
 QUEUE = "crywatch.queue"  # which project and baseline
 CHANGED = "crywatch.changed"  # JSON, of a rebuild: parameters that differ from the commit's
-REPRODUCES = "crywatch.reproduces"  # version, of a rebuild by `crywatch reproduce`
-REPRODUCES_VARIABLE = "CRYWATCH_REPRODUCES"
-FACTS = "CRYWATCH_SWEEP_FACTS"  # JSON, beside the variables that `here` tells
 WORKERS = "crywatch.workers"  # processes, separated by blanks
 STAGE = "sweep"  # where a stage's run has its name
 TABLE = "tables/sweep.csv"
-OBJECTIVE = "objective"
-OWN = "sweep."  # parameters that say how to sweep, not what is made
 
 WORKER = "queue-worker"  # as DVC calls it: `dvc exp queue-worker NODE`
 COUNTS = frozenset({"n_stages", "n_skipped", "duration_s"})  # of a rebuild, not of what it made
 MAX_VALUE = 500  # characters of a parameter
 MAX_METRICS = 6  # columns of the description; the table has all
-MAX_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -60,52 +55,38 @@ class Row:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def is_secret(name: str, value: Any) -> bool:
-    """Whether a parameter looks like one that belongs into the environment."""
-    return any(found_in({name: str(value)}))
-
-
-def here(profile: str, commit: Commit) -> dict[str, str]:
-    """What a stage can tell of its sweep, for `tags`, which may be called when it is over.
-
-    Empty outside of a sweep.
-    """
-    name, worker = os.environ.get(VARIABLE, ""), _worker()
-    told = {k: os.environ[k] for k in (VARIABLE, REPRODUCES_VARIABLE) if os.environ.get(k)}
-    if not name and worker is None:
-        return told
+def facts(profile: str, commit: Commit) -> dict[str, Any]:
+    """What a stage knows of its queue, without secrets; empty outside of one."""
+    worker = _worker()
+    if worker is None:
+        return {}
     changed, committed = _differences()
-    facts = {
-        "worker": worker.text if worker else "",
-        "queue": _queue(commit),
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or commit.sha
+    return {
+        "worker": worker.text,
+        "queue": value_sha256([socket.gethostname(), str(home()), baseline])[:16],
         "tags": parent.common_tags(profile, commit) | {"dvc.exp": ""},
-        "changed": _shown(changed),  # before anything is written down
-        "committed": _shown(committed),
+        "changed": _masked(changed),
+        "committed": _masked(committed),
     }
-    return told | {FACTS: json.dumps(facts)}
 
 
-def tags(store: Store, told: Mapping[str, str]) -> dict[str, str]:
-    """Of a new rebuild, by what `here` told: the sweep that it belongs to, made if need be."""
-    made = {}
-    if told.get(REPRODUCES_VARIABLE):
-        made[REPRODUCES] = told[REPRODUCES_VARIABLE]
-    name, facts = told.get(VARIABLE, ""), json.loads(told.get(FACTS, "{}"))
+def tags(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a new rebuild: the sweep that it belongs to by its `facts`, made if need be."""
     settle(store)
-    worker = facts.get("worker", "")
-    if not name and not worker:
-        return made
+    if not facts:
+        return {}
     with _alone():
-        sweep_id = find(store, name) if name else _find_queue(store, facts["queue"])
-        sweep_id = sweep_id or _create(store, name, facts)
+        sweep_id = _find(store, facts["queue"]) or _create(store, facts)
         store.client.update_run(sweep_id, status="RUNNING")
         known = store.client.get_run(sweep_id).data
-        if worker and worker not in known.tags.get(WORKERS, "").split():
-            store.client.set_tag(sweep_id, WORKERS, f"{known.tags.get(WORKERS, '')} {worker}")
-        committed = facts.get("committed", {})
-        _log_params(store, sweep_id, {k: v for k, v in committed.items() if k not in known.params})
-    changed = json.dumps(facts.get("changed", {}))
-    return made | {SWEEP: known.tags[SWEEP], parent.PARENT: sweep_id, CHANGED: changed}
+        workers = known.tags.get(WORKERS, "").split()
+        if facts["worker"] not in workers:
+            store.client.set_tag(sweep_id, WORKERS, " ".join([*workers, facts["worker"]]))
+        committed = facts["committed"].items()
+        _log_params(store, sweep_id, {k: v for k, v in committed if k not in known.params})
+    changed = json.dumps(facts["changed"])
+    return {SWEEP: known.tags[SWEEP], parent.PARENT: sweep_id, CHANGED: changed}
 
 
 def update(store: Store, rebuild_id: str) -> None:
@@ -124,76 +105,19 @@ def update(store: Store, rebuild_id: str) -> None:
 
 
 def settle(store: Store) -> None:
-    """Sweeps that seem to run, though all of their rebuilds have ended or were killed, have not."""
-    running = store.client.search_runs(
-        [store.experiment_id],
-        f"attributes.status = 'RUNNING' and tags.`{parent.STAGE}` = '{STAGE}'",
-        max_results=100,
-    )
+    """End the sweeps that seem to run, though all of their rebuilds have ended or were killed."""
+    running = list(store.runs(f"attributes.status = 'RUNNING' and {tagged(parent.STAGE, STAGE)}"))
     if running:
         with _alone():
             for run in running:
                 _refresh(store, run.info.run_id)
 
 
-def find(store: Store, name: str) -> str | None:
-    """Run id of the sweep with a name; None without one."""
-    quoted = name.replace("'", "")
-    found = store.client.search_runs(
-        [store.experiment_id],
-        f"tags.`{SWEEP}` = '{quoted}' and tags.`{parent.STAGE}` = '{STAGE}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    return found[0].info.run_id if found else None
-
-
-def conclude(
-    store: Store, name: str, experiment: str, overrides: Mapping[str, str], objective: float | None
-) -> None:
-    """The objective of an experiment that `crywatch sweep` ran, and its row where it had no run.
-
-    It has none if DVC found all of its stages made before.
-    """
-    from mlflow.entities import Metric
-
-    sweep_id = find(store, name)
-    if sweep_id is None:
-        profile = str(params.plain().get("profile", ""))
-        with _alone():
-            common = {"tags": parent.common_tags(profile, lineage.commit())}
-            sweep_id = find(store, name) or _create(store, name, common)
-    runs = [r for r in _rebuilds(store, sweep_id) if r.data.tags.get("dvc.exp") == experiment]
-    if runs:
-        run_id = runs[-1].info.run_id  # the latest, of a sweep that was repeated
-    else:
-        run = store.client.create_run(
-            store.experiment_id,
-            run_name=f"rebuild {experiment} (skipped)",
-            tags={
-                parent.PARENT: sweep_id,
-                parent.STAGE: "rebuild",
-                SWEEP: name,
-                "dvc.exp": experiment,
-                "mlflow.note.content": "DVC found all stages made before: `crywatch runs "
-                f"{experiment}` names the runs that made them.",
-            },
-        )
-        run_id = run.info.run_id
-        _log_params(store, run_id, dict(overrides))
-        store.client.set_terminated(run_id, "FINISHED")
-    if objective is not None:
-        now_ms = int(time.time() * 1000)
-        store.client.log_batch(run_id, metrics=[Metric(OBJECTIVE, objective, now_ms, 0)])
-    with _alone():
-        _refresh(store, sweep_id)
-
-
 def rows(store: Store, sweep_id: str) -> list[Row]:
     """Rebuilds of a sweep, the first begun first; each with all parameters that any changed."""
     runs = _rebuilds(store, sweep_id)
     committed = store.client.get_run(sweep_id).data.params
-    varied = sorted({n for run in runs for n in run.data.params if not n.startswith(OWN)})
+    varied = sorted({name for run in runs for name in run.data.params})
     return [
         Row(
             run.info.run_id,
@@ -206,53 +130,39 @@ def rows(store: Store, sweep_id: str) -> list[Row]:
     ]
 
 
-def as_csv(table: list[Row]) -> str:
-    """A sweep's table, with all metrics."""
-    out = io.StringIO()
-    names = sorted({name for row in table for name in row.metrics})
-    varied = list(table[0].overrides) if table else []
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["experiment", "status", "run_id", *varied, *names])
-    for row in table:
-        values = [row.metrics.get(name, "") for name in names]
-        writer.writerow([row.name, row.status, row.run_id, *row.overrides.values(), *values])
-    return out.getvalue()
+def table(rows: list[Row]) -> DataFrame:
+    """One line a rebuild: what it is, the parameters that any changed, all metrics."""
+    import pandas as pd
+
+    about = [{"experiment": row.name, "status": row.status, "run_id": row.run_id} for row in rows]
+    metrics = pd.DataFrame([row.metrics for row in rows]).sort_index(axis=1)
+    parts = [pd.DataFrame(about), pd.DataFrame([row.overrides for row in rows]), metrics]
+    return pd.concat(parts, axis=1)
 
 
-def as_markdown(table: list[Row]) -> str:
-    """A sweep's table with the objective and a few metrics."""
-    names = sorted({n for row in table for n in row.metrics}, key=lambda n: (n != OBJECTIVE, n))
-    names = names[:MAX_METRICS]
-    varied = list(table[0].overrides) if table else []
-    lines = [["experiment", "status", *varied, *names]]
+def markdown(rows: list[Row]) -> str:
+    """The table with a few metrics, for the run's description."""
+    names = sorted({name for row in rows for name in row.metrics})[:MAX_METRICS]
+    lines = [["experiment", "status", *(rows[0].overrides if rows else []), *names]]
     lines += [["---"] * len(lines[0])]
-    for row in table:
+    for row in rows:
         values = [f"{row.metrics[n]:.6g}" if n in row.metrics else "" for n in names]
         lines.append([row.name, row.status.lower(), *row.overrides.values(), *values])
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in x) + " |" for x in lines)
 
 
 def _refresh(store: Store, sweep_id: str) -> None:
-    runs = _rebuilds(store, sweep_id)
-    table = rows(store, sweep_id)
-    store.client.set_tag(sweep_id, "mlflow.note.content", as_markdown(table))
-    store.client.log_text(sweep_id, as_csv(table), TABLE)
-    ended = [row.status for row in table]
-    if "RUNNING" not in ended:
-        status = next((status for status in parent.WORST_FIRST if status in ended), "FINISHED")
-        ends_ms = [run.info.end_time for run in runs if run.info.end_time]
+    made = rows(store, sweep_id)
+    store.client.set_tag(sweep_id, "mlflow.note.content", markdown(made))
+    store.client.log_text(sweep_id, table(made).to_csv(index=False), TABLE)
+    status = parent.worst(row.status for row in made)
+    if status:
+        ends_ms = [run.info.end_time for run in _rebuilds(store, sweep_id) if run.info.end_time]
         store.client.set_terminated(sweep_id, status, max(ends_ms, default=None))
 
 
-def _rebuilds(store: Store, sweep_id: str) -> list:
-    return list(
-        store.client.search_runs(
-            [store.experiment_id],
-            f"tags.`{parent.PARENT}` = '{sweep_id}'",
-            order_by=["attributes.start_time ASC"],
-            max_results=MAX_RUNS,
-        )
-    )
+def _rebuilds(store: Store, sweep_id: str) -> list[Run]:
+    return list(store.runs(tagged(parent.PARENT, sweep_id), oldest_first=True))
 
 
 def _worker() -> parent.Process | None:
@@ -266,47 +176,41 @@ def _worker() -> parent.Process | None:
     return None
 
 
-def _find_queue(store: Store, queue: str) -> str | None:
-    found = store.client.search_runs(
-        [store.experiment_id],
-        f"tags.`{QUEUE}` = '{queue}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    if found:
-        workers = found[0].data.tags.get(WORKERS, "").split()
+def _find(store: Store, queue: str) -> str:
+    """Run id of the queue's latest sweep if one of its workers lives, or empty."""
+    latest = next(store.runs(tagged(QUEUE, queue)), None)
+    if latest is not None:
+        workers = latest.data.tags.get(WORKERS, "").split()
         if any(parent.Process.parse(text).alive() for text in workers):
-            return found[0].info.run_id
-    return None
+            return latest.info.run_id
+    return ""
 
 
-def _queue(commit: Commit) -> str:
-    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or commit.sha
-    return value_sha256([socket.gethostname(), str(home()), baseline])[:16]
-
-
-def _create(store: Store, name: str, facts: Mapping[str, Any]) -> str:
-    made = {**facts.get("tags", {}), parent.STAGE: STAGE, "mlflow.source.name": "crywatch sweep"}
-    if not name:
-        commit = made.get("git.commit", "")[:7]
-        name = f"queue-{commit}-{time.strftime('%Y%m%d-%H%M%S')}"
-        made |= {QUEUE: facts["queue"], "mlflow.source.name": "dvc queue start"}
+def _create(store: Store, facts: Mapping[str, Any]) -> str:
+    commit = facts["tags"].get("git.commit", "")[:7]
+    name = f"queue-{commit}-{time.strftime('%Y%m%d-%H%M%S')}"
+    own = {
+        parent.STAGE: STAGE,
+        "mlflow.source.name": "dvc queue start",
+        QUEUE: facts["queue"],
+        SWEEP: name,
+    }
     run = store.client.create_run(
-        store.experiment_id, run_name=f"sweep {name}", tags=made | {SWEEP: name}
+        store.experiment_id, run_name=f"sweep {name}", tags=facts["tags"] | own
     )
     return run.info.run_id
 
 
-def _shown(values: Mapping[str, str]) -> dict[str, str]:
-    return {k: HIDDEN if is_secret(k, v) else v for k, v in sorted(values.items())}
+def _masked(values: Mapping[str, str]) -> dict[str, str]:
+    """Parameters with a mask in place of those that belong into the environment."""
+    return {k: HIDDEN if any(found_in({k: v})) else v for k, v in sorted(values.items())}
 
 
 def _log_params(store: Store, run_id: str, values: dict[str, str]) -> None:
     from mlflow.entities import Param
 
     if values:
-        kept = [Param(k, v) for k, v in _shown(values).items()]
-        store.client.log_batch(run_id, params=kept)
+        store.client.log_batch(run_id, params=[Param(k, v) for k, v in _masked(values).items()])
 
 
 def _differences() -> tuple[dict[str, str], dict[str, str]]:

@@ -1,0 +1,201 @@
+"""What DVC writes of a stage into dvc.lock, which it does only once the stage has ended.
+
+A stage that DVC runs leaves a note in the project that keeps the store. Who comes next - a stage
+that begins, `crywatch deliver`, a command that looks for runs - reads the entry that DVC has
+written since, and gives it to the stage's run. The copy of an experiment is gone by then, and its
+commit holds the lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crywatch.core import git
+from crywatch.core.atomic import read_json, write_json
+from crywatch.tracking import journal, lineage, parent
+from crywatch.tracking.lineage import Entry
+from crywatch.tracking.store import Store, home
+
+FOLDER = journal.FOLDER / "ended"
+ENTRY = "dvc.lock.entry"  # digest, of a stage's run
+EXPERIMENTS = "refs/exps"  # refs/exps/<2 of the baseline>/<38 of it>/<name>
+MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
+MAX_PARAM = 500  # characters
+
+
+@dataclass(frozen=True)
+class Written:
+    """The entry of a stage that has ended."""
+
+    note: Path  # to be removed when the run has it
+    key: str  # of the run, its tag `parent.RUN`
+    facts: dict[str, Any]  # of `facts`
+
+
+def note(key: str, stage: str, values: dict[str, Any]) -> None:
+    """Leave a note that this stage has ended and DVC is about to write its entry.
+
+    ``values`` are the stage's params.yaml. OSError if there is no room for a note.
+    """
+    about = {
+        "key": key,
+        "stage": stage,
+        "folder": os.path.relpath(Path.cwd(), home()),
+        "experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "lock": _stamp(lineage.LOCK),
+        "commit": git.asked(Path.cwd(), "rev-parse", "HEAD"),
+        "params": values,
+    }
+    folder = home() / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{key}.json", about)
+
+
+def written(beginning: bool = False) -> Iterator[Written]:
+    """Entries that DVC has written since their stages ended.
+
+    ``beginning``: a stage begins in the working directory. DVC has by then written the entry of the
+    one before it, or never will: it was killed, say.
+    """
+    for path in sorted((home() / FOLDER).glob("*.json")):
+        try:
+            about = read_json(path)
+            folder = Path(os.path.normpath(home() / about["folder"]))
+            changed = _stamp(folder / lineage.LOCK) != about["lock"]
+            stages = _stages(folder, about["experiment"]) if changed else {}
+        except (OSError, ValueError, KeyError, yaml.YAMLError):  # DVC is writing it just now
+            continue
+        entry = stages.get(about["stage"])
+        if entry and not _is_of_another(entry, about, folder):
+            yield Written(path, about["key"], facts(about["stage"], stages))
+        elif entry or not folder.is_dir() or (beginning and folder == Path.cwd()):
+            path.unlink(missing_ok=True)
+
+
+def facts(stage: str, stages: dict[str, Entry]) -> dict[str, Any]:
+    """What a run gets of its entry in dvc.lock: tags, parameters, inputs, and what was skipped."""
+    entry = stages[stage]
+    tags = {parent.OUTS: lineage.outs_digest(entry.outs), ENTRY: lineage.entry_digest(entry)}
+    return {
+        "tags": tags | {f"out.{path}": digest for path, digest in entry.outs.items()},
+        "params": dict(flat(shared(stage.partition("@")[0], entry.params))),
+        "inputs": [
+            (path, digest[:MAX_DIGEST], "dvc", path)
+            for path, digest in lineage.inputs(stage, stages).items()
+        ],
+        "skipped": {
+            name: lineage.outs_digest(stages[name].outs) for name in lineage.upstream(stage, stages)
+        },
+    }
+
+
+def give(store: Store, key: str, facts: dict[str, Any], at_ms: int) -> bool:
+    """Give a run what DVC wrote of it; False where the store does not have the run.
+
+    To give it again adds nothing.
+    """
+    from mlflow.entities import Param, RunTag
+
+    run = store.run(parent.find_only(store, parent.RUN, key))
+    if run is None:
+        return False
+    run_id = run.info.run_id
+    tags = [RunTag(name, value) for name, value in facts["tags"].items()]
+    more = [Param(k, v) for k, v in facts["params"].items() if k not in run.data.params]
+    store.client.log_batch(run_id, params=more, tags=tags)
+    log_inputs(store, run_id, facts["inputs"])
+    parent.note_skipped(store, run.data.tags[parent.PARENT], facts["skipped"], at_ms)
+    return True
+
+
+def settle(store: Store) -> None:
+    """Give all runs of this store what DVC has written of them since they ended."""
+    for entry in written():
+        if give(store, entry.key, entry.facts, journal.Clock().now_ms()):
+            entry.note.unlink(missing_ok=True)
+
+
+def log_inputs(store: Store, run_id: str, inputs: list[tuple[str, str, str, str]]) -> None:
+    """Log data sets, each by name, digest, kind and path, as inputs of a run."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    made = [
+        DatasetInput(Dataset(name, digest, kind, json.dumps({"uri": path})), [])
+        for name, digest, kind, path in inputs
+    ]
+    if made:
+        store.client.log_inputs(run_id, made)
+
+
+def shared(stage: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Of the parameters that dvc.yaml lists for a stage, those outside of its own section.
+
+    Entries of other stages' sections are left out; what is set for the corpus is the stage's.
+    """
+    return {
+        name: value
+        for name, value in values.items()
+        if name != stage and ("." not in name or name.startswith("corpus."))
+    }
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names of parameters, and their values as MLflow keeps them."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)[:MAX_PARAM]
+
+
+def experiment_commit(project: Path, name: str) -> str:
+    """SHA of the latest experiment of DVC with that name; empty without one."""
+    order, shown = "--sort=-committerdate", "--format=%(objectname)"
+    listed = git.asked(project, "for-each-ref", order, shown, f"{EXPERIMENTS}/*/*/{name}")
+    return next(iter(listed.split()), "") if name else ""
+
+
+def locked(project: Path, commit: str) -> dict[str, Entry]:
+    """Stages in dvc.lock at a commit; empty without one."""
+    return lineage.parse_lock(git.asked(project, "show", f"{commit}:./{lineage.LOCK}"))
+
+
+def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
+    """Whether the lock was brought from elsewhere since: another commit's, or other parameters'."""
+
+    def value(name: str) -> Any:
+        found = about["params"]
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    listed = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
+    if any(value(name) != given for name, given in listed.items()):
+        return True
+    before, now = about["commit"], git.asked(folder, "rev-parse", "HEAD") if folder.is_dir() else ""
+    if not before or not now or before == now:
+        return False
+    return git.run(folder, "merge-base", "--is-ancestor", before, now).returncode != 0
+
+
+def _stages(folder: Path, experiment: str) -> dict[str, Entry]:
+    """Of dvc.lock in a folder, or of the experiment's commit where the folder is gone."""
+    if folder.is_dir():
+        return lineage.parse_lock((folder / lineage.LOCK).read_text())
+    return locked(home(), experiment_commit(home(), experiment))
+
+
+def _stamp(path: Path) -> list[int]:
+    """What tells whether a file was written: DVC does so even where nothing differs."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_mtime_ns, found.st_ino, found.st_size]
