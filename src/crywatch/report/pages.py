@@ -78,6 +78,11 @@ def note(name: str) -> str:
     return _texts()["notes"][name]
 
 
+def columns(name: str) -> dict[str, str]:
+    """A table's columns of texts.yaml: titles by the key of a measure."""
+    return _texts()["columns"][name]
+
+
 def sections_page(
     name: str,
     title: str,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from crywatch.report.pages import note
+from crywatch.report.pages import columns, note
 from crywatch.report.tables import (
     Columns,
     Row,
@@ -39,7 +39,7 @@ INTERVALS = "In brackets: 95 % intervals over infants (Student's t)."
 def gate_tables(folder: Path) -> list[Table]:
     """AUC of the gate's heads, from the folder of ``train_gate``."""
     metrics = _read(folder)
-    columns: Columns = {
+    heads: Columns = {
         "head": lambda row: HEADS.get(row["head"], row["head"]),
         "part": "part",
         "measured on": "scope",
@@ -49,109 +49,59 @@ def gate_tables(folder: Path) -> list[Table]:
         "passed, should": num("passed_right"),
         "passed, should not": num("passed_wrong"),
     }
-    heads = "; ".join(
+    verdicts = "; ".join(
         f"{HEADS.get(name, name)}: {'used' if head['on'] else 'off'}, {head['reason']}"
         for name, head in sorted(metrics["heads"].items())
     )
-    text = f"{heads}. {note('gate')}"
+    text = f"{verdicts}. {note('gate')}"
     if not metrics["shared_corpora"]:
         text += f" {note('not_shared')}"
-    return [table("Gate: what its heads can tell", columns, metrics["rows"], text)]
+    return [table("Gate: what its heads can tell", heads, metrics["rows"], text)]
 
 
 def follow_tables(folder: Path) -> list[Table]:
     """Infants followed through their recordings, from the folder of ``follow_infants``."""
     metrics = _read(folder)
-    columns = {
-        "false_alarm_rate": "false alarms",
-        "detected": "changed recordings that alarm",
-        "accepted": "taken up",
-        "accepted_changed": "changed, taken up",
-        "versions": "versions",
-    }
-    rows = [
-        [part, WAYS.get(way, way), *_cells(measures, columns)]
-        for part, ways in metrics["means"].items()
-        for way, measures in _ordered(ways)
-    ]
     refused = ", ".join(f"{reason} {count}" for reason, count in metrics["refused"].items())
     text = (
         f"Shares of the recordings after an infant's baseline, {metrics['rate']:g} false alarms "
         f"promised, {metrics['model']}. {INTERVALS} Refused by the gate: {refused or 'nothing'}."
     )
     title = "Following infants: with the gate, without it, and never updated"
-    return [Table(title, ["part", "updating", *columns.values()], rows, text)]
+    return [_by_way(title, "follow", ["part"], metrics["means"], text)]
 
 
 def year_tables(folder: Path) -> list[Table]:
     """A table a scenario, from the folder of ``simulate_year``."""
     metrics = _read(folder)
-    slow = {
-        "false_alarms_a_month": "false alarms a month",
-        "false_alarm_rate": "share of recordings",
-        "false_alarm_rate_last_quarter": "in the last quarter",
-        "false_alarm_rate_passed": "of those the heads pass",
-        "refused_by_heads": "refused by the heads",
-        "held_at_end": "infants held at the end",
-        "accepted": "taken up",
-    }
-    change = {
-        "first_alarm_days": "days to the first alarm",
-        "noticed": "infants noticed",
-        "noticed_days": "days until noticed",
-        "noticed_recordings": "recordings until noticed",
-        "accepted": "absorbed",
-        "alarms_at_first": "alarms, first weeks",
-        "alarms_at_last": "alarms, last weeks",
-    }
-    attack = {
-        "hostile_accepted": "hostile, taken up",
-        "drift": "drift of the baseline",
-        "false_alarm_rate": "false alarms meanwhile",
-        "false_alarm_rate_after": "and after",
-        "accepted_after": "own, taken up after",
-    }
     infants = f"{metrics['infants']} infants, {metrics['rate']:g} false alarms promised"
+    slow = f"{INTERVALS} {note('slow').format(trimming_p=metrics['trimming_p'])}"
+    attack = {HOSTILE.get(kind, kind): ways for kind, ways in metrics["attack"].items()}
     return [
-        Table(
-            f"Generated year, slow development: {infants}",
-            ["updating", *slow.values()],
-            _rows(metrics["slow"], slow),
-            f"{GENERATED} {INTERVALS} {note('slow').format(trimming_p=metrics['trimming_p'])}",
-        ),
-        Table(
-            f"Generated year, a change that stays: {infants}",
-            ["change", "updating", *change.values()],
-            _rows(metrics["change"], change, str),
-            f"{GENERATED} {note('change')}",
-        ),
-        Table(
-            f"Generated year, a hostile stream: {infants}",
-            ["what comes", "updating", *attack.values()],
-            _rows(metrics["attack"], attack, lambda kind: HOSTILE.get(kind, kind)),
-            f"{GENERATED} {note('attack')}",
-        ),
+        _by_way(f"Generated year, {title}: {infants}", name, heads, kinds, f"{GENERATED} {text}")
+        for title, name, heads, kinds, text in (
+            ("slow development", "slow", [], metrics["slow"], slow),
+            ("a change that stays", "change", ["change"], metrics["change"], note("change")),
+            ("a hostile stream", "attack", ["what comes"], attack, note("attack")),
+        )
     ]
 
 
-def _rows(
-    kinds: Mapping[str, Mapping[str, Row]],
-    columns: Mapping[str, str],
-    name: Callable[[str], str] | None = None,
-) -> list[list[str]]:
-    return [
-        [*([] if name is None else [name(kind)]), WAYS.get(way, way), *_cells(measures, columns)]
+def _by_way(
+    title: str, name: str, heads: list[str], kinds: Mapping[str, Mapping[str, Row]], text: str
+) -> Table:
+    """A line a kind (shown where ``heads`` has its title) and way, in the order of `WAYS`."""
+    titles = columns(name)
+    rows = [
+        [*([kind] if heads else []), WAYS[way], *_cells(ways[way], titles)]
         for kind, ways in kinds.items()
-        for way, measures in _ordered(ways)
+        for way in WAYS
+        if way in ways
     ]
+    return Table(title, [*heads, "updating", *titles.values()], rows, text)
 
 
-def _ordered(ways: Row) -> list[tuple[str, Any]]:
-    """The ways in the order of `WAYS`: files have them by name."""
-    return [(way, ways[way]) for way in WAYS if way in ways]
-
-
-def _cells(measures: Row, columns: Mapping[str, str]) -> list[str]:
+def _cells(measures: Row, keys: Iterable[str]) -> list[str]:
     """Means with their intervals; the number of infants where it is not that of all."""
     most = max((measure["infants"] for measure in measures.values()), default=0)
 
@@ -162,7 +112,7 @@ def _cells(measures: Row, columns: Mapping[str, str]) -> list[str]:
         infants = measure["infants"]
         return text if infants == most else f"{text}, {infants} infants"
 
-    return [cell(measures.get(column)) for column in columns]
+    return [cell(measures.get(key)) for key in keys]
 
 
 def _read(folder: Path) -> Any:
