@@ -23,11 +23,11 @@ from crywatch.evaluation.evaluate_detection.seconds import (
     named_metrics,
 )
 from crywatch.metrics.paired import paired_differences
-from crywatch.operations.compare import Scored, Wanted, compare
-from crywatch.operations.compare.page import render
-from crywatch.operations.compare.pairs import joined, pair
-from crywatch.operations.compare.rows import BETTER, FEW, NOTHING, SAME, WORSE, judged
-from crywatch.operations.compare.tables import FORMATS, as_csv, as_json, as_text
+from crywatch.operations.compare_runs import Options, ScoredRun, compare
+from crywatch.operations.compare_runs.differences import BETTER, FEW, NOTHING, SAME, WORSE, decide
+from crywatch.operations.compare_runs.page import render
+from crywatch.operations.compare_runs.pairs import join_groups, pair
+from crywatch.operations.compare_runs.tables import FORMATS, as_csv, as_json, as_text
 from crywatch.tracking import parent, runs, store
 from crywatch.tracking.runs import EvaluatedRun
 from tests.helpers.compare_cases import clips, seconds, summary
@@ -37,17 +37,17 @@ pytest_plugins = ["tests.helpers.tracking_fixtures"]
 ROBUST, PAPER = "robust/robust", "blazenet/all_1s"
 GOOD, BAD = {ROBUST: 1.6, PAPER: 0.5}, {ROBUST: 0.4, PAPER: 0.5}
 TABLE_OF_CLIPS = clips(groups=12)
-POOLED = Wanted(models=(ROBUST,), scopes=("pooled",), units=("second",))
+POOLED = Options(models=(ROBUST,), scopes=("pooled",), units=("second",))
 
 
-def scored(name: str, skills: dict, table: pd.DataFrame = TABLE_OF_CLIPS, **options) -> Scored:
+def scored(name: str, skills: dict, table: pd.DataFrame = TABLE_OF_CLIPS, **options) -> ScoredRun:
     run = EvaluatedRun(name * 8, name * 8, f"rebuild {name}", "c" * 40, False, "", "", {})
-    return Scored(run, measured_table(seconds(table, skills, **options), table))
+    return ScoredRun(run, measured_table(seconds(table, skills, **options), table))
 
 
 @pytest.fixture(scope="module")
 def told():
-    return compare([(scored("a", BAD, seed=1), scored("b", GOOD, seed=2))], Wanted())
+    return compare([(scored("a", BAD, seed=1), scored("b", GOOD, seed=2))], Options())
 
 
 def only(comparison, **wanted):
@@ -105,10 +105,10 @@ def test_copies_of_a_clip_are_paired_each_with_its_own():
 def test_groups_hold_together_what_either_run_holds_together():
     first = pd.Series(["a", "a", "b", "c", "d"])
     second = pd.Series(["1", "2", "2", "3", "4"])
-    found = joined(first, second)
+    found = join_groups(first, second)
     assert found[0] == found[1] == found[2]
     assert len(set(found)) == 3
-    assert len(joined(first[:0], second[:0])) == 0
+    assert len(join_groups(first[:0], second[:0])) == 0
 
 
 # Lines
@@ -149,7 +149,7 @@ def test_a_clear_gain_is_better_and_turns_to_worse(told):
 def test_what_does_not_differ_is_not_said_to(told):
     assert {line.verdict for line in told.lines if line.model == PAPER} == {SAME}
     same = scored("a", GOOD)
-    for line in compare([(same, same)], Wanted()).lines:
+    for line in compare([(same, same)], Options()).lines:
         assert (line.common.difference, line.common.p, line.verdict) == (0, 1, SAME)
 
 
@@ -209,7 +209,7 @@ def test_a_corpus_left_out_is_compared_too_and_decides_nothing():
     first, second = (
         scored(name, {ROBUST: skill}, leave_out="b") for name, skill in (("a", 0.4), ("b", 1.5))
     )
-    found = compare([(first, second)], Wanted())
+    found = compare([(first, second)], Options())
     assert "b, left out" in {line.scope for line in found.lines}
     assert {one.scope for one in found.decisions} == {"pooled", "a", "b"}
 
@@ -234,15 +234,15 @@ def test_two_models_of_one_run():
     assert (line.model, line.against, line.verdict) == (PAPER, ROBUST, BETTER)
     assert found.title == f"{PAPER} and {ROBUST} of one run"
     with pytest.raises(ConfigError, match="one --model"):
-        compare([(run, run)], Wanted(against=ROBUST))
+        compare([(run, run)], Options(against=ROBUST))
 
 
 def test_what_is_not_there_is_named():
     first, second = scored("a", GOOD), scored("b", {ROBUST: 1.0})
     with pytest.raises(ConfigError, match=r"rebuild b .* no model 'blazenet/all_1s'"):
-        compare([(first, second)], Wanted(models=(PAPER,)))
+        compare([(first, second)], Options(models=(PAPER,)))
     with pytest.raises(ConfigError, match=r"scope gone in both runs; there are a, b, pooled"):
-        compare([(first, second)], Wanted(scopes=("gone",)))
+        compare([(first, second)], Options(scopes=("gone",)))
     found = compare([(first, second)], POOLED)
     assert found.notes == []
     found = compare([(first, second)], replace(POOLED, models=()))
@@ -283,7 +283,7 @@ def test_the_page_is_whole_and_the_same_bytes(told):
 
 
 def test_verdicts_need_no_line():
-    assert judged([]) == []
+    assert decide([]) == []
 
 
 # The command

@@ -64,23 +64,23 @@ def compare(
     each of several with the first.
     """
     from crywatch.core import params
-    from crywatch.operations.compare import UNITS, Wanted
-    from crywatch.operations.compare.command import run
-    from crywatch.operations.compare.tables import FORMATS
+    from crywatch.operations.compare_runs import UNITS, Options
+    from crywatch.operations.compare_runs.command import run
+    from crywatch.operations.compare_runs.tables import FORMATS
 
-    wanted = Wanted(
+    options = Options(
         models=tuple(model or ()),
         against=against,
         scopes=tuple(scope or ()),
-        units=tuple(one.value for one in unit or ()) or UNITS,
+        units=tuple(each.value for each in unit or ()) or UNITS,
     )
     page = None if html is None else html.absolute()
     with contextlib.chdir(root()):
         registered = params.plain("register.name")
-        done = run(runs or [], wanted, registered, page, log)
-    if done.run_id:
-        say(f"recorded as run {done.run_id} in {done.store}")
-    typer.echo(FORMATS[format.value](done.comparison).rstrip("\n"))
+        recorded = run(runs or [], options, registered, page, log)
+    if recorded.run_id:
+        say(f"recorded as run {recorded.run_id} in {recorded.store}")
+    typer.echo(FORMATS[format.value](recorded.comparison).rstrip("\n"))
 
 
 def deliver(

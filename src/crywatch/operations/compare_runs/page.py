@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,10 +12,9 @@ from crywatch.evaluation import scopes
 from crywatch.evaluation.evaluate_detection.figures import finish_det
 from crywatch.evaluation.evaluate_detection.seconds import PART
 from crywatch.metrics.curves import precision_recall, roc
-from crywatch.operations.compare import Comparison
-from crywatch.operations.compare.rows import Side
-from crywatch.operations.compare.tables import decision_table, heading, main_table
-from crywatch.report.tables import Table
+from crywatch.operations.compare_runs.comparison import RunComparison
+from crywatch.operations.compare_runs.differences import RunModel
+from crywatch.operations.compare_runs.tables import decision_table, heading, main_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,31 +22,21 @@ if TYPE_CHECKING:
 STYLES = ("-", "--")
 
 
-@dataclass(frozen=True)
-class Page:
-    """What its template shows."""
-
-    title: str
-    heading: list[str]
-    tables: list[Table]
-    figures: dict[str, str]  # caption to data URI
-
-
-def render(comparison: Comparison) -> str:
+def render(comparison: RunComparison) -> str:
     """The page; the same comparison gives the same bytes."""
     import jinja2
 
-    found = [main_table(comparison)]
+    tables = [main_table(comparison)]
     if comparison.decisions:
-        found.append(decision_table(comparison))
+        tables.append(decision_table(comparison))
     figures = {}
-    for first, second in comparison.sides:
-        drawn = overlay(first, second)
-        if drawn is not None:
-            named = f"{first.model} of {first.run}"
-            other = f"{second.model} of {second.run}"
-            figures[f"{named} (solid) and {other} (dashed)"] = inline_svg(drawn)
-    loaders = [jinja2.PackageLoader("crywatch", name) for name in ("operations/compare", "report")]
+    for first, second in comparison.models:
+        figure = overlay(first, second)
+        if figure is not None:
+            solid, dashed = (f"{each.model} of {each.run}" for each in (first, second))
+            figures[f"{solid} (solid) and {dashed} (dashed)"] = inline_svg(figure)
+    folders = ("operations/compare_runs", "report")
+    loaders = [jinja2.PackageLoader("crywatch", folder) for folder in folders]
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
@@ -56,11 +44,12 @@ def render(comparison: Comparison) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    page = Page(comparison.title, heading(comparison), found, figures)
-    return environment.get_template("comparison.html.j2").render(comparison=page)
+    return environment.get_template("comparison.html.j2").render(
+        title=comparison.title, heading=heading(comparison), tables=tables, figures=figures
+    )
 
 
-def overlay(first: Side, second: Side) -> Figure | None:
+def overlay(first: RunModel, second: RunModel) -> Figure | None:
     """ROC, precision and recall, and DET per second of the pooled test part, a line a side.
 
     None where neither has both classes.
@@ -69,19 +58,17 @@ def overlay(first: Side, second: Side) -> Figure | None:
 
     figure = Figure(figsize=(12.6, 4.2), layout="constrained")
     panels = figure.subplots(1, 3)
-    drawn = False
-    for side, style in zip((first, second), STYLES, strict=True):
-        frame = pooled(side.seconds)
+    for model, style in zip((first, second), STYLES, strict=True):
+        frame = pooled(model.seconds)
         labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
         if len(set(labels)) < 2:
             continue
-        drawn = True
-        name = side.run if first.model == second.model else side.model
-        curve, found = roc(labels, scores), precision_recall(labels, scores)
+        name = model.run if first.model == second.model else model.model
+        curve, tradeoff = roc(labels, scores), precision_recall(labels, scores)
         panels[0].plot(curve.x, curve.y, style, label=name)
-        panels[1].plot(found.x, found.y, style, label=name)
+        panels[1].plot(tradeoff.x, tradeoff.y, style, label=name)
         det_axes.draw(panels[2], curve.x, 1 - curve.y, linestyle=style)
-    if not drawn:
+    if not panels[0].lines:
         return None
     panels[0].set(xlabel="false positive rate", ylabel="true positive rate")
     panels[1].set(xlabel="recall", ylabel="precision")

@@ -16,7 +16,7 @@ KEYS = {"second": ["corpus", "sha256", "start_s"], "clip": ["corpus", "sha256"]}
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedRows:
     """Rows of both runs."""
 
     labels: np.ndarray  # [n] bool: a cry
@@ -33,7 +33,7 @@ class Paired:
         return not (self.only_first or self.only_second or self.relabelled)
 
 
-def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> Paired:
+def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> PairedRows:
     """Pair rows (of `measured.Place`) of two runs by what ``unit`` is known by."""
     both = _numbered(first, unit).merge(
         _numbered(second, unit),
@@ -44,12 +44,12 @@ def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> Paired:
     )
     common = both[both["of"] == "both"]
     same = common["is_cry_first"].astype(bool) == common["is_cry_second"].astype(bool)
-    kept = common[same]
-    return Paired(
-        labels=kept["is_cry_first"].to_numpy(dtype=bool),
-        first=kept["score_first"].to_numpy(dtype=float),
-        second=kept["score_second"].to_numpy(dtype=float),
-        groups=joined(kept["group_id_first"], kept["group_id_second"]),
+    agreed = common[same]
+    return PairedRows(
+        labels=agreed["is_cry_first"].to_numpy(dtype=bool),
+        first=agreed["score_first"].to_numpy(dtype=float),
+        second=agreed["score_second"].to_numpy(dtype=float),
+        groups=join_groups(agreed["group_id_first"], agreed["group_id_second"]),
         only_first=int((both["of"] == "left_only").sum()),
         only_second=int((both["of"] == "right_only").sum()),
         relabelled=int((~same).sum()),
@@ -57,22 +57,22 @@ def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> Paired:
 
 
 def _numbered(rows: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Copies of one clip within a corpus are told apart by the order of their names."""
+    """With a column that numbers the copies of one clip within a corpus, by their names."""
     ordered = rows.sort_values(["clip_id"], kind="stable")
     copy = ordered.groupby(KEYS[unit], sort=False).cumcount()
     return ordered[[*KEYS[unit], "score", "is_cry", "group_id"]].assign(copy=copy)
 
 
-def joined(first: pd.Series, second: pd.Series) -> np.ndarray:
+def join_groups(first: pd.Series, second: pd.Series) -> np.ndarray:
     """[n] names of the groups that hold together what either of two groupings does."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if first.empty:
         return np.empty(0, dtype=str)
-    names_first, one = np.unique(first.astype(str), return_inverse=True)
-    names_second, other = np.unique(second.astype(str), return_inverse=True)
+    names_first, in_first = np.unique(first.astype(str), return_inverse=True)
+    names_second, in_second = np.unique(second.astype(str), return_inverse=True)
     size = len(names_first) + len(names_second)
-    edges = (np.ones(len(one)), (one, len(names_first) + other))
+    edges = (np.ones(len(in_first)), (in_first, len(names_first) + in_second))
     _, component = connected_components(coo_array(edges, shape=(size, size)), directed=False)
-    return component[one].astype(str)
+    return component[in_first].astype(str)

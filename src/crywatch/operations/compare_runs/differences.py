@@ -1,9 +1,10 @@
-"""One line of a comparison: a metric of two runs with intervals, and whether they differ."""
+"""A metric of two runs with intervals, whether they differ, and who decides rightly more often."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,22 @@ from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_bootstrap
 from crywatch.metrics.paired import McNemar, PairedDifference, holm, mcnemar, paired_differences
-from crywatch.operations.compare.pairs import Paired, pair
+from crywatch.operations.compare_runs.pairs import PairedRows, pair
 
 BETTER, WORSE, SAME = "better", "worse", "no difference shown"
 FEW, NOTHING = "too few groups", "nothing in common"
 LIMIT = 1 - LEVEL  # of a corrected p
+ESTIMATES = ("of_first", "of_second", "common")
+COMMON = {  # names of the values of `MetricDifference.common` in a flat row
+    "common_first": "first",
+    "common_second": "second",
+    "difference": "difference",
+    "difference_low": "low",
+    "difference_high": "high",
+    "p": "p",
+    "cry_groups": "cry_groups",
+    "other_groups": "other_groups",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricDifference:
     """A metric of two runs at one place; differences are the second's minus the first's."""
 
     first: str  # labels of the runs
@@ -51,28 +63,18 @@ class Line:
     p_holm: float | None = None  # corrected for all lines that are decided
     verdict: str = NOTHING
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Flat, plain values."""
-        told = {k: v for k, v in asdict(self).items() if not isinstance(v, dict)}
-        told.pop("common", None)
-        for side in ("first", "second"):
-            estimate = getattr(self, f"of_{side}")
-            told |= {f"{side}_{k}": v for k, v in asdict(estimate).items()}
-        common = self.common
-        names = ("low", "high", "p", "cry_groups", "other_groups")
-        values = {name: getattr(common, name, None) for name in names}
-        told |= {
-            "common_first": getattr(common, "first", None),
-            "common_second": getattr(common, "second", None),
-            "difference": getattr(common, "difference", None),
-            "difference_low": values["low"],
-            "difference_high": values["high"],
-        }
-        return told | {name: values[name] for name in names[2:]}
+        values = {k: v for k, v in asdict(self).items() if k not in ESTIMATES}
+        for side, estimate in (("first", self.of_first), ("second", self.of_second)):
+            values |= {f"{side}_{k}": v for k, v in asdict(estimate).items()}
+        for key, name in COMMON.items():
+            values[key] = getattr(self.common, name, None)
+        return values
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionTest:
     """Decisions of two runs on the recordings of one scope, each at its own threshold.
 
     A recording, all clips of one group and label, is right if every clip of it is: groups are
@@ -88,37 +90,41 @@ class Decision:
     threshold_second: float
     test: McNemar
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Flat, plain values."""
-        told = asdict(self)
-        return told | told.pop("test")
+        values = asdict(self)
+        return values | values.pop("test")
 
 
 @dataclass(frozen=True)
-class Side:
-    """One run's model."""
+class RunModel:
+    """A model of one run."""
 
     run: str  # its label
     model: str
     seconds: pd.DataFrame  # of table "measured", of that model alone
 
 
-def lines(first: Side, second: Side, scopes: Sequence[str], units: Sequence[str]) -> Iterator[Line]:
-    """Lines of every place that both have, before any correction; no scopes are all scopes."""
+def metric_differences(
+    first: RunModel, second: RunModel, scopes: Sequence[str], units: Sequence[str]
+) -> Iterator[MetricDifference]:
+    """Of every place that both have, before any correction; no scopes are all scopes."""
     other = {(place.scope, place.unit): place for place in places(second.seconds)}
     for place in places(first.seconds):
         partner = other.get((place.scope, place.unit))
         if partner is None or place.unit not in units or (scopes and place.scope not in scopes):
             continue
-        yield from _lines(first, second, place, partner)
+        yield from _of_place(first, second, place, partner)
 
 
-def _lines(first: Side, second: Side, place: Place, partner: Place) -> Iterator[Line]:
+def _of_place(
+    first: RunModel, second: RunModel, place: Place, partner: Place
+) -> Iterator[MetricDifference]:
     mine, theirs = estimates(place), estimates(partner)
     both = pair(place.rows, partner.rows, place.unit)
-    found = _differences(both)
+    differences = _differences(both)
     for metric in DRAWN:
-        yield Line(
+        yield MetricDifference(
             first=first.run,
             second=second.run,
             model=first.model,
@@ -128,7 +134,7 @@ def _lines(first: Side, second: Side, place: Place, partner: Place) -> Iterator[
             metric=metric,
             of_first=mine[metric],
             of_second=theirs[metric],
-            common=found.get(metric),
+            common=differences.get(metric),
             n_common=len(both.labels),
             only_first=both.only_first,
             only_second=both.only_second,
@@ -147,55 +153,62 @@ def estimates(place: Place) -> dict[str, Estimate]:
     }
 
 
-def _differences(both: Paired) -> dict[str, PairedDifference]:
+def _differences(both: PairedRows) -> dict[str, PairedDifference]:
     if both.labels.all() or not both.labels.any():
         return {}
     return paired_differences(both.labels, both.first, both.second, both.groups)
 
 
-def judged(found: Iterable[Line]) -> list[Line]:
-    """With verdicts, after Holm's correction over all lines that have groups enough to decide."""
-    found = list(found)
-    tests = [line.common.p if _decidable(line) else None for line in found]
+def decide(differences: Iterable[MetricDifference]) -> list[MetricDifference]:
+    """With verdicts, after Holm's correction over all that have groups enough to decide."""
+    rows = list(differences)
+    tests = [row.common.p if row.common and row.common.decidable else None for row in rows]
     return [
-        replace(line, p_holm=p, verdict=_verdict(line, p))
-        for line, p in zip(found, holm(tests), strict=True)
+        replace(row, p_holm=p, verdict=_verdict(row.common, p))
+        for row, p in zip(rows, holm(tests), strict=True)
     ]
 
 
-def _decidable(line: Line) -> bool:
-    return line.common is not None and line.common.decidable
-
-
-def _verdict(line: Line, p: float | None) -> str:
-    if line.common is None:
+def _verdict(common: PairedDifference | None, p: float | None) -> str:
+    if common is None:
         return NOTHING
     if p is None:
         return FEW
-    if p >= LIMIT or line.common.difference == 0:
+    if p >= LIMIT or common.difference == 0:
         return SAME
-    return BETTER if line.common.difference > 0 else WORSE
+    return BETTER if common.difference > 0 else WORSE
 
 
-def decisions(first: Side, second: Side, scopes: Sequence[str]) -> Iterator[Decision]:
+def decision_tests(
+    first: RunModel, second: RunModel, scopes: Sequence[str]
+) -> Iterator[DecisionTest]:
     """Of every scope of the test part that both have, where both chose a threshold."""
-    chosen = [thresholds(side.seconds).get(side.model) for side in (first, second)]
-    if None in chosen:
+    first_limit, second_limit = (
+        thresholds(each.seconds).get(each.model) for each in (first, second)
+    )
+    if first_limit is None or second_limit is None:
         return
     other = {place.scope: place for place in places(second.seconds) if place.unit == "clip"}
     for place in places(first.seconds):
         # On a corpus left out nothing is decided: its validation part is among what is measured.
-        is_test = set(place.rows["split"]) == {"test"}
-        wanted = place.unit == "clip" and is_test and (not scopes or place.scope in scopes)
-        if wanted and place.scope in other:
-            both = pair(place.rows, other[place.scope].rows, "clip")
-            if len(both.labels):
-                test = mcnemar(*_recordings(both, *chosen))
-                told = (first.run, second.run, first.model, second.model)
-                yield Decision(*told, place.scope, *chosen, test)
+        is_test = place.unit == "clip" and set(place.rows["split"]) == {"test"}
+        if not is_test or place.scope not in other or (scopes and place.scope not in scopes):
+            continue
+        both = pair(place.rows, other[place.scope].rows, "clip")
+        if len(both.labels):
+            yield DecisionTest(
+                first=first.run,
+                second=second.run,
+                model=first.model,
+                against=second.model,
+                scope=place.scope,
+                threshold_first=first_limit,
+                threshold_second=second_limit,
+                test=mcnemar(*_recordings(both, first_limit, second_limit)),
+            )
 
 
-def _recordings(both: Paired, first: float, second: float) -> tuple[np.ndarray, np.ndarray]:
+def _recordings(both: PairedRows, first: float, second: float) -> tuple[np.ndarray, np.ndarray]:
     """Whether each decides every clip of a recording rightly."""
     frame = pd.DataFrame(
         {
@@ -221,14 +234,14 @@ class ClipsDiffer:
     only_second: int
 
 
-def clips_differ(first: Side, second: Side) -> Iterator[ClipsDiffer]:
+def clips_differ(first: RunModel, second: RunModel) -> Iterator[ClipsDiffer]:
     """The corpora whose test parts are not the same clips."""
     sounds = []
-    for side in (first, second):
-        test = side.seconds[side.seconds["split"] == "test"]
+    for model in (first, second):
+        test = model.seconds[model.seconds["split"] == "test"]
         sounds.append({c: set(f["sha256"]) for c, f in test.groupby("corpus", sort=True)})
     for corpus in sorted({*sounds[0], *sounds[1]}):
-        one, other = (side.get(corpus, set()) for side in sounds)
-        if one != other:
-            counts = (len(one & other), len(one - other), len(other - one))
+        ours, theirs = (by_corpus.get(corpus, set()) for by_corpus in sounds)
+        if ours != theirs:
+            counts = (len(ours & theirs), len(ours - theirs), len(theirs - ours))
             yield ClipsDiffer(first.run, second.run, corpus, *counts)
