@@ -16,7 +16,7 @@ from crywatch.core import params
 from crywatch.core.errors import ConfigError, RegistryError
 from crywatch.operations import drift
 from crywatch.operations.register import listening, run
-from crywatch.operations.register.run import Asked, rollback
+from crywatch.operations.register.run import Request, rollback
 from crywatch.tracking import lineage, model_files, registry, store
 from crywatch.tracking.registry import CHALLENGER, CHAMPION
 from tests.helpers.register_cases import (
@@ -30,7 +30,7 @@ from tests.helpers.register_cases import (
 from tests.helpers.tracking_cases import PARAMS
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
-ADA = Asked("ada", "tried it")
+ADA = Request("ada", "tried it")
 FOLDER = Path("data/calibrate/robust")
 
 
@@ -94,7 +94,7 @@ def made(curve: str, **told):
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
-def registered(asked: Asked = ADA, **changes):
+def registered(asked: Request = ADA, **changes):
     return run.run(config(**changes), asked)
 
 
@@ -159,7 +159,7 @@ def test_models_are_promoted_refused_and_rolled_back(ready):
     held_back = registered()
     assert (held_back.version, held_back.promoted) == (3, False)
     assert "rolled back from" in held_back.why and "it cries wolf" in held_back.why
-    forced = registered(Asked("bob", force="it was the microphone"))
+    forced = registered(Request("bob", force="it was the microphone"))
     assert (forced.version, forced.promoted) == (3, True) and alias(CHAMPION) == 3
     moves = registry.find(registry.open_registry(), "cry", "3").moves
     assert [move.kind for move in moves] == ["promotion", "promotion"]
@@ -243,7 +243,7 @@ def test_a_champion_that_was_tampered_with_is_judged_against_by_nobody(ready):
     assert "cry 1: its files have SHA-256" in found.why
     assert (alias(CHAMPION), alias(CHALLENGER)) == (1, 2)
     # Nor does anything go back to it.
-    forced = registered(Asked("bob", force="the first one is broken"))
+    forced = registered(Request("bob", force="the first one is broken"))
     assert forced.promoted and alias(CHAMPION) == 2
     with pytest.raises(RegistryError, match="cry 1: its files have SHA-256"):
         rollback(config(), None, "bob", "x")
@@ -300,7 +300,7 @@ def test_a_kill_before_a_version_is_made_leaves_a_run_and_no_version(ready, monk
 
 def test_a_model_can_be_registered_only_and_two_do_not_register_at_once(ready):
     made("DEAF")
-    found = registered(Asked("ada", promote=False))
+    found = registered(Request("ada", promote=False))
     assert not found.promoted and "as was asked" in found.why
     assert (alias(CHAMPION), alias(CHALLENGER)) == (None, 1)
     later = registered()  # asked otherwise, it is judged again
@@ -309,10 +309,10 @@ def test_a_model_can_be_registered_only_and_two_do_not_register_at_once(ready):
     opened.client.delete_registered_model_alias("cry", CHAMPION)
     copy = Path(".dvc/tmp/worktrees/copy").absolute()  # its registry is the project's
     copy.mkdir(parents=True)
-    with run._alone(), pytest.raises(RegistryError, match="is at work in this project"):
+    with run.exclusive(), pytest.raises(RegistryError, match="is at work in this project"):
         registered()
     held = pytest.raises(RegistryError, match="is at work in this project")
-    with contextlib.chdir(copy), run._alone(), contextlib.chdir(copy.parents[3]), held:
+    with contextlib.chdir(copy), run.exclusive(), contextlib.chdir(copy.parents[3]), held:
         registered()
     with pytest.raises(RegistryError, match="there is no champion to roll back from"):
         rollback(config(), None, "bob", "x")

@@ -11,11 +11,15 @@ import pytest
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, RegistryError, TableError
 from crywatch.operations.register import listening
+from crywatch.operations.register.challenge import Champion, Model, all_sources, judge
 from crywatch.operations.register.config import Guard, MainConfig
-from crywatch.operations.register.gates import InfantsSeen, infants_seen, no_more_infants, no_worse
-from crywatch.operations.register.judging import Champion, Model, compare
-from crywatch.operations.register.noise import band, bands
-from crywatch.operations.register.slices import Count, Slice, rate
+from crywatch.operations.register.gates import (
+    InfantsCount,
+    count_infants,
+    no_more_infants,
+    no_worse,
+)
+from crywatch.operations.register.slices import Count, Slice, band, bands, rate
 from crywatch.operations.register.training import read_members, trained_on, write_training
 from tests.helpers.register_cases import (
     CURVES,
@@ -52,12 +56,10 @@ def model(name: str) -> Model:
 
 
 def judged(challenger: str, champion: str | None, infants=None, training="training.parquet", **to):
-    from crywatch.operations.register.judging import at_hand
-
     before = None
     if champion:
         before = Champion(model(champion), Path(training), infants)
-    return compare(model(challenger), before, at_hand(), config(**to), 0)
+    return judge(model(challenger), before, all_sources(), config(**to), 0)
 
 
 def failed(found) -> dict[str, str]:
@@ -241,12 +243,12 @@ def test_bands_of_noise():
 @pytest.mark.parametrize(
     ("seen", "champions", "passed"),
     [
-        (InfantsSeen(4, 1), InfantsSeen(4, 1), True),
-        (InfantsSeen(4, 2), InfantsSeen(4, 1), False),
-        (InfantsSeen(40, 2), InfantsSeen(4, 1), True),  # more infants, a smaller share
-        (InfantsSeen(40, 11), InfantsSeen(4, 1), False),
-        (None, InfantsSeen(4, 1), False),
-        (InfantsSeen(4, 4), None, True),  # nothing to compare with, and said
+        (InfantsCount(4, 1), InfantsCount(4, 1), True),
+        (InfantsCount(4, 2), InfantsCount(4, 1), False),
+        (InfantsCount(40, 2), InfantsCount(4, 1), True),  # more infants, a smaller share
+        (InfantsCount(40, 11), InfantsCount(4, 1), False),
+        (None, InfantsCount(4, 1), False),
+        (InfantsCount(4, 4), None, True),  # nothing to compare with, and said
         (None, None, True),
     ],
 )
@@ -261,11 +263,11 @@ def test_infants_are_counted_as_the_evaluation_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_infants(over=1)
     path = Path("data/fit_infants/mahalanobis/tables.json")
-    assert infants_seen(path, "val") == InfantsSeen(4, 1)
-    assert infants_seen(Path("nothing.json"), "val") is None
+    assert count_infants(path, "val") == InfantsCount(4, 1)
+    assert count_infants(Path("nothing.json"), "val") is None
     path.write_text("{}")
     with pytest.raises(TableError, match="not as stage fit_infants writes it"):
-        infants_seen(path, "val")
+        count_infants(path, "val")
 
 
 @pytest.mark.parametrize(

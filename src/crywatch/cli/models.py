@@ -28,7 +28,7 @@ def register(
     model: Annotated[
         str | None, typer.Option(help="A model folder; by default params.yaml's register.model.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write what was decided here too.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the decision here too.")] = None,
     no_promote: Annotated[
         bool, typer.Option("--no-promote", help="To `challenger` only, whatever the gates say.")
     ] = False,
@@ -46,7 +46,7 @@ def register(
     from crywatch.core import params
     from crywatch.core.atomic import write_json
     from crywatch.operations.register.config import RegisterConfig
-    from crywatch.operations.register.run import Asked, run
+    from crywatch.operations.register.run import Request, run
 
     if no_promote and force:
         raise CrywatchError("--no-promote and --force exclude each other")
@@ -55,20 +55,20 @@ def register(
         config = params.section("register", RegisterConfig)
         if model is not None:
             config = replace(config, model=model)
-        found = run(config, Asked(by or _user(), reason, not no_promote, force))
-    _show(found)
+        registration = run(config, Request(by or _user(), reason, not no_promote, force))
+    _show(registration)
     if out is not None:
-        write_json(out, found.as_dict())
+        write_json(out, registration.as_dict())
 
 
-def _show(found: Registration) -> None:
-    if found.gates:
-        wide = max(len(gate.slice) for gate in found.gates)
-        for gate in found.gates:
+def _show(registration: Registration) -> None:
+    if registration.gates:
+        wide = max(len(gate.slice) for gate in registration.gates)
+        for gate in registration.gates:
             typer.echo(
                 f"{VERDICTS[gate.passed]:<6}  {gate.name:<14}  {gate.slice:<{wide}}  {gate.said}"
             )
-    typer.echo(f"version {found.version}: {found.why}")
+    typer.echo(f"version {registration.version}: {registration.why}")
 
 
 @app.command()
@@ -92,28 +92,28 @@ def rollback(
     typer.echo(f"champion: version {move.from_version} to version {move.to_version}: {reason}")
 
 
-def folder(named: Path | None, default: str) -> Path:
+def folder(model: Path | None, default: str) -> Path:
     """The model folder that a command is to use: one on disk, or of the registry.
 
-    A folder on disk goes before a registered model of that name, and that is said.
+    A folder on disk goes before a registered model of that name, with a line on it.
     """
-    at = named if named is not None else root() / default
-    text = named.as_posix() if named is not None else default
+    path = model if model is not None else root() / default
+    text = model.as_posix() if model is not None else default
     if text.rpartition("/")[2] not in ("champion", "challenger") and not text[-1:].isdigit():
-        return at  # the registry's libraries take seconds to load
+        return path  # the registry's libraries take seconds to load
     from crywatch.core import params
     from crywatch.operations.register.models import parse, use
 
-    meant = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
-    if meant is None:
-        return at
-    if at.is_dir():
-        say(f"{at} is a folder: it is used, and not {meant} of the registry")
-        return at
+    name = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
+    if name is None:
+        return path
+    if path.is_dir():
+        say(f"{path} is a folder: it is used, and not {name} of the registry")
+        return path
     here = Path.cwd()
     with contextlib.chdir(root()):
-        found = use(meant, say).absolute()
-    return found.relative_to(here) if found.is_relative_to(here) else found
+        fetched = use(name, say).absolute()
+    return fetched.relative_to(here) if fetched.is_relative_to(here) else fetched
 
 
 def _user() -> str:

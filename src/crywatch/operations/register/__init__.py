@@ -1,4 +1,9 @@
-"""A model into the registry, and to `champion` only through the gates."""
+"""A model into the registry, and to `champion` only through the gates.
+
+``run`` has `run` and `rollback`; ``challenge`` scores the challenger and the champion on the same
+recordings, ``slices`` compares them there and ``gates`` decides; ``card`` describes the version;
+``models`` brings registered models back to disk. `Registration` is what a call returns.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Gate:
-    """One thing that a challenger must keep."""
+    """A condition that a challenger must meet."""
 
     name: str  # better_on_main, no_worse, infants; of a first model floor; comparable
     slice: str  # pooled, corpus esc50, confuser rooster, noise 0 to 10 dB

@@ -1,52 +1,44 @@
 """The card of a registered model: what it is, what it was made of, what it does and what it lacks.
 
-Its measures are those of the gates' own listening and, where they are of this very model, those of
+Its measures are those of the gates' own detections and, where they are of this very model, those of
 the rebuild's evaluation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
-from crywatch.corpora.terms import Terms
-from crywatch.detection.decisions import Decision
+from crywatch.core.models import load
+from crywatch.corpora.terms import Terms, terms_of_model
+from crywatch.detection.decisions import decision_of
+from crywatch.detection.detectors import load_detector
 from crywatch.detection.systems import FOLDERS
 from crywatch.operations.register import Gate
-from crywatch.operations.register.facts import Origin
+from crywatch.operations.register.challenge import REPORTED, Judgement, Model
+from crywatch.operations.register.config import RegisterConfig
+from crywatch.operations.register.facts import Origin, is_current
 from crywatch.operations.register.slices import Slice
-from crywatch.report.tables import Table, number
+from crywatch.report.tables import Columns, Row, Table, interval, number, table
+from crywatch.tracking.registry import CHALLENGER, CHAMPION, ModelVersion
+
+if TYPE_CHECKING:
+    from crywatch.operations.register.run import Verdict
 
 
-@dataclass(frozen=True)
-class Card:
-    """Everything that its template needs."""
-
-    name: str
-    digest: str
-    description: dict[str, Any]
-    parameters: int  # of its networks
-    terms: Terms
-    decision: Decision | None
-    origin: Origin
-    generated: bool  # whether the sounds are
-    corpora: Table
-    evaluation: Table | None
-    left_out: Table | None
-    gates: Table
-    reported: Table
-    verdict: str
-    n_left_out: int  # recordings that the champion was trained on
-    champion: str  # what it was compared with, or ""
-    alias: str  # to use it by
-
-
-def render(card: Card) -> str:
-    """As Markdown."""
+def render(
+    config: RegisterConfig,
+    model: Model,
+    origin: Origin,
+    lineage: dict[str, Any],
+    champion: ModelVersion | None,
+    judgement: Judgement,
+    verdict: Verdict,
+) -> str:
+    """The card of ``model``, a copy of ``config.model``, as Markdown."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -55,7 +47,29 @@ def render(card: Card) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("card.md.j2").render(card=card)
+    folder = Path(config.model)
+    description = load(model.folder).description
+    terms = terms_of_model(description)
+    name = evaluated_name(folder) if is_current("evaluate_detection", source_of(folder)) else ""
+    return environment.get_template("card.md.j2").render(
+        name=config.name,
+        digest=model.digest,
+        description=description,
+        parameters=load_detector(model.folder).n_parameters,
+        terms=terms,
+        decision=decision_of(description),
+        origin=origin,
+        generated=params.plain("data.source") == "generated",
+        corpora=corpora_table(terms, lineage),
+        evaluation=evaluation_table(name),
+        left_out=left_out_table(name),
+        gates=gates_table(judgement.gates),
+        reported=reported_table(judgement.reported, REPORTED, champion is None),
+        verdict=f"{verdict.why[:1].upper()}{verdict.why[1:]}.",
+        n_left_out=judgement.left_out,
+        champion=f"version {champion.version}" if champion else "",
+        alias=CHAMPION if verdict.promoted else CHALLENGER,
+    )
 
 
 def source_of(folder: Path) -> Path:
@@ -75,7 +89,7 @@ def evaluated_name(folder: Path) -> str:
 
 
 def corpora_table(terms: Terms, lineage: dict[str, Any]) -> Table:
-    """What it heard, on what terms."""
+    """What it was trained on, on what terms."""
     rows = [
         [name, licence, (lineage["corpora"][name]["clean"] or "n/a")[:12]]
         for name, licence in zip(terms.corpora, terms.licences, strict=True)
@@ -88,54 +102,48 @@ def evaluation_table(name: str, folder: Path = paths.EVALUATE_DETECTION) -> Tabl
     path = folder / "tables.json"
     if not name or not path.is_file():
         return None
-    rows = [
-        [
-            row["scope"],
-            row["unit"],
-            f"{row['n']} ({row['n_cry']} cry)",
-            _bracketed(row, "auc"),
-            _bracketed(row, "average_precision"),
-        ]
-        for row in read_json(path)
-        if row["model"] == name and row["part"] == "test"
-    ]
-    if not rows:
-        return None
+    rows = [row for row in read_json(path) if row["model"] == name and row["part"] == "test"]
+    columns: Columns = {
+        "measured on": "scope",
+        "unit": "unit",
+        "n": lambda row: f"{row['n']} ({row['n_cry']} cry)",
+        "AUC": interval("auc"),
+        "average precision": interval("average_precision"),
+    }
     note = (
         f"{name} before calibration, which changes no order. In brackets 95 % intervals of the "
         "bootstrap over recordings and infants; few of those give intervals that are too narrow."
     )
-    columns = ["measured on", "unit", "n", "AUC", "average precision"]
-    return Table("Measured on the test part", columns, rows, note)
+    return table("Measured on the test part", columns, rows, note) if rows else None
 
 
 def left_out_table(name: str) -> Table | None:
     """The same training without a corpus, on that corpus: what to expect of an unknown one."""
-    found: dict[tuple[str, str], dict] = {}
+    measured: dict[tuple[str, str], Row] = {}
     evaluation = paths.EVALUATE_DETECTION / "tables.json"
     audit = paths.AUDIT_SHORTCUTS / "tables.json"
     if evaluation.is_file():
         for row in read_json(evaluation):
             if row["part"] == "all" and row["unit"] == "second":
-                found[row["model"], row["scope"]] = row
+                measured[row["model"], row["scope"]] = row
     if audit.is_file():
         for row in read_json(audit).get("left_out", []):
             if (row["channel"], row["unit"]) == ("as recorded", "second"):
-                found[row["system"], row["scope"]] = row
+                measured[row["system"], row["scope"]] = row
     rows = [
-        [model, scope, str(row["n"]), _bracketed(row, "auc"), _bracketed(row, "average_precision")]
-        for (model, scope), row in sorted(found.items())
+        {**row, "model": model}
+        for (model, _), row in sorted(measured.items())
         if name and model.startswith(f"{name}_no_")
     ]
-    columns = ["model", "measured on", "seconds", "AUC", "average precision"]
+    columns: Columns = {
+        "model": "model",
+        "measured on": "scope",
+        "seconds": "n",
+        "AUC": interval("auc"),
+        "average precision": interval("average_precision"),
+    }
     title = "On a corpus that was left out of training"
-    return Table(title, columns, rows) if rows else None
-
-
-def _bracketed(row: dict, metric: str) -> str:
-    low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
-    between = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
-    return number(row[metric]) + between
+    return table(title, columns, rows) if rows else None
 
 
 def gates_table(gates: Sequence[Gate]) -> Table:
@@ -144,20 +152,21 @@ def gates_table(gates: Sequence[Gate]) -> Table:
     return Table("Gates", ["", "gate", "slice", "numbers"], rows)
 
 
-def reported_table(found: Sequence[Slice], part: str, alone: bool) -> Table:
-    """The same slices on the part that decides nothing."""
-    rows = []
-    for one in found:
-        digits = 1 if one.kind == "false_alarms" else 3
-        cells = [one.name, one.measure, f"{one.rows} {one.unit}", number(one.challenger, digits)]
-        if not alone:
-            between = (
-                ""
-                if one.low is None or one.high is None
-                else f" ({one.low:+.{digits}f} to {one.high:+.{digits}f})"
-            )
-            cells += [number(one.champion, digits), f"{one.gain:+.{digits}f}{between}"]
-        rows.append(cells)
-    columns = ["slice", "measure", "on", "this model"]
-    columns += [] if alone else ["the champion", "gain, 95 %"]
-    return Table(f"The same slices on the {part} part, which decides nothing", columns, rows)
+def reported_table(slices: Sequence[Slice], part: str, alone: bool) -> Table:
+    """The same slices on the part that decides nothing; ``alone`` without the champion."""
+
+    def gain(each: Slice) -> str:
+        between = each.interval()
+        return f"{each.gain:+.{each.digits}f}" + (f" ({between})" if between else "")
+
+    columns: dict[str, Callable[[Slice], str]] = {
+        "slice": lambda each: each.name,
+        "measure": lambda each: each.measure,
+        "on": lambda each: f"{each.rows} {each.unit}",
+        "this model": lambda each: number(each.challenger, each.digits),
+    }
+    if not alone:
+        columns["the champion"] = lambda each: number(each.champion, each.digits)
+        columns["gain, 95 %"] = gain
+    title = f"The same slices on the {part} part, which decides nothing"
+    return table(title, columns, slices)

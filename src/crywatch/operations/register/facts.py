@@ -1,4 +1,4 @@
-"""Where a model folder comes from: its stage, the corpora it heard, and the stages that made it."""
+"""Where a model folder comes from: its stage, its corpora, and the stages that made it."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def origin(folder: Path) -> Origin:
     stages = lineage.lock_stages()
     path = folder.as_posix()
     stage = next((name for name, entry in stages.items() if path in entry.outs), "")
-    found = lineage.dvc_digest(folder)
+    digest = lineage.dvc_digest(folder)
     entry = stages.get(stage, Entry())
-    if stage and entry.outs[path] != found:
+    if stage and entry.outs[path] != digest:
         raise RegistryError(
             f"{folder} is not what dvc.lock says that {stage} made: run `dvc repro {stage}`, or "
             f"`dvc checkout {folder}` to have it back"
@@ -64,7 +64,7 @@ def origin(folder: Path) -> Origin:
     made_by = {stage, *lineage.upstream(stage, stages)} if stage else set()
     return Origin(
         stage=stage,
-        dvc=found,
+        dvc=digest,
         commit=lineage.commit(),
         profile=str(params.plain("profile")),
         lock_sha256=file_sha256(lineage.LOCK) if lineage.LOCK.is_file() else "",
@@ -73,33 +73,33 @@ def origin(folder: Path) -> Origin:
     )
 
 
-def is_current(stage: str, made: Path) -> bool:
-    """Whether ``stage`` ran, and last on what ``made`` holds now, by dvc.lock."""
+def is_current(stage: str, folder: Path) -> bool:
+    """Whether ``stage`` ran, and last on what ``folder`` holds now, by dvc.lock."""
     if not lineage.LOCK.is_file():
         return False
     stages = yaml.load(lineage.LOCK.read_text(), lineage.YamlLoader)["stages"]
     for dep in stages.get(stage, {}).get("deps", []):
-        if made.is_relative_to(dep["path"]) and dep["path"].startswith(f"{paths.DATA}/"):
+        if folder.is_relative_to(dep["path"]) and dep["path"].startswith(f"{paths.DATA}/"):
             return dep.get("md5") == lineage.dvc_digest(Path(dep["path"]))
     return False
 
 
-def lineage_of(held: Path, found: Origin) -> dict[str, Any]:
-    """What `lineage.json` tells: the corpora with digests and terms, the stages, the metrics."""
-    terms = terms_of_model(read_json(held / DESCRIPTION))
-    metrics = held / METRICS
+def lineage_of(model: Path, origin: Origin) -> dict[str, Any]:
+    """`lineage.json`: the corpora with digests and terms, the stages, the metrics."""
+    terms = terms_of_model(read_json(model / DESCRIPTION))
+    metrics = model / METRICS
     return {
-        "model": {"stage": found.stage, "dvc": found.dvc},
-        "git": {"commit": found.commit.sha, "dirty": found.commit.dirty},
-        "profile": found.profile,
-        "dvc_lock_sha256": found.lock_sha256,
-        "params_sha256": found.params_sha256,
+        "model": {"stage": origin.stage, "dvc": origin.dvc},
+        "git": {"commit": origin.commit.sha, "dirty": origin.commit.dirty},
+        "profile": origin.profile,
+        "dvc_lock_sha256": origin.lock_sha256,
+        "params_sha256": origin.params_sha256,
         "corpora": {
-            name: {"licence": licence} | _of_corpus(name, found.stages)
+            name: {"licence": licence} | _of_corpus(name, origin.stages)
             for name, licence in zip(terms.corpora, terms.licences, strict=True)
         },
         "commercial_use": terms.commercial_use,
-        "stages": found.stages,
+        "stages": origin.stages,
         "metrics": read_json(metrics) if metrics.is_file() else {},
     }
 

@@ -1,4 +1,4 @@
-"""What a model says of the recordings of a part, and when it calls a cry.
+"""What a model detects in the recordings of a part.
 
 Each model listens to a clip once: its scores are kept below data/work, by the digests of the model,
 the clips, their labels and the code that scores.
@@ -25,10 +25,12 @@ from crywatch.detection.calibrate.listening import Recording, known_clips, liste
 from crywatch.detection.decisions import DetectedEvent, Rule, decision_of, merge_events
 from crywatch.detection.detectors import load_detector
 
+SECONDS = ("scores", "is_cry", "silent")  # what a recording has of each second
+
 
 @dataclass(frozen=True)
-class Called:
-    """What a model calls of one recording, by its own decision."""
+class Detections:
+    """The events that a model detects in one recording, by its own decision."""
 
     recording: Recording
     events: tuple[DetectedEvent, ...]
@@ -52,10 +54,10 @@ class Called:
 
 
 @one_thread()
-def heard(
+def detect(
     folder: Path, digest: str, sources: Sequence[Source], part: str, cache: Path, what: str
-) -> list[Called]:
-    """What the model at ``folder`` (of that digest) calls of every known recording of ``part``."""
+) -> list[Detections]:
+    """By the model at ``folder`` (of that digest) in every known recording of ``part``."""
     clips = known_clips(sources, part)
     events = strong_labels(source.events for source in sources)
     key = value_sha256(
@@ -66,51 +68,45 @@ def heard(
             events[events["clip_id"].isin(clips["clip_id"])].values.tolist(),
         ]
     )
-    kept = cache / f"{digest[:12]}-{part}-{key[:16]}.npz"
-    if kept.is_file():
-        recordings = _read(kept, clips)
+    file = cache / f"{digest[:12]}-{part}-{key[:16]}.npz"
+    if file.is_file():
+        recordings = _read(file, clips)
     else:
         recordings = listen(load_detector(folder), clips, sources, f"{what} {part}")
-        _write(kept, recordings)
+        _write(file, recordings)
     decision = decision_of(load(folder).description, str(folder))
     rule: Rule = PLAIN if decision is None else decision.rated().rule
+    calibrated = (lambda scores: scores) if decision is None else decision.calibration
     return [
-        Called(
-            one,
-            merge_events(
-                one.scores if decision is None else decision.calibration(one.scores),
-                one.duration_s,
-                rule,
-            ),
-        )
-        for one in recordings
+        Detections(each, merge_events(calibrated(each.scores), each.duration_s, rule))
+        for each in recordings
     ]
 
 
 def _write(path: Path, recordings: Sequence[Recording]) -> None:
     """Arrays end to end, and how long each is."""
-    cries = [[(c.onset_s, c.offset_s) for c in one.cries] for one in recordings]
+    cries = [[(cry.onset_s, cry.offset_s) for cry in each.cries] for each in recordings]
+    arrays = {
+        name: np.concatenate([getattr(each, name) for each in recordings] or [[]])
+        for name in SECONDS
+    }
+    arrays |= {
+        "seconds": np.array([len(each.scores) for each in recordings]),
+        "duration_s": np.array([each.duration_s for each in recordings]),
+        "strong": np.array([each.strong for each in recordings]),
+        "n_cries": np.array([len(times) for times in cries]),
+        "cries": np.array([pair for times in cries for pair in times]).reshape(-1, 2),
+    }
     with atomic_path(path) as temp, open(temp, "wb") as sink:
-        np.savez(
-            sink,
-            seconds=np.array([len(one.scores) for one in recordings]),
-            **{
-                name: np.concatenate([getattr(one, name) for one in recordings] or [[]])
-                for name in ("scores", "is_cry", "silent")
-            },
-            duration_s=np.array([one.duration_s for one in recordings]),
-            strong=np.array([one.strong for one in recordings]),
-            n_cries=np.array([len(placed) for placed in cries]),
-            cries=np.array([times for placed in cries for times in placed]).reshape(-1, 2),
-        )
+        np.savez(sink, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes them for flags
 
 
 def _read(path: Path, clips: pd.DataFrame) -> list[Recording]:
-    with np.load(path, allow_pickle=False) as held:
-        values = {name: held[name] for name in held.files}
-    ends, placed = np.cumsum(values["seconds"])[:-1], np.cumsum(values["n_cries"])[:-1]
-    parts = {name: np.split(values[name], ends) for name in ("scores", "is_cry", "silent")}
-    cries = np.split(values["cries"], placed)
+    with np.load(path, allow_pickle=False) as stored:
+        values = dict(stored)
+    ends = np.cumsum(values["seconds"])[:-1]
+    parts = {name: np.split(values[name], ends) for name in SECONDS}
+    cries = np.split(values["cries"], np.cumsum(values["n_cries"])[:-1])
     names = zip(clips["clip_id"], clips["corpus"], clips["group_id"], strict=True)
     return [
         Recording(

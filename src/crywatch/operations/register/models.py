@@ -24,7 +24,7 @@ RESOLVED = "resolved.json"
 
 
 @dataclass(frozen=True)
-class Named:
+class ModelName:
     """A model of the registry, as a user names it."""
 
     name: str
@@ -34,13 +34,13 @@ class Named:
         return f"{self.name}/{self.which}"
 
 
-def parse(text: str, name: str) -> Named | None:
+def parse(text: str, name: str) -> ModelName | None:
     """``champion``, ``challenger``, ``NAME/ALIAS`` or ``NAME/3``; None for all else."""
     if text in (CHAMPION, CHALLENGER):
-        return Named(name, text)
+        return ModelName(name, text)
     head, _, which = text.rpartition("/")
     if head == name and (which in (CHAMPION, CHALLENGER) or which.isdigit()):
-        return Named(head, which)
+        return ModelName(head, which)
     return None
 
 
@@ -53,11 +53,11 @@ def folder_of(store: Store, version: ModelVersion, models: Path = MODELS) -> Pat
     return folder
 
 
-def use(named: Named, say: Callable[[str], None], models: Path = MODELS) -> Path:
+def use(name: ModelName, say: Callable[[str], None], models: Path = MODELS) -> Path:
     """The folder of a registered model, for a command that uses one.
 
-    What is meant is looked up at each use. Where the store does not answer, it is what it was the
-    last time, if its files are here and whole; ``say`` is told so.
+    The name is looked up at each use. Where the store does not answer, it is the version of the
+    last time, if its files are here and whole; ``say`` gets a line on it.
 
     Raises
     ------
@@ -68,36 +68,36 @@ def use(named: Named, say: Callable[[str], None], models: Path = MODELS) -> Path
     """
     try:
         store = registry.open_registry(create=False)
-        version = registry.find(store, named.name, named.which)
+        version = registry.find(store, name.name, name.which)
     except UnreachableError as error:
-        return _as_before(named, models, error, say)
+        return _as_before(name, models, error, say)
     if version is None:
         raise RegistryError(
-            f"{named}: no such model is registered: `crywatch register` makes one of "
+            f"{name}: no such model is registered: `crywatch register` makes one of "
             "params.yaml's register.model"
         )
     folder = folder_of(store, version, models)
     known = _resolved(models)
     now = {"store": registry.address(), "version": version.version, "sha256": version.digest}
-    if known.get(str(named), {}) | now != known.get(str(named)):
-        write_json(models / RESOLVED, known | {str(named): now | {"at": registry.utc_now()}})
+    if known.get(str(name), {}) | now != known.get(str(name)):
+        write_json(models / RESOLVED, known | {str(name): now | {"at": registry.utc_now()}})
     return folder
 
 
 def _as_before(
-    named: Named, models: Path, error: UnreachableError, say: Callable[[str], None]
+    name: ModelName, models: Path, error: UnreachableError, say: Callable[[str], None]
 ) -> Path:
-    before = _resolved(models).get(str(named))
+    before = _resolved(models).get(str(name))
     if before is None or before["store"] != registry.address():
         raise UnreachableError(
-            f"{error}; {named} was never looked up here, so it is not known which model that is"
+            f"{error}; {name} was never looked up here, so it is not known which model that is"
         ) from error
     folder = models / before["sha256"]
     if not _whole(folder, before["sha256"]):
         raise UnreachableError(
-            f"{error}; {named} was version {before['version']}, and {folder} does not hold it whole"
+            f"{error}; {name} was version {before['version']}, and {folder} does not hold it whole"
         ) from error
-    say(f"{error}; {named} is version {before['version']}, as it was on {before['at']}")
+    say(f"{error}; {name} is version {before['version']}, as it was on {before['at']}")
     return folder
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crywatch.core import params, paths
@@ -18,25 +18,20 @@ from crywatch.core.atomic import read_json, write_json, write_text
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.core.lock import FileLock
-from crywatch.core.models import load
-from crywatch.corpora.terms import terms_of_model
-from crywatch.detection.decisions import decision_of
 from crywatch.detection.detectors import load_detector
 from crywatch.operations import drift
 from crywatch.operations.register import Gate, Registration, card, facts
-from crywatch.operations.register.config import RegisterConfig
-from crywatch.operations.register.gates import BETTER, COMPARABLE, InfantsSeen, brief
-from crywatch.operations.register.judging import (
+from crywatch.operations.register.challenge import (
     REPORTED,
     Champion,
     Judgement,
     Model,
-    at_hand,
-    clips_digest,
-    compare,
+    all_sources,
     infants_of,
-    without_numbers,
+    judge,
 )
+from crywatch.operations.register.config import RegisterConfig
+from crywatch.operations.register.gates import BETTER, COMPARABLE, InfantsCount, brief
 from crywatch.operations.register.models import folder_of
 from crywatch.operations.register.training import TRAINING, write_training
 from crywatch.tracking import lineage, registry
@@ -50,7 +45,7 @@ REFERENCE, LINEAGE, GATES, CARD = "reference", "lineage.json", "gates.json", "ca
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """Who wants it, why, and whether the gates decide."""
 
     by: str
@@ -59,7 +54,15 @@ class Asked:
     force: str = ""  # why it is promoted whatever the gates say
 
 
-def run(config: RegisterConfig, asked: Asked) -> Registration:
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the challenger becomes champion, and why."""
+
+    promoted: bool
+    why: str  # one sentence
+
+
+def run(config: RegisterConfig, request: Request) -> Registration:
     """Register the model folder of the project in the working directory, and promote it if it may.
 
     The same model is never registered twice: then it is judged again only if the champion, the
@@ -75,56 +78,85 @@ def run(config: RegisterConfig, asked: Asked) -> Registration:
     config.check()
     folder = Path(config.model)
     store = registry.open_registry()
-    with _alone(), _scratch() as scratch:
-        held = scratch / registry.MODEL
-        digest = snapshot(folder, held)
-        load_detector(held)
+    with exclusive(), _scratch() as scratch:
+        copy = scratch / registry.MODEL
+        model = Model(copy, snapshot(folder, copy), "challenger")
+        load_detector(copy)
         origin = facts.origin(folder)
-        if files_sha256([folder]) != digest:
+        if files_sha256([folder]) != model.digest:
             raise RegistryError(f"{folder} was changed while it was read: register it again")
         champion = registry.find(store, config.name, CHAMPION)
-        known = registry.with_digest(store, config.name, digest)
-        judged_by = value_sha256(
-            [
-                champion.digest if champion else "",
-                config.limits_sha256(),
-                clips_digest(at_hand()),
-                asked.promote,
-            ]
-        )
-        if known is not None and champion is not None and known.version == champion.version:
-            if not known.done:  # cut short after it was promoted
-                registry.set_tags(store, known, {registry.DONE: registry.utc_now()})
-            why = "this very model is the champion already"
-            return Registration(known.version, False, True, (), why)
-        if known is not None and known.tags.get(registry.ROLLED_BACK) and not asked.force:
-            return _held_back(store, known, scratch)
-        finished = known is not None and known.done
-        if finished and known.tags.get(JUDGED) == judged_by and not asked.force:
-            return _as_before(store, known, scratch)
-        judged = _judge(config, store, Model(held, digest, "challenger"), champion, scratch)
-        verdict = _verdict(judged, champion, asked)
+        known = registry.with_digest(store, config.name, model.digest)
+        basis = _basis(config, champion, request)
+        if known is not None:
+            earlier = _earlier(store, known, champion, basis, request, scratch)
+            if earlier is not None:
+                return earlier
+        judgement = _judge(config, store, model, champion, scratch)
+        verdict = _decide(judgement, champion, request)
         files = scratch / "files"
-        _write_files(files, held, digest, config, asked, origin, champion, judged, verdict)
+        told = facts.lineage_of(model.folder, origin) | {"infants": _infants(config)}
+        _write_files(files, model, config, told)
+        write_json(files / GATES, _gates_file(config, request, champion, judgement, verdict))
+        text = card.render(config, model, origin, told, champion, judgement, verdict)
+        write_text(files / CARD, text)
+        finished = known is not None and known.done
         if known is None:
-            tags = _tags(store, origin, digest)
-            metrics = _metrics(judged)
-            new = registry.add(store, config.name, held, files, tags, metrics, origin.profile)
+            tags, metrics = _tags(store, origin, model.digest), _metrics(judgement)
+            version = registry.add(store, config.name, copy, files, tags, metrics, origin.profile)
         else:
             registry.log_files(store, known, files)
-            new = known
+            version = known
         if not finished:
-            registry.set_alias(store, new, CHALLENGER)
-        registry.describe(store, new, (files / CARD).read_text(encoding="utf-8"))
+            registry.set_alias(store, version, CHALLENGER)
+        registry.describe(store, version, text)
         if verdict.promoted:
-            why = "; ".join(part for part in (asked.reason, verdict.why) if part)
-            kind = "forced" if asked.force and judged.failed else "promotion"
-            registry.move_champion(store, new, asked.by, why, kind)
-            if new.tags.get(registry.ROLLED_BACK):
-                registry.set_tags(store, new, {registry.ROLLED_BACK: ""})
+            why = "; ".join(part for part in (request.reason, verdict.why) if part)
+            kind = "forced" if request.force and judgement.failed else "promotion"
+            registry.move_champion(store, version, request.by, why, kind)
+            if version.tags.get(registry.ROLLED_BACK):
+                registry.set_tags(store, version, {registry.ROLLED_BACK: ""})
         # Last: without `DONE` the next call goes on from here.
-        registry.set_tags(store, new, {JUDGED: judged_by, registry.DONE: registry.utc_now()})
-    return Registration(new.version, verdict.promoted, finished, judged.gates, verdict.why)
+        registry.set_tags(store, version, {JUDGED: basis, registry.DONE: registry.utc_now()})
+    return Registration(version.version, verdict.promoted, finished, judgement.gates, verdict.why)
+
+
+def _basis(config: RegisterConfig, champion: ModelVersion | None, request: Request) -> str:
+    """Digest of all that a version is judged by."""
+    files = [path for source in all_sources() for path in (source.clips, source.events)]
+    digest = champion.digest if champion else ""
+    return value_sha256([digest, config.limits_sha256(), files_sha256(files), request.promote])
+
+
+def _earlier(
+    store: Store,
+    known: ModelVersion,
+    champion: ModelVersion | None,
+    basis: str,
+    request: Request,
+    scratch: Path,
+) -> Registration | None:
+    """What was decided of the same model before, where that still stands."""
+    if champion is not None and known.version == champion.version:
+        if not known.done:  # cut short after it was promoted
+            registry.set_tags(store, known, {registry.DONE: registry.utc_now()})
+        return Registration(
+            known.version, False, True, (), "this very model is the champion already"
+        )
+    rolled_back = known.tags.get(registry.ROLLED_BACK)
+    same = known.done and known.tags.get(JUDGED) == basis
+    if request.force or not (rolled_back or same):
+        return None
+    told = read_json(registry.download_artifact(store, known, GATES, scratch / "before"))
+    why = f"this very model was judged before by the same: {told['why']}"
+    if rolled_back:  # a person went back from it: no gate promotes it again
+        move = json.loads(rolled_back)
+        why = (
+            f"refused: this very model was rolled back from on {move['at']} by {move['by']} "
+            f"({move['why']}); --force promotes it again"
+        )
+    gates = tuple(Gate(**gate) for gate in told["gates"])
+    return Registration(known.version, False, True, gates, why)
 
 
 def _judge(
@@ -136,7 +168,7 @@ def _judge(
 ) -> Judgement:
     seed = params.plain("seed")
     if champion is None:
-        return compare(challenger, None, at_hand(), config, seed)
+        return judge(challenger, None, all_sources(), config, seed)
     try:
         model = Model(folder_of(store, champion), champion.digest, "champion")
         there = scratch / "champion"
@@ -145,57 +177,27 @@ def _judge(
     except UnreachableError:
         raise
     except RegistryError as error:
-        # Nothing is better than what cannot be heard: a person decides.
-        return without_numbers(Gate(COMPARABLE, f"version {champion.version}", False, str(error)))
-    seen = told.get("infants", {}).get(config.part)
-    infants = InfantsSeen(**seen) if seen else None
-    return compare(challenger, Champion(model, training, infants), at_hand(), config, seed)
+        # Nothing is better than a champion that cannot be loaded: a person decides.
+        gate = Gate(COMPARABLE, f"version {champion.version}", False, str(error))
+        return Judgement((gate,))
+    counts = told.get("infants", {}).get(config.part)
+    infants = InfantsCount(**counts) if counts else None
+    return judge(challenger, Champion(model, training, infants), all_sources(), config, seed)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether it becomes champion, and why."""
-
-    promoted: bool
-    why: str  # one sentence
-
-
-def _verdict(
-    judged: Judgement,
-    champion: ModelVersion | None,
-    asked: Asked,
-) -> Verdict:
-    failed, count = judged.failed, len(judged.gates)
+def _decide(judgement: Judgement, champion: ModelVersion | None, request: Request) -> Verdict:
+    failed, count = judgement.failed, len(judgement.gates)
     over = f"over version {champion.version}" if champion else "with no champion before it"
     shown = "; ".join(map(brief, failed))
-    if asked.force:
+    if request.force:
         kept = f"{len(failed)} of {count} gates failed ({shown})" if failed else "all gates kept"
-        return Verdict(True, f"promoted {over} by force, because {asked.force}; {kept}")
+        return Verdict(True, f"promoted {over} by force, because {request.force}; {kept}")
     if failed:
         return Verdict(False, f"refused {over}: {len(failed)} of {count} gates failed: {shown}")
-    if not asked.promote:
+    if not request.promote:
         return Verdict(False, f"not promoted, as was asked; it keeps all {count} gates")
-    main = next((gate for gate in judged.gates if gate.name == BETTER), judged.gates[0])
+    main = next((gate for gate in judgement.gates if gate.name == BETTER), judgement.gates[0])
     return Verdict(True, f"promoted {over}: all {count} gates kept; {brief(main)}")
-
-
-def _as_before(store: Store, known: ModelVersion, scratch: Path) -> Registration:
-    """What was said of the same version before the same champion."""
-    told = read_json(registry.download_artifact(store, known, GATES, scratch / "before"))
-    gates = tuple(Gate(**gate) for gate in told["gates"])
-    why = f"this very model was judged before by the same: {told['why']}"
-    return Registration(known.version, False, True, gates, why)
-
-
-def _held_back(store: Store, known: ModelVersion, scratch: Path) -> Registration:
-    """A person went back from it: no gate promotes it again."""
-    before = _as_before(store, known, scratch)
-    told = json.loads(known.tags[registry.ROLLED_BACK])
-    why = (
-        f"refused: this very model was rolled back from on {told['at']} by {told['by']} "
-        f"({told['why']}); --force promotes it again"
-    )
-    return replace(before, why=why)
 
 
 def _tags(store: Store, origin: facts.Origin, digest: str) -> dict[str, str]:
@@ -208,93 +210,54 @@ def _tags(store: Store, origin: facts.Origin, digest: str) -> dict[str, str]:
     }
 
 
-def _metrics(judged: Judgement) -> dict[str, float]:
-    found = {"gates": float(len(judged.gates)), "gates_failed": float(len(judged.failed))}
-    for one in judged.slices[:1]:
-        found |= {"main": one.challenger, "main_gain": one.gain}
-    return found
+def _metrics(judgement: Judgement) -> dict[str, float]:
+    metrics = {"gates": float(len(judgement.gates)), "gates_failed": float(len(judgement.failed))}
+    for main in judgement.slices[:1]:
+        metrics |= {"main": main.challenger, "main_gain": main.gain}
+    return metrics
 
 
-def _write_files(
-    files: Path,
-    held: Path,
-    digest: str,
-    config: RegisterConfig,
-    asked: Asked,
-    origin: facts.Origin,
-    champion: ModelVersion | None,
-    judged: Judgement,
-    verdict: Verdict,
-) -> None:
-    """All that is logged beside the model."""
+def _infants(config: RegisterConfig) -> dict[str, object]:
+    counts = {part: infants_of(config, part) for part in (config.part, REPORTED)}
+    infants: dict[str, object] = {part: asdict(count) for part, count in counts.items() if count}
+    return infants | {"model": config.infants.model}
+
+
+def _write_files(files: Path, model: Model, config: RegisterConfig, told: dict) -> None:
+    """What is logged beside the model, but its gates and its card."""
     files.mkdir()
-    told = facts.lineage_of(held, origin)
-    infants = {part: infants_of(config, part) for part in (config.part, REPORTED)}
-    told["infants"] = {part: seen.as_dict() for part, seen in infants.items() if seen}
-    told["infants"]["model"] = config.infants.model
     write_json(files / LINEAGE, told)
     for path in (lineage.LOCK, params.PARAMS_FILE):
         if path.is_file():
             shutil.copy(path, files / path.name)
-    write_json(
-        files / GATES,
-        {
-            "part": config.part,
-            "champion": {"version": champion.version, "sha256": champion.digest}
-            if champion
-            else None,
-            "gates": [asdict(gate) for gate in judged.gates],
-            "slices": [one.as_dict() for one in judged.slices],
-            "reported": {"part": REPORTED, "slices": [one.as_dict() for one in judged.reported]},
-            "recordings": judged.recordings,
-            "left_out": judged.left_out,
-            "limits": params.plain("register"),
-            "asked": asdict(asked),
-            "why": verdict.why,
-        },
-    )
     reference = files / REFERENCE
     settings = params.section("drift", drift.DriftConfig)
-    drift.build_reference(paths.SPLIT_CLIPS, held, settings, params.plain("seed"), reference)
-    write_training(paths.CLIPS_TABLES, reference / TRAINING)
-    write_text(files / CARD, _card(held, digest, config, origin, champion, judged, verdict, told))
-
-
-def _card(
-    held: Path,
-    digest: str,
-    config: RegisterConfig,
-    origin: facts.Origin,
-    champion: ModelVersion | None,
-    judged: Judgement,
-    verdict: Verdict,
-    told: dict,
-) -> str:
-    description = load(held).description
-    terms = terms_of_model(description)
-    name = card.evaluated_name(Path(config.model))
-    current = facts.is_current("evaluate_detection", card.source_of(Path(config.model)))
-    return card.render(
-        card.Card(
-            name=config.name,
-            digest=digest,
-            description=description,
-            parameters=load_detector(held).n_parameters,
-            terms=terms,
-            decision=decision_of(description),
-            origin=origin,
-            generated=params.plain("data.source") == "generated",
-            corpora=card.corpora_table(terms, told),
-            evaluation=card.evaluation_table(name) if current else None,
-            left_out=card.left_out_table(name) if current else None,
-            gates=card.gates_table(judged.gates),
-            reported=card.reported_table(judged.reported, REPORTED, champion is None),
-            verdict=f"{verdict.why[:1].upper()}{verdict.why[1:]}.",
-            n_left_out=judged.left_out,
-            champion=f"version {champion.version}" if champion else "",
-            alias=CHAMPION if verdict.promoted else CHALLENGER,
-        )
+    drift.build_reference(
+        paths.SPLIT_CLIPS, model.folder, settings, params.plain("seed"), reference
     )
+    write_training(paths.CLIPS_TABLES, reference / TRAINING)
+
+
+def _gates_file(
+    config: RegisterConfig,
+    request: Request,
+    champion: ModelVersion | None,
+    judgement: Judgement,
+    verdict: Verdict,
+) -> dict[str, object]:
+    before = {"version": champion.version, "sha256": champion.digest} if champion else None
+    return {
+        "part": config.part,
+        "champion": before,
+        "gates": [asdict(gate) for gate in judgement.gates],
+        "slices": [asdict(part) for part in judgement.slices],
+        "reported": {"part": REPORTED, "slices": [asdict(part) for part in judgement.reported]},
+        "recordings": judgement.recordings,
+        "left_out": judgement.left_out,
+        "limits": params.plain("register"),
+        "asked": asdict(request),
+        "why": verdict.why,
+    }
 
 
 def rollback(config: RegisterConfig, to: int | None, by: str, reason: str) -> Move:
@@ -309,7 +272,7 @@ def rollback(config: RegisterConfig, to: int | None, by: str, reason: str) -> Mo
         There is no champion, none before it, no such version, or its files were changed.
     """
     store = registry.open_registry()
-    with _alone(), _scratch() as scratch:
+    with exclusive(), _scratch() as scratch:
         champion = registry.find(store, config.name, CHAMPION)
         if champion is None:
             raise RegistryError(f"{config.name}: there is no champion to roll back from")
@@ -338,7 +301,7 @@ def _before(champion: ModelVersion) -> int | None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def exclusive() -> Iterator[None]:
     """One at a time of the project and its copies, which share the registry."""
     path = home() / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)

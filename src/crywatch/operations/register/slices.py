@@ -1,7 +1,7 @@
 """The slices that a challenger is compared with the champion on: the same rows, paired by group.
 
 Main scope and corpora of both classes are ranked per second (`metrics.paired`). All else is what
-each model calls by its own decision: a rate with a numerator and a denominator a recording, of
+each model detects by its own decision: a rate with a numerator and a denominator a recording, of
 which whole groups are drawn with replacement, the same for both. Recordings that were made of
 clips are groups of their own, as in `calibrate`: their intervals are rather too narrow.
 """
@@ -9,7 +9,7 @@ clips are groups of their own, as in `calibrate`: their intervals are rather too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,10 @@ from crywatch.detection.calibrate.listening import Recording, known_seconds
 from crywatch.metrics.bootstrap import bootstrap, group_numbers, percentiles
 from crywatch.metrics.paired import PairedDifference, paired_differences
 from crywatch.operations.register.config import POOLED, RegisterConfig
-from crywatch.operations.register.listening import Called
-from crywatch.operations.register.noise import band, bands
+from crywatch.operations.register.listening import Detections
 
 MAIN = "main"
+Pair = tuple[Detections, Detections]  # of the champion and of the challenger, in one recording
 LESS_IS_BETTER = ("called", "confuser", "false_alarms")
 
 
@@ -45,9 +45,16 @@ class Slice:
     unit: str  # what a row is
     groups: int  # of the class that has fewer
 
-    def as_dict(self) -> dict:
-        """Plain values."""
-        return asdict(self)
+    @property
+    def digits(self) -> int:
+        """To print of its numbers."""
+        return 1 if self.kind == "false_alarms" else 3
+
+    def interval(self, head: str = "") -> str:
+        """The gain's interval as text after ``head``; "" without one."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{head}{self.low:+.{self.digits}f} to {self.high:+.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -61,29 +68,8 @@ class Count:
     rows: int = 1
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Both models on one part."""
-
-    champion: list[Called]
-    challenger: list[Called]
-
-    def without(self, clip_ids: frozenset[str]) -> Compared:
-        """Both without these recordings."""
-        return Compared(
-            *(
-                [one for one in side if one.recording.clip_id not in clip_ids]
-                for side in (self.champion, self.challenger)
-            )
-        )
-
-    def pairs(self) -> list[tuple[Called, Called]]:
-        """Of each recording."""
-        return list(zip(self.champion, self.challenger, strict=True))
-
-
 def slices(
-    compared: Compared,
+    pairs: Sequence[Pair],
     clips: pd.DataFrame,
     plans: Sequence[Soundscape],
     config: RegisterConfig,
@@ -93,39 +79,46 @@ def slices(
 
     ``clips`` (table "split_clips") tell the classes of other sounds, ``plans`` the ratios.
     """
-    pairs = compared.pairs()
-    own = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
+    published = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
     category = dict(zip(clips["clip_id"], clips["category"], strict=True))
     label = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    found: list[Slice | None] = [
-        ranked(config.main.scope, MAIN, own if config.main.scope == POOLED else pairs, config, seed)
+    measured: list[Slice | None] = [
+        ranked(
+            config.main.scope,
+            MAIN,
+            published if config.main.scope == POOLED else pairs,
+            config,
+            seed,
+        )
     ]
-    for corpus in sorted({first.recording.corpus for first, _ in own}):
-        inside = [pair for pair in own if pair[0].recording.corpus == corpus]
-        found += _of_corpus(corpus, inside, label, config, seed)
-    others = [pair for pair in own if label[pair[0].recording.clip_id] != CRY]
-    found.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
-    by_class: dict[str, list] = {}
+    for corpus in sorted({first.recording.corpus for first, _ in published}):
+        inside = [pair for pair in published if pair[0].recording.corpus == corpus]
+        measured += _of_corpus(corpus, inside, label, config, seed)
+    others = [pair for pair in published if label[pair[0].recording.clip_id] != CRY]
+    measured.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
+    by_class: dict[str, list[Pair]] = {}
     for pair in others:
         by_class.setdefault(category[pair[0].recording.clip_id], []).append(pair)
-    found += [
+    measured += [
         rate(f"confuser {name}", "confuser", _alarmed(inside), "clips", seed)
         for name, inside in sorted(by_class.items())
     ]
-    found.append(rate("all cries", "found", _found(pairs), "cries", seed))
-    found += _by_noise(pairs, plans, config.noise_bands_db, seed)
-    found.append(rate("sound without a cry", "false_alarms", _per_hour(pairs), "recordings", seed))
-    return [one for one in found if one is not None]
+    measured.append(rate("all cries", "found", _found(pairs), "cries", seed))
+    measured += _by_noise(pairs, plans, config.noise_bands_db, seed)
+    measured.append(
+        rate("sound without a cry", "false_alarms", _per_hour(pairs), "recordings", seed)
+    )
+    return [each for each in measured if each is not None]
 
 
 def _of_corpus(
     corpus: str,
-    pairs: Sequence[tuple[Called, Called]],
+    pairs: Sequence[Pair],
     label: Mapping[str, str],
     config: RegisterConfig,
     seed: int,
 ) -> Iterator[Slice | None]:
-    """Ranked where it has both classes, else by what is called of the one that it has."""
+    """Ranked where it has both classes, else by the detections in the one that it has."""
     name = f"corpus {corpus}"
     both = ranked(name, "ranked", pairs, config, seed)
     if both is not None:
@@ -139,7 +132,7 @@ def _of_corpus(
 def ranked(
     name: str,
     kind: str,
-    pairs: Sequence[tuple[Called, Called]],
+    pairs: Sequence[Pair],
     config: RegisterConfig,
     seed: int,
 ) -> Slice | None:
@@ -150,22 +143,22 @@ def ranked(
     if first.labels.all() or not first.labels.any():
         return None
     metric = config.main.metric if kind == MAIN else "auc"
-    found: PairedDifference = paired_differences(
+    paired: PairedDifference = paired_differences(
         first.labels, first.scores, second.scores, first.groups, seed
     )[metric]
     return Slice(
         name=name,
         kind=kind,
         measure=f"{'AUC' if metric == 'auc' else 'average precision'} per second",
-        champion=found.first,
-        challenger=found.second,
-        gain=found.difference,
-        low=found.low,
-        high=found.high,
-        p=found.p,
-        rows=found.n,
+        champion=paired.first,
+        challenger=paired.second,
+        gain=paired.difference,
+        low=paired.low,
+        high=paired.high,
+        p=paired.p,
+        rows=paired.n,
         unit="seconds",
-        groups=min(found.cry_groups, found.other_groups),
+        groups=min(paired.cry_groups, paired.other_groups),
     )
 
 
@@ -179,7 +172,7 @@ MEASURES = {
 
 
 def rate(name: str, kind: str, counts: Sequence[Count], unit: str, seed: int) -> Slice | None:
-    """By what the models call; None where there is nothing to call."""
+    """By what the models detect; None where there is nothing to detect."""
     total = sum(count.of for count in counts)
     if not total:
         return None
@@ -220,14 +213,14 @@ def _group(recording: Recording) -> str:
     return recording.clip_id if recording.corpus in MADE else recording.group_id
 
 
-def _alarmed(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
-    """Clips of other sounds in which something is called."""
+def _alarmed(pairs: Sequence[Pair]) -> list[Count]:
+    """Clips of other sounds with an alarm."""
     return [
         Count(_group(a.recording), float(a.alarms > 0), float(b.alarms > 0), 1.0) for a, b in pairs
     ]
 
 
-def _found(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
+def _found(pairs: Sequence[Pair]) -> list[Count]:
     """Cries that are found; a weakly labelled clip is one."""
     return [
         Count(_group(a.recording), len(a.found), len(b.found), n, n)
@@ -236,7 +229,7 @@ def _found(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
     ]
 
 
-def _per_hour(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
+def _per_hour(pairs: Sequence[Pair]) -> list[Count]:
     return [
         Count(_group(a.recording), a.alarms, b.alarms, a.recording.quiet_s / 3600)
         for a, b in pairs
@@ -245,23 +238,42 @@ def _per_hour(pairs: Sequence[tuple[Called, Called]]) -> list[Count]:
 
 
 def _by_noise(
-    pairs: Sequence[tuple[Called, Called]],
+    pairs: Sequence[Pair],
     plans: Sequence[Soundscape],
     borders_db: Sequence[float],
     seed: int,
 ) -> Iterator[Slice | None]:
     """The cries of soundscapes, each at its own ratio."""
-    called = {a.recording.clip_id: (a, b) for a, b in pairs}
+    by_clip = {a.recording.clip_id: (a, b) for a, b in pairs}
     counts: dict[str, list[Count]] = {name: [] for name in bands(borders_db)}
     for plan in plans:
-        if plan.clip_id not in called:
+        if plan.clip_id not in by_clip:
             continue
-        for cry in (one for one in plan.foregrounds if one.label == CRY):
+        for cry in (each for each in plan.foregrounds if each.label == CRY):
             first, second = (
                 any(side.covers(event.onset_s, event.offset_s) for event in cry.events())
-                for side in called[plan.clip_id]
+                for side in by_clip[plan.clip_id]
             )
             count = Count(plan.clip_id, float(first), float(second), 1.0)
             counts[band(cry.snr_db, borders_db)].append(count)
     for name, inside in counts.items():
         yield rate(f"noise {name}", "noise", inside, "cries", seed)
+
+
+def band(snr_db: float, borders_db: Sequence[float]) -> str:
+    """The name of the band between two of the rising borders that holds the ratio."""
+    below = [border for border in borders_db if border <= snr_db]
+    above = [border for border in borders_db if border > snr_db]
+    if below and above:
+        return f"{below[-1]:g} to {above[0]:g} dB"
+    return f"below {above[0]:g} dB" if above else f"{below[-1]:g} dB and more" if below else "all"
+
+
+def bands(borders_db: Sequence[float]) -> list[str]:
+    """All names, from loud noise to little."""
+    if not borders_db:
+        return ["all"]
+    return [
+        band(borders_db[0] - 1, borders_db),
+        *(band(border, borders_db) for border in borders_db),
+    ]

@@ -1,0 +1,108 @@
+"""A challenger beside the champion: on the part that decides, and on the one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core import paths
+from crywatch.data.selection import Source, sounds
+from crywatch.data.soundscapes import ANNOTATIONS
+from crywatch.operations.register import Gate
+from crywatch.operations.register.config import RegisterConfig
+from crywatch.operations.register.gates import (
+    InfantsCount,
+    check_floors,
+    check_gates,
+    count_infants,
+)
+from crywatch.operations.register.listening import Detections, detect
+from crywatch.operations.register.slices import Slice, slices
+from crywatch.operations.register.training import read_annotations, read_members, trained_on
+
+CACHE = paths.WORK / "register"
+REPORTED = "test"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder to score recordings with."""
+
+    folder: Path
+    digest: str
+    what: str  # for the progress bar
+
+    def detect(self, sources: Sequence[Source], part: str) -> list[Detections]:
+        """In every known recording of ``part``."""
+        return detect(self.folder, self.digest, sources, part, CACHE, self.what)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model to beat, and what was recorded with it."""
+
+    model: Model
+    training: Path  # the list of what it was trained on
+    infants: InfantsCount | None  # of the rebuild that made it
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was measured and what follows from it."""
+
+    gates: tuple[Gate, ...]
+    slices: tuple[Slice, ...] = ()
+    reported: tuple[Slice, ...] = ()
+    recordings: int = 0  # of the part
+    left_out: int = 0  # of them: the champion was trained on them
+
+    @property
+    def failed(self) -> list[Gate]:
+        """In their order."""
+        return [gate for gate in self.gates if not gate.passed]
+
+
+def all_sources() -> list[Source]:
+    """Every table of recordings that the rebuild made."""
+    pairs = zip(paths.CLIPS_TABLES, paths.EVENTS_TABLES, strict=True)
+    return [Source(clips, events) for clips, events in pairs]
+
+
+def infants_of(config: RegisterConfig, part: str) -> InfantsCount | None:
+    """Of this rebuild."""
+    return count_infants(paths.FIT_INFANTS / config.infants.model / "tables.json", part)
+
+
+def judge(
+    challenger: Model,
+    champion: Champion | None,
+    sources: Sequence[Source],
+    config: RegisterConfig,
+    seed: int,
+) -> Judgement:
+    """Score with both and check the gates; without a champion the floors."""
+    tables = [source.clips for source in sources]
+    clips = sounds(tables)
+    plans = read_annotations(paths.SOUNDSCAPES / ANNOTATIONS)
+    out: frozenset[str] = frozenset()
+    if champion is not None:
+        out = trained_on(champion.training, tables, read_members())
+    measured: dict[str, list[Slice]] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    for part in (config.part, REPORTED):
+        second = challenger.detect(sources, part)
+        first = second if champion is None else champion.model.detect(sources, part)
+        pairs = [
+            pair for pair in zip(first, second, strict=True) if pair[0].recording.clip_id not in out
+        ]
+        counts[part] = len(second), len(second) - len(pairs)
+        measured[part] = slices(pairs, clips, plans, config, seed)
+    infants = infants_of(config, config.part)
+    if champion is None:
+        gates = check_floors(measured[config.part], infants, config)
+    else:
+        gates = check_gates(measured[config.part], infants, champion.infants, config)
+    return Judgement(
+        tuple(gates), tuple(measured[config.part]), tuple(measured[REPORTED]), *counts[config.part]
+    )
