@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crywatch.infants.timeline.analysis import InfantTimeline
-from crywatch.infants.timeline.figures import BAND, FURTHEST, MARKED, NEAREST, OLD, REMARK, USUAL
+from crywatch.infants.timeline.figures import (
+    BAND,
+    FURTHEST,
+    MARKED,
+    NEAREST,
+    OLD,
+    REMARK,
+    USUAL,
+    lowest_normal,
+)
 from crywatch.infants.timeline.standard import BASELINE
 from crywatch.infants.timeline.summary import STATUSES, Summary, by_urgency
 
@@ -41,7 +50,7 @@ def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
     rows = timeline.recordings
     height = rows["distance"].clip(NEAREST, FURTHEST)
     old, marked = rows["phase"] == BASELINE, rows["alarm"]
-    axes.axhspan(min(0.0, _low(timeline)), 1, color=BAND, linewidth=0)
+    axes.axhspan(min(0.0, lowest_normal(timeline.bands.iloc[-1])), 1, color=BAND, linewidth=0)
     for chosen, style in (
         (old, {"marker": "o", "facecolors": "none", "edgecolors": OLD, "label": "baseline"}),
         (~old & ~marked, {"marker": "o", "color": USUAL, "label": "as usual"}),
@@ -60,9 +69,3 @@ def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
     axes.tick_params(labelsize=7)
     axes.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _low(timeline: InfantTimeline) -> float:
-    band = timeline.bands.iloc[-1]
-    spread = band["high"] - band["centre"]
-    return max(NEAREST, (band["low"] - band["centre"]) / spread) if spread > 0 else 0.0

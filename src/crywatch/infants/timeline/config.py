@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from crywatch.core.errors import ConfigError
 
 
-def _check(section: str, rules: dict[str, bool]) -> None:
-    for rule, kept in rules.items():
-        if not kept:
+def _check(section: str, *rules: tuple[bool, str]) -> None:
+    for holds, rule in rules:
+        if not holds:
             raise ConfigError(f"timeline.{section}: {rule}")
 
 
@@ -23,10 +23,8 @@ class EwmaConfig:
     def __post_init__(self) -> None:
         _check(
             "ewma",
-            {
-                f"half_life_days {self.half_life_days:g} must be above 0": self.half_life_days > 0,
-                f"width {self.width:g} must be above 0": self.width > 0,
-            },
+            (self.half_life_days > 0, f"half_life_days {self.half_life_days:g} must be above 0"),
+            (self.width > 0, f"width {self.width:g} must be above 0"),
         )
 
 
@@ -42,14 +40,13 @@ class CusumConfig:
     def __post_init__(self) -> None:
         _check(
             "cusum",
-            {
-                f"reference {self.reference:g} must not be negative": self.reference >= 0,
-                f"run_sessions {self.run_sessions} must be at least 1": self.run_sessions >= 1,
-                f"share {self.share:g} must be between 0 and 1": 0 < self.share < 1,
-                f"draws {self.draws} are too few for a share of {self.share:g}": (
-                    self.draws * self.share >= 20
-                ),
-            },
+            (self.reference >= 0, f"reference {self.reference:g} must not be negative"),
+            (self.run_sessions >= 1, f"run_sessions {self.run_sessions} must be at least 1"),
+            (0 < self.share < 1, f"share {self.share:g} must be between 0 and 1"),
+            (
+                self.draws * self.share >= 20,
+                f"draws {self.draws} are too few for a share of {self.share:g}",
+            ),
         )
 
 
@@ -63,18 +60,16 @@ class ChangesConfig:
     most_sessions: int
 
     def __post_init__(self) -> None:
+        least = self.min_sessions
         _check(
             "changes",
-            {
-                f"min_size {self.min_size} must be at least 2": self.min_size >= 2,
-                f"min_sessions {self.min_sessions} must be at least twice min_size": (
-                    self.min_sessions >= 2 * self.min_size
-                ),
-                f"penalty {self.penalty:g} must be above 0": self.penalty > 0,
-                f"most_sessions {self.most_sessions} must be at least min_sessions": (
-                    self.most_sessions >= self.min_sessions
-                ),
-            },
+            (self.min_size >= 2, f"min_size {self.min_size} must be at least 2"),
+            (least >= 2 * self.min_size, f"min_sessions {least} must be at least twice min_size"),
+            (self.penalty > 0, f"penalty {self.penalty:g} must be above 0"),
+            (
+                self.most_sessions >= least,
+                f"most_sessions {self.most_sessions} must be at least min_sessions",
+            ),
         )
 
 
@@ -88,12 +83,8 @@ class EpisodesConfig:
     def __post_init__(self) -> None:
         _check(
             "episodes",
-            {
-                f"join_sessions {self.join_sessions} must not be negative": (
-                    self.join_sessions >= 0
-                ),
-                f"level {self.level:g} must be between 0 and 1": 0 < self.level < 1,
-            },
+            (self.join_sessions >= 0, f"join_sessions {self.join_sessions} must not be negative"),
+            (0 < self.level < 1, f"level {self.level:g} must be between 0 and 1"),
         )
 
 
@@ -111,12 +102,10 @@ class PageConfig:
         pictures = self.unusual_pictures, self.normal_pictures
         _check(
             "page",
-            {
-                f"max_infants {self.max_infants} must be at least 1": self.max_infants >= 1,
-                f"pictures {pictures} must not be negative": min(pictures) >= 0,
-                f"picture_s {self.picture_s:g} must be above 0": self.picture_s > 0,
-                f"listed {self.listed} must be at least 1": self.listed >= 1,
-            },
+            (self.max_infants >= 1, f"max_infants {self.max_infants} must be at least 1"),
+            (min(pictures) >= 0, f"pictures {pictures} must not be negative"),
+            (self.picture_s > 0, f"picture_s {self.picture_s:g} must be above 0"),
+            (self.listed >= 1, f"listed {self.listed} must be at least 1"),
         )
 
 
@@ -132,5 +121,4 @@ class TimelineConfig:
     page: PageConfig
 
     def __post_init__(self) -> None:
-        if self.gap_days <= 0:
-            raise ConfigError(f"timeline.gap_days: {self.gap_days:g} must be above 0")
+        _check("gap_days", (self.gap_days > 0, f"{self.gap_days:g} must be above 0"))

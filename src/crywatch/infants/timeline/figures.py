@@ -6,8 +6,10 @@ has a shape of its own too. Text of users is escaped, for Plotly reads tags.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,19 +32,13 @@ _TIME, _NUMBER = "%d %b %Y, %H:%M", ".2f"
 
 def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> go.Figure:
     """Distance of each recording from the infant's own normal, and the smoothed line below it."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38], vertical_spacing=0.07
-    )
-    figure.update_layout(template="none")
+    figure = _two_plots([0.62, 0.38], 0.07)
     rows = timeline.recordings
     height = rows["distance"].clip(NEAREST, FURTHEST)
     hover = [_recording_text(row) for row in rows.itertuples()]
     baseline = (rows["phase"] == BASELINE).to_numpy()
     marked = rows["alarm"].to_numpy()
-    kinds = (
+    kinds: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
         ("baseline", baseline, {"symbol": "circle-open", "size": 8, "color": OLD}),
         ("as usual", ~baseline & ~marked, {"symbol": "circle", "size": 8, "color": USUAL}),
         ("marked", ~baseline & marked, {"symbol": "diamond", "size": 11, "color": MARKED}),
@@ -54,17 +50,16 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
     )
     for name, chosen, marker in kinds:
         if chosen.any():
-            figure.add_trace(
-                go.Scatter(
-                    x=_times(rows["recorded_at"][chosen]),
-                    y=_values(height[chosen]),
-                    customdata=np.flatnonzero(chosen).tolist(),
-                    hovertext=[hover[row] for row in np.flatnonzero(chosen)],
-                    hoverinfo="text",
-                    mode="markers",
-                    name=name,
-                    marker=marker,
-                ),
+            numbers = np.flatnonzero(chosen).tolist()
+            figure.add_scatter(
+                x=_times(rows["recorded_at"][chosen]),
+                y=_values(height[chosen]),
+                customdata=numbers,
+                hovertext=[hover[number] for number in numbers],
+                hoverinfo="text",
+                mode="markers",
+                name=name,
+                marker=marker,
                 row=1,
                 col=1,
             )
@@ -80,57 +75,45 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
 
 def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     """The level of each session with its change points, and the evidence of a lasting change."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.5, 0.5], vertical_spacing=0.09
-    )
-    figure.update_layout(template="none")
+    figure = _two_plots([0.5, 0.5], 0.09)
     rows = timeline.sessions
     hover = [_session_text(row) for row in rows.itertuples()]
-    number = (rows["session"] + 1).tolist()
+    x = (rows["session"] + 1).tolist()
     old = rows["phase"] == BASELINE
-    figure.add_trace(
-        go.Scatter(
-            x=number,
-            y=_values(rows["z"]),
-            hovertext=hover,
-            hoverinfo="text",
-            mode="markers",
-            name="session",
-            marker={
-                "size": 8,
-                "color": [OLD if one else USUAL for one in old],
-                "symbol": ["circle-open" if one else "circle" for one in old],
-            },
-        ),
+    figure.add_scatter(
+        x=x,
+        y=_values(rows["z"]),
+        hovertext=hover,
+        hoverinfo="text",
+        mode="markers",
+        name="session",
+        marker={
+            "size": 8,
+            "color": np.where(old, OLD, USUAL).tolist(),
+            "symbol": np.where(old, "circle-open", "circle").tolist(),
+        },
         row=1,
         col=1,
     )
     _add_levels(figure, rows, summary)
     over = rows["cusum"] > rows["cusum_limit"]
-    figure.add_trace(
-        go.Bar(
-            x=number,
-            y=_values(rows["cusum"]),
-            hovertext=hover,
-            hoverinfo="text",
-            name="evidence",
-            marker={"color": [MARKED if one else USUAL for one in over]},
-        ),
+    figure.add_bar(
+        x=x,
+        y=_values(rows["cusum"]),
+        hovertext=hover,
+        hoverinfo="text",
+        name="evidence",
+        marker={"color": np.where(over, MARKED, USUAL).tolist()},
         row=2,
         col=1,
     )
-    figure.add_trace(
-        go.Scatter(
-            x=number,
-            y=_values(rows["cusum_limit"]),
-            mode="lines",
-            name="limit",
-            hoverinfo="skip",
-            line={"color": MARKED, "dash": "dash", "shape": "hvh", "width": 1.5},
-        ),
+    figure.add_scatter(
+        x=x,
+        y=_values(rows["cusum_limit"]),
+        mode="lines",
+        name="limit",
+        hoverinfo="skip",
+        line={"color": MARKED, "dash": "dash", "shape": "hvh", "width": 1.5},
         row=2,
         col=1,
     )
@@ -139,6 +122,21 @@ def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
     figure.update_xaxes(zeroline=False, range=[0.2, len(rows) + 0.8])
     figure.update_xaxes(title_text="session", row=2, col=1)
     return _styled(figure, 380)
+
+
+def lowest_normal(band: Any) -> float:
+    """The distance at which an infant's normal range begins, by a row of table ``bands``."""
+    spread = band.high - band.centre
+    return max(NEAREST, (band.low - band.centre) / spread) if spread > 0 else 0.0
+
+
+def _two_plots(heights: Sequence[float], spacing: float) -> go.Figure:
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=spacing
+    )
+    return figure.update_layout(template="none")
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:
@@ -155,32 +153,35 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
-def _add_smoothed(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
-    import plotly.graph_objects as go
+def _add_box(figure: go.Figure, x: Sequence, y: Sequence[float], axis: str = "", **style) -> None:
+    """A rectangle over ``x`` times; ``y`` is a share of the plot's height unless ``yref`` is set."""
+    style = {"yref": f"y{axis} domain", "line": {"width": 0}, "layer": "below"} | style
+    x0, x1 = map(_time, x)
+    figure.add_shape(type="rect", xref=f"x{axis}", x0=x0, x1=x1, y0=y[0], y1=y[1], **style)
 
-    after_gap = np.flatnonzero((rows["gap_days"] > gap_days).to_numpy())
-    # A value that is not there, between the two sides of a gap, breaks the line.
-    times, lines = _times(rows["recorded_at"]), {}
-    for column in ("ewma", "ewma_limit"):
-        lines[column] = _values(rows[column])
-        for row in after_gap[::-1]:
-            lines[column].insert(row, None)
-    for row in after_gap[::-1]:
-        times.insert(row, times[row])
+
+def _add_upright(figure: go.Figure, x: str | float, top: float, **line) -> None:
+    """An upright line from the bottom of the upper plot to ``top``, a share of its height."""
+    figure.add_shape(type="line", xref="x", yref="y domain", x0=x, x1=x, y0=0, y1=top, line=line)
+
+
+def _add_smoothed(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
+    after_gap = np.flatnonzero(rows["gap_days"] > gap_days)
+    times = np.array(_times(rows["recorded_at"]), dtype=object)
     for column, name, style in (
         ("ewma_limit", "limit", {"color": MARKED, "dash": "dash", "width": 1.5}),
         ("ewma", "smoothed", {"color": USUAL, "width": 2}),
     ):
-        figure.add_trace(
-            go.Scatter(
-                x=times,
-                y=lines[column],
-                mode="lines",
-                name=name,
-                line=style,
-                connectgaps=False,
-                hovertemplate=f"{name} %{{y:{_NUMBER}}}<extra></extra>",
-            ),
+        values = np.array(_values(rows[column]), dtype=object)
+        figure.add_scatter(
+            x=np.insert(times, after_gap, times[after_gap]).tolist(),
+            # A value that is not there, between the two sides of a gap, breaks the line.
+            y=np.insert(values, after_gap, None).tolist(),
+            mode="lines",
+            name=name,
+            line=style,
+            connectgaps=False,
+            hovertemplate=f"{name} %{{y:{_NUMBER}}}<extra></extra>",
             row=2,
             col=1,
         )
@@ -191,36 +192,13 @@ def _add_bands(figure: go.Figure, timeline: InfantTimeline) -> None:
     rows, bands = timeline.recordings, timeline.bands
     first, last = rows["recorded_at"].iloc[0], rows["recorded_at"].iloc[-1]
     pad = max(pd.Timedelta(hours=12), (last - first) * 0.02)
-    since = [first - pad, *bands["since"].iloc[1:]]
-    for number, band in enumerate(bands.itertuples()):
-        until = since[number + 1] if number + 1 < len(bands) else last + pad
-        spread = band.high - band.centre
-        if np.isnan(spread):  # nothing was calibrated: no range is known
+    edges = pairwise([first - pad, *bands["since"].iloc[1:], last + pad])
+    for number, (band, stretch) in enumerate(zip(bands.itertuples(), edges, strict=True)):
+        if np.isnan(band.high - band.centre):  # nothing was calibrated: no range is known
             continue
-        low = (band.low - band.centre) / spread if spread > 0 else 0.0
-        figure.add_shape(
-            type="rect",
-            xref="x",
-            yref="y",
-            x0=_time(since[number]),
-            x1=_time(until),
-            y0=max(NEAREST, low),
-            y1=1,
-            fillcolor=BAND,
-            line={"width": 0},
-            layer="below",
-        )
+        _add_box(figure, stretch, (lowest_normal(band), 1), yref="y", fillcolor=BAND)
         if number:
-            figure.add_shape(
-                type="line",
-                xref="x",
-                yref="y domain",
-                x0=_time(since[number]),
-                x1=_time(since[number]),
-                y0=0,
-                y1=0.06,
-                line={"color": OLD, "width": 1},
-            )
+            _add_upright(figure, _time(stretch[0]), 0.06, color=OLD, width=1)
     figure.update_xaxes(range=[_time(first - pad), _time(last + pad)])
     figure.add_shape(
         type="line",
@@ -235,21 +213,10 @@ def _add_bands(figure: go.Figure, timeline: InfantTimeline) -> None:
 
 
 def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
-    for row in np.flatnonzero((rows["gap_days"] > gap_days).to_numpy()):
+    for row in np.flatnonzero(rows["gap_days"] > gap_days):
         begin, end = rows["recorded_at"].iloc[row - 1], rows["recorded_at"].iloc[row]
         for axis in ("", "2"):
-            figure.add_shape(
-                type="rect",
-                xref=f"x{axis}",
-                yref=f"y{axis} domain",
-                x0=_time(begin),
-                x1=_time(end),
-                y0=0,
-                y1=1,
-                fillcolor=GAP,
-                line={"width": 0},
-                layer="below",
-            )
+            _add_box(figure, (begin, end), (0, 1), axis, fillcolor=GAP)
         figure.add_annotation(
             x=_time(begin + (end - begin) / 2),
             y=0.14,
@@ -264,32 +231,30 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
 def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) -> None:
     rows = timeline.recordings
     begin, end = rows["recorded_at"].iloc[0], rows["recorded_at"].iloc[-1]
-    taken = 1.0  # to the left of the labels so far
-    for one in reversed(summary.remarks):
-        figure.add_shape(
-            type="rect",
-            xref="x",
-            yref="y domain",
-            x0=_time(one.begin),
-            x1=_time(one.end),
-            y0=1.0,
-            y1=1.035,
+    free = 1.0  # share of the width to the left of the labels so far
+    for stretch in reversed(summary.remarks):
+        _add_box(
+            figure,
+            (stretch.begin, stretch.end),
+            (1.0, 1.035),
             fillcolor=REMARK,
             line={"color": REMARK, "width": 2},
+            layer=None,
         )
-        short = one.remark
+        short = stretch.remark
         if len(short) > LONGEST_LABEL:
             short = short[: LONGEST_LABEL - 1] + "…"
         # At the sides of the picture the label goes inwards, so that a narrow screen holds it.
         first, last = (
-            (at - begin) / (end - begin) if end > begin else 0.0 for at in (one.begin, one.end)
+            (at - begin) / (end - begin) if end > begin else 0.0
+            for at in (stretch.begin, stretch.end)
         )
-        anchor, at = ("right", one.end) if first > 0.5 else ("left", one.begin)
+        anchor, at = ("right", stretch.end) if first > 0.5 else ("left", stretch.begin)
         width = LABEL_SHARE * (len(short) + 1)
         left = last - width if first > 0.5 else first
-        if left + width > taken + 1e-9 and taken < 1:
+        if left + width > free + 1e-9 and free < 1:
             continue  # it would cover the one after it; the list on the page has all
-        taken = left
+        free = left
         figure.add_annotation(
             x=_time(at),
             y=1.04,
@@ -298,7 +263,7 @@ def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) 
             xanchor=anchor,
             yanchor="bottom",
             text=escape(short),
-            hovertext=escape(one.remark),
+            hovertext=escape(stretch.remark),
             showarrow=False,
             font={"size": 11},
         )
@@ -306,72 +271,60 @@ def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) 
 
 def _add_levels(figure: go.Figure, rows: pd.DataFrame, summary: Summary) -> None:
     """A line at the mean of each level, where change points were looked for."""
-    import plotly.graph_objects as go
-
     if summary.changes.reason:
         return
     scored = rows[rows["z"].notna()].tail(summary.changes.sessions)
     cuts = [point.session for point in summary.changes.points]
-    x, y = [], []
+    x: list[float | None] = []
+    y: list[float | None] = []
     number, level = scored["session"].to_numpy(), scored["z"].to_numpy()
     ends = np.searchsorted(number, cuts)
     for part, values in zip(np.split(number, ends), np.split(level, ends), strict=True):
         x += [int(part[0]) + 0.6, int(part[-1]) + 1.4, None]
         y += [round(float(values.mean()), 4)] * 2 + [None]
-    figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="lines",
-            name="level",
-            hoverinfo="skip",
-            line={"color": LEVEL, "width": 3},
-        ),
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        name="level",
+        hoverinfo="skip",
+        line={"color": LEVEL, "width": 3},
         row=1,
         col=1,
     )
     for cut in cuts:
-        figure.add_shape(
-            type="line",
-            xref="x",
-            yref="y domain",
-            x0=cut + 0.5,
-            x1=cut + 0.5,
-            y0=0,
-            y1=1,
-            line={"color": LEVEL, "dash": "dot", "width": 1.5},
-        )
+        _add_upright(figure, cut + 0.5, 1, color=LEVEL, dash="dot", width=1.5)
 
 
-def _recording_text(row) -> str:
-    said = [f"<b>{row.recorded_at.strftime(_TIME)} UTC</b>"]
+def _recording_text(row: Any) -> str:
+    lines = [f"<b>{row.recorded_at.strftime(_TIME)} UTC</b>"]
     if row.phase == BASELINE:
-        said.append("part of the baseline")
+        lines.append("part of the baseline")
     elif row.alarm:
-        said.append("marked as unusual")
+        lines.append("marked as unusual")
     if np.isfinite(row.distance):
         beyond = ", beyond the picture" if row.distance > FURTHEST else ""
-        said.append(f"distance {row.distance:{_NUMBER}} (limit 1){beyond}")
+        lines.append(f"distance {row.distance:{_NUMBER}} (limit 1){beyond}")
     if np.isfinite(row.p):
-        said.append(f"p {row.p:.3g}")
+        lines.append(f"p {row.p:.3g}")
     if not row.accepted:
-        said.append(f"kept out of the baseline: {escape(row.reason or 'no reason given')}")
+        lines.append(f"kept out of the baseline: {escape(row.reason or 'no reason given')}")
     if row.remark:
-        said.append(f"remark: {escape(row.remark)}")
-    return "<br>".join(said)
+        lines.append(f"remark: {escape(row.remark)}")
+    return "<br>".join(lines)
 
 
-def _session_text(row) -> str:
+def _session_text(row: Any) -> str:
     marked = "" if row.phase == BASELINE else f", {row.marked} marked"
-    said = [
+    lines = [
         f"<b>session {row.session + 1}: {row.begin.strftime(_TIME)} UTC</b>",
         f"{row.recordings} recording{'s' * (row.recordings != 1)}{marked}",
     ]
     if np.isfinite(row.z):
-        said.append(f"level {row.z:{_NUMBER}}")
+        lines.append(f"level {row.z:{_NUMBER}}")
     if np.isfinite(row.cusum):
-        said.append(f"evidence {row.cusum:{_NUMBER}} (limit {row.cusum_limit:{_NUMBER}})")
-    return "<br>".join(said)
+        lines.append(f"evidence {row.cusum:{_NUMBER}} (limit {row.cusum_limit:{_NUMBER}})")
+    return "<br>".join(lines)
 
 
 def _time(at: pd.Timestamp) -> str:
