@@ -6,8 +6,9 @@ from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.follow_infants import FollowInfantsConfig
 from crywatch.infants.models.registry import ModelsConfig
-from crywatch.infants.simulate_year import Heard, SimulateYearConfig, run
+from crywatch.infants.simulate_year import SimulateYearConfig, run
 from crywatch.infants.simulate_year.figures import year_figure
+from crywatch.infants.simulate_year.voices import HearingSettings
 from crywatch.speaker.batches import AveragingConfig
 
 
@@ -21,7 +22,7 @@ def main() -> None:
             params.section("follow_infants", FollowInfantsConfig),
             params.section("fit_infants.conformal", ConformalConfig),
             params.section("fit_infants.settings", ModelsConfig),
-            Heard(
+            HearingSettings(
                 params.section("embed_cries.averaging", AveragingConfig),
                 params.section("cries.extents", ExtentConfig),
                 params.plain("cries.min_cry_s"),

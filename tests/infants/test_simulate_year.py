@@ -23,10 +23,7 @@ from crywatch.infants.simulate_year import (
     FIGURE,
     METRICS,
     TABLE,
-    CalendarConfig,
-    Heard,
     SimulateYearConfig,
-    VoicesConfig,
     live,
     measures,
     run,
@@ -34,7 +31,15 @@ from crywatch.infants.simulate_year import (
 from crywatch.infants.simulate_year import voices as year_voices
 from crywatch.infants.simulate_year.measures import Rules
 from crywatch.infants.simulate_year.streams import DRIP, HOSTILE, INFANTS, REPEATS, SOUNDS, Calendar
-from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, VoiceYear, embed
+from crywatch.infants.simulate_year.voices import (
+    NOISE,
+    OWN,
+    SILENCE,
+    HearingSettings,
+    VoicesConfig,
+    VoiceYear,
+    embed,
+)
 from crywatch.infants.updating import UpdatingConfig
 from crywatch.report.year_tables import gate_tables, year_tables
 from crywatch.speaker import ecapa
@@ -83,7 +88,7 @@ def lived():
     return {way: live(one, CALENDAR, [CHANGE], HOSTILE, vectors) for way, one in ways.items()}
 
 
-RULES = Rules(0.1, 12, 0.01, 7.0 * 18, 7.0 * 44, 14.0)
+RULES = Rules(0.1, 12, 0.01, 7.0 * 18, 7.0 * 44, 14.0, 7.0 * 24)
 
 
 def test_slow_development_is_followed(lived):
@@ -204,13 +209,9 @@ def year_of(folder) -> VoiceYear:
     return VoiceYear(
         seed=1,
         weeks=52,
-        seconds=0.8,
-        pitch_fall=0.1,
-        formant_fall=0.1,
+        voices=VoicesConfig(0.8, 0.1, 0.1),
         network_dir=str(folder),
-        averaging=AveragingConfig(0),
-        extents=EXTENTS,
-        min_cry_s=0.1,
+        hearing=HearingSettings(AveragingConfig(0), EXTENTS, 0.1),
     )
 
 
@@ -255,7 +256,7 @@ def small_year(network, tmp_path_factory):
 def run_small(folder, network, name):
     config = SimulateYearConfig(
         seed=1,
-        calendar=CalendarConfig(2, 9, 2, 2, 4, 5, 2, 2, 1),
+        calendar=Calendar(2, 9, 2, 2, 4, 5, 2, 2, 1),
         voices=VoicesConfig(0.6, 0.1, 0.1),
         changes=[CHANGE],
         hostile=[SOUNDS, REPEATS],
@@ -270,7 +271,7 @@ def run_small(folder, network, name):
         FollowInfantsConfig("cosine", ["test"], ["planted"], UPDATING),
         conformal(smoothed=True),
         models_config(),
-        Heard(AveragingConfig(0), EXTENTS, 0.1),
+        HearingSettings(AveragingConfig(0), EXTENTS, 0.1),
         folder / name,
     )
 

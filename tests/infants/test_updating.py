@@ -305,10 +305,11 @@ def test_a_session_that_comes_back_is_not_judged_by_a_model_that_has_heard_it():
     assert [one.version for one in seen.outcomes] == [0, 0, 0, 1]
 
 
-def test_a_baseline_of_one_session_has_no_band():
+def test_a_baseline_of_one_session_has_a_band_without_limits():
     one = Baseline("a", around(centre_of(), 5, 0), np.zeros(5))
     state = follower().start([one])[0]
-    assert Band.of(Refit(0, START, state.calibrated, one)) is None
+    band = Band.of(Refit(0, START, state.calibrated, one))
+    assert np.isnan([band.low, band.centre, band.high]).all() and not band.promised
 
 
 def test_recordings_out_of_order_are_refused():

@@ -138,8 +138,11 @@ def run(
             rows.append(_row(way, infant, state, found))
             if way == GATED:
                 tables.append(followed_table(infant, state, found, conformal))
-                made = map(Band.of, _versions(infant, state, found))
-                bands += [band for band in made if band is not None]
+                bands += [
+                    Band.of(version)
+                    for version in _versions(infant, state, found)
+                    if len(version.calibrated.scores)  # else nothing is known to be normal
+                ]
                 refused.update(one.reason.split(":")[0] for one in found.outcomes if one.reason)
     summary = FollowSummary(
         model=model.name,

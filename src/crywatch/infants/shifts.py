@@ -26,7 +26,7 @@ PITCH, FORMANTS, DURATION, BREATH = "pitch", "formants", "duration", "breath"
 NOISE, RETURN = "noise", "return"
 CONTROLS = (NOISE, RETURN)
 LEAST_S = 0.1  # of sound
-_VOCODER = {"n_fft": 1024, "hop_length": 256}
+_N_FFT, _HOP = 1024, 256  # samples, of the vocoder
 _LARGEST_GAIN = 3.5  # nats, 30 dB: more would raise what is only noise
 
 
@@ -134,7 +134,9 @@ def _moved(wave: np.ndarray, rate_hz: int, ratio: float) -> np.ndarray:
     import librosa
 
     steps = 12 * np.log2(ratio)
-    return librosa.effects.pitch_shift(wave, sr=rate_hz, n_steps=steps, **_VOCODER)
+    return librosa.effects.pitch_shift(
+        wave, sr=rate_hz, n_steps=steps, n_fft=_N_FFT, hop_length=_HOP
+    )
 
 
 def _formants_back(wave: np.ndarray, moved: np.ndarray, rate_hz: int, ratio: float) -> np.ndarray:
@@ -163,7 +165,7 @@ def _gain(log_gain: np.ndarray) -> np.ndarray:
 def _duration(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
     import librosa
 
-    return librosa.effects.time_stretch(wave, rate=1 / ratio, **_VOCODER)
+    return librosa.effects.time_stretch(wave, rate=1 / ratio, n_fft=_N_FFT, hop_length=_HOP)
 
 
 def _breath(wave: np.ndarray, rate_hz: int, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,7 @@ What would spoil a baseline, and what stands against it:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -127,26 +127,27 @@ class Band:
     reason: str | None
 
     @staticmethod
-    def of(refit: Refit) -> Band | None:
-        """Of one version; None without calibration scores (a baseline of one session)."""
-        found, baseline = refit.calibrated, refit.baseline
-        if not len(found.scores):
-            return None
-        promise, order = found.promise, np.argsort(found.scores, kind="stable")
-        scores = found.scores[order]
-        # p <= rate means that scores of less than this weight reach the new one.
-        most = promise.rate * (promise.units + 1) - 1 if promise.promised else 0.0
-        weight = np.cumsum(found.weights[order][::-1])
-        highest = scores[::-1][int(np.argmax(weight > most + 1e-9))]
+    def of(refit: Refit) -> Band:
+        """Of one version; low, centre and high are nan where there is no calibration score."""
+        calibrated, baseline = refit.calibrated, refit.baseline
+        promise, order = calibrated.promise, np.argsort(calibrated.scores, kind="stable")
+        scores = calibrated.scores[order]
+        low = centre = high = np.nan
+        if len(scores):
+            # p <= rate means that scores of less than this weight reach the new one.
+            most = promise.rate * (promise.units + 1) - 1 if promise.promised else 0.0
+            weight = np.cumsum(calibrated.weights[order][::-1])
+            high = float(scores[::-1][int(np.argmax(weight > most + 1e-9))])
+            low, centre = float(np.quantile(scores, 0.05)), float(np.median(scores))
         return Band(
             infant_id=baseline.infant_id,
             version=refit.version,
             since=refit.since,
             clips=len(baseline),
             sessions=len(np.unique(baseline.sessions)),
-            low=float(np.quantile(scores, 0.05)),
-            centre=float(np.median(scores)),
-            high=float(highest),
+            low=low,
+            centre=centre,
+            high=high,
             rate=promise.rate,
             reachable=promise.reachable,
             promised=promise.promised,
@@ -164,13 +165,15 @@ class Observed:
     withdrawn: tuple[str, ...] = ()  # clip ids accepted here or earlier that will not be taken up
 
 
-@dataclass(frozen=True)
-class _Taken:
-    """A session of one infant."""
+@dataclass
+class _Stream:
+    """An infant while its recordings arrive."""
 
     state: InfantState
-    outcomes: list[Outcome]
-    withdrawn: list[str]
+    sessions: list[list[Observation]]
+    outcomes: list[Outcome] = field(default_factory=list)
+    refits: list[Refit] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
 
 
 class Follower:
@@ -204,63 +207,63 @@ class Follower:
 
         Raises ModelError where they are not in order.
         """
-        queues = [_sessions(state, some) for state, some in zip(states, new, strict=True)]
-        states = list(states)
-        outcomes: list[list[Outcome]] = [[] for _ in states]
-        refits: list[list[Refit]] = [[] for _ in states]
-        withdrawn: list[list[str]] = [[] for _ in states]
-        for turn in range(max(map(len, queues), default=0)):
-            rows = [row for row, queue in enumerate(queues) if turn < len(queue)]
-            coming = [queues[row][turn] for row in rows]
+        streams = [
+            _Stream(state, _sessions(state, recordings))
+            for state, recordings in zip(states, new, strict=True)
+        ]
+        for turn in range(max((len(stream.sessions) for stream in streams), default=0)):
+            active = [stream for stream in streams if turn < len(stream.sessions)]
             due = [
-                row
-                for row, session in zip(rows, coming, strict=True)
-                if self._due(states[row], session[0].session)
+                stream
+                for stream in active
+                if self._due(stream.state, stream.sessions[turn][0].session)
             ]
-            for row, state in zip(due, self.refit([states[row] for row in due]), strict=True):
-                states[row] = state
-                since = queues[row][turn][0].recorded_at
-                refits[row].append(Refit(state.version, since, state.calibrated, state.baseline))
-            vectors = [np.stack([one.vector for one in session]) for session in coming]
-            judged = judge(self.model, [states[row].calibrated for row in rows], vectors)
-            for row, session, part, found in zip(rows, coming, vectors, judged, strict=True):
-                taken = self._take(states[row], session, part, found)
-                states[row] = taken.state
-                outcomes[row] += taken.outcomes
-                withdrawn[row] += taken.withdrawn
+            for stream, state in zip(due, self.refit([one.state for one in due]), strict=True):
+                stream.state = state
+                since = stream.sessions[turn][0].recorded_at
+                stream.refits.append(Refit(state.version, since, state.calibrated, state.baseline))
+            vectors = [np.stack([one.vector for one in stream.sessions[turn]]) for stream in active]
+            judged = judge(self.model, [stream.state.calibrated for stream in active], vectors)
+            for stream, part, judgement in zip(active, vectors, judged, strict=True):
+                self._take(stream, stream.sessions[turn], part, judgement)
         return [
-            Observed(*found[:1], *map(tuple, found[1:]))
-            for found in zip(states, outcomes, refits, withdrawn, strict=True)
+            Observed(
+                stream.state,
+                tuple(stream.outcomes),
+                tuple(stream.refits),
+                tuple(stream.withdrawn),
+            )
+            for stream in streams
         ]
 
     def refit(self, states: Sequence[InfantState]) -> list[InfantState]:
         """Take up what is pending now, in one call of the model; those without it are unchanged."""
-        due = [row for row, state in enumerate(states) if self._taken(state)]
-        taken = [self._taken(states[row]) for row in due]
+        counts = [self._count_ready(state) for state in states]
+        due = [row for row, count in enumerate(counts) if count]
         baselines = [
-            _joined(states[row], states[row].pending[:count], self.config.clips)
-            for row, count in zip(due, taken, strict=True)
+            _joined(states[row], states[row].pending[: counts[row]], self.config.clips)
+            for row in due
         ]
         out = list(states)
         fitted = calibrate(self.model, baselines, self.conformal)
-        for row, count, baseline, calibrated in zip(due, taken, baselines, fitted, strict=True):
+        for row, baseline, calibrated in zip(due, baselines, fitted, strict=True):
             out[row] = replace(
                 states[row],
                 calibrated=calibrated,
                 baseline=baseline,
-                pending=states[row].pending[count:],
+                pending=states[row].pending[counts[row] :],
                 version=states[row].version + 1,
             )
         return out
 
     def _due(self, state: InfantState, session: str) -> bool:
         """Whether enough waits; a session that goes on waits on."""
-        taken = self._taken(state)
-        return 0 < self.config.refit_after <= taken and all(
-            one.session != session for one in state.pending[:taken]
+        count = self._count_ready(state)
+        return 0 < self.config.refit_after <= count and all(
+            one.session != session for one in state.pending[:count]
         )
 
-    def _taken(self, state: InfantState) -> int:
+    def _count_ready(self, state: InfantState) -> int:
         """How many of the pending have waited long enough, whole sessions."""
         count = max(0, len(state.pending) - self.config.wait)
         while 0 < count < len(state.pending) and (
@@ -271,42 +274,42 @@ class Follower:
 
     def _take(
         self,
-        state: InfantState,
+        stream: _Stream,
         session: Sequence[Observation],
         vectors: np.ndarray,
         judged: Judged,
-    ) -> _Taken:
+    ) -> None:
         """One recording after the other, so that portions do not matter."""
-        reasons, sounds = [None] * len(session), np.ones(len(session), dtype=bool)
+        state, config = stream.state, self.config
+        reasons: list[str | None] = [None] * len(session)
+        sounds = np.ones(len(session), dtype=bool)
         if self.gate is not None:
-            decided = self.gate.decide(vectors, judged.p)
-            reasons, sounds = list(decided.reasons), decided.sounds
+            decisions = self.gate.decide(vectors, judged.p)
+            reasons, sounds = list(decisions.reasons), decisions.sounds
         known = unit(np.concatenate([state.baseline.vectors, *_rows(state.pending)]))
         units = unit(vectors)
         recent, pending = list(state.recent), list(state.pending)
-        made: list[Outcome] = []
-        withdrawn: list[str] = []
-        for row, one in enumerate(session):
+        for row, recording in enumerate(session):
             reason = reasons[row]
-            if sounds[row] and self.config.watch:
-                recent = [*recent, bool(judged.alarms[row])][-self.config.watch :]
-            if self.gate is not None and self._most is not None and sum(recent) > self._most:
-                # What came while the evidence gathered is as doubtful as what comes now.
-                withdrawn += [other.clip_id for other in pending]
-                pending = []
-            if self.gate is not None and reason is None:
-                reason = self._refused(known @ units[row], sum(recent))
-            if not self.config.refit_after:
+            if sounds[row] and config.watch:
+                recent = [*recent, bool(judged.alarms[row])][-config.watch :]
+            if self.gate is not None:
+                if self._most is not None and sum(recent) > self._most:
+                    # What came while the evidence gathered is as doubtful as what comes now.
+                    stream.withdrawn += [waiting.clip_id for waiting in pending]
+                    pending = []
+                reason = reason or self._refused(known @ units[row], sum(recent))
+            if not config.refit_after:
                 reason = reason or NOT_UPDATED
             if reason is None:
-                pending.append(one)
+                pending.append(recording)
                 known = np.concatenate([known, units[row : row + 1]])
-            made.append(
+            stream.outcomes.append(
                 Outcome(
                     infant_id=state.infant_id,
-                    clip_id=one.clip_id,
-                    session_id=one.session_id,
-                    recorded_at=one.recorded_at,
+                    clip_id=recording.clip_id,
+                    session_id=recording.session_id,
+                    recorded_at=recording.recorded_at,
                     score=float(judged.scores[row]),
                     p=float(judged.p[row]),
                     alarm=bool(judged.alarms[row]),
@@ -315,8 +318,7 @@ class Follower:
                     version=state.version,
                 )
             )
-        state = replace(state, pending=tuple(pending), recent=tuple(recent))
-        return _Taken(state, made, withdrawn)
+        stream.state = replace(state, pending=tuple(pending), recent=tuple(recent))
 
     def _refused(self, cosines: np.ndarray, alarms: int) -> str | None:
         if (nearest := float(cosines.max())) > self.config.repeat_cosine:

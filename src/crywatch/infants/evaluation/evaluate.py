@@ -13,7 +13,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,6 +22,10 @@ from crywatch.infants.embedded_cries import InfantClips
 from crywatch.infants.evaluation.division import Division, DivisionConfig, divide
 from crywatch.infants.evaluation.results import InfantRow, Rate, Summary, Unusable, summarise
 from crywatch.infants.models.contract import Baseline, InfantModel
+
+_Part = tuple[str, str]  # of an infant's new clips: what they are, and the name of the change
+_SHIFTED, _CHANGED = "shifted", "changed"
+_OWN, _OTHERS = ("own", ""), ("others", "")
 
 
 @dataclass
@@ -39,7 +42,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything one model was found to do."""
+    """What one model does for every infant."""
 
     rows: tuple[InfantRow, ...]
     calibrated: tuple[Calibrated, ...]  # the infants of the rows
@@ -60,16 +63,18 @@ def evaluate(
     ``unusable`` and is still a positive for others.
     """
     divisions = [divide(infant.sessions, infant.times, config.division) for infant in infants]
-    chosen = [number for number, division in enumerate(divisions) if division.usable]
-    baselines = [_baseline(infants[number], divisions[number]) for number in chosen]
+    usable = [number for number, division in enumerate(divisions) if division.usable]
+    baselines = [_baseline(infants[number], divisions[number]) for number in usable]
     calibrated = calibrate(model, baselines, conformal)
-    parts = [_Parts.of(infants, divisions, number, config.positives, seed) for number in chosen]
-    judged = judge(model, calibrated, [part.vectors for part in parts])
+    parts = [_new_clips(infants, divisions, number, config.positives, seed) for number in usable]
+    judged = judge(model, calibrated, [np.concatenate(list(part.values())) for part in parts])
     rows = tuple(
-        _row(infants[number], divisions[number], *found)
-        for number, *found in zip(chosen, calibrated, parts, judged, strict=True)
+        _row(infants[number], divisions[number], *of_infant)
+        for number, of_infant in zip(
+            usable, zip(calibrated, parts, judged, strict=True), strict=True
+        )
     )
-    controls = {one.name for infant in infants for one in infant.shifted if one.control}
+    controls = {shifted.name for infant in infants for shifted in infant.shifted if shifted.control}
     return Evaluation(
         rows=rows,
         calibrated=tuple(calibrated),
@@ -82,38 +87,29 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """All new clips of one infant in one array, and where each part lies."""
-
-    vectors: np.ndarray
-    test: slice
-    others: slice
-    shifts: dict[str, slice]
-    changed: dict[str, slice]
-
-    @staticmethod
-    def of(
-        infants: Sequence[InfantClips],
-        divisions: Sequence[Division],
-        number: int,
-        positives: int,
-        seed: int,
-    ) -> _Parts:
-        infant, test = infants[number], divisions[number].test
-        parts = [infant.vectors[test], _others(infants, divisions, number, positives, seed)]
-        for shifted in infant.shifted:
-            # A shift of a baseline clip would be judged by a model that has seen the clip.
-            parts.append(shifted.vectors[np.isin(shifted.rows, test)])
-        known_until = infant.times[divisions[number].baseline].max()
-        for changed in infant.changed:
-            parts.append(changed.vectors[changed.times > known_until])
-        ends = np.cumsum([0, *map(len, parts)]).tolist()
-        own, others, *rest = [slice(a, b) for a, b in pairwise(ends)]
-        names = [one.name for one in (*infant.shifted, *infant.changed)]
-        named = list(zip(names, rest, strict=True))
-        made = len(infant.shifted)
-        return _Parts(np.concatenate(parts), own, others, dict(named[:made]), dict(named[made:]))
+def _new_clips(
+    infants: Sequence[InfantClips],
+    divisions: Sequence[Division],
+    number: int,
+    positives: int,
+    seed: int,
+) -> dict[_Part, np.ndarray]:
+    """What infant ``number`` is tested on, [clips, dim] each."""
+    infant, division = infants[number], divisions[number]
+    known_until = infant.times[division.baseline].max()
+    return {
+        _OWN: infant.vectors[division.test],
+        _OTHERS: _others(infants, divisions, number, positives, seed),
+        # A shift of a baseline clip would be judged by a model that has seen the clip.
+        **{
+            (_SHIFTED, shifted.name): shifted.vectors[np.isin(shifted.rows, division.test)]
+            for shifted in infant.shifted
+        },
+        **{
+            (_CHANGED, changed.name): changed.vectors[changed.times > known_until]
+            for changed in infant.changed
+        },
+    }
 
 
 def _others(
@@ -149,32 +145,47 @@ def _baseline(infant: InfantClips, division: Division) -> Baseline:
 
 
 def _row(
-    infant: InfantClips, division: Division, calibrated: Calibrated, parts: _Parts, judged: Judged
+    infant: InfantClips,
+    division: Division,
+    calibrated: Calibrated,
+    parts: dict[_Part, np.ndarray],
+    judged: Judged,
 ) -> InfantRow:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     promise = calibrated.promise
-    own, others = judged.scores[parts.test], judged.scores[parts.others]
-    labels = np.repeat([False, True], [len(own), len(others)])
-    both = len(own) > 0 and len(others) > 0
-    scores = np.concatenate([own, others])
-    seen = Rate(len(own), int(judged.alarms[parts.test].sum()))
-    low, high = (seen.interval or (None, None)) if promise.promised else (None, None)
-    hits = int(judged.alarms[parts.others].sum())
-    decided = promise.promised and len(others) > 0
+    ends = np.cumsum([len(vectors) for vectors in parts.values()])[:-1]
+    scores = dict(zip(parts, np.split(judged.scores, ends), strict=True))
+    alarms = dict(zip(parts, np.split(judged.alarms, ends), strict=True))
+    own, others = len(scores[_OWN]), len(scores[_OTHERS])
+    labels = np.repeat([False, True], [own, others])
+    both = own > 0 and others > 0
+    pooled = np.concatenate([scores[_OWN], scores[_OTHERS]])
+    rate = Rate(own, int(alarms[_OWN].sum()))
+    low, high = (rate.interval or (None, None)) if promise.promised else (None, None)
+    hits = int(alarms[_OTHERS].sum())
+    decided = promise.promised and others > 0
+
+    def alarm_shares(kind: str) -> dict[str, float]:
+        return {
+            name: float(found.mean())
+            for (group, name), found in alarms.items()
+            if group == kind and promise.promised and len(found)
+        }
+
     return InfantRow(
         infant_id=infant.infant_id,
         recordings=len(division.baseline) + len(division.test),
         baseline_clips=len(division.baseline),
         baseline_sessions=len(np.unique(infant.sessions[division.baseline])),
-        test_clips=len(own),
+        test_clips=own,
         test_sessions=len(np.unique(infant.sessions[division.test])),
-        positives=len(others),
-        auc=float(roc_auc_score(labels, scores)) if both else None,
-        average_precision=float(average_precision_score(labels, scores)) if both else None,
-        f1=2 * hits / (hits + seen.alarms + len(others)) if decided else None,
-        recall=hits / len(others) if decided else None,
-        false_alarm_rate=seen.value if promise.promised else None,
+        positives=others,
+        auc=float(roc_auc_score(labels, pooled)) if both else None,
+        average_precision=float(average_precision_score(labels, pooled)) if both else None,
+        f1=2 * hits / (hits + rate.alarms + others) if decided else None,
+        recall=hits / others if decided else None,
+        false_alarm_rate=rate.value if promise.promised else None,
         false_alarm_low=low,
         false_alarm_high=high,
         method=promise.method,
@@ -183,17 +194,10 @@ def _row(
         rate_expected=promise.expected if promise.promised else None,
         rate_reachable=promise.reachable,
         reason=promise.reason,
-        alarms=seen.alarms,
-        detected=_alarming(judged, parts.shifts, promise.promised),
-        changed_clips={name: part.stop - part.start for name, part in parts.changed.items()},
-        changed=_alarming(judged, parts.changed, promise.promised),
+        alarms=rate.alarms,
+        detected=alarm_shares(_SHIFTED),
+        changed_clips={
+            name: len(vectors) for (group, name), vectors in parts.items() if group == _CHANGED
+        },
+        changed=alarm_shares(_CHANGED),
     )
-
-
-def _alarming(judged: Judged, parts: dict[str, slice], promised: bool) -> dict[str, float]:
-    """The share of each part with an alarm; nothing of a part that is empty, or undecided."""
-    return {
-        name: float(judged.alarms[part].mean())
-        for name, part in parts.items()
-        if promised and part.stop > part.start
-    }

@@ -52,7 +52,7 @@ class InfantRow:
     average_precision: float | None
     f1: float | None
     recall: float | None
-    false_alarm_rate: float | None  # seen
+    false_alarm_rate: float | None  # on the test clips
     false_alarm_low: float | None
     false_alarm_high: float | None
     method: str
@@ -110,26 +110,25 @@ def summarise(
     model: str, rows: Sequence[InfantRow], rate: float, controls: set[str] | frozenset[str]
 ) -> Summary:
     """``rows`` as one line; ``controls`` are the names of the shifts that should not alarm."""
-    kept = [row for row in rows if row.promised and row.test_clips]
-    seen = [row.false_alarm_rate for row in kept]
-    pooled = Rate(sum(row.test_clips for row in kept), sum(row.alarms for row in kept))
+    judged = [row for row in rows if row.promised and row.test_clips]
+    rates = [row.false_alarm_rate for row in judged if row.false_alarm_rate is not None]
+    over = [over_twice(row.alarms, row.test_clips, rate) for row in judged]
+    pooled = Rate(sum(row.test_clips for row in judged), sum(row.alarms for row in judged))
     low, high = pooled.interval or (None, None)
     shares = _means([row.detected for row in rows])
     return Summary(
         model=model,
         infants=len(rows),
         promised=sum(row.promised for row in rows),
-        means={name: found for name in MEANS if (found := _mean([getattr(r, name) for r in rows]))},
+        means={name: mean for name in MEANS if (mean := _mean([getattr(r, name) for r in rows]))},
         rate_promised=rate,
-        rate_seen=float(np.mean(seen)) if seen else None,
+        rate_seen=float(np.mean(rates)) if rates else None,
         rate_pooled=pooled.value,
         rate_pooled_low=low,
         rate_pooled_high=high,
-        over_twice=float(np.mean([over_twice(r.alarms, r.test_clips, rate) for r in kept]))
-        if kept
-        else None,
-        over_twice_by_chance=_over_twice_by_chance([row.test_clips for row in kept], rate),
-        worst=max(seen) if seen else None,
+        over_twice=float(np.mean(over)) if over else None,
+        over_twice_by_chance=_over_twice_by_chance([row.test_clips for row in judged], rate),
+        worst=max(rates, default=None),
         detected={name: share for name, share in shares.items() if name not in controls},
         controls={name: share for name, share in shares.items() if name in controls},
         changed=_means([row.changed for row in rows]),
@@ -144,8 +143,7 @@ def over_twice(alarms: int, clips: int, rate: float) -> bool:
 def _means(shares: Sequence[dict[str, float]]) -> dict[str, Mean]:
     """Over infants, of each name that one of them has."""
     names = dict.fromkeys(name for row in shares for name in row)
-    found = {name: _mean([row.get(name) for row in shares]) for name in names}
-    return {name: mean for name, mean in found.items() if mean is not None}
+    return {name: mean for name in names if (mean := _mean([row.get(name) for row in shares]))}
 
 
 def _mean(values: Sequence[float | None]) -> Mean | None:

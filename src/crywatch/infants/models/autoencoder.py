@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class AutoencoderConfig:
 class Autoencoder(InfantModel):
     """Mean squared error of the reconstruction, as in the slides."""
 
-    name: ClassVar[str] = "autoencoder"
+    name = "autoencoder"
 
     def __init__(self, config: AutoencoderConfig, seed: int):
         self.config, self.seed = config, seed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class InfantModel(ABC):
     A score has no unit; higher is further from the infant's own normal.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:

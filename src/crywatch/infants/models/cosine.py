@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +14,7 @@ _ROWS = 1 << 15  # clips at once
 class Cosine(InfantModel):
     """1 - cosine between a clip and the mean direction of the baseline, 0 to 2."""
 
-    name: ClassVar[str] = "cosine"
+    name = "cosine"
 
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:
         """``centroid`` [dim], of length 1 (of length 0 where the clips cancel out)."""

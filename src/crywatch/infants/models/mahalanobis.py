@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class MahalanobisConfig:
 class Mahalanobis(InfantModel):
     """The distance itself, the root of the quadratic form."""
 
-    name: ClassVar[str] = "mahalanobis"
+    name = "mahalanobis"
 
     def __init__(self, config: MahalanobisConfig):
         self.config = config

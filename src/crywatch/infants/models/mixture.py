@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class MixtureConfig:
 class Mixture(InfantModel):
     """K by the Bayesian information criterion on held-out clips, then fitted on all."""
 
-    name: ClassVar[str] = "mixture"
+    name = "mixture"
 
     def __init__(self, config: MixtureConfig, seed: int):
         self.config, self.seed = config, seed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class OneClassSvmConfig:
 class OneClassSvm(InfantModel):
     """The negative decision function: above 0 is outside of the boundary."""
 
-    name: ClassVar[str] = "one_class_svm"
+    name = "one_class_svm"
 
     def __init__(self, config: OneClassSvmConfig):
         self.config = config

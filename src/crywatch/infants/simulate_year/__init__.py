@@ -8,13 +8,12 @@ stream, which must not draw the baseline.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from crywatch.audio.extents import ExtentConfig
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
 from crywatch.corpora.samples.recordings import PLANTED
@@ -23,43 +22,19 @@ from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.estimates import Estimate
 from crywatch.infants.follow_infants import FollowInfantsConfig, followers
 from crywatch.infants.models.registry import ModelsConfig, build
 from crywatch.infants.simulate_year import measures
 from crywatch.infants.simulate_year.figures import save_figure, year_figure
 from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
 from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
-from crywatch.infants.simulate_year.voices import VoiceYear, embed
+from crywatch.infants.simulate_year.voices import HearingSettings, VoicesConfig, VoiceYear, embed
 from crywatch.infants.updating import Follower, InfantState, Observation, Observed
-from crywatch.speaker.batches import AveragingConfig
 
 TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
 TRIMMING = "trimming"
 _LAST_DAYS = 14.0
-
-
-@dataclass
-class VoicesConfig:
-    """Section ``voices``."""
-
-    seconds: float  # of a recording
-    pitch_fall: float  # share of the pitch that is lost over the year
-    formant_fall: float
-
-
-@dataclass
-class CalendarConfig:
-    """Section ``calendar``; see `crywatch.infants.simulate_year.streams.Calendar`."""
-
-    infants: int
-    weeks: int
-    sessions: int  # of a week
-    recordings: int  # of a session
-    baseline_weeks: int
-    event_week: int
-    change_weeks: int
-    attack_weeks: int
-    after_weeks: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +42,7 @@ class SimulateYearConfig:
     """Section ``simulate_year``. Sections inside are not frozen: OmegaConf merges into them."""
 
     seed: int  # of the generated voices and what they record
-    calendar: CalendarConfig
+    calendar: Calendar
     voices: VoicesConfig
     changes: list[str]  # as in the generated nursery
     hostile: list[str]  # infants, sounds, repeats, drip
@@ -83,15 +58,6 @@ class SimulateYearConfig:
                 raise ConfigError(
                     f"simulate_year.{key} has no {unknown[0]!r}; there are {', '.join(known)}"
                 )
-
-
-@dataclass(frozen=True)
-class Heard:
-    """How the project hears recordings, from the sections of other stages."""
-
-    averaging: AveragingConfig
-    extents: ExtentConfig
-    min_cry_s: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +88,7 @@ def run(
     follow: FollowInfantsConfig,
     conformal: ConformalConfig,
     settings: ModelsConfig,
-    heard: Heard,
+    hearing: HearingSettings,
     out_dir: Path,
 ) -> YearSummary:
     """Write year.parquet (schema year), metrics.json and year.svg.
@@ -133,16 +99,8 @@ def run(
     from joblib import Parallel, delayed
 
     store = EmbeddedCries(embedded_dir)
-    calendar = Calendar(**asdict(config.calendar))
-    year = VoiceYear(
-        seed=config.seed,
-        weeks=calendar.weeks,
-        network_dir=str(network_dir),
-        **asdict(config.voices),
-        averaging=heard.averaging,
-        extents=heard.extents,
-        min_cry_s=heard.min_cry_s,
-    )
+    calendar = config.calendar
+    year = VoiceYear(config.seed, calendar.weeks, config.voices, str(network_dir), hearing)
     needed = calendar.needed(config.changes, config.hostile)
     vectors = embed(year, needed, config.workers)
     gate = gates.load(gate_dir, store.digest)
@@ -161,17 +119,35 @@ def run(
         )
         for way, follower in ways.items()
     )
-    found = dict(zip(ways, lives, strict=True))
-    frame = pd.concat([lived.table.assign(way=way) for way, lived in found.items()])
+    by_way = dict(zip(ways, lives, strict=True))
+    frame = pd.concat([lived.table.assign(way=way) for way, lived in by_way.items()])
     rules = Rules(
         rate=conformal.rate,
         watch=max(1, follow.updating.watch),
         hold_chance=follow.updating.hold_chance,
         event_day=7.0 * calendar.event_week,
+        over_day=7.0 * (calendar.event_week + calendar.attack_weeks),
         end_day=7.0 * calendar.weeks,
         last_days=_LAST_DAYS,
     )
-    summary = _summary(frame, found, calendar, rules, len(needed), config.trimming_p)
+    measured: dict[str, dict[str, dict[str, Estimates]]] = {SLOW: {}, CHANGE: {}, ATTACK: {}}
+    for (scenario, kind, way), rows in frame.reset_index(drop=True).groupby(
+        ["scenario", "kind", "way"], sort=False
+    ):
+        estimates = measures.MEASURES[scenario](rows, rules)
+        if scenario == ATTACK:
+            drift = Estimate.of(by_way[way].drift[kind])
+            estimates |= {"drift": drift} if drift else {}
+        measured[scenario].setdefault(kind, {})[way] = estimates
+    summary = YearSummary(
+        infants=calendar.infants,
+        recordings=len(needed),
+        rate=rules.rate,
+        trimming_p=config.trimming_p,
+        slow=measured[SLOW],
+        change=measured[CHANGE],
+        attack=measured[ATTACK],
+    )
     with atomic_dir(out_dir) as temp:
         write_table(frame[list(YEAR.columns)], temp / TABLE, YEAR)
         write_json(temp / METRICS, asdict(summary))
@@ -251,34 +227,3 @@ def _table(scenario: str, kind: str, *stretches: Sequence[Observed]) -> pd.DataF
                 }
             )
     return pd.DataFrame(rows).assign(scenario=scenario, kind=kind)
-
-
-def _summary(
-    frame: pd.DataFrame,
-    found: Mapping[str, Lived],
-    calendar: Calendar,
-    rules: Rules,
-    recordings: int,
-    trimming_p: float,
-) -> YearSummary:
-    over_day = 7.0 * (calendar.event_week + calendar.attack_weeks)
-    out: dict[str, dict[str, dict[str, Estimates]]] = {SLOW: {}, CHANGE: {}, ATTACK: {}}
-    for (scenario, kind, way), rows in frame.reset_index(drop=True).groupby(
-        ["scenario", "kind", "way"], sort=False
-    ):
-        if scenario == SLOW:
-            estimates = measures.slow(rows, rules)
-        elif scenario == CHANGE:
-            estimates = measures.change(rows, rules)
-        else:
-            estimates = measures.attack(rows, over_day, found[way].drift[kind])
-        out[scenario].setdefault(kind, {})[way] = estimates
-    return YearSummary(
-        infants=calendar.infants,
-        recordings=recordings,
-        rate=rules.rate,
-        trimming_p=trimming_p,
-        slow=out[SLOW],
-        change=out[CHANGE],
-        attack=out[ATTACK],
-    )

@@ -5,7 +5,7 @@ All are taken infant by infant and given as means over infants with their interv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from crywatch.infants.updating import HELD, most_alarms
 MONTH_DAYS = 365.25 / 12
 SLOW, CHANGE, ATTACK = "slow", "change", "attack"
 Estimates = dict[str, Estimate]
+Values = dict[str, float | None]  # of one infant
 
 
 @dataclass(frozen=True)
@@ -31,28 +32,29 @@ class Rules:
     event_day: float
     end_day: float  # of the year
     last_days: float  # what counts as the end of a stream
+    over_day: float  # on which an attack is over
 
 
 def slow(frame: pd.DataFrame, rules: Rules) -> Estimates:
     """``frame``: rows of table ``year`` of one way, the infants' own recordings of a year."""
     months = (rules.end_day - frame["day"].min()) / MONTH_DAYS
-    quarter = frame["day"] >= rules.end_day - 3 * MONTH_DAYS
-    return _estimates(
-        frame,
-        {
-            "false_alarms_a_month": lambda rows: rows["alarm"].sum() / months,
-            "false_alarm_rate": lambda rows: rows["alarm"].mean(),
-            "false_alarm_rate_last_quarter": lambda rows: rows.loc[
-                quarter[rows.index], "alarm"
-            ].mean(),
-            "refused_by_heads": lambda rows: _by_heads(rows).mean(),
-            "false_alarm_rate_passed": lambda rows: rows.loc[~_by_heads(rows), "alarm"].mean(),
-            "accepted": lambda rows: rows["accepted"].mean(),
-            "held": lambda rows: _held(rows).mean(),
-            "held_at_end": lambda rows: float(_held(rows).iloc[-1]),
-            "noticed": lambda rows: float(_noticed(rows["alarm"].to_numpy(), rules) is not None),
-        },
-    )
+
+    def measure(rows: pd.DataFrame) -> Values:
+        alarm, held, by_heads = rows["alarm"], _held(rows), _by_heads(rows)
+        last_quarter = rows["day"] >= rules.end_day - 3 * MONTH_DAYS
+        return {
+            "false_alarms_a_month": alarm.sum() / months,
+            "false_alarm_rate": alarm.mean(),
+            "false_alarm_rate_last_quarter": alarm[last_quarter].mean(),
+            "refused_by_heads": by_heads.mean(),
+            "false_alarm_rate_passed": alarm[~by_heads].mean(),
+            "accepted": rows["accepted"].mean(),
+            "held": held.mean(),
+            "held_at_end": float(held.iloc[-1]),
+            "noticed": float(_noticed(alarm.to_numpy(), rules) is not None),
+        }
+
+    return _estimates(frame, measure)
 
 
 def change(frame: pd.DataFrame, rules: Rules) -> Estimates:
@@ -60,48 +62,46 @@ def change(frame: pd.DataFrame, rules: Rules) -> Estimates:
 
     Delays are over infants in which there is one; ``noticed`` is the share of those.
     """
-    end = frame["day"].max()
-    return _estimates(
-        frame,
-        {
-            "first_alarm_recordings": lambda rows: _after(rows, _first_alarm(rows))[0],
-            "first_alarm_days": lambda rows: _after(rows, _first_alarm(rows))[1],
-            "noticed": lambda rows: float(_noticed(rows["alarm"].to_numpy(), rules) is not None),
-            "noticed_recordings": lambda rows: _after(
-                rows, _noticed(rows["alarm"].to_numpy(), rules)
-            )[0],
-            "noticed_days": lambda rows: _after(rows, _noticed(rows["alarm"].to_numpy(), rules))[1],
-            "accepted": lambda rows: rows["accepted"].mean(),
-            "alarms_at_first": lambda rows: rows.loc[
-                rows["day"] < rules.event_day + rules.last_days, "alarm"
-            ].mean(),
-            "alarms_at_last": lambda rows: rows.loc[
-                rows["day"] > end - rules.last_days, "alarm"
-            ].mean(),
-        },
-    )
+    last_day = frame["day"].max() - rules.last_days
+
+    def measure(rows: pd.DataFrame) -> Values:
+        day, alarm = rows["day"], rows["alarm"]
+        noticed = _noticed(alarm.to_numpy(), rules)
+        first = int(np.argmax(alarm)) if alarm.any() else None
+        first_recordings, first_days = _after(rows, first)
+        noticed_recordings, noticed_days = _after(rows, noticed)
+        return {
+            "first_alarm_recordings": first_recordings,
+            "first_alarm_days": first_days,
+            "noticed": float(noticed is not None),
+            "noticed_recordings": noticed_recordings,
+            "noticed_days": noticed_days,
+            "accepted": rows["accepted"].mean(),
+            "alarms_at_first": alarm[day < rules.event_day + rules.last_days].mean(),
+            "alarms_at_last": alarm[day > last_day].mean(),
+        }
+
+    return _estimates(frame, measure)
 
 
-def attack(frame: pd.DataFrame, over_day: float, drift: Sequence[float]) -> Estimates:
-    """``frame``: one way, all recordings from the attack on; it is over on ``over_day``.
+def attack(frame: pd.DataFrame, rules: Rules) -> Estimates:
+    """``frame``: one way, all recordings from the attack on."""
 
-    ``drift`` [infants]: see `drift_of`.
-    """
-    found = _estimates(
-        frame,
-        {
-            "hostile_accepted": lambda rows: rows.loc[rows["hostile"], "accepted"].mean(),
-            "hostile_alarms": lambda rows: rows.loc[rows["hostile"], "alarm"].mean(),
-            "false_alarm_rate": lambda rows: rows.loc[
-                ~rows["hostile"] & (rows["day"] < over_day), "alarm"
-            ].mean(),
-            "false_alarm_rate_after": lambda rows: rows.loc[
-                rows["day"] >= over_day, "alarm"
-            ].mean(),
-            "accepted_after": lambda rows: rows.loc[rows["day"] >= over_day, "accepted"].mean(),
-        },
-    )
-    return found | {"drift": Estimate.of(list(drift))}
+    def measure(rows: pd.DataFrame) -> Values:
+        alarm, accepted, hostile = rows["alarm"], rows["accepted"], rows["hostile"]
+        after = rows["day"] >= rules.over_day
+        return {
+            "hostile_accepted": accepted[hostile].mean(),
+            "hostile_alarms": alarm[hostile].mean(),
+            "false_alarm_rate": alarm[~hostile & ~after].mean(),
+            "false_alarm_rate_after": alarm[after].mean(),
+            "accepted_after": accepted[after].mean(),
+        }
+
+    return _estimates(frame, measure)
+
+
+MEASURES = {SLOW: slow, CHANGE: change, ATTACK: attack}
 
 
 def drift_of(attacked: Baseline, undisturbed: Baseline) -> float:
@@ -115,17 +115,18 @@ def drift_of(attacked: Baseline, undisturbed: Baseline) -> float:
     return float(np.linalg.norm(attacked.vectors.mean(axis=0) - centre)) / max(spread, 1e-12)
 
 
-def _estimates(
-    frame: pd.DataFrame, measures: dict[str, Callable[[pd.DataFrame], float]]
-) -> Estimates:
-    infants = [rows.sort_values("order") for _, rows in frame.groupby("infant", sort=True)]
+def _estimates(frame: pd.DataFrame, measure: Callable[[pd.DataFrame], Values]) -> Estimates:
+    """Each infant's values as means; what no infant has is left out."""
+    values = pd.DataFrame(
+        [measure(rows.sort_values("order")) for _, rows in frame.groupby("infant", sort=True)],
+        dtype=float,
+    )
     out: Estimates = {}
-    for name, measure in measures.items():
-        values = [measure(rows) for rows in infants]
-        known = [float(value) for value in values if value is not None and np.isfinite(value)]
+    for name in values:
         is_share = not name.endswith(("_days", "_recordings", "_month"))
-        if (found := Estimate.of(known, share=is_share)) is not None:
-            out[name] = found
+        estimate = Estimate.of(values[name].dropna().tolist(), share=is_share)
+        if estimate is not None:
+            out[name] = estimate
     return out
 
 
@@ -136,11 +137,6 @@ def _held(rows: pd.DataFrame) -> pd.Series:
 def _by_heads(rows: pd.DataFrame) -> pd.Series:
     """Which rows the heads refused: no cry, or distress."""
     return rows["reason"].fillna("").str.startswith((NOT_A_CRY, DISTRESSED))
-
-
-def _first_alarm(rows: pd.DataFrame) -> int | None:
-    alarms = rows["alarm"].to_numpy()
-    return int(np.argmax(alarms)) if alarms.any() else None
 
 
 def _noticed(alarms: np.ndarray, rules: Rules) -> int | None:

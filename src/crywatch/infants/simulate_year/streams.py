@@ -23,9 +23,9 @@ START = datetime(2024, 1, 1, 20, tzinfo=UTC)
 Vectors = Mapping[Heard, np.ndarray]  # [dim] each
 
 
-@dataclass(frozen=True)
+@dataclass
 class Calendar:
-    """When recordings are made, and when something happens."""
+    """Section ``calendar``: when recordings are made, and when something happens."""
 
     infants: int
     weeks: int
@@ -61,28 +61,25 @@ class Calendar:
 
     def needed(self, changes: Sequence[str], hostile: Sequence[str]) -> list[Heard]:
         """Every recording that has to be made."""
-        found: list[Heard] = []
+        event = self.event_week
+        needed: list[Heard] = []
         for infant in range(self.infants):
-            found += self.own(infant, 0, self.weeks)
+            needed += self.own(infant, 0, self.weeks)
             for change in changes:
-                last = self.event_week + self.change_weeks
-                found += self.own(infant, self.event_week, last, change)
+                needed += self.own(infant, event, event + self.change_weeks, change)
             if SOUNDS in hostile:
-                found += [
-                    Heard(infant, week, session, 0, kind)
-                    for week in range(self.event_week, self.event_week + self.attack_weeks)
-                    for session in range(self.sessions)
-                    for kind in (NOISE, SILENCE)
-                ]
-        return found
+                for week in range(event, event + self.attack_weeks):
+                    for session in range(self.sessions):
+                        needed += self._hostile(infant, week, session, SOUNDS)
+        return needed
 
     def baseline(self, infant: int, vectors: Vectors) -> Baseline:
         """The first weeks."""
-        heard = self.own(infant, 0, self.baseline_weeks)
+        recordings = self.own(infant, 0, self.baseline_weeks)
         return Baseline(
             name_of(infant),
-            np.stack([vectors[one] for one in heard]),
-            np.array([_session(one) for one in heard]),
+            np.stack([vectors[recording] for recording in recordings]),
+            np.array([_session(recording) for recording in recordings]),
         )
 
     def stream(self, heard: Sequence[Heard], vectors: Vectors) -> list[Observation]:
@@ -92,18 +89,16 @@ class Calendar:
     def attacked(self, infant: int, kind: str, vectors: Vectors) -> list[Observation]:
         """The weeks of the attack: the infant's own recordings, and hostile ones in between."""
         out: list[Observation] = []
-        last = self.event_week + self.attack_weeks
-        for week in range(self.event_week, last):
+        for week in range(self.event_week, self.event_week + self.attack_weeks):
             for session in range(self.sessions):
-                own = [
-                    Heard(infant, week, session, number, OWN) for number in range(self.recordings)
-                ]
+                place = Heard(infant, week, session, 0, kind)
+                own = [replace(place, recording=n, kind=OWN) for n in range(self.recordings)]
                 out += self.stream(own, vectors)
-                found = self._hostile(infant, week, session, kind)
-                for number, source in enumerate(found, self.recordings):
-                    one = self._observed(own[0], vectors[source], number)
-                    clip_id = f"{name_of(infant)}/{week}/{session}/{number} {kind}"
-                    out.append(replace(one, clip_id=clip_id))
+                sources = self._hostile(infant, week, session, kind)
+                out += [
+                    self._observed(place, vectors[source], number)
+                    for number, source in enumerate(sources, self.recordings)
+                ]
         return out
 
     def _hostile(self, infant: int, week: int, session: int, kind: str) -> Iterator[Heard]:

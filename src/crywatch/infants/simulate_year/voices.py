@@ -41,28 +41,42 @@ class Heard:
     kind: str  # own; a change such as "pitch +20 %"; noise; silence
 
 
+@dataclass
+class VoicesConfig:
+    """Section ``voices``."""
+
+    seconds: float  # of a recording
+    pitch_fall: float  # share of the pitch that is lost over the year
+    formant_fall: float
+
+
+@dataclass(frozen=True)
+class HearingSettings:
+    """How the project hears recordings, from the sections of other stages."""
+
+    averaging: AveragingConfig
+    extents: ExtentConfig
+    min_cry_s: float
+
+
 @dataclass(frozen=True)
 class VoiceYear:
     """How voices are made, heard and embedded."""
 
     seed: int
     weeks: int
-    seconds: float  # of a recording
-    pitch_fall: float  # share of the pitch that is lost over the year
-    formant_fall: float
+    voices: VoicesConfig
     network_dir: str
-    averaging: AveragingConfig
-    extents: ExtentConfig
-    min_cry_s: float
+    hearing: HearingSettings
 
     def voice(self, infant: int, week: int) -> Voice:
         """Of one infant, week by week a little lower."""
         voice = synthesis.infant_voice(np.random.default_rng([self.seed, 20, infant]))
         age = week / max(1, self.weeks - 1)
-        first, second, third = (1 - self.formant_fall * age) * np.array(voice.formants_hz)
+        first, second, third = (1 - self.voices.formant_fall * age) * np.array(voice.formants_hz)
         return replace(
             voice,
-            f0_hz=(1 - self.pitch_fall * age) * voice.f0_hz,
+            f0_hz=(1 - self.voices.pitch_fall * age) * voice.f0_hz,
             formants_hz=(float(first), float(second), float(third)),
         )
 
@@ -75,19 +89,23 @@ class VoiceYear:
         room = Place.draw(day)
         if heard.kind == NOISE:
             makers = (synthesis.noise, synthesis.hum, synthesis.ticks, synthesis.speech)
-            sound = makers[rng.integers(len(makers))](self.seconds, rng)
+            sound = makers[rng.integers(len(makers))](self.voices.seconds, rng)
         elif heard.kind == SILENCE:
-            sound = synthesis.quiet(self.seconds, rng)
+            sound = synthesis.quiet(self.voices.seconds, rng)
         else:
             today = voice if heard.kind == OWN else changed(voice, heard.kind)
-            sound = synthesis.cry(self.seconds, today, rng)
+            sound = synthesis.cry(self.voices.seconds, today, rng)
         wave = resample(room.hear(sound, rng), synthesis.RATE_HZ, RATE_HZ)
         return (wave / max(float(np.abs(wave).max()), 1e-9)).astype(np.float32)
 
     def cries(self, heard: Heard) -> list[np.ndarray]:
         """The recording cut to cries; as a whole where there are none."""
         wave = self.wave(heard)
-        found = [one for one in sounding(wave, self.extents) if one.length_s >= self.min_cry_s]
+        found = [
+            one
+            for one in sounding(wave, self.hearing.extents)
+            if one.length_s >= self.hearing.min_cry_s
+        ]
         return [wave[one.samples()] for one in found] or [wave]
 
 
@@ -112,7 +130,7 @@ def _embed_some(year: VoiceYear, heard: Sequence[Heard]) -> list[np.ndarray]:
 
 def _vector(year: VoiceYear, heard: Heard, network: Embed) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(repr(heard).encode()))
-    return embed_cries(year.cries(heard), network, year.averaging, rng).astype(np.float32)
+    return embed_cries(year.cries(heard), network, year.hearing.averaging, rng).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

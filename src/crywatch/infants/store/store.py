@@ -81,7 +81,7 @@ class Kept:
     making: Making
     state: InfantState
     records: tuple[Record, ...]
-    bands: tuple[Band, ...]  # see `band_of`
+    bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Writer(Reader):
         for refit in refits:
             stored = StoredInfant(refit.calibrated, making.model, making.maker)
             files = write_version(self.folder, key, refit.version, stored, refit.baseline)
-            told = asdict(band_of(refit))
+            told = asdict(Band.of(refit))
             del told["infant_id"]
             named = {"model_file": files.model, "baseline_file": files.baseline}
             self._run(insert(VersionRow).values(key=key, **told, **named))
@@ -264,25 +264,6 @@ class Writer(Reader):
 
     def _run(self, *statement) -> None:
         self.connection.execute(*statement)
-
-
-def band_of(refit: Refit) -> Band:
-    """The band of any version; without a calibration score its limits are nan."""
-    promise, sessions = refit.calibrated.promise, np.unique(refit.baseline.sessions)
-    return Band.of(refit) or Band(
-        infant_id=refit.baseline.infant_id,
-        version=refit.version,
-        since=refit.since,
-        clips=len(refit.baseline),
-        sessions=len(sessions),
-        low=np.nan,
-        centre=np.nan,
-        high=np.nan,
-        rate=promise.rate,
-        reachable=promise.reachable,
-        promised=promise.promised,
-        reason=promise.reason or None,
-    )
 
 
 def no_infant(infant_id: str, folder: Path) -> str:

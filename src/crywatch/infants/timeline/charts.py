@@ -51,12 +51,20 @@ def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
     height = rows["distance"].clip(NEAREST, FURTHEST)
     old, marked = rows["phase"] == BASELINE, rows["alarm"]
     axes.axhspan(min(0.0, lowest_normal(timeline.bands.iloc[-1])), 1, color=BAND, linewidth=0)
-    for chosen, style in (
-        (old, {"marker": "o", "facecolors": "none", "edgecolors": OLD, "label": "baseline"}),
-        (~old & ~marked, {"marker": "o", "color": USUAL, "label": "as usual"}),
-        (~old & marked, {"marker": "D", "color": MARKED, "label": "marked"}),
+    for chosen, marker, face, edge in (
+        (old, "o", "none", OLD),
+        (~old & ~marked, "o", USUAL, USUAL),
+        (~old & marked, "D", MARKED, MARKED),
     ):
-        axes.scatter(rows["recorded_at"][chosen], height[chosen], s=14, linewidths=0.8, **style)
+        axes.scatter(
+            rows["recorded_at"][chosen],
+            height[chosen],
+            s=14,
+            linewidths=0.8,
+            marker=marker,
+            facecolors=face,
+            edgecolors=edge,
+        )
     for episode in summary.episodes:
         if episode.lasting:
             axes.plot([episode.begin, episode.end], [FURTHEST * 0.9] * 2, color=MARKED, linewidth=2)

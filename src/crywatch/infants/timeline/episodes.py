@@ -94,7 +94,7 @@ def _over_limit(sessions: pd.DataFrame) -> list[Stretch]:
     evidence = sessions["cusum"].to_numpy()
     limit = sessions["cusum_limit"].to_numpy()
     over = evidence > limit  # never where either is nan
-    out = []
+    out: list[Stretch] = []
     for run in _runs(over):
         first = run.first
         while first > 0 and evidence[first - 1] > 0:

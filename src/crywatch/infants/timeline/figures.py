@@ -154,7 +154,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
 
 
 def _add_box(figure: go.Figure, x: Sequence, y: Sequence[float], axis: str = "", **style) -> None:
-    """A rectangle over ``x`` times; ``y`` is a share of the plot's height unless ``yref`` is set."""
+    """A rectangle over times ``x``; ``y`` is a share of the plot's height without ``yref``."""
     style = {"yref": f"y{axis} domain", "line": {"width": 0}, "layer": "below"} | style
     x0, x1 = map(_time, x)
     figure.add_shape(type="rect", xref=f"x{axis}", x0=x0, x1=x1, y0=y[0], y1=y[1], **style)
@@ -173,10 +173,11 @@ def _add_smoothed(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> Non
         ("ewma", "smoothed", {"color": USUAL, "width": 2}),
     ):
         values = np.array(_values(rows[column]), dtype=object)
+        no_value = np.full(len(after_gap), None)
         figure.add_scatter(
             x=np.insert(times, after_gap, times[after_gap]).tolist(),
             # A value that is not there, between the two sides of a gap, breaks the line.
-            y=np.insert(values, after_gap, None).tolist(),
+            y=np.insert(values, after_gap, no_value).tolist(),
             mode="lines",
             name=name,
             line=style,
