@@ -16,7 +16,7 @@ from crywatch.corpora.generate import synthesis
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine
-from crywatch.infants.store import BASELINE, Making, Record
+from crywatch.infants.store import BASELINE, Provenance, StoredRecording
 from crywatch.infants.updating import Follower, InfantState, Refit, UpdatingConfig
 from crywatch.speaker import ecapa
 from crywatch.speaker.ecapa import EcapaConfig
@@ -25,7 +25,7 @@ from tests.helpers.blazenet_cases import ONE_SECOND
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2025, 3, 1, 8, tzinfo=UTC)
-MAKING = Making("cosine", "m" * 64, "e" * 64)
+PROVENANCE = Provenance("cosine", "m" * 64, "e" * 64)
 UPDATING = UpdatingConfig(
     refit_after=2, wait=0, clips=40, repeat_cosine=0.9999, watch=0, hold_chance=0.01
 )
@@ -37,14 +37,16 @@ def follower(**changes) -> Follower:
     return Follower(Cosine(), None, config, UPDATING)
 
 
-def records(infant_id: str, count: int = 6, seed: int = 0, of_session: int = 2) -> list[Record]:
+def records(
+    infant_id: str, count: int = 6, seed: int = 0, of_session: int = 2
+) -> list[StoredRecording]:
     """A baseline, sessions two days apart; digests and vectors are of id and seed."""
     rng = np.random.default_rng([seed, *infant_id.encode()])
     out = []
     for number in range(count):
         session, place = divmod(number, of_session)
         out.append(
-            Record(
+            StoredRecording(
                 digest=rng.bytes(32).hex(),
                 path=f"/sounds/{seed}/{number}.wav",
                 recorded_at=START + timedelta(days=2 * session, minutes=place),
@@ -58,7 +60,9 @@ def records(infant_id: str, count: int = 6, seed: int = 0, of_session: int = 2) 
     return out
 
 
-def state_of(infant_id: str, members: list[Record], version: int = 0) -> tuple[InfantState, Refit]:
+def state_of(
+    infant_id: str, members: list[StoredRecording], version: int = 0
+) -> tuple[InfantState, Refit]:
     """A fitted infant, and the version that this is."""
     baseline = Baseline(
         infant_id,
@@ -69,12 +73,12 @@ def state_of(infant_id: str, members: list[Record], version: int = 0) -> tuple[I
     return state, Refit(version, members[-1].recorded_at, state.calibrated, baseline)
 
 
-def enrolled(store, infant_id: str, count: int = 6, seed: int = 0) -> list[Record]:
+def enrolled(store, infant_id: str, count: int = 6, seed: int = 0) -> list[StoredRecording]:
     """Put an infant into a store."""
     members = records(infant_id, count, seed)
     state, refit = state_of(infant_id, members)
     with store.writing() as writer:
-        writer.put(MAKING, state, members, [refit])
+        writer.put(PROVENANCE, state, members, [refit])
     return members
 
 

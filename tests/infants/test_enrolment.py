@@ -16,7 +16,7 @@ from crywatch.core.errors import AudioError, CrywatchError, ModelError, StoreErr
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
-from crywatch.infants.enrolment.listening import Cry, Heard
+from crywatch.infants.enrolment.listening import CryWave, FileCries
 from crywatch.infants.enrolment.user_files import UserFile, user_files
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.store import BASELINE, NEW
@@ -37,8 +37,8 @@ class Ears:
         if not path.is_file():
             raise AudioError(f"{path}: no such file")
         text = path.read_text()
-        cries = () if text == "silence" else (Cry(0.0, np.ones(16_000, dtype=np.float32)),)
-        return Heard(path, hashlib.sha256(text.encode()).hexdigest(), 1.0, cries, False)
+        cries = () if text == "silence" else (CryWave(0.0, np.ones(16_000, dtype=np.float32)),)
+        return FileCries(path, hashlib.sha256(text.encode()).hexdigest(), 1.0, cries, False)
 
     def recording_vector(self, heard):
         voice, take = map(int, heard.path.read_text().split())
@@ -173,7 +173,7 @@ def test_scoring_in_portions_is_scoring_at_once(make, record):
 
 
 def gate_folder(tmp_path, digest, least_p=0.2):
-    gates.save(tmp_path / "gate", gates.Gate(None, None, least_p), {"digest": digest})
+    gates.save(tmp_path / "gate", gates.BaselineGate(None, None, least_p), {"digest": digest})
     return "gate"
 
 

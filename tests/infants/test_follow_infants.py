@@ -25,7 +25,7 @@ from crywatch.infants.follow_infants import (
     FollowInfantsConfig,
     run,
 )
-from crywatch.infants.gate import Gate
+from crywatch.infants.gate import BaselineGate
 from crywatch.infants.updating import UpdatingConfig
 from crywatch.report.year_tables import follow_tables
 from tests.helpers.embedded_cases import embedding_info, recordings_table, vectors_of, write_store
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
     rows = [*range(COUNT - 10, COUNT), *range(3 * COUNT - 10, 3 * COUNT)]
     frame = recordings_table(counts, SPLITS, categories=dict.fromkeys(rows, PLANTED))
     write_store(top / "store", frame, spread=1.0)
-    gates.save(top / "gate", Gate(None, None, 0.02), {"digest": embedding_info().digest})
+    gates.save(top / "gate", BaselineGate(None, None, 0.02), {"digest": embedding_info().digest})
     run_in(top, "out")
     return top
 
@@ -151,7 +151,7 @@ def test_the_report_has_a_line_a_part_and_way(folder):
 
 
 def test_a_gate_of_another_network_is_refused(folder, tmp_path):
-    gates.save(tmp_path / "gate", Gate(None, None, 0.02), {"digest": "other"})
+    gates.save(tmp_path / "gate", BaselineGate(None, None, 0.02), {"digest": "other"})
     with pytest.raises(ModelError, match="another network"):
         run(
             folder / "store",
@@ -168,7 +168,7 @@ def test_a_gate_of_another_network_is_refused(folder, tmp_path):
 def test_without_usable_infants_the_tables_are_empty(folder):
     frame = recordings_table({"only": 2}, {"only": "test"})
     write_store(folder / "one" / "store", frame)
-    gates.save(folder / "one" / "gate", Gate(None, None, 0.02), {"digest": "d" * 64})
+    gates.save(folder / "one" / "gate", BaselineGate(None, None, 0.02), {"digest": "d" * 64})
     summary = run_in(folder / "one", "out")
     assert summary.rows == () and len(summary.unusable) == 1
     assert isinstance(read_table(folder / "one" / "out" / TABLE, FOLLOWED), pd.DataFrame)
@@ -182,7 +182,7 @@ def test_an_infant_without_times_or_sessions_is_named_and_leaves_the_others(fold
     frame.loc[frame["infant_id"] == "no times", "recorded_at"] = pd.NaT
     frame.loc[frame["infant_id"] == "no sessions", "session_id"] = None
     write_store(folder / "unknown" / "store", frame)
-    gates.save(folder / "unknown" / "gate", Gate(None, None, 0.02), {"digest": "d" * 64})
+    gates.save(folder / "unknown" / "gate", BaselineGate(None, None, 0.02), {"digest": "d" * 64})
     summary = run_in(folder / "unknown", "out")
     assert [one.infant_id for one in summary.unusable] == ["no sessions", "no times"]
     assert {row.infant_id for row in summary.rows} == {"a"}

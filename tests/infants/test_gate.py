@@ -9,11 +9,11 @@ import pytest
 
 from crywatch.core.errors import ModelError
 from crywatch.infants import gate as gates
-from crywatch.infants.gate import Gate, Head
+from crywatch.infants.gate import BaselineGate, Head
 
 CRY = Head(np.array([2.0, 0.0], dtype=np.float32), -1.0, 0.5)
 DISTRESS = Head(np.array([0.0, 4.0], dtype=np.float32), 0.0, 0.9)
-GATE = Gate(CRY, DISTRESS, least_p=0.05)
+GATE = BaselineGate(CRY, DISTRESS, least_p=0.05)
 
 
 def test_probability_by_hand():
@@ -35,7 +35,7 @@ def test_a_head_that_is_off_refuses_nothing():
     vectors = np.array([[-5.0, 5.0]])
     p = np.array([0.5])
     assert not GATE.decide(vectors, p).accepted[0]
-    assert Gate(None, None, 0.05).decide(vectors, p).accepted[0]
+    assert BaselineGate(None, None, 0.05).decide(vectors, p).accepted[0]
 
 
 def test_no_recordings_are_no_decisions():
@@ -44,7 +44,9 @@ def test_no_recordings_are_no_decisions():
 
 
 @pytest.mark.parametrize(
-    "gate", [GATE, replace(GATE, distress=None), Gate(None, None, 0.2)], ids=["two", "one", "none"]
+    "gate",
+    [GATE, replace(GATE, distress=None), BaselineGate(None, None, 0.2)],
+    ids=["two", "one", "none"],
 )
 def test_a_gate_comes_back_from_its_folder(tmp_path, gate):
     gates.save(tmp_path, gate, {"digest": "a"})

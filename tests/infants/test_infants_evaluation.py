@@ -16,7 +16,7 @@ from crywatch.infants.conformal import judge
 from crywatch.infants.embedded_cries import ChangedClips, InfantClips, ShiftedClips
 from crywatch.infants.evaluation.division import DivisionConfig, divide
 from crywatch.infants.evaluation.evaluate import EvaluationConfig, evaluate
-from crywatch.infants.evaluation.results import InfantRow, Rate, over_twice, summarise
+from crywatch.infants.evaluation.results import InfantResult, Rate, over_twice, summarise
 from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.models.cosine import Cosine, unit
 from tests.helpers import infants_cases as cases
@@ -269,10 +269,10 @@ def test_twice_is_above_twice():
     assert not over_twice(4, 20, 0.1) and over_twice(5, 20, 0.1) and not over_twice(6, 20, 0.15)
 
 
-def row(**changes) -> InfantRow:
-    given = {name: None for name in InfantRow.__dataclass_fields__}
+def row(**changes) -> InfantResult:
+    given = {name: None for name in InfantResult.__dataclass_fields__}
     given |= {"promised": True, "test_clips": 20, "alarms": 2, "detected": {}, "changed": {}}
-    return InfantRow(**given | changes)
+    return InfantResult(**given | changes)
 
 
 def test_rates_are_of_the_infants_with_a_promise():

@@ -10,15 +10,15 @@ from crywatch.infants.models import registry as models
 from crywatch.infants.models.cohort import CohortConfig, SNormalised
 from crywatch.infants.models.contract import (
     Baseline,
-    alike,
+    group_alike,
     held_out,
-    padded_rows,
-    portions,
-    stacked,
+    pad_rows,
+    split_portions,
+    stack_padded,
 )
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
-from crywatch.infants.models.mixture import Mixture
+from crywatch.infants.models.mixture import MixtureModel
 from crywatch.infants.models.one_class_svm import OneClassSvm, OneClassSvmConfig
 from tests.helpers import infants_cases as cases
 
@@ -120,7 +120,7 @@ def test_jobs_change_nothing():
     babies = cases.infants(4, 12)
     for one, two in (
         [OneClassSvm(OneClassSvmConfig(0.1, jobs)) for jobs in (1, 2)],
-        [Mixture(cases.mixture(jobs=jobs), 1) for jobs in (1, 2)],
+        [MixtureModel(cases.mixture(jobs=jobs), 1) for jobs in (1, 2)],
     ):
         with parallel_config(backend="threading"):
             shared = two.fit(babies)
@@ -140,11 +140,11 @@ def test_mixture_is_scikit_learns_where_clips_are_many():
     from sklearn.mixture import GaussianMixture
 
     baby = two_modes(300, 6, 4.0)
-    fitted = Mixture(cases.mixture(pca_below=100), seed=5).fit([baby])[0]
+    fitted = MixtureModel(cases.mixture(pca_below=100), seed=5).fit([baby])[0]
     assert len(fitted["weights"]) == 2
     reference = GaussianMixture(2, covariance_type="diag", reg_covar=1e-5, random_state=5)
     reference.fit(baby.vectors)
-    model = Mixture(cases.mixture(pca_below=100), seed=5)
+    model = MixtureModel(cases.mixture(pca_below=100), seed=5)
     new = two_modes(20, 6, 4.0, seed=1).vectors
     np.testing.assert_allclose(model.score([fitted], [new])[0], -reference.score_samples(new))
 
@@ -152,7 +152,7 @@ def test_mixture_is_scikit_learns_where_clips_are_many():
 def test_mixture_counts_the_moods_and_not_more():
     for distance, wanted in ((0.0, 1), (8.0, 2)):
         babies = [two_modes(80, 3, distance, seed) for seed in range(5)]
-        fitted = Mixture(cases.mixture(pca_below=10), seed=1).fit(babies)
+        fitted = MixtureModel(cases.mixture(pca_below=10), seed=1).fit(babies)
         assert [len(model["weights"]) for model in fitted] == [wanted] * 5
 
 
@@ -162,7 +162,7 @@ def test_mixture_on_few_clips_still_sees_what_leaves_its_axes():
 
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((40, 5)) * [3, 2, 1, 0.3, 0.3]
-    model = Mixture(cases.mixture(components=1, clips_per_axis=8, least_variance=1e-9), seed=1)
+    model = MixtureModel(cases.mixture(components=1, clips_per_axis=8, least_variance=1e-9), seed=1)
     fitted = model.fit([Baseline("few", vectors, np.arange(40))])[0]
     assert fitted["axes"].shape == (4, 5)
     axes = np.vstack([fitted["axes"], np.linalg.svd(fitted["axes"])[2][-1]])
@@ -257,12 +257,16 @@ def test_held_out_are_whole_late_sessions():
 
 def test_batches_hold_every_infant_once():
     keys = [(8, 1), (8, 2), (8, 1), (8, 1)]
-    groups = [rows.tolist() for rows in alike(keys, 2)]
+    groups = [rows.tolist() for rows in group_alike(keys, 2)]
     assert groups == [[0, 2], [3], [1]]
-    assert [padded_rows(n) for n in (0, 1, 8, 9, 12, 13, 17, 25, 33)] == [
+    assert [pad_rows(n) for n in (0, 1, 8, 9, 12, 13, 17, 25, 33)] == [
         *(8, 8, 8, 12, 12, 16, 24, 32, 48)
     ]
-    assert [(s.start, s.stop) for s in portions([3, 3, 9, 1, 1], 6)] == [(0, 2), (2, 3), (3, 5)]
-    assert list(portions([], 6)) == []
-    together = stacked([np.ones((2, 3)), np.ones((1, 3))], 4)
+    assert [(s.start, s.stop) for s in split_portions([3, 3, 9, 1, 1], 6)] == [
+        (0, 2),
+        (2, 3),
+        (3, 5),
+    ]
+    assert list(split_portions([], 6)) == []
+    together = stack_padded([np.ones((2, 3)), np.ones((1, 3))], 4)
     assert together.sum(axis=(1, 2)).tolist() == [6, 3]

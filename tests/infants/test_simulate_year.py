@@ -16,7 +16,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates
 from crywatch.infants.follow_infants import FollowInfantsConfig, followers
-from crywatch.infants.gate import Gate
+from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
 from crywatch.infants.simulate_year import (
@@ -70,7 +70,7 @@ def drawn(*name) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(repr(name).encode())).standard_normal(DIM)
 
 
-def vector(heard: year_voices.Heard) -> np.ndarray:
+def vector(heard: year_voices.YearRecording) -> np.ndarray:
     """A direction for each infant, that moves over the year and jumps with a change."""
     voice = 2 * drawn("voice", heard.infant) / np.sqrt(DIM)
     voice = voice + 2.2 * heard.week / CALENDAR.weeks * drawn("age", heard.infant) / np.sqrt(DIM)
@@ -84,7 +84,7 @@ def vector(heard: year_voices.Heard) -> np.ndarray:
 @pytest.fixture(scope="module")
 def lived():
     vectors = {one: vector(one) for one in CALENDAR.needed([CHANGE], HOSTILE)}
-    ways = followers(Cosine(), Gate(None, None, 0.02), conformal(smoothed=True), UPDATING)
+    ways = followers(Cosine(), BaselineGate(None, None, 0.02), conformal(smoothed=True), UPDATING)
     return {way: live(one, CALENDAR, [CHANGE], HOSTILE, vectors) for way, one in ways.items()}
 
 
@@ -233,7 +233,7 @@ def test_voices_fall_over_the_year(network):
 
 def test_processes_and_portions_do_not_matter(network, monkeypatch):
     year = year_of(network)
-    heard = [year_voices.Heard(0, 3, 0, 0, kind) for kind in (OWN, CHANGE, NOISE, SILENCE)]
+    heard = [year_voices.YearRecording(0, 3, 0, 0, kind) for kind in (OWN, CHANGE, NOISE, SILENCE)]
     whole = embed(year, heard, 1)
     monkeypatch.setattr(year_voices, "_CHUNK", 3)
     parts = embed(year, heard[::-1], 1)
@@ -247,7 +247,7 @@ def test_processes_and_portions_do_not_matter(network, monkeypatch):
 def small_year(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("year")
     write_store(folder / "store", recordings_table({"a": 4, "b": 4}))
-    gates.save(folder / "gate", Gate(None, None, 0.02), {"digest": embedding_info().digest})
+    gates.save(folder / "gate", BaselineGate(None, None, 0.02), {"digest": embedding_info().digest})
     for name in ("out", "again"):
         run_small(folder, network, name)
     return folder

@@ -13,12 +13,12 @@ import pytest
 
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import StoreError
-from crywatch.infants.store import Store, files, forget
+from crywatch.infants.store import InfantStore, files, forget
 from crywatch.infants.store import store as transactions
 from crywatch.infants.store.files import MODELS
 from crywatch.infants.store.schema import DATABASE, VERSION
-from crywatch.infants.store.store import MAX_ID, Page, Writer, key_of
-from crywatch.infants.updating import Band
+from crywatch.infants.store.store import MAX_ID, Writer, WrittenPage, key_of
+from crywatch.infants.updating import NormalBand
 from tests.helpers import store_cases as cases
 
 IDS = ["../x", "a/b", "Zoë 👶", "a", "A", "con", "..", " sp ace ", "x" * MAX_ID, "/etc/passwd"]
@@ -26,7 +26,7 @@ IDS = ["../x", "a/b", "Zoë 👶", "a", "A", "con", "..", " sp ace ", "x" * MAX_
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "infants")
+    return InfantStore(tmp_path / "infants")
 
 
 def read(store, infant_id):
@@ -49,9 +49,9 @@ def test_what_is_put_comes_back_exactly(store):
     state = replace(state, pending=(members[6].observation,), recent=(True, False, True))
     members[6] = replace(members[6], waiting=True)
     with store.writing() as writer:
-        writer.put(cases.MAKING, state, members, [refit])
+        writer.put(cases.PROVENANCE, state, members, [refit])
     kept = read(store, "Mia")
-    assert kept.making == cases.MAKING and kept.bands == (Band.of(refit),)
+    assert kept.provenance == cases.PROVENANCE and kept.bands == (NormalBand.of(refit),)
     for old, new in zip(members, kept.records, strict=True):
         assert old.vector.tobytes() == new.vector.tobytes()
         none = {"vector": None}
@@ -74,7 +74,7 @@ def test_any_text_is_an_id_and_no_file_leaves_the_folder(store, tmp_path):
     for number, infant_id in enumerate(IDS):
         cases.enrolled(store, infant_id, seed=number)
     with store.reading() as reader:
-        assert [one.infant_id for one in reader.listed()] == sorted(IDS)
+        assert [one.infant_id for one in reader.entries()] == sorted(IDS)
     for number, infant_id in enumerate(IDS):
         expected = cases.records(infant_id, seed=number)
         assert [r.digest for r in read(store, infant_id).records] == [r.digest for r in expected]
@@ -99,7 +99,7 @@ def test_a_new_version_is_kept_beside_the_old_one(store):
     more = [*members, *(replace(r, session_id="8") for r in cases.records("Mia", 2, seed=5))]
     state, refit = cases.state_of("Mia", more, version=1)
     with store.writing() as writer:
-        writer.put(cases.MAKING, state, more, [refit])
+        writer.put(cases.PROVENANCE, state, more, [refit])
     kept = read(store, "Mia")
     assert kept.state.version == 1 and [band.version for band in kept.bands] == [0, 1]
     assert len(files_of(store)) == 4
@@ -111,7 +111,7 @@ def test_without_a_new_version_no_file_changes(store):
     before = {name: (store.folder / name).stat().st_mtime_ns for name in files_of(store)}
     kept = read(store, "Mia")
     with store.writing() as writer:
-        writer.put(cases.MAKING, replace(kept.state, recent=(True,)), members)
+        writer.put(cases.PROVENANCE, replace(kept.state, recent=(True,)), members)
     assert {name: (store.folder / name).stat().st_mtime_ns for name in files_of(store)} == before
     assert read(store, "Mia").state.recent == (True,)
 
@@ -121,7 +121,7 @@ def test_an_exception_leaves_the_old_state(store):
     before = everything(store.folder / MODELS)
     state, refit = cases.state_of("Mia", members[:4], version=1)
     with pytest.raises(KeyError), store.writing() as writer:
-        writer.put(cases.MAKING, state, members[:4], [refit])
+        writer.put(cases.PROVENANCE, state, members[:4], [refit])
         assert len(files_of(store)) == 4
         raise KeyError
     assert read(store, "Mia").state.version == 0
@@ -170,8 +170,8 @@ def next_version(folder, point):
     KILLS[point]()
     members = cases.records("Mia", 4, seed=3)
     state, refit = cases.state_of("Mia", members, version=1)
-    with Store(folder).writing() as writer:
-        writer.put(cases.MAKING, state, members, [refit])
+    with InfantStore(folder).writing() as writer:
+        writer.put(cases.PROVENANCE, state, members, [refit])
 
 
 @pytest.mark.parametrize("point", [point for point in KILLS if point != "never"])
@@ -179,7 +179,7 @@ def test_a_kill_leaves_the_state_before(store, point):
     members = cases.enrolled(store, "Mia")
     names = files_of(store)
     assert ended(in_process(lambda: next_version(store.folder, point))) == 9
-    again = Store(store.folder)
+    again = InfantStore(store.folder)
     kept = read(again, "Mia")
     assert kept.state.version == 0
     assert [one.digest for one in kept.records] == [one.digest for one in members]
@@ -196,7 +196,7 @@ def test_without_the_kill_it_would_be_the_state_after(store):
 
 
 def add_turns(folder, seed):
-    store = Store(folder)
+    store = InfantStore(folder)
     for turn in range(5):
         new = cases.records("Mia", 2, 10 * seed + turn)
         with store.writing() as writer:
@@ -205,7 +205,7 @@ def add_turns(folder, seed):
             both = [*(kept.records if kept else ()), *new]
             both = [replace(one, session_id=f"{row // 2}") for row, one in enumerate(both)]
             state, refit = cases.state_of("Mia", both, kept.state.version + 1 if kept else 0)
-            writer.put(cases.MAKING, state, both, [refit])
+            writer.put(cases.PROVENANCE, state, both, [refit])
 
 
 def test_processes_that_enroll_one_infant_at_once_lose_nothing(store):
@@ -230,7 +230,7 @@ def test_a_writer_that_waits_too_long_says_so(store, monkeypatch):
     with (
         store.writing(),
         pytest.raises(StoreError, match="another process has held it"),
-        Store(store.folder).writing(),
+        InfantStore(store.folder).writing(),
     ):
         pass
 
@@ -239,7 +239,7 @@ def test_readers_see_what_was_committed_while_another_writes(store):
     members = cases.enrolled(store, "Mia")
     with store.writing() as writer:
         writer.remove("Mia")
-        assert len(read(Store(store.folder), "Mia").records) == len(members)
+        assert len(read(InfantStore(store.folder), "Mia").records) == len(members)
     assert read(store, "Mia") is None
 
 
@@ -260,17 +260,17 @@ def test_another_version_or_program_is_refused(store, tmp_path):
     with sqlite3.connect(store.folder / DATABASE) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StoreError, match=f"of version {VERSION + 1}, this crywatch knows"):
-        read(Store(store.folder), "Mia")
+        read(InfantStore(store.folder), "Mia")
     other = tmp_path / "other"
     other.mkdir()
     with sqlite3.connect(other / DATABASE) as connection:
         connection.execute("CREATE TABLE songs (name TEXT)")
     with pytest.raises(StoreError, match="another program"):
-        read(Store(other), "Mia")
+        read(InfantStore(other), "Mia")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / DATABASE).write_text("not a database, but long enough to be one" * 50)
     with pytest.raises(StoreError, match="put back a copy"):
-        read(Store(tmp_path / "text"), "Mia")
+        read(InfantStore(tmp_path / "text"), "Mia")
 
 
 def test_nothing_is_pickled(store):
@@ -287,7 +287,7 @@ def test_a_forgotten_infant_is_in_no_byte(store, infant_id, tmp_path):
     page = tmp_path / "page.html"
     page.write_text("Zoë")
     with store.writing() as writer:
-        writer.add_page(infant_id, Page(str(page), file_sha256(page)))
+        writer.add_page(infant_id, WrittenPage(str(page), file_sha256(page)))
     left = tmp_path / ".tmp-0123456789ab-page.html"  # of a killed writer
     left.write_text("Zo")
     before = everything(store.folder)
@@ -314,7 +314,7 @@ def test_a_recording_that_two_infants_share_stays_with_the_other(store):
     for infant_id in ("Mia", "Tom"):
         state, refit = cases.state_of(infant_id, shared)
         with store.writing() as writer:
-            writer.put(cases.MAKING, state, shared, [refit])
+            writer.put(cases.PROVENANCE, state, shared, [refit])
     forget(store, "Mia")
     assert len(read(store, "Tom").records) == 6
 
@@ -335,7 +335,7 @@ def test_a_log_that_another_process_still_reads_is_said(store, monkeypatch):
     cases.enrolled(store, "Mia")
     monkeypatch.setattr("crywatch.infants.store.forgetting.WAIT_S", 0.1)
     monkeypatch.setattr("crywatch.infants.store.schema.WAIT_S", 0.1)
-    again = Store(store.folder)
+    again = InfantStore(store.folder)
     with store.reading() as reader:
         assert reader.has("Mia")
         with pytest.raises(StoreError, match="try again when that has ended"):
@@ -348,7 +348,7 @@ def test_a_page_that_was_changed_is_left(store, tmp_path):
     page = tmp_path / "page.html"
     page.write_text("as written")
     with store.writing() as writer:
-        writer.add_page("Mia", Page(str(page), file_sha256(page)))
+        writer.add_page("Mia", WrittenPage(str(page), file_sha256(page)))
     page.write_text("a letter of mine")
     gone = forget(store, "Mia")
     assert gone.pages == () and gone.changed_pages == (str(page),) and page.exists()

@@ -16,7 +16,7 @@ from crywatch.infants.timeline.analysis import analyse, extend
 from crywatch.infants.timeline.changes import find_changes
 from crywatch.infants.timeline.config import ChangesConfig, CusumConfig
 from crywatch.infants.timeline.episodes import combined_p, find_episodes
-from crywatch.infants.timeline.limits import cusum_limit, highest, unchanged
+from crywatch.infants.timeline.limits import cusum_limit, highest_evidence, simulate_unchanged
 from crywatch.infants.timeline.standard import deviates, standardise
 from crywatch.infants.timeline.summary import UNUSUAL, USUAL, summarise
 from crywatch.infants.timeline.trend import DAY_S, Reading, TrendState, advance
@@ -178,15 +178,15 @@ def test_z_is_the_normal_deviate_in_the_middle_of_each_step():
 def test_unchanged_infants_pass_the_limit_as_seldom_as_stated(units, alike):
     config = CONFIG.cusum
     limit = cusum_limit(units, alike, config, SEED)
-    fresh = unchanged(units, alike, 4000, config.run_sessions, np.random.default_rng(99))
-    seen = float((highest(fresh, config.reference) > limit).mean())
+    fresh = simulate_unchanged(units, alike, 4000, config.run_sessions, np.random.default_rng(99))
+    seen = float((highest_evidence(fresh, config.reference) > limit).mean())
     # Both sides are simulated: three standard errors of each.
     error = 3 * math.sqrt(config.share * (1 - config.share) * (1 / 4000 + 1 / config.draws))
     assert seen <= config.share + error
     if (units, alike) == (8, 4):
         # The limit for a known normal would be passed far more often by a small baseline.
         known = cusum_limit(500, 1, config, SEED)
-        assert (highest(fresh, config.reference) > known).mean() > 1.5 * config.share
+        assert (highest_evidence(fresh, config.reference) > known).mean() > 1.5 * config.share
 
 
 def test_a_planted_shift_is_found_soon_and_nothing_where_nothing_changed():

@@ -10,16 +10,23 @@ import pytest
 
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.infants.conformal import p_values
-from crywatch.infants.gate import Gate, Head
+from crywatch.infants.gate import BaselineGate, Head
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
-from crywatch.infants.updating import Band, Follower, Observation, Refit, UpdatingConfig, held_since
+from crywatch.infants.updating import (
+    Follower,
+    NormalBand,
+    Observation,
+    Refit,
+    UpdatingConfig,
+    held_since,
+)
 from tests.helpers.infants_cases import conformal
 
 DIM = 24
 START = datetime(2024, 1, 1, tzinfo=UTC)
-PASSES = Gate(cry=None, distress=None, least_p=0.02)
+PASSES = BaselineGate(cry=None, distress=None, least_p=0.02)
 
 
 def updating(**changes) -> UpdatingConfig:
@@ -34,7 +41,7 @@ def updating(**changes) -> UpdatingConfig:
     return UpdatingConfig(**given | changes)
 
 
-def follower(gate: Gate | None = PASSES, model=None, **changes) -> Follower:
+def follower(gate: BaselineGate | None = PASSES, model=None, **changes) -> Follower:
     return Follower(model or Cosine(), gate, conformal(smoothed=True), updating(**changes))
 
 
@@ -273,7 +280,7 @@ def test_recordings_without_a_session_are_sessions_of_their_own():
 def test_the_band_ends_where_alarms_begin():
     follow = Follower(Cosine(), None, conformal(smoothed=False), updating(refit_after=0))
     state = follow.start([baseline("a", centre_of(), n=19)])[0]
-    band = Band.of(Refit(0, START, state.calibrated, state.baseline))
+    band = NormalBand.of(Refit(0, START, state.calibrated, state.baseline))
     vectors = around(centre_of(), 400, 5, spread=0.6)
     seen = follow.observe([state], [stream(vectors)])[0]
     for one in seen.outcomes:
@@ -289,7 +296,7 @@ def test_where_sessions_count_the_band_ends_where_alarms_begin():
     follow = Follower(Cosine(), None, conformal(unit="session", rate=0.4), updating())
     base = Baseline("a", around(centre_of(), 16, 0), np.repeat(["a", "b", "c", "d"], 4))
     known = follow.start([base])[0].calibrated
-    band = Band.of(Refit(0, START, known, base))
+    band = NormalBand.of(Refit(0, START, known, base))
     assert band.promised and band.high == np.sort(known.scores)[-5]
     new = np.array([[band.high, band.high + 1e-9]])
     p = p_values(known.scores, np.zeros(16), known.weights, new)
@@ -308,7 +315,7 @@ def test_a_session_that_comes_back_is_not_judged_by_a_model_that_has_heard_it():
 def test_a_baseline_of_one_session_has_a_band_without_limits():
     one = Baseline("a", around(centre_of(), 5, 0), np.zeros(5))
     state = follower().start([one])[0]
-    band = Band.of(Refit(0, START, state.calibrated, one))
+    band = NormalBand.of(Refit(0, START, state.calibrated, one))
     assert np.isnan([band.low, band.centre, band.high]).all() and not band.promised
 
 

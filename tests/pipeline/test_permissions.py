@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from crywatch.cli.main import app
 from crywatch.core import atomic
-from crywatch.infants.store import Store, forget
+from crywatch.infants.store import InfantStore, forget
 from tests.helpers.store_cases import enrolled, make_project, nursery
 
 
@@ -73,7 +73,7 @@ def test_a_link_in_a_folder_leaves_what_it_points_to(tmp_path):
 
 
 def test_the_store_is_closed_while_it_is_written_and_after(tmp_path):
-    store = Store(tmp_path / "home" / "infants")
+    store = InfantStore(tmp_path / "home" / "infants")
     enrolled(store, "Mia")
     with store.writing():
         assert {"infants.sqlite", "infants.sqlite-wal"} <= set(modes(store.folder))
@@ -86,9 +86,9 @@ def test_the_store_is_closed_while_it_is_written_and_after(tmp_path):
 
 
 def test_the_database_of_an_earlier_version_is_closed(tmp_path):
-    enrolled(Store(tmp_path / "infants"), "Mia")
+    enrolled(InfantStore(tmp_path / "infants"), "Mia")
     (tmp_path / "infants" / "infants.sqlite").chmod(0o644)
-    with Store(tmp_path / "infants").reading() as reader:
+    with InfantStore(tmp_path / "infants").reading() as reader:
         assert reader.has("Mia")
     assert open_to_others(tmp_path / "infants") == []
 
@@ -96,13 +96,13 @@ def test_the_database_of_an_earlier_version_is_closed(tmp_path):
 def test_a_folder_that_the_user_made_stays_as_it_is_and_its_files_are_closed(tmp_path):
     (tmp_path / "infants").mkdir(mode=0o755)
     before = modes(tmp_path)["infants"]
-    enrolled(Store(tmp_path / "infants"), "Mia")
+    enrolled(InfantStore(tmp_path / "infants"), "Mia")
     assert modes(tmp_path)["infants"] == before
     assert open_to_others(tmp_path / "infants") == ["."] * bool(before & 0o077)
 
 
 def test_no_file_of_the_store_but_the_database_tells_an_infants_name(tmp_path):
-    store = Store(tmp_path / "infants")
+    store = InfantStore(tmp_path / "infants")
     enrolled(store, "Mia-Planted")
     telling = [
         path.name

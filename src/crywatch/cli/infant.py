@@ -14,7 +14,7 @@ from crywatch.core.project import say
 
 if TYPE_CHECKING:
     from crywatch.infants.conformal import Promise
-    from crywatch.infants.enrolment.enrolment import Failed, ScoredFile
+    from crywatch.infants.enrolment.enrolment import FailedFile, ScoredFile
     from crywatch.infants.enrolment.infants import Infants
 
 app = typer.Typer(
@@ -136,7 +136,7 @@ def _infants() -> Infants:
     return Infants(say=say)
 
 
-def _end(failed: Iterable[Failed]) -> None:
+def _end(failed: Iterable[FailedFile]) -> None:
     failed = list(failed)
     for file in failed:
         say(file.error)

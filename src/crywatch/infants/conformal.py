@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, portions
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, split_portions
 
 CLIP, SESSION = "clip", "session"
 NONE, LEAVE_ONE_OUT, CROSS, SPLIT = "none", "leave-one-out", "cross", "split"
@@ -87,7 +87,7 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibratedInfant:
     """An infant's models and calibration."""
 
     infant_id: str
@@ -99,7 +99,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """New clips of one infant."""
 
     scores: np.ndarray  # [m], mean over the infant's models; higher is further from normal
@@ -116,7 +116,7 @@ class _Plan:
 
 def calibrate(
     model: InfantModel, baselines: Sequence[Baseline], config: ConformalConfig
-) -> list[Calibrated]:
+) -> list[CalibratedInfant]:
     """Fit all fold models of all infants in one call of ``model.fit``, and calibrate each infant.
 
     Raises ConfigError where an infant is named twice.
@@ -143,8 +143,8 @@ def calibrate(
 
 
 def judge(
-    model: InfantModel, infants: Sequence[Calibrated], clips: Sequence[np.ndarray]
-) -> list[Judged]:
+    model: InfantModel, infants: Sequence[CalibratedInfant], clips: Sequence[np.ndarray]
+) -> list[Judgement]:
     """Scores, p-values and alarms of each infant's new ``clips`` [m, dim], all scored together.
 
     An alarm is a p at or below the promised rate; a smoothed p where the promise is smoothed.
@@ -161,12 +161,12 @@ def judge(
         if infant.promise.smoothed:
             decisive = p_values(*known, new, _drawn(infant.infant_id, part))
         alarms = decisive <= infant.promise.rate + _ROUNDING
-        out.append(Judged(new.mean(axis=0), p, alarms & infant.promise.promised))
+        out.append(Judgement(new.mean(axis=0), p, alarms & infant.promise.promised))
     return out
 
 
 def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarray:
-    """The baseline clip that each of ``Calibrated.scores`` is of, for the baseline's ``sessions``.
+    """The baseline clip of each of ``CalibratedInfant.scores``, by the baseline's ``sessions``.
 
     Clips that only fit are not among them; of a single session there are none.
     """
@@ -211,7 +211,7 @@ def _score(
 ) -> list[np.ndarray]:
     """``model.score`` on so many clips at once as memory is meant to hold."""
     out: list[np.ndarray] = []
-    for some in portions([len(part) for part in clips], _ROWS):
+    for some in split_portions([len(part) for part in clips], _ROWS):
         out += model.score(models[some], clips[some])
     return out
 
@@ -262,14 +262,14 @@ def _calibrated(
     models: Sequence[Arrays],
     scored: Sequence[np.ndarray],
     config: ConformalConfig,
-) -> Calibrated:
+) -> CalibratedInfant:
     held = [np.flatnonzero(plan.fold == number) for number in range(plan.folds)]
     rows = np.concatenate(held)
     sessions = baseline.sessions[rows]
     _, number, sizes = np.unique(sessions, return_inverse=True, return_counts=True)
     weights = np.ones(len(rows)) if config.unit == CLIP else 1 / sizes[number]
     units = len(rows) if config.unit == CLIP else len(sizes)
-    return Calibrated(
+    return CalibratedInfant(
         infant_id=baseline.infant_id,
         promise=_promise(plan, baseline, len(rows), units, config),
         models=tuple(models),

@@ -113,12 +113,12 @@ def run(
     chosen = set(to_shift(recordings, config))
     shifts = tuple(all_shifts(config.shifts))
     tasks = [
-        _Task(clip_id, None, shifts if clip_id in chosen else ())
+        _EmbedTask(clip_id, None, shifts if clip_id in chosen else ())
         for clip_id in recordings["clip_id"]
     ]
     others = pick_others(labelled(clips_table), config.others_per_part)
     tasks += [
-        _Task(clip_id, path, ())
+        _EmbedTask(clip_id, path, ())
         for clip_id, path in zip(others["clip_id"], others["path"], strict=True)
     ]
     worker = _Worker(
@@ -211,7 +211,7 @@ def _recordings(cries: CryStore) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _EmbedTask:
     """A recording of the store, or the beginning of a file."""
 
     clip_id: str
@@ -220,7 +220,7 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _TaskVectors:
     """Vectors of one task."""
 
     whole: np.ndarray  # [dim]
@@ -241,18 +241,18 @@ class _Worker:
     other_s: float
     seed: int
 
-    def embed(self, task: _Task) -> _Found:
+    def embed(self, task: _EmbedTask) -> _TaskVectors:
         averaging = AveragingConfig(self.crops, self.crop_s)
         network, store = _opened(self)
         if task.path is not None:
             waves = [_beginning(task.path, self.other_s)]
-            return _Found(recording_vector(waves, task.clip_id, network, averaging), [], [])
+            return _TaskVectors(recording_vector(waves, task.clip_id, network, averaging), [], [])
         cries = store.waves(task.clip_id)
         enough = [cry for cry in cries if len(cry) >= LEAST_S * RATE_HZ and cry.any()]
         shifts = list(task.shifts) if enough else []
         # Cry by cry: what the shifts of one share is computed once.
         made = [[apply(shift, cry, RATE_HZ, self.seed) for shift in shifts] for cry in enough]
-        return _Found(
+        return _TaskVectors(
             recording_vector(cries, task.clip_id, network, averaging),
             shifts,
             [
@@ -268,11 +268,11 @@ def _opened(worker: _Worker) -> tuple[Embed, CryStore]:
 
 
 @one_thread()
-def _embed_some(worker: _Worker, tasks: Sequence[_Task]) -> list[_Found]:
+def _embed_some(worker: _Worker, tasks: Sequence[_EmbedTask]) -> list[_TaskVectors]:
     return [worker.embed(task) for task in tasks]
 
 
-def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_Found]:
+def _embed_all(worker: _Worker, tasks: Sequence[_EmbedTask], workers: int) -> list[_TaskVectors]:
     """In the order of ``tasks``; the number of processes changes nothing but the time."""
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -282,7 +282,7 @@ def _embed_all(worker: _Worker, tasks: Sequence[_Task], workers: int) -> list[_F
     chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
     parallel = Parallel(n_jobs=min(workers, len(chunks)), return_as="generator")
     made = parallel(delayed(_embed_some)(worker, [tasks[n] for n in chunk]) for chunk in chunks)
-    found: dict[int, _Found] = {}
+    found: dict[int, _TaskVectors] = {}
     try:
         for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
             found.update(zip(chunk, results, strict=True))

@@ -21,15 +21,15 @@ from crywatch.core.threads import one_thread
 from crywatch.infants import storage
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.evaluation.evaluate import Evaluation, EvaluationConfig, evaluate
-from crywatch.infants.evaluation.results import MEANS, InfantRow, Summary, over_twice
+from crywatch.infants.evaluation.evaluate import EvaluationConfig, ModelEvaluation, evaluate
+from crywatch.infants.evaluation.results import MEANS, InfantResult, ModelSummary, over_twice
 from crywatch.infants.models.cohort import SNormalised
 from crywatch.infants.models.contract import InfantModel
 from crywatch.infants.models.registry import MODELS, ModelsConfig, build
 
 REPORTED, CHOSEN_ON = "test", "val"
 INFANTS, TABLE, TABLES, METRICS = "infants", "table.csv", "tables.json", "metrics.json"
-# Columns of table.csv, and what of an `InfantRow` they hold.
+# Columns of table.csv, and what of an `InfantResult` they hold.
 _COLUMNS = {
     "infant_id": "infant_id",
     "recordings": "recordings",
@@ -77,7 +77,7 @@ class FitInfantsSummary:
     """Both parts' evaluations."""
 
     model: str
-    parts: dict[str, Evaluation]  # of REPORTED and CHOSEN_ON
+    parts: dict[str, ModelEvaluation]  # of REPORTED and CHOSEN_ON
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers, the part first: ``test.auc``, ``test.detected.pitch_plus_40_pct``."""
@@ -139,7 +139,7 @@ def run(
     return summary
 
 
-def as_table(evaluation: Evaluation) -> pd.DataFrame:
+def as_table(evaluation: ModelEvaluation) -> pd.DataFrame:
     """A row an infant, as the slides have it and beyond; the last two are mean and deviation."""
     frame = pd.DataFrame([_cells(row) for row in evaluation.rows])
     if not len(frame):
@@ -149,7 +149,7 @@ def as_table(evaluation: Evaluation) -> pd.DataFrame:
     return pd.concat([frame, lines], ignore_index=True)[frame.columns]
 
 
-def _cells(row: InfantRow) -> dict[str, Any]:
+def _cells(row: InfantResult) -> dict[str, Any]:
     cells = {column: getattr(row, name) for column, name in _COLUMNS.items()}
     cells[_OVER_TWICE] = None
     if row.rate_promised is not None:
@@ -158,7 +158,7 @@ def _cells(row: InfantRow) -> dict[str, Any]:
     return cells | {f"detected {name}": share for name, share in shares.items()}
 
 
-def _metrics(summary: Summary) -> dict[str, float]:
+def _metrics(summary: ModelSummary) -> dict[str, float]:
     found: dict[str, float | None] = {"infants": summary.infants, "promised": summary.promised}
     for name in MEANS:
         if name in summary.means:
@@ -179,7 +179,7 @@ def _metric_name(shift: str) -> str:
     return re.sub(r"[^\w.-]+", "_", words)
 
 
-def _plain(evaluation: Evaluation) -> dict[str, Any]:
+def _plain(evaluation: ModelEvaluation) -> dict[str, Any]:
     return {
         "summary": asdict(evaluation.summary),
         "rows": [asdict(row) for row in evaluation.rows],

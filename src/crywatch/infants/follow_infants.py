@@ -24,16 +24,16 @@ from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.embedded_cries import NO_SESSION, EmbeddedCries
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.evaluation.division import DivisionConfig, divide
-from crywatch.infants.evaluation.evaluate import Unusable
-from crywatch.infants.gate import Gate
+from crywatch.infants.evaluation.evaluate import UnusableInfant
+from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig, build
 from crywatch.infants.updating import (
-    Band,
+    FollowedInfant,
     Follower,
     InfantState,
+    NormalBand,
     Observation,
-    Observed,
     Refit,
     UpdatingConfig,
     held_since,
@@ -101,7 +101,7 @@ class FollowSummary:
     model: str
     rate: float  # of false alarms, promised
     rows: tuple[FollowedRow, ...]
-    unusable: tuple[Unusable, ...]
+    unusable: tuple[UnusableInfant, ...]
     refused: dict[str, int]  # recordings by the gate's reason
     means: dict[str, dict[str, dict[str, Estimate]]]  # part to way to measure
 
@@ -124,10 +124,10 @@ def run(
     """Write followed.parquet and bands.parquet (with the gate) and metrics.json."""
     store = EmbeddedCries(embedded_dir)
     model = build(config.model, settings, seed, store.cohort(config.changed))
-    infants, unusable = divided(store, config.parts, config.changed, division)
+    infants, unusable = divide_infants(store, config.parts, config.changed, division)
     rows: list[FollowedRow] = []
     tables: list[pd.DataFrame] = []
-    bands: list[Band] = []
+    bands: list[NormalBand] = []
     refused: Counter[str] = Counter()
     for way, follower in followers(
         model, gates.load(gate_dir, store.digest), conformal, config.updating
@@ -139,7 +139,7 @@ def run(
             if way == GATED:
                 tables.append(followed_table(infant, state, found, conformal))
                 bands += [
-                    Band.of(version)
+                    NormalBand.of(version)
                     for version in _versions(infant, state, found)
                     if len(version.calibrated.scores)  # else nothing is known to be normal
                 ]
@@ -165,7 +165,7 @@ def run(
 
 
 def followers(
-    model: InfantModel, gate: Gate, conformal: ConformalConfig, updating: UpdatingConfig
+    model: InfantModel, gate: BaselineGate, conformal: ConformalConfig, updating: UpdatingConfig
 ) -> dict[str, Follower]:
     """The three ways: with the gate, with everything let in, and never fitted again."""
     frozen = replace(updating, refit_after=0)
@@ -176,12 +176,12 @@ def followers(
     }
 
 
-def divided(
+def divide_infants(
     store: EmbeddedCries,
     parts: Sequence[str],
     changed: Sequence[str],
     division: DivisionConfig,
-) -> tuple[list[Infant], list[Unusable]]:
+) -> tuple[list[Infant], list[UnusableInfant]]:
     """The infants of ``parts`` that have a baseline and something after it, by name.
 
     Changed recordings are in no baseline; one that is earlier than its end is left out.
@@ -197,7 +197,7 @@ def divided(
         sessions = normal["session_id"].fillna(NO_SESSION).to_numpy(dtype=str)
         found = divide(sessions, normal["recorded_at"].dt.tz_convert(None).to_numpy(), division)
         if not found.usable:
-            unusable.append(Unusable(infant_id, len(normal), found.reason))
+            unusable.append(UnusableInfant(infant_id, len(normal), found.reason))
             continue
         known = normal.iloc[found.baseline]
         test = rows.index.isin(normal.index[found.test])
@@ -229,7 +229,7 @@ def divided(
 
 
 def followed_table(
-    infant: Infant, state: InfantState, found: Observed, conformal: ConformalConfig
+    infant: Infant, state: InfantState, found: FollowedInfant, conformal: ConformalConfig
 ) -> pd.DataFrame:
     """Table ``followed`` of one infant; ``state`` is the one that it started with."""
     calibrated = np.full(len(infant.known), np.nan)
@@ -260,12 +260,12 @@ def followed_table(
     return pd.DataFrame(rows).assign(infant_id=infant.infant_id)[list(FOLLOWED.columns)]
 
 
-def _versions(infant: Infant, state: InfantState, found: Observed) -> list[Refit]:
+def _versions(infant: Infant, state: InfantState, found: FollowedInfant) -> list[Refit]:
     since = infant.known["recorded_at"].iloc[0].to_pydatetime(warn=False)
     return [Refit(0, since, state.calibrated, state.baseline), *found.refits]
 
 
-def _row(way: str, infant: Infant, state: InfantState, found: Observed) -> FollowedRow:
+def _row(way: str, infant: Infant, state: InfantState, found: FollowedInfant) -> FollowedRow:
     withdrawn = set(found.withdrawn)
     alarms = np.array([one.alarm for one in found.outcomes], dtype=bool)
     accepted = np.array(

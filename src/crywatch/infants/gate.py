@@ -49,7 +49,7 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class Gate:
+class BaselineGate:
     """Heads that are off are None; then only what is left decides."""
 
     cry: Head | None
@@ -81,7 +81,7 @@ class Gate:
         return Decisions(accepted, tuple(reasons), sounds)
 
 
-def save(folder: Path, gate: Gate, said: dict) -> None:
+def save(folder: Path, gate: BaselineGate, said: dict) -> None:
     """Write model.json (with ``said``: what it was trained on) and model.safetensors, atomically.
 
     Equal gates give equal bytes.
@@ -101,7 +101,7 @@ def save(folder: Path, gate: Gate, said: dict) -> None:
     write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | said)
 
 
-def load(folder: Path | str, digest: str | None = None) -> Gate:
+def load(folder: Path | str, digest: str | None = None) -> BaselineGate:
     """Read a gate.
 
     Raises ModelError if it is missing, damaged or of another kind, or learned on vectors of another
@@ -122,7 +122,7 @@ def load(folder: Path | str, digest: str | None = None) -> Gate:
         if digest is not None and description["digest"] != digest:
             raise ModelError(f"{folder}: learned on vectors of another network: {_REMAKE}")
         heads = {name: _head(arrays, name) for name in description["heads"] if name in HEADS}
-        return Gate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
+        return BaselineGate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be read ({error}): {_REMAKE}") from error
 

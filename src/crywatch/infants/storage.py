@@ -15,7 +15,7 @@ import numpy as np
 
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ModelError
-from crywatch.infants.conformal import Calibrated, Promise
+from crywatch.infants.conformal import CalibratedInfant, Promise
 
 SUFFIX = ".safetensors"
 _HEADER = "infant"  # one key: the order of several is not fixed in the file
@@ -39,7 +39,7 @@ def file_name(infant_id: str) -> str:
 class StoredInfant:
     """What a file holds."""
 
-    calibrated: Calibrated
+    calibrated: CalibratedInfant
     model: str  # name, one of `models.MODELS`
     maker: str  # digest of settings, seed, cohort and network: others cannot score it
 
@@ -92,7 +92,7 @@ def load(path: Path | str, maker: str | None = None) -> StoredInfant:
         promise = Promise(
             **{field.name: header["promise"][field.name] for field in fields(Promise)}
         )
-        infant = Calibrated(
+        infant = CalibratedInfant(
             header["infant_id"],
             promise,
             models,

@@ -19,7 +19,7 @@ from crywatch.core.errors import ConfigError
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.gate import CRY, DISTRESS, Gate, Head
+from crywatch.infants.gate import CRY, DISTRESS, BaselineGate, Head
 from crywatch.metrics.intervals import group_bootstrap
 
 METRICS = "metrics.json"
@@ -53,7 +53,7 @@ class TrainGateConfig:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledRecordings:
     """Recordings with the label that a head is to tell."""
 
     vectors: np.ndarray  # [n, dim]
@@ -62,9 +62,11 @@ class Labelled:
     parts: np.ndarray  # [n]
     corpora: np.ndarray  # [n]
 
-    def only(self, rows: np.ndarray) -> Labelled:
+    def only(self, rows: np.ndarray) -> LabelledRecordings:
         """The recordings of a mask."""
-        return Labelled(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return LabelledRecordings(
+            *(getattr(self, name)[rows] for name in self.__dataclass_fields__)
+        )
 
     @property
     def both(self) -> bool:
@@ -91,7 +93,7 @@ class HeadRow:
 
 
 @dataclass(frozen=True)
-class HeadSaid:
+class HeadDecision:
     """Whether a head is used, and why."""
 
     on: bool
@@ -104,7 +106,7 @@ class HeadSaid:
 class GateSummary:
     """What was trained."""
 
-    heads: dict[str, HeadSaid]
+    heads: dict[str, HeadDecision]
     rows: tuple[HeadRow, ...]
     shared_corpora: tuple[str, ...]  # that hold cries and other sounds, of train
 
@@ -122,7 +124,7 @@ def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -
     store = EmbeddedCries(embedded_dir)
     data = {CRY: cry_data(store, config), DISTRESS: distress_data(store, config)}
     heads: dict[str, Head | None] = {}
-    said: dict[str, HeadSaid] = {}
+    said: dict[str, HeadDecision] = {}
     rows: list[HeadRow] = []
     for name, labelled in data.items():
         heads[name], said[name], found = train_head(name, labelled, config, seed)
@@ -132,17 +134,17 @@ def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -
     summary = GateSummary(said, tuple(rows), tuple(sorted(shared)))
     learned_on = {"network": store.info.network, "digest": store.digest, "dim": store.info.dim}
     with atomic_dir(out_dir) as temp:
-        gates.save(temp, Gate(heads[CRY], heads[DISTRESS], config.least_p), learned_on)
+        gates.save(temp, BaselineGate(heads[CRY], heads[DISTRESS], config.least_p), learned_on)
         write_json(temp / METRICS, asdict(summary))
     return summary
 
 
-def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
+def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
     """Cries against clips without one."""
     cries, vectors = _normal(store, config)
     others = store.others
     count = len(cries), len(others)
-    return Labelled(
+    return LabelledRecordings(
         vectors=np.concatenate([vectors, store.other_vectors]),
         labels=np.repeat([True, False], count),
         groups=np.array([*cries["infant_id"], *others["clip_id"]], dtype=object),
@@ -151,12 +153,12 @@ def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
     )
 
 
-def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> Labelled:
+def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
     """Cries of the categories that say distress, against those that say calm."""
     cries, vectors = _normal(store, config)
     kept = cries["category"].isin([*config.distress, *config.calm]).to_numpy(dtype=bool)
     cries = cries[kept]
-    return Labelled(
+    return LabelledRecordings(
         vectors=vectors[kept],
         labels=cries["category"].isin(config.distress).to_numpy(dtype=bool),
         groups=cries["infant_id"].to_numpy(dtype=object),
@@ -173,8 +175,8 @@ def _normal(store: EmbeddedCries, config: TrainGateConfig) -> tuple[pd.DataFrame
 
 
 def train_head(
-    name: str, data: Labelled, config: TrainGateConfig, seed: int
-) -> tuple[Head | None, HeadSaid, list[HeadRow]]:
+    name: str, data: LabelledRecordings, config: TrainGateConfig, seed: int
+) -> tuple[Head | None, HeadDecision, list[HeadRow]]:
     """A head, or None with the reason why it is off; and its AUCs."""
     train = data.only(data.parts == "train")
     if not train.both:
@@ -182,7 +184,7 @@ def train_head(
             f"part train has {int(train.labels.sum())} of it in {len(train.labels)} recordings, "
             "each class needs two infants or clips"
         )
-        return None, HeadSaid(False, f"nothing to learn from: {missing}", "", None), []
+        return None, HeadDecision(False, f"nothing to learn from: {missing}", "", None), []
     head = fit(train, config, seed)
     crossed = _cross_validated(train, config, seed)
     scored = {CROSS_VALIDATED: (train, crossed)}
@@ -207,12 +209,12 @@ def train_head(
     )
     if min(row.auc_low for row in asked) <= config.least_auc:
         reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
-        return None, HeadSaid(False, reason, chosen_on, threshold), rows
+        return None, HeadDecision(False, reason, chosen_on, threshold), rows
     used = Head(head.weights, head.bias, threshold)
-    return used, HeadSaid(True, f"AUC {text}", chosen_on, threshold), rows
+    return used, HeadDecision(True, f"AUC {text}", chosen_on, threshold), rows
 
 
-def fit(data: Labelled, config: TrainGateConfig, seed: int) -> Head:
+def fit(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> Head:
     """Logistic regression, classes weighted alike; its threshold is not chosen yet."""
     from sklearn.linear_model import LogisticRegression
 
@@ -227,7 +229,7 @@ def fit(data: Labelled, config: TrainGateConfig, seed: int) -> Head:
     return Head(weights, float(found.intercept_[0]), 0.5)
 
 
-def _cross_validated(data: Labelled, config: TrainGateConfig, seed: int) -> np.ndarray:
+def _cross_validated(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> np.ndarray:
     """P [n] of each recording by a head that heard no recording of its group."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -244,7 +246,9 @@ def _cross_validated(data: Labelled, config: TrainGateConfig, seed: int) -> np.n
     return np.where(np.isnan(found), 0.5, found)
 
 
-def _threshold(name: str, data: Labelled, found: np.ndarray, config: TrainGateConfig) -> float:
+def _threshold(
+    name: str, data: LabelledRecordings, found: np.ndarray, config: TrainGateConfig
+) -> float:
     """It refuses the configured share of what should pass, or less where the classes lie apart.
 
     Then it is half way (in logits) to as large a share of what should be refused: infants that the
@@ -262,7 +266,7 @@ def _threshold(name: str, data: Labelled, found: np.ndarray, config: TrainGateCo
     return float(1 / (1 + np.exp(-border * (1 if name == CRY else -1))))
 
 
-def _scopes(data: Labelled) -> list[tuple[str, np.ndarray]]:
+def _scopes(data: LabelledRecordings) -> list[tuple[str, np.ndarray]]:
     """Everything, and each corpus that has both classes, if there are several corpora."""
     scopes = [(POOLED, np.ones(len(data.labels), dtype=bool))]
     corpora: Sequence[str] = sorted(set(data.corpora))
@@ -278,7 +282,7 @@ def _row(
     name: str,
     part: str,
     scope: str,
-    data: Labelled,
+    data: LabelledRecordings,
     found: np.ndarray,
     threshold: float,
     seed: int,

@@ -28,8 +28,14 @@ from datetime import datetime
 import numpy as np
 
 from crywatch.core.errors import ConfigError, ModelError
-from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
-from crywatch.infants.gate import Gate
+from crywatch.infants.conformal import (
+    CalibratedInfant,
+    ConformalConfig,
+    Judgement,
+    calibrate,
+    judge,
+)
+from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.cosine import unit
 
@@ -76,7 +82,7 @@ class InfantState:
     """All that must be kept of an infant between two recordings."""
 
     infant_id: str
-    calibrated: Calibrated
+    calibrated: CalibratedInfant
     baseline: Baseline  # what the model was fitted on, in the order of time
     pending: tuple[Observation, ...] = ()  # accepted since
     version: int = 0
@@ -105,12 +111,12 @@ class Refit:
 
     version: int
     since: datetime
-    calibrated: Calibrated
+    calibrated: CalibratedInfant
     baseline: Baseline
 
 
 @dataclass(frozen=True)
-class Band:
+class NormalBand:
     """What a version calls normal: a row of table ``bands``."""
 
     infant_id: str
@@ -127,7 +133,7 @@ class Band:
     reason: str | None
 
     @staticmethod
-    def of(refit: Refit) -> Band:
+    def of(refit: Refit) -> NormalBand:
         """Of one version; low, centre and high are nan where there is no calibration score."""
         calibrated, baseline = refit.calibrated, refit.baseline
         promise, order = calibrated.promise, np.argsort(calibrated.scores, kind="stable")
@@ -139,7 +145,7 @@ class Band:
             weight = np.cumsum(calibrated.weights[order][::-1])
             high = float(scores[::-1][int(np.argmax(weight > most + 1e-9))])
             low, centre = float(np.quantile(scores, 0.05)), float(np.median(scores))
-        return Band(
+        return NormalBand(
             infant_id=baseline.infant_id,
             version=refit.version,
             since=refit.since,
@@ -156,7 +162,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Observed:
+class FollowedInfant:
     """An infant after some recordings."""
 
     state: InfantState
@@ -182,7 +188,7 @@ class Follower:
     def __init__(
         self,
         model: InfantModel,
-        gate: Gate | None,
+        gate: BaselineGate | None,
         conformal: ConformalConfig,
         config: UpdatingConfig,
     ):
@@ -202,7 +208,7 @@ class Follower:
 
     def observe(
         self, states: Sequence[InfantState], new: Sequence[Sequence[Observation]]
-    ) -> list[Observed]:
+    ) -> list[FollowedInfant]:
         """Each infant's ``new`` recordings, in the order of time, one session after the other.
 
         Raises ModelError where they are not in order.
@@ -227,7 +233,7 @@ class Follower:
             for stream, part, judgement in zip(active, vectors, judged, strict=True):
                 self._take(stream, stream.sessions[turn], part, judgement)
         return [
-            Observed(
+            FollowedInfant(
                 stream.state,
                 tuple(stream.outcomes),
                 tuple(stream.refits),
@@ -241,8 +247,7 @@ class Follower:
         counts = [self._count_ready(state) for state in states]
         due = [row for row, count in enumerate(counts) if count]
         baselines = [
-            _joined(states[row], states[row].pending[: counts[row]], self.config.clips)
-            for row in due
+            _join(states[row], states[row].pending[: counts[row]], self.config.clips) for row in due
         ]
         out = list(states)
         fitted = calibrate(self.model, baselines, self.conformal)
@@ -277,7 +282,7 @@ class Follower:
         stream: _Stream,
         session: Sequence[Observation],
         vectors: np.ndarray,
-        judged: Judged,
+        judged: Judgement,
     ) -> None:
         """One recording after the other, so that portions do not matter."""
         state, config = stream.state, self.config
@@ -368,7 +373,7 @@ def _rows(pending: Sequence[Observation]) -> list[np.ndarray]:
     return [one.vector[None] for one in pending]
 
 
-def _joined(state: InfantState, new: Sequence[Observation], most: int) -> Baseline:
+def _join(state: InfantState, new: Sequence[Observation], most: int) -> Baseline:
     """The latest recordings, about ``most``: a session is not cut, and two are kept in any case."""
     vectors = np.concatenate([state.baseline.vectors, *_rows(new)])
     names = [*map(str, state.baseline.sessions), *(one.session for one in new)]

@@ -24,15 +24,22 @@ from crywatch.corpora.sessions import number_sessions
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.enrolment.listening import Heard, HearingConfig, Listener, utf8
+from crywatch.infants.enrolment.listening import FileCries, HearingConfig, Listener, utf8
 from crywatch.infants.enrolment.user_files import UserFile
 from crywatch.infants.follow_infants import WITHDRAWN
 from crywatch.infants.models import registry as models
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig
-from crywatch.infants.store import BASELINE, NEW, Kept, Making, Record, Store
-from crywatch.infants.store.store import checked_id, no_infant
-from crywatch.infants.updating import Follower, InfantState, Observed, Refit, UpdatingConfig
+from crywatch.infants.store import (
+    BASELINE,
+    NEW,
+    InfantHistory,
+    InfantStore,
+    Provenance,
+    StoredRecording,
+)
+from crywatch.infants.store.store import check_id, no_infant
+from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Refit, UpdatingConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class InfantConfig:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedFile:
     """A file that counts for nothing."""
 
     path: str
@@ -60,7 +67,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Enrolled:
+class EnrolmentResult:
     """What came of enrolling."""
 
     infant_id: str
@@ -69,7 +76,7 @@ class Enrolled:
     sessions: int
     version: int
     promise: Promise
-    failed: tuple[Failed, ...]
+    failed: tuple[FailedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,13 @@ class ScoredFile:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringResult:
     """What came of scoring, in the order of time."""
 
     infant_id: str
     files: tuple[ScoredFile, ...]
     promise: Promise  # of the model that would score the next one
-    failed: tuple[Failed, ...]
+    failed: tuple[FailedFile, ...]
 
 
 class Enrolment:
@@ -105,7 +112,7 @@ class Enrolment:
         self, config: InfantConfig, seed: int, root: Path, say: Callable[[str], None] = print
     ):
         self.config, self.seed, self.root, self.say = config, seed, root, say
-        self.store = Store(root / config.store)
+        self.store = InfantStore(root / config.store)
 
     @cached_property
     def listener(self) -> Listener:
@@ -134,7 +141,7 @@ class Enrolment:
         return Follower(self.model, gate, config.conformal, config.updating)
 
     @cached_property
-    def making(self) -> Making:
+    def provenance(self) -> Provenance:
         """What numbers made here and now are made with."""
         config, embedding = self.config, self.listener.info.digest
         settings = getattr(config.settings, config.model, None)
@@ -147,27 +154,30 @@ class Enrolment:
             embedding,
             self.seed,
         ]
-        return Making(config.model, value_sha256(told), embedding)
+        return Provenance(config.model, value_sha256(told), embedding)
 
-    def enroll(self, infant_id: str, files: Iterable[UserFile]) -> Enrolled:
+    def enroll(self, infant_id: str, files: Iterable[UserFile]) -> EnrolmentResult:
         """Fit and calibrate an infant on ``files``, and on what it has been enrolled with before.
 
         A recording that was scored and refused enters the baseline now: a person says so. Without
         files the infant is fitted again, where settings or what it is fitted on have changed.
         """
-        infant_id, files = checked_id(infant_id), list(files)
-        making, _ = self.making, self.follower  # what is missing is missed before the listening
+        infant_id, files = check_id(infant_id), list(files)
+        provenance, _ = (
+            self.provenance,
+            self.follower,
+        )  # what is missing is missed before the listening
         heard, failed = self._hear(files)
         with self.store.writing() as writer:
-            kept = writer.load(infant_id)
-            if kept is None and not heard:
+            history = writer.load(infant_id)
+            if history is None and not heard:
                 if files:
                     for one in failed:
                         self.say(one.error)
                     raise StoreError(f"no cry to enroll infant {infant_id!r} with")
                 raise StoreError(no_infant(infant_id, self.store.folder))
-            self._same_embedding(infant_id, kept)
-            known = {record.digest: record for record in kept.records} if kept else {}
+            self._same_embedding(infant_id, history)
+            known = {record.digest: record for record in history.records} if history else {}
             joined = 0
             for record in heard:
                 old = known.get(record.digest)
@@ -176,42 +186,42 @@ class Enrolment:
                     continue
                 known[record.digest] = _to_keep(record)
                 joined += 1
-            changed = kept is not None and kept.making != making
-            waiting = kept is not None and kept.state.pending
-            if kept is not None and not (joined or changed or (waiting and not files)):
-                return _enrolled(kept.state, 0, failed)
-            state, records, refit = self._fit(infant_id, kept, list(known.values()))
-            writer.put(making, state, records, [refit])
+            changed = history is not None and history.provenance != provenance
+            waiting = history is not None and history.state.pending
+            if history is not None and not (joined or changed or (waiting and not files)):
+                return _enrolled(history.state, 0, failed)
+            state, records, refit = self._fit(infant_id, history, list(known.values()))
+            writer.put(provenance, state, records, [refit])
         return _enrolled(state, joined, failed)
 
-    def score(self, infant_id: str, files: Iterable[UserFile]) -> Scored:
+    def score(self, infant_id: str, files: Iterable[UserFile]) -> ScoringResult:
         """Score ``files`` in the order of time, and let in what the gate lets in.
 
         Raises StoreError for an unknown infant, and for one that was fitted with other settings,
         cohort or network than those at hand.
         """
-        infant_id = checked_id(infant_id)
+        infant_id = check_id(infant_id)
         self.must_have(infant_id)
-        making, follower = self.making, self.follower
+        provenance, follower = self.provenance, self.follower
         heard, failed = self._hear(files)
         with self.store.writing() as writer:
-            kept = writer.load(infant_id)
-            if kept is None:
+            history = writer.load(infant_id)
+            if history is None:
                 raise StoreError(no_infant(infant_id, self.store.folder))
-            self._same_embedding(infant_id, kept)
-            if kept.making != making:
+            self._same_embedding(infant_id, history)
+            if history.provenance != provenance:
                 raise StoreError(
                     f"infant {infant_id!r} was fitted with another model, settings or cohort than "
                     "those at hand, so its scores would mean something else: put those back, or "
                     "fit it again on what it has by `crywatch infant enroll "
                     f"{shlex.quote(infant_id)}`"
                 )
-            new, late = self._new(kept, heard)
-            observed = follower.observe([kept.state], [[one.observation for one in new]])[0]
-            records = _followed(kept, [_to_keep(record) for record in new], observed)
-            writer.put(making, observed.state, records, observed.refits)
+            new, late = self._new(history, heard)
+            observed = follower.observe([history.state], [[one.observation for one in new]])[0]
+            records = _followed(history, [_to_keep(record) for record in new], observed)
+            writer.put(provenance, observed.state, records, observed.refits)
         scored = {record.digest: record for record in records}
-        return Scored(
+        return ScoringResult(
             infant_id,
             tuple(_scored_file(scored[one.digest], one.path) for one in new),
             observed.state.calibrated.promise,
@@ -224,12 +234,12 @@ class Enrolment:
             if not reader.has(infant_id):
                 raise StoreError(no_infant(infant_id, self.store.folder))
 
-    def _hear(self, files: Iterable[UserFile]) -> tuple[list[Record], list[Failed]]:
+    def _hear(self, files: Iterable[UserFile]) -> tuple[list[StoredRecording], list[FailedFile]]:
         """Records in the order of time, each sound once, and the files that cannot be read.
 
         Paths are as they were given. ModelError where the detector is missing.
         """
-        found: dict[str, Record] = {}
+        found: dict[str, StoredRecording] = {}
         failed = []
         files = list(files)
         if files:
@@ -238,7 +248,7 @@ class Enrolment:
             try:
                 heard = self.listener.hear(file.path)
             except (CrywatchError, OSError) as error:
-                failed.append(Failed(str(file.path), str(error)))
+                failed.append(FailedFile(str(file.path), str(error)))
                 continue
             if heard.truncated:
                 self.say(
@@ -254,8 +264,8 @@ class Enrolment:
         return sorted(found.values(), key=_by_time), failed
 
     def _fit(
-        self, infant_id: str, kept: Kept | None, records: Sequence[Record]
-    ) -> tuple[InfantState, list[Record], Refit]:
+        self, infant_id: str, history: InfantHistory | None, records: Sequence[StoredRecording]
+    ) -> tuple[InfantState, list[StoredRecording], Refit]:
         """The next version of an infant, on all that belongs to its baseline."""
         records = self._in_sessions(records)
         members = [record for record in records if record.accepted]
@@ -264,7 +274,7 @@ class Enrolment:
             np.stack([record.vector for record in members]).astype(np.float32),
             np.array([record.session_id for record in members]),
         )
-        version = kept.state.version + 1 if kept else 0
+        version = history.state.version + 1 if history else 0
         state = replace(self.follower.start([baseline])[0], version=version)
         rows = calibration_rows(baseline.sessions, self.config.conformal).tolist()
         scores = dict(zip(rows, state.calibrated.scores.tolist(), strict=True))
@@ -278,17 +288,19 @@ class Enrolment:
         refit = Refit(version, records[-1].recorded_at, state.calibrated, baseline)
         return state, out, refit
 
-    def _new(self, kept: Kept, heard: Sequence[Record]) -> tuple[list[Record], list[Failed]]:
+    def _new(
+        self, history: InfantHistory, heard: Sequence[StoredRecording]
+    ) -> tuple[list[StoredRecording], list[FailedFile]]:
         """What was not known and is not too early, in sessions."""
-        known = {record.digest: record for record in kept.records}
-        latest = kept.records[-1].recorded_at
+        known = {record.digest: record for record in history.records}
+        latest = history.records[-1].recorded_at
         new, late = [], []
         for record in heard:
             if record.digest in known:
                 self._say_known(record, known[record.digest])
             elif record.recorded_at < latest:
                 late.append(
-                    Failed(
+                    FailedFile(
                         record.path,
                         f"{record.path}: of {record.recorded_at.isoformat()}, earlier than the "
                         f"latest that is known of the infant ({latest.isoformat()}): recordings "
@@ -297,11 +309,11 @@ class Enrolment:
                 )
             else:
                 new.append(replace(record, phase=NEW))
-        placed = self._in_sessions([*kept.records, *new])
+        placed = self._in_sessions([*history.records, *new])
         fresh = {record.digest for record in new}
         return [record for record in placed if record.digest in fresh], late
 
-    def _in_sessions(self, records: Sequence[Record]) -> list[Record]:
+    def _in_sessions(self, records: Sequence[StoredRecording]) -> list[StoredRecording]:
         """``records`` in the order of time, with their sessions."""
         records = sorted(records, key=_by_time)
         gap_s = 3600 * self.config.session_gap_h
@@ -311,8 +323,8 @@ class Enrolment:
             for record, number in zip(records, numbers, strict=True)
         ]
 
-    def _same_embedding(self, infant_id: str, kept: Kept | None) -> None:
-        if kept is not None and kept.making.embedding != self.listener.info.digest:
+    def _same_embedding(self, infant_id: str, history: InfantHistory | None) -> None:
+        if history is not None and history.provenance.embedding != self.listener.info.digest:
             raise StoreError(
                 f"infant {infant_id!r} was embedded with another network than "
                 f"{self.config.hearing.network} is now, and vectors of two networks cannot be "
@@ -327,18 +339,18 @@ class Enrolment:
                 f"infant.hearing ({self.config.hearing.network}): run `dvc repro {stage}`"
             )
 
-    def _say_known(self, record: Record, old: Record) -> None:
+    def _say_known(self, record: StoredRecording, old: StoredRecording) -> None:
         same = "" if _kept_path(record) == _kept_path(old) else f" as {old.path}"
         self.say(f"{record.path}: this recording is known already{same}, so it is skipped")
 
 
-def _scored_file(record: Record, path: str) -> ScoredFile:
+def _scored_file(record: StoredRecording, path: str) -> ScoredFile:
     values = {field.name: getattr(record, field.name) for field in fields(ScoredFile)}
     return ScoredFile(**values | {"path": path})
 
 
-def _enrolled(state: InfantState, new: int, failed: Sequence[Failed]) -> Enrolled:
-    return Enrolled(
+def _enrolled(state: InfantState, new: int, failed: Sequence[FailedFile]) -> EnrolmentResult:
+    return EnrolmentResult(
         infant_id=state.infant_id,
         new=new,
         recordings=len(state.baseline),
@@ -349,8 +361,8 @@ def _enrolled(state: InfantState, new: int, failed: Sequence[Failed]) -> Enrolle
     )
 
 
-def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:
-    return Record(
+def _heard(file: UserFile, heard: FileCries, vector: np.ndarray) -> StoredRecording:
+    return StoredRecording(
         digest=heard.digest,
         path=utf8(str(file.path)),
         recorded_at=file.recorded_at,
@@ -363,20 +375,22 @@ def _heard(file: UserFile, heard: Heard, vector: np.ndarray) -> Record:
     )
 
 
-def _kept_path(record: Record) -> str:
+def _kept_path(record: StoredRecording) -> str:
     """A path that still leads to the file when a later command is run in another folder."""
     return os.path.abspath(record.path)
 
 
-def _to_keep(record: Record) -> Record:
+def _to_keep(record: StoredRecording) -> StoredRecording:
     return replace(record, path=_kept_path(record))
 
 
-def _by_time(record: Record) -> tuple:
+def _by_time(record: StoredRecording) -> tuple:
     return record.recorded_at, _kept_path(record), record.digest
 
 
-def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Record]:
+def _followed(
+    history: InfantHistory, new: Sequence[StoredRecording], observed: FollowedInfant
+) -> list[StoredRecording]:
     """All records of an infant after the ``new`` ones were ``observed``."""
     waiting = {one.clip_id for one in observed.state.pending}
     withdrawn = set(observed.withdrawn)
@@ -393,7 +407,7 @@ def _followed(kept: Kept, new: Sequence[Record], observed: Observed) -> list[Rec
         for record, found in zip(new, observed.outcomes, strict=True)
     ]
     out = []
-    for one in (*kept.records, *scored):
+    for one in (*history.records, *scored):
         if one.digest in withdrawn:
             one = replace(one, accepted=False, reason=WITHDRAWN)
         out.append(replace(one, waiting=one.digest in waiting))

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from crywatch.core import params
 from crywatch.core.project import root
-from crywatch.infants.enrolment.enrolment import Enrolled, Enrolment, InfantConfig, Scored
+from crywatch.infants.enrolment.enrolment import (
+    Enrolment,
+    EnrolmentResult,
+    InfantConfig,
+    ScoringResult,
+)
 from crywatch.infants.enrolment.user_files import UserFile, user_files
-from crywatch.infants.store import Forgotten, Listed, forget
+from crywatch.infants.store import InfantEntry, RemovalReport, forget
 from crywatch.infants.timeline.analysis import InfantTimeline
 
 AudioPaths = str | Path | Iterable[str | Path]  # files, or folders of them
@@ -59,7 +64,7 @@ class Infants:
         *,
         table: str | Path | None = None,
         at: str | None = None,
-    ) -> Enrolled:
+    ) -> EnrolmentResult:
         """Learn what is normal for an infant from ``paths``; more of them later extend it.
 
         ``table`` is a recordings.csv with times; without ``paths`` its rows of the infant are
@@ -75,7 +80,7 @@ class Infants:
         *,
         table: str | Path | None = None,
         at: str | None = None,
-    ) -> Scored:
+    ) -> ScoringResult:
         """How far new recordings are from the infant's normal, in the order of time.
 
         Files are named as for `enroll`. What the gate lets in moves the baseline.
@@ -94,12 +99,12 @@ class Infants:
         html, parquet = (None if path is None else Path(path) for path in (page, table))
         return write_timeline(self._enrolment, infant_id, config, html, parquet)
 
-    def list(self) -> tuple[Listed, ...]:
+    def list(self) -> tuple[InfantEntry, ...]:
         """The infants of the store by id."""
         with self._enrolment.store.reading() as reader:
-            return tuple(reader.listed())
+            return tuple(reader.entries())
 
-    def forget(self, infant_id: str) -> Forgotten:
+    def forget(self, infant_id: str) -> RemovalReport:
         """Remove every trace of an infant, and search the store's bytes for what may be left."""
         return forget(self._enrolment.store, infant_id)
 

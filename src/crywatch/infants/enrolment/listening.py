@@ -61,7 +61,7 @@ class HearingConfig:
 
 
 @dataclass(frozen=True)
-class Cry:
+class CryWave:
     """A cry in a file."""
 
     onset_s: float
@@ -69,13 +69,13 @@ class Cry:
 
 
 @dataclass(frozen=True)
-class Heard:
+class FileCries:
     """A file that was listened to."""
 
     path: Path
     digest: str  # SHA-256 of its samples at 16 kHz, 16 bits
     duration_s: float
-    cries: tuple[Cry, ...]
+    cries: tuple[CryWave, ...]
     truncated: bool  # it breaks off; what comes before was heard
 
     @property
@@ -85,7 +85,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbedReport:
     """What `embed_files` wrote, and what it could not read."""
 
     rows: int
@@ -109,18 +109,18 @@ class Listener:
         return load_detector(self._detector).score
 
     @one_thread()
-    def hear(self, path: Path) -> Heard:
+    def hear(self, path: Path) -> FileCries:
         """The cries of a file; AudioError or OSError if it cannot be read."""
-        counted = _Counted(path)
+        counted = _HashedFile(path)
         cries = tuple(self.cries(counted))
-        return Heard(path, counted.digest, counted.duration_s, cries, counted.truncated)
+        return FileCries(path, counted.digest, counted.duration_s, cries, counted.truncated)
 
-    def cries(self, chunks: Iterable[np.ndarray]) -> Iterator[Cry]:
+    def cries(self, chunks: Iterable[np.ndarray]) -> Iterator[CryWave]:
         """The cries in ``chunks`` [samples] at 16 kHz, one after the other."""
         yield from cries_of(chunks, self.scores, self.config.cries)
 
     @one_thread()
-    def recording_vector(self, heard: Heard) -> np.ndarray:
+    def recording_vector(self, heard: FileCries) -> np.ndarray:
         """[dim] of all cries of a file; equal sounds give equal vectors, whatever their names."""
         waves = [cry.wave for cry in heard.cries]
         return recording_vector(waves, heard.digest, self._embed, self.config.averaging)
@@ -132,7 +132,7 @@ class Listener:
 
 def cries_of(
     chunks: Iterable[np.ndarray], scores: Scores, config: CriesConfig, block_s: float = BLOCK_S
-) -> Iterator[Cry]:
+) -> Iterator[CryWave]:
     """The cries of a recording that comes in ``chunks`` [samples] at 16 kHz.
 
     A block ends before crying that may go on in the next one; crying of a whole block is cut.
@@ -147,18 +147,18 @@ def cries_of(
             border_s = float(int(open_s[0])) if open_s and open_s[0] >= 1 else block_s
             for cry in cut.cries:
                 if cry.onset_s < border_s:
-                    yield Cry(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
+                    yield CryWave(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
             held, at_s = held[round(border_s * RATE_HZ) :], at_s + border_s
     if len(held):
         cut = cut_recording(held, scores, config)
         for cry in cut.cries:
-            yield Cry(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
+            yield CryWave(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
 
 
 @one_thread()
 def embed_files(
     files: Iterable[Path], listener: Listener, out: Path, whole: bool, say: Say
-) -> Embedded:
+) -> EmbedReport:
     """Write ``path``, ``start_s`` and ``vector`` of every cry (or of every file) to Parquet.
 
     Rows go to the file as they come; a file that cannot be read is told to ``say(message)`` and
@@ -182,14 +182,14 @@ def embed_files(
             rows += len(found)
             if not found:
                 say(f"{path}: no cry was found")
-    return Embedded(rows, n_files, failed)
+    return EmbedReport(rows, n_files, failed)
 
 
 def _vectors(
     path: Path, listener: Listener, whole: bool, say: Say
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Start and vector of each cry, or of the file: the mean of its minutes, by their length."""
-    counted = _Counted(path)
+    counted = _HashedFile(path)
     if whole:
         total, weights = np.zeros(listener.info.dim), 0
         for part in _minutes(counted):
@@ -217,7 +217,7 @@ def _minutes(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield held
 
 
-class _Counted:
+class _HashedFile:
     """A file's samples at 16 kHz as they pass by, and what is known of it then."""
 
     def __init__(self, path: Path):

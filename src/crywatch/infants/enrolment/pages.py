@@ -17,29 +17,29 @@ from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE
 from crywatch.infants.enrolment.enrolment import Enrolment
-from crywatch.infants.store import Kept, Record, Store
-from crywatch.infants.store.store import Page, checked_id, no_infant
+from crywatch.infants.store import InfantHistory, InfantStore, StoredRecording
+from crywatch.infants.store.store import WrittenPage, check_id, no_infant
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.page import write_page
 from crywatch.infants.timeline.pictures import Pictures, spectrogram
 
 
-def followed(kept: Kept) -> pd.DataFrame:
+def followed(history: InfantHistory) -> pd.DataFrame:
     """Table ``followed``; ``clip_id`` is a recording's path below the folder of all of them."""
-    names = _names(kept.records)
+    names = _names(history.records)
     columns = ("session_id", "recorded_at", "phase", "score", "p", "alarm", "accepted", "reason")
     rows = [
-        {"infant_id": kept.state.infant_id, "clip_id": names[record.digest]}
+        {"infant_id": history.state.infant_id, "clip_id": names[record.digest]}
         | {name: getattr(record, name) for name in (*columns, "version", "remark")}
-        for record in kept.records
+        for record in history.records
     ]
     return conform(pd.DataFrame(rows), FOLLOWED)
 
 
-def bands(kept: Kept) -> pd.DataFrame:
+def bands(history: InfantHistory) -> pd.DataFrame:
     """Table ``bands``."""
-    return conform(pd.DataFrame([asdict(band) for band in kept.bands]), BANDS)
+    return conform(pd.DataFrame([asdict(band) for band in history.bands]), BANDS)
 
 
 def write_timeline(
@@ -53,18 +53,18 @@ def write_timeline(
 
     The page has spectrograms of recordings whose files are still where they were.
     """
-    store, infant_id = enrolment.store, checked_id(infant_id)
+    store, infant_id = enrolment.store, check_id(infant_id)
     with store.reading() as reader:
-        kept = reader.load(infant_id)
-    if kept is None:
+        history = reader.load(infant_id)
+    if history is None:
         raise StoreError(no_infant(infant_id, store.folder))
-    timeline = analyse(followed(kept), bands(kept), config, enrolment.seed)[0]
+    timeline = analyse(followed(history), bands(history), config, enrolment.seed)[0]
     if parquet is not None:
         _remembered(
             store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, TIMELINE)
         )
     if page is not None:
-        pictures = _pictures(enrolment, kept, config.page.picture_s)
+        pictures = _pictures(enrolment, history, config.page.picture_s)
         title = f"Cry timeline of {infant_id}"
         _remembered(
             store,
@@ -75,7 +75,7 @@ def write_timeline(
     return timeline
 
 
-def _names(records: tuple[Record, ...]) -> dict[str, str]:
+def _names(records: tuple[StoredRecording, ...]) -> dict[str, str]:
     """By digest; a path that had other content before is told apart by its digest.
 
     A page may be handed on, so where the folder lies on this machine is not told.
@@ -89,10 +89,10 @@ def _names(records: tuple[Record, ...]) -> dict[str, str]:
     return names
 
 
-def _pictures(enrolment: Enrolment, kept: Kept, longest_s: float) -> Pictures:
+def _pictures(enrolment: Enrolment, history: InfantHistory, longest_s: float) -> Pictures:
     """Pictures of recordings by clip_id, made from the user's own files when they are asked for."""
-    names = _names(kept.records)
-    by_name = {names[record.digest]: record for record in kept.records}
+    names = _names(history.records)
+    by_name = {names[record.digest]: record for record in history.records}
 
     def picture(clip_id: str) -> str | None:
         record = by_name[clip_id]
@@ -107,14 +107,14 @@ def _pictures(enrolment: Enrolment, kept: Kept, longest_s: float) -> Pictures:
     return picture
 
 
-def _remembered(store: Store, infant_id: str, path: Path, write: Callable[[], None]) -> None:
+def _remembered(store: InfantStore, infant_id: str, path: Path, write: Callable[[], None]) -> None:
     """Write a file that the store knows before it is there, and with its content after."""
     where = str(path.resolve())
     with store.writing() as writer:
         if not writer.has(infant_id):
             raise StoreError(no_infant(infant_id, store.folder))
         before = [page for page in writer.pages(infant_id) if page.path == where]
-        writer.add_page(infant_id, Page(where, ""))
+        writer.add_page(infant_id, WrittenPage(where, ""))
     try:
         with owner_only():
             write()
@@ -132,4 +132,4 @@ def _remembered(store: Store, infant_id: str, path: Path, write: Callable[[], No
                 f"infant {infant_id!r} was taken out of {store.folder} meanwhile, so {path} was "
                 "removed"
             )
-        writer.add_page(infant_id, Page(where, file_sha256(path)))
+        writer.add_page(infant_id, WrittenPage(where, file_sha256(path)))

@@ -17,10 +17,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from crywatch.core.errors import ConfigError
-from crywatch.infants.conformal import Calibrated, ConformalConfig, Judged, calibrate, judge
+from crywatch.infants.conformal import (
+    CalibratedInfant,
+    ConformalConfig,
+    Judgement,
+    calibrate,
+    judge,
+)
 from crywatch.infants.embedded_cries import InfantClips
 from crywatch.infants.evaluation.division import Division, DivisionConfig, divide
-from crywatch.infants.evaluation.results import InfantRow, Rate, Summary, Unusable, summarise
+from crywatch.infants.evaluation.results import (
+    InfantResult,
+    ModelSummary,
+    Rate,
+    UnusableInfant,
+    summarise,
+)
 from crywatch.infants.models.contract import Baseline, InfantModel
 
 _Part = tuple[str, str]  # of an infant's new clips: what they are, and the name of the change
@@ -41,13 +53,13 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ModelEvaluation:
     """What one model does for every infant."""
 
-    rows: tuple[InfantRow, ...]
-    calibrated: tuple[Calibrated, ...]  # the infants of the rows
-    summary: Summary
-    unusable: tuple[Unusable, ...]
+    rows: tuple[InfantResult, ...]
+    calibrated: tuple[CalibratedInfant, ...]  # the infants of the rows
+    summary: ModelSummary
+    unusable: tuple[UnusableInfant, ...]
 
 
 def evaluate(
@@ -56,7 +68,7 @@ def evaluate(
     conformal: ConformalConfig,
     config: EvaluationConfig,
     seed: int,
-) -> Evaluation:
+) -> ModelEvaluation:
     """Calibrate on each infant's earlier sessions, test on its later ones and on positives.
 
     ``seed`` draws the clips of other infants. An infant that cannot be divided is named in
@@ -75,12 +87,12 @@ def evaluate(
         )
     )
     controls = {shifted.name for infant in infants for shifted in infant.shifted if shifted.control}
-    return Evaluation(
+    return ModelEvaluation(
         rows=rows,
         calibrated=tuple(calibrated),
         summary=summarise(model.name, rows, conformal.rate, controls),
         unusable=tuple(
-            Unusable(infant.infant_id, len(infant.vectors), division.reason)
+            UnusableInfant(infant.infant_id, len(infant.vectors), division.reason)
             for infant, division in zip(infants, divisions, strict=True)
             if not division.usable
         ),
@@ -147,10 +159,10 @@ def _baseline(infant: InfantClips, division: Division) -> Baseline:
 def _row(
     infant: InfantClips,
     division: Division,
-    calibrated: Calibrated,
+    calibrated: CalibratedInfant,
     parts: dict[_Part, np.ndarray],
-    judged: Judged,
-) -> InfantRow:
+    judged: Judgement,
+) -> InfantResult:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     promise = calibrated.promise
@@ -173,7 +185,7 @@ def _row(
             if group == kind and promise.promised and len(found)
         }
 
-    return InfantRow(
+    return InfantResult(
         infant_id=infant.infant_id,
         recordings=len(division.baseline) + len(division.test),
         baseline_clips=len(division.baseline),

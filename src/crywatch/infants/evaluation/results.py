@@ -38,7 +38,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class InfantRow:
+class InfantResult:
     """One infant. What needs decisions is None where no rate is promised."""
 
     infant_id: str
@@ -77,7 +77,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ModelSummary:
     """Over infants; rates and shares over those with a promise, None where there is none."""
 
     model: str
@@ -98,7 +98,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableInfant:
     """An infant that could not be divided."""
 
     infant_id: str
@@ -107,8 +107,8 @@ class Unusable:
 
 
 def summarise(
-    model: str, rows: Sequence[InfantRow], rate: float, controls: set[str] | frozenset[str]
-) -> Summary:
+    model: str, rows: Sequence[InfantResult], rate: float, controls: set[str] | frozenset[str]
+) -> ModelSummary:
     """``rows`` as one line; ``controls`` are the names of the shifts that should not alarm."""
     judged = [row for row in rows if row.promised and row.test_clips]
     rates = [row.false_alarm_rate for row in judged if row.false_alarm_rate is not None]
@@ -116,7 +116,7 @@ def summarise(
     pooled = Rate(sum(row.test_clips for row in judged), sum(row.alarms for row in judged))
     low, high = pooled.interval or (None, None)
     shares = _means([row.detected for row in rows])
-    return Summary(
+    return ModelSummary(
         model=model,
         infants=len(rows),
         promised=sum(row.promised for row in rows),

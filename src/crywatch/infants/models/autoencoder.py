@@ -19,10 +19,10 @@ from crywatch.infants.models.contract import (
     Arrays,
     Baseline,
     InfantModel,
-    alike,
+    group_alike,
     held_out,
-    padded_rows,
-    stacked,
+    pad_rows,
+    stack_padded,
 )
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Autoencoder(InfantModel):
                 )
         out: list[Arrays] = [{} for _ in baselines]
         masks = [held_out(baseline.sessions, self.config.held_out) for baseline in baselines]
-        shapes = [(padded_rows(int((~m).sum())), padded_rows(int(m.sum()))) for m in masks]
+        shapes = [(pad_rows(int((~m).sum())), pad_rows(int(m.sum()))) for m in masks]
         with one_thread():
-            for rows in alike(shapes, self.config.batch_infants):
+            for rows in group_alike(shapes, self.config.batch_infants):
                 vectors = [baselines[row].vectors for row in rows]
                 trained = self._train(vectors, [masks[row] for row in rows], *shapes[rows[0]])
                 for row, arrays in zip(rows, trained, strict=True):
@@ -145,10 +145,10 @@ class Autoencoder(InfantModel):
         import torch
 
         out = [np.zeros(0)] * len(models)
-        shapes = [padded_rows(len(part)) for part in clips]
+        shapes = [pad_rows(len(part)) for part in clips]
         layers = range(len(self._widths) - 1)
         with one_thread(), torch.inference_mode():
-            for rows in alike(shapes, self.config.batch_infants):
+            for rows in group_alike(shapes, self.config.batch_infants):
                 part = _Rows([clips[row] for row in rows], shapes[rows[0]])
                 weights = []
                 for layer in layers:
@@ -170,7 +170,7 @@ class _Rows:
         dim = parts[0].shape[1]
         # Numbers of an embedding of length 1 are about dim**-0.5: the network sees them near 1.
         self._scale = dim**0.5
-        padded = stacked([np.asarray(part, dtype=np.float32) for part in parts], rows)
+        padded = stack_padded([np.asarray(part, dtype=np.float32) for part in parts], rows)
         self.vectors = torch.from_numpy(padded * np.float32(self._scale))
         counts = torch.tensor([len(part) for part in parts])
         self._mask = (torch.arange(rows) < counts[:, None]).float()

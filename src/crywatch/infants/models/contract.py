@@ -89,7 +89,7 @@ def held_out(sessions: np.ndarray, share: float) -> np.ndarray:
     return out
 
 
-def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
+def split_portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
     """Neighbours with at most ``most`` rows together (one alone may have more)."""
     first = held = 0
     for position, size in enumerate(sizes):
@@ -101,7 +101,7 @@ def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
         yield slice(first, len(sizes))
 
 
-def alike(keys: Sequence, most: int) -> Iterator[np.ndarray]:
+def group_alike(keys: Sequence, most: int) -> Iterator[np.ndarray]:
     """Positions of equal ``keys`` together, at most ``most`` at a time: what fits one tensor."""
     together: dict = {}
     for position, key in enumerate(keys):
@@ -111,7 +111,7 @@ def alike(keys: Sequence, most: int) -> Iterator[np.ndarray]:
         yield from np.split(positions, range(most, len(positions), most))
 
 
-def padded_rows(n: int) -> int:
+def pad_rows(n: int) -> int:
     """The number of rows that ``n`` is padded to: at most half as many again above eight.
 
     It depends on n alone, so an infant is computed in one shape whoever else is in the batch.
@@ -122,7 +122,7 @@ def padded_rows(n: int) -> int:
     return rows
 
 
-def stacked(parts: Sequence[np.ndarray], rows: int) -> np.ndarray:
+def stack_padded(parts: Sequence[np.ndarray], rows: int) -> np.ndarray:
     """[parts, rows, dim] of parts [n, dim], zeros below each part's own rows."""
     out = np.zeros((len(parts), rows, parts[0].shape[1]), dtype=parts[0].dtype)
     for row, part in enumerate(parts):

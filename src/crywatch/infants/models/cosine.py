@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, portions
+from crywatch.infants.models.contract import Arrays, Baseline, InfantModel, split_portions
 
 _ROWS = 1 << 15  # clips at once
 
@@ -19,7 +19,7 @@ class Cosine(InfantModel):
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:
         """``centroid`` [dim], of length 1 (of length 0 where the clips cancel out)."""
         out: list[Arrays] = []
-        for some in portions([len(baseline) for baseline in baselines], _ROWS):
+        for some in split_portions([len(baseline) for baseline in baselines], _ROWS):
             units = unit(np.concatenate([baseline.vectors for baseline in baselines[some]]))
             starts = np.cumsum([0, *map(len, baselines[some])][:-1])
             centroids = unit(np.add.reduceat(units, starts, axis=0)).astype(np.float32)

@@ -16,9 +16,9 @@ from crywatch.infants.models.contract import (
     Arrays,
     Baseline,
     InfantModel,
-    alike,
-    padded_rows,
-    stacked,
+    group_alike,
+    pad_rows,
+    stack_padded,
 )
 
 _BATCH_NUMBERS = 1 << 22  # that one stack holds at most
@@ -92,14 +92,14 @@ class Mahalanobis(InfantModel):
             return out
         dim = len(models[0]["mean"])
         shapes = [
-            (padded_rows(len(model["gains"])), padded_rows(len(part)))
+            (pad_rows(len(model["gains"])), pad_rows(len(part)))
             for model, part in zip(models, clips, strict=True)
         ]
         for rows in _batches(shapes, [(a + b) * dim for a, b in shapes]):
             ranks, most = shapes[rows[0]]
-            centred = stacked([clips[row] - models[row]["mean"] for row in rows], most)
-            axes = stacked([models[row]["axes"] for row in rows], ranks)
-            gains = stacked([models[row]["gains"][:, None] for row in rows], ranks)
+            centred = stack_padded([clips[row] - models[row]["mean"] for row in rows], most)
+            axes = stack_padded([models[row]["axes"] for row in rows], ranks)
+            gains = stack_padded([models[row]["gains"][:, None] for row in rows], ranks)
             sphere = np.stack([models[row]["sphere"] for row in rows])
             along = np.matmul(centred, axes.swapaxes(1, 2), dtype=float) ** 2 @ gains
             squared = np.square(centred, dtype=float).sum(axis=2) / sphere - along[:, :, 0]
@@ -136,6 +136,6 @@ def _shrinkage(centred: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _batches(keys: Sequence, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     """Positions of equal keys, so many at once as ``numbers`` (of each) allow."""
     size = dict(zip(keys, numbers, strict=True))
-    for rows in alike(keys, len(keys)):
+    for rows in group_alike(keys, len(keys)):
         most = max(1, _BATCH_NUMBERS // size[keys[rows[0]]])
         yield from np.split(rows, range(most, len(rows), most))

@@ -42,7 +42,7 @@ class MixtureConfig:
             )
 
 
-class Mixture(InfantModel):
+class MixtureModel(InfantModel):
     """K by the Bayesian information criterion on held-out clips, then fitted on all."""
 
     name = "mixture"

@@ -11,7 +11,7 @@ from crywatch.infants.models.cohort import CohortConfig, SNormalised
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
-from crywatch.infants.models.mixture import Mixture, MixtureConfig
+from crywatch.infants.models.mixture import MixtureConfig, MixtureModel
 from crywatch.infants.models.one_class_svm import OneClassSvm, OneClassSvmConfig
 
 MODELS = ("autoencoder", "one_class_svm", "mixture", "mahalanobis", "cosine")
@@ -42,7 +42,7 @@ def build(
     models: dict[str, InfantModel] = {
         "autoencoder": Autoencoder(config.autoencoder, seed),
         "one_class_svm": OneClassSvm(config.one_class_svm),
-        "mixture": Mixture(config.mixture, seed),
+        "mixture": MixtureModel(config.mixture, seed),
         "mahalanobis": Mahalanobis(config.mahalanobis),
         "cosine": Cosine(),
     }

@@ -30,7 +30,7 @@ from crywatch.infants.simulate_year.figures import save_figure, year_figure
 from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
 from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
 from crywatch.infants.simulate_year.voices import HearingSettings, VoicesConfig, VoiceYear, embed
-from crywatch.infants.updating import Follower, InfantState, Observation, Observed
+from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Observation
 
 TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
 TRIMMING = "trimming"
@@ -156,7 +156,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class Lived:
+class LivedYear:
     """A year under one way of updating."""
 
     table: pd.DataFrame  # table ``year`` without the way
@@ -169,7 +169,7 @@ def live(
     changes: Sequence[str],
     hostile: Sequence[str],
     vectors: Vectors,
-) -> Lived:
+) -> LivedYear:
     """All that happens to the infants of ``calendar``; until its event they live one life."""
     infants = range(calendar.infants)
     event, over = calendar.event_week, calendar.event_week + calendar.attack_weeks
@@ -199,14 +199,14 @@ def live(
             measures.drift_of(one.state.baseline, other.state.baseline)
             for one, other in zip(under, during, strict=True)
         ]
-    return Lived(pd.concat(tables, ignore_index=True), drift)
+    return LivedYear(pd.concat(tables, ignore_index=True), drift)
 
 
-def _states(observed: Sequence[Observed]) -> list[InfantState]:
+def _states(observed: Sequence[FollowedInfant]) -> list[InfantState]:
     return [one.state for one in observed]
 
 
-def _table(scenario: str, kind: str, *stretches: Sequence[Observed]) -> pd.DataFrame:
+def _table(scenario: str, kind: str, *stretches: Sequence[FollowedInfant]) -> pd.DataFrame:
     rows = []
     for infant, parts in enumerate(zip(*stretches, strict=True)):
         withdrawn = {clip_id for part in parts for clip_id in part.withdrawn}

@@ -13,14 +13,14 @@ import numpy as np
 
 from crywatch.core.errors import ConfigError
 from crywatch.infants.models.contract import Baseline
-from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, Heard
+from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, YearRecording
 from crywatch.infants.updating import Observation
 
 INFANTS, SOUNDS, REPEATS, DRIP = "infants", "sounds", "repeats", "drip"
 HOSTILE = (INFANTS, SOUNDS, REPEATS, DRIP)
 START = datetime(2024, 1, 1, 20, tzinfo=UTC)
 
-Vectors = Mapping[Heard, np.ndarray]  # [dim] each
+Vectors = Mapping[YearRecording, np.ndarray]  # [dim] each
 
 
 @dataclass
@@ -50,19 +50,19 @@ class Calendar:
                 "simulate_year: infants must be at least 2, sessions and recordings at least 1"
             )
 
-    def own(self, infant: int, first: int, last: int, kind: str = OWN) -> list[Heard]:
+    def own(self, infant: int, first: int, last: int, kind: str = OWN) -> list[YearRecording]:
         """Recordings of the weeks from ``first`` to before ``last``."""
         return [
-            Heard(infant, week, session, recording, kind)
+            YearRecording(infant, week, session, recording, kind)
             for week in range(first, last)
             for session in range(self.sessions)
             for recording in range(self.recordings)
         ]
 
-    def needed(self, changes: Sequence[str], hostile: Sequence[str]) -> list[Heard]:
+    def needed(self, changes: Sequence[str], hostile: Sequence[str]) -> list[YearRecording]:
         """Every recording that has to be made."""
         event = self.event_week
-        needed: list[Heard] = []
+        needed: list[YearRecording] = []
         for infant in range(self.infants):
             needed += self.own(infant, 0, self.weeks)
             for change in changes:
@@ -82,51 +82,52 @@ class Calendar:
             np.array([_session(recording) for recording in recordings]),
         )
 
-    def stream(self, heard: Sequence[Heard], vectors: Vectors) -> list[Observation]:
+    def stream(self, own: Sequence[YearRecording], vectors: Vectors) -> list[Observation]:
         """As observations."""
-        return [self._observed(one, vectors[one], one.recording) for one in heard]
+        return [self._observe(one, vectors[one], one.recording) for one in own]
 
     def attacked(self, infant: int, kind: str, vectors: Vectors) -> list[Observation]:
         """The weeks of the attack: the infant's own recordings, and hostile ones in between."""
         out: list[Observation] = []
         for week in range(self.event_week, self.event_week + self.attack_weeks):
             for session in range(self.sessions):
-                place = Heard(infant, week, session, 0, kind)
+                place = YearRecording(infant, week, session, 0, kind)
                 own = [replace(place, recording=n, kind=OWN) for n in range(self.recordings)]
                 out += self.stream(own, vectors)
                 sources = self._hostile(infant, week, session, kind)
                 out += [
-                    self._observed(place, vectors[source], number)
+                    self._observe(place, vectors[source], number)
                     for number, source in enumerate(sources, self.recordings)
                 ]
         return out
 
-    def _hostile(self, infant: int, week: int, session: int, kind: str) -> Iterator[Heard]:
+    def _hostile(self, infant: int, week: int, session: int, kind: str) -> Iterator[YearRecording]:
         if kind == SOUNDS:
-            yield Heard(infant, week, session, 0, NOISE)
-            yield Heard(infant, week, session, 0, SILENCE)
+            yield YearRecording(infant, week, session, 0, NOISE)
+            yield YearRecording(infant, week, session, 0, SILENCE)
         elif kind == REPEATS:
             # The same own recording, heard before the attack, again and again.
             for _ in range(self.recordings):
-                yield Heard(infant, self.event_week - 1, 0, 0, OWN)
+                yield YearRecording(infant, self.event_week - 1, 0, 0, OWN)
         elif kind == INFANTS:
             for number in range(self.recordings):
                 turn = (week * self.sessions + session) * self.recordings + number
                 other = (infant + 1 + turn % (self.infants - 1)) % self.infants
-                yield Heard(other, week, session, number, OWN)
+                yield YearRecording(other, week, session, number, OWN)
         elif kind == DRIP:
             if (week * self.sessions + session) % 2 == 0:
-                yield Heard((infant + 1) % self.infants, week, session, 0, OWN)
+                yield YearRecording((infant + 1) % self.infants, week, session, 0, OWN)
         else:
             raise ConfigError(
                 f"simulate_year.hostile has no {kind!r}; there are {', '.join(HOSTILE)}"
             )
 
-    def _observed(self, heard: Heard, vector: np.ndarray, number: int) -> Observation:
-        day = 7 * heard.week + 7 * heard.session / self.sessions
+    def _observe(self, recording: YearRecording, vector: np.ndarray, number: int) -> Observation:
+        week, session = recording.week, recording.session
+        day = 7 * week + 7 * session / self.sessions
         return Observation(
-            clip_id=f"{name_of(heard.infant)}/{heard.week}/{heard.session}/{number} {heard.kind}",
-            session_id=_session(heard),
+            clip_id=f"{name_of(recording.infant)}/{week}/{session}/{number} {recording.kind}",
+            session_id=_session(recording),
             recorded_at=START + timedelta(days=day, minutes=7 * number),
             vector=vector,
         )
@@ -142,5 +143,5 @@ def day_of(observed_at: datetime) -> float:
     return (observed_at - START) / timedelta(days=1)
 
 
-def _session(heard: Heard) -> str:
-    return f"{heard.week:02d}.{heard.session}"
+def _session(recording: YearRecording) -> str:
+    return f"{recording.week:02d}.{recording.session}"

@@ -1,6 +1,6 @@
 """A year of generated recordings: voices that develop, voices that change, and what is no infant's.
 
-Recordings go the way of real ones: made, heard in a room of their session, cut to cries and
+Recordings go the way of real ones: made, recording in a room of their session, cut to cries and
 embedded. Every draw is a function of the seed and the recording's place in the year alone.
 """
 
@@ -31,7 +31,7 @@ _CHUNK = 24  # recordings that a process takes at a time
 
 
 @dataclass(frozen=True)
-class Heard:
+class YearRecording:
     """One recording of the year."""
 
     infant: int
@@ -61,7 +61,7 @@ class HearingSettings:
 
 @dataclass(frozen=True)
 class VoiceYear:
-    """How voices are made, heard and embedded."""
+    """How voices are made, recording and embedded."""
 
     seed: int
     weeks: int
@@ -80,57 +80,64 @@ class VoiceYear:
             formants_hz=(float(first), float(second), float(third)),
         )
 
-    def wave(self, heard: Heard) -> np.ndarray:
+    def wave(self, recording: YearRecording) -> np.ndarray:
         """[samples] at 16 kHz, its peak at 1; silence is a faint room."""
-        place = [self.seed, heard.infant, heard.week, heard.session]
+        place = [self.seed, recording.infant, recording.week, recording.session]
         day = np.random.default_rng([*place, 21])
-        rng = np.random.default_rng([*place, heard.recording, zlib.crc32(heard.kind.encode())])
-        voice = on_a_day(self.voice(heard.infant, heard.week), day)
+        rng = np.random.default_rng(
+            [*place, recording.recording, zlib.crc32(recording.kind.encode())]
+        )
+        voice = on_a_day(self.voice(recording.infant, recording.week), day)
         room = Place.draw(day)
-        if heard.kind == NOISE:
+        if recording.kind == NOISE:
             makers = (synthesis.noise, synthesis.hum, synthesis.ticks, synthesis.speech)
             sound = makers[rng.integers(len(makers))](self.voices.seconds, rng)
-        elif heard.kind == SILENCE:
+        elif recording.kind == SILENCE:
             sound = synthesis.quiet(self.voices.seconds, rng)
         else:
-            today = voice if heard.kind == OWN else changed(voice, heard.kind)
+            today = voice if recording.kind == OWN else changed(voice, recording.kind)
             sound = synthesis.cry(self.voices.seconds, today, rng)
         wave = resample(room.hear(sound, rng), synthesis.RATE_HZ, RATE_HZ)
         return (wave / max(float(np.abs(wave).max()), 1e-9)).astype(np.float32)
 
-    def cries(self, heard: Heard) -> list[np.ndarray]:
+    def cries(self, recording: YearRecording) -> list[np.ndarray]:
         """The recording cut to cries; as a whole where there are none."""
-        wave = self.wave(heard)
-        found = [
-            one
-            for one in sounding(wave, self.hearing.extents)
-            if one.length_s >= self.hearing.min_cry_s
+        wave = self.wave(recording)
+        cries = [
+            wave[cry.samples()]
+            for cry in sounding(wave, self.hearing.extents)
+            if cry.length_s >= self.hearing.min_cry_s
         ]
-        return [wave[one.samples()] for one in found] or [wave]
+        return cries or [wave]
 
 
-def embed(year: VoiceYear, heard: Sequence[Heard], workers: int) -> dict[Heard, np.ndarray]:
+def embed(
+    year: VoiceYear, recordings: Sequence[YearRecording], workers: int
+) -> dict[YearRecording, np.ndarray]:
     """The vector [dim] of each recording; the number of processes changes only the time."""
     from joblib import Parallel, delayed
 
-    chunks = [heard[first : first + _CHUNK] for first in range(0, len(heard), _CHUNK)]
+    chunks = [recordings[first : first + _CHUNK] for first in range(0, len(recordings), _CHUNK)]
     parallel = Parallel(n_jobs=min(workers, max(1, len(chunks))), return_as="generator")
     made = parallel(delayed(_embed_some)(year, chunk) for chunk in chunks)
-    found: dict[Heard, np.ndarray] = {}
-    for chunk, vectors in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
-        found.update(zip(chunk, vectors, strict=True))
-    return found
+    vectors = [vector for chunk in progress(made, "embed", len(chunks)) for vector in chunk]
+    return dict(zip(recordings, vectors, strict=True))
 
 
 @one_thread()
-def _embed_some(year: VoiceYear, heard: Sequence[Heard]) -> list[np.ndarray]:
-    network = _network(year.network_dir)
-    return [_vector(year, one, network) for one in heard]
-
-
-def _vector(year: VoiceYear, heard: Heard, network: Embed) -> np.ndarray:
-    rng = np.random.default_rng(zlib.crc32(repr(heard).encode()))
-    return embed_cries(year.cries(heard), network, year.hearing.averaging, rng).astype(np.float32)
+def _embed_some(year: VoiceYear, recordings: Sequence[YearRecording]) -> list[np.ndarray]:
+    network, averaging = _network(year.network_dir), year.hearing.averaging
+    vectors = []
+    for recording in recordings:
+        # The crops are drawn by this spelling of the recording: another one draws others.
+        name = (
+            f"Heard(infant={recording.infant}, week={recording.week}, session={recording.session}, "
+            f"recording={recording.recording}, kind={recording.kind!r})"
+        )
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        vector = embed_cries(year.cries(recording), network, averaging, rng)
+        vectors.append(vector.astype(np.float32))
+    return vectors
 
 
 @lru_cache(maxsize=1)

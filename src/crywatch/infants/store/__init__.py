@@ -4,17 +4,25 @@
 ``forgetting`` the removal of an infant and its proof.
 """
 
-from crywatch.infants.store.forgetting import Forgotten, forget
-from crywatch.infants.store.store import BASELINE, NEW, Kept, Listed, Making, Record, Store
+from crywatch.infants.store.forgetting import RemovalReport, forget
+from crywatch.infants.store.store import (
+    BASELINE,
+    NEW,
+    InfantEntry,
+    InfantHistory,
+    InfantStore,
+    Provenance,
+    StoredRecording,
+)
 
 __all__ = [
     "BASELINE",
     "NEW",
-    "Forgotten",
-    "Kept",
-    "Listed",
-    "Making",
-    "Record",
-    "Store",
+    "RemovalReport",
+    "InfantHistory",
+    "InfantEntry",
+    "Provenance",
+    "StoredRecording",
+    "InfantStore",
     "forget",
 ]

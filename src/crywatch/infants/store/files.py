@@ -19,7 +19,7 @@ import numpy as np
 from crywatch.core.atomic import atomic_path, owner_only, private_dir
 from crywatch.core.errors import ModelError, StoreError
 from crywatch.infants import storage
-from crywatch.infants.conformal import Calibrated
+from crywatch.infants.conformal import CalibratedInfant
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.storage import SUFFIX, StoredInfant
 
@@ -57,7 +57,7 @@ def write_version(
 
 def read_version(
     folder: Path, infant_id: str, files: VersionFiles
-) -> tuple[Calibrated, StoredInfant, Baseline]:
+) -> tuple[CalibratedInfant, StoredInfant, Baseline]:
     """What `write_version` wrote, under the infant's id; StoreError if it is gone or damaged."""
     for name in (files.model, files.baseline):
         if not (folder / name).is_file():

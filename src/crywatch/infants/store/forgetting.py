@@ -23,10 +23,10 @@ from crywatch.core.errors import StoreError
 from crywatch.infants.store.files import is_whole
 from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, outside, unusable
 from crywatch.infants.store.store import (
+    InfantStore,
     Reader,
-    Store,
     Writer,
-    checked_id,
+    check_id,
     key_of,
     named_files,
     no_infant,
@@ -37,7 +37,7 @@ _VECTOR_BYTES = 64  # of each vector that are searched for
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class RemovalReport:
     """What was removed and what was searched."""
 
     infant_id: str
@@ -71,13 +71,13 @@ class _Removal:
     changed_pages: list[str]
 
 
-def forget(store: Store, infant_id: str) -> Forgotten:
+def forget(store: InfantStore, infant_id: str) -> RemovalReport:
     """Remove an infant from the store, and the pages written about it, and prove it.
 
     Raises StoreError if there is no such infant, if another process keeps the database open in the
     middle of reading, or if a byte is left.
     """
-    infant_id = checked_id(infant_id)
+    infant_id = check_id(infant_id)
     removal = _remove(store, infant_id)
     # The files were named until the commit; a writer sweeps those that are not.
     with store.writing():
@@ -88,7 +88,7 @@ def forget(store: Store, infant_id: str) -> Forgotten:
         raise StoreError(no_infant(infant_id, store.folder))
     traces = removal.traces
     n_files, n_bytes = _search(store, infant_id, traces)
-    return Forgotten(
+    return RemovalReport(
         infant_id=infant_id,
         recordings=removal.recordings,
         versions=removal.versions,
@@ -102,7 +102,7 @@ def forget(store: Store, infant_id: str) -> Forgotten:
     )
 
 
-def _remove(store: Store, infant_id: str) -> _Removal | None:
+def _remove(store: InfantStore, infant_id: str) -> _Removal | None:
     """Remove an infant's rows and the pages about it; None where there is no such infant."""
     with store.writing() as writer:
         if not writer.has(infant_id):
@@ -159,7 +159,7 @@ def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]
     return removed, changed
 
 
-def _rewrite(store: Store) -> None:
+def _rewrite(store: InfantStore) -> None:
     """Write the database anew without free pages, and cut its log to nothing."""
     until = time.monotonic() + WAIT_S
     with store.said(), outside(store.engine) as connection:
@@ -170,7 +170,7 @@ def _rewrite(store: Store) -> None:
             time.sleep(0.05)
 
 
-def _search(store: Store, infant_id: str, traces: _Traces) -> tuple[int, int]:
+def _search(store: InfantStore, infant_id: str, traces: _Traces) -> tuple[int, int]:
     """Files and bytes that were searched; StoreError where something is left."""
     with store.reading() as reader:
         told = sorted({one for one in _told(reader) if infant_id.encode() in one})

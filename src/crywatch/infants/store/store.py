@@ -1,8 +1,8 @@
 """Transactions over the database and the files beside it.
 
-`Store.writing` is the one way to change anything: it holds the whole store, reads what is true now
-and commits at its end. The files of a new version are written, and on the disk, before the record
-that names them is committed; so a stop anywhere leaves the state before or the state after.
+`InfantStore.writing` is the one way to change anything: it holds the whole store, reads what is
+true now and commits at its end. The files of a new version are written, and on the disk, before the
+record that names them is committed; so a stop anywhere leaves the state before or the state after.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from crywatch.infants.store.schema import (
     unusable,
     writing,
 )
-from crywatch.infants.updating import Band, InfantState, Observation, Refit
+from crywatch.infants.updating import InfantState, NormalBand, Observation, Refit
 
 BASELINE, NEW = "baseline", "new"  # phases of a recording
 MAX_ID = 200  # characters
 
 
 @dataclass(frozen=True)
-class Making:
+class Provenance:
     """What an infant's numbers were made with."""
 
     model: str  # name, one of `crywatch.infants.models.registry.MODELS`
@@ -48,7 +48,7 @@ class Making:
 
 
 @dataclass(frozen=True)
-class Record:
+class StoredRecording:
     """A recording and what came of it; scores as in table ``followed``."""
 
     digest: str  # of the decoded samples
@@ -75,17 +75,17 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Kept:
+class InfantHistory:
     """All that is kept of an infant; records in the order of time, bands by version."""
 
-    making: Making
+    provenance: Provenance
     state: InfantState
-    records: tuple[Record, ...]
-    bands: tuple[Band, ...]
+    records: tuple[StoredRecording, ...]
+    bands: tuple[NormalBand, ...]
 
 
 @dataclass(frozen=True)
-class Listed:
+class InfantEntry:
     """An infant in a list."""
 
     infant_id: str
@@ -97,14 +97,14 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Page:
+class WrittenPage:
     """A file about an infant outside the store."""
 
     path: str
     sha256: str
 
 
-class Store:
+class InfantStore:
     """The store in ``folder``, made where there is none; see `schema.connect` for the errors."""
 
     def __init__(self, folder: Path | str):
@@ -148,7 +148,7 @@ class Reader:
         row = select(InfantRow.key).where(InfantRow.key == key_of(infant_id))
         return self.connection.execute(row).first() is not None
 
-    def load(self, infant_id: str) -> Kept | None:
+    def load(self, infant_id: str) -> InfantHistory | None:
         """An infant, or None; StoreError where a file is gone or damaged."""
         key = key_of(infant_id)
         row = self.connection.execute(select(InfantRow).where(InfantRow.key == key)).first()
@@ -174,10 +174,12 @@ class Reader:
             version=row.version,
             recent=tuple(mark == "1" for mark in row.recent),
         )
-        making = Making(row.model, row.maker, row.embedding)
-        return Kept(making, state, records, tuple(_band(row.infant_id, one) for one in versions))
+        provenance = Provenance(row.model, row.maker, row.embedding)
+        return InfantHistory(
+            provenance, state, records, tuple(_band(row.infant_id, one) for one in versions)
+        )
 
-    def listed(self) -> list[Listed]:
+    def entries(self) -> list[InfantEntry]:
         """All infants by id."""
         query = (
             select(
@@ -196,13 +198,14 @@ class Reader:
             .group_by(InfantRow.key)
         )
         return sorted(
-            (Listed(*row) for row in self.connection.execute(query)), key=lambda one: one.infant_id
+            (InfantEntry(*row) for row in self.connection.execute(query)),
+            key=lambda one: one.infant_id,
         )
 
-    def pages(self, infant_id: str) -> list[Page]:
+    def pages(self, infant_id: str) -> list[WrittenPage]:
         """Files that were written about an infant."""
         query = select(PageRow).where(PageRow.key == key_of(infant_id)).order_by(PageRow.number)
-        return [Page(row.path, row.sha256) for row in self.connection.execute(query)]
+        return [WrittenPage(row.path, row.sha256) for row in self.connection.execute(query)]
 
 
 class Writer(Reader):
@@ -210,21 +213,21 @@ class Writer(Reader):
 
     def put(
         self,
-        making: Making,
+        provenance: Provenance,
         state: InfantState,
-        records: Sequence[Record],
+        records: Sequence[StoredRecording],
         refits: Sequence[Refit] = (),
     ) -> None:
         """Write an infant as it is now: ``records`` are all it has, ``refits`` its new versions.
 
         The files of versions that it has already stay as they are.
         """
-        key, infant_id = key_of(state.infant_id), checked_id(state.infant_id)
+        key, infant_id = key_of(state.infant_id), check_id(state.infant_id)
         values = {
             "infant_id": infant_id,
-            "model": making.model,
-            "maker": making.maker,
-            "embedding": making.embedding,
+            "model": provenance.model,
+            "maker": provenance.maker,
+            "embedding": provenance.embedding,
             "version": state.version,
             "recent": "".join("01"[alarm] for alarm in state.recent),
         }
@@ -233,9 +236,9 @@ class Writer(Reader):
         else:
             self._run(insert(InfantRow).values(key=key, **values))
         for refit in refits:
-            stored = StoredInfant(refit.calibrated, making.model, making.maker)
+            stored = StoredInfant(refit.calibrated, provenance.model, provenance.maker)
             files = write_version(self.folder, key, refit.version, stored, refit.baseline)
-            told = asdict(Band.of(refit))
+            told = asdict(NormalBand.of(refit))
             del told["infant_id"]
             named = {"model_file": files.model, "baseline_file": files.baseline}
             self._run(insert(VersionRow).values(key=key, **told, **named))
@@ -243,7 +246,7 @@ class Writer(Reader):
         if records:
             self._run(insert(RecordingRow), [_row(key, record) for record in records])
 
-    def add_page(self, infant_id: str, page: Page) -> None:
+    def add_page(self, infant_id: str, page: WrittenPage) -> None:
         """Remember a file about an infant, in place of what had its path.
 
         Once it is written, with its digest, no file about another infant is there any more.
@@ -276,10 +279,10 @@ def no_infant(infant_id: str, folder: Path) -> str:
 
 def key_of(infant_id: str) -> str:
     """What stands for an id in names of files and in all tables but one."""
-    return hashlib.sha256(checked_id(infant_id).encode()).hexdigest()
+    return hashlib.sha256(check_id(infant_id).encode()).hexdigest()
 
 
-def checked_id(infant_id: str) -> str:
+def check_id(infant_id: str) -> str:
     """The id in one spelling of Unicode (NFC); StoreError for one that cannot be written or read.
 
     Any text without control characters goes; upper and lower case are different.
@@ -303,17 +306,19 @@ def named_files(connection: Connection) -> set[str]:
     return {name for row in rows for name in row}
 
 
-def _record(row) -> Record:
-    values = {one.name: getattr(row, one.name) for one in fields(Record)}
-    return Record(**values | {"vector": np.frombuffer(row.vector, dtype="<f4")})
+def _record(row) -> StoredRecording:
+    values = {one.name: getattr(row, one.name) for one in fields(StoredRecording)}
+    return StoredRecording(**values | {"vector": np.frombuffer(row.vector, dtype="<f4")})
 
 
-def _row(key: str, record: Record) -> dict:
-    values = {one.name: getattr(record, one.name) for one in fields(Record)}
+def _row(key: str, record: StoredRecording) -> dict:
+    values = {one.name: getattr(record, one.name) for one in fields(StoredRecording)}
     return values | {"key": key, "vector": np.asarray(record.vector, dtype="<f4").tobytes()}
 
 
-def _band(infant_id: str, row) -> Band:
-    told = {one.name: getattr(row, one.name) for one in fields(Band) if one.name != "infant_id"}
+def _band(infant_id: str, row) -> NormalBand:
+    told = {
+        one.name: getattr(row, one.name) for one in fields(NormalBand) if one.name != "infant_id"
+    }
     limits = {name: np.nan for name in ("low", "centre", "high") if told[name] is None}
-    return Band(infant_id=infant_id, **told | limits)
+    return NormalBand(infant_id=infant_id, **told | limits)

@@ -21,7 +21,7 @@ from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.page import write_page
 from crywatch.infants.timeline.pictures import pictures_of
-from crywatch.infants.timeline.summary import STATUSES, Summary, by_urgency, summarise
+from crywatch.infants.timeline.summary import STATUSES, InfantSummary, by_urgency, summarise
 from crywatch.speaker.cries.store import CryStore
 
 PAGE, TABLE, SESSIONS = "timelines.html", "timeline.parquet", "sessions.parquet"
@@ -34,11 +34,11 @@ PARTLY_GENERATED = "Some infants of this page are generated: a program made thei
 
 
 @dataclass(frozen=True)
-class Result:
+class TimelineResult:
     """What the stage made."""
 
     timelines: list[InfantTimeline]
-    summaries: list[Summary]  # of the same infants
+    summaries: list[InfantSummary]  # of the same infants
 
     def as_metrics(self) -> dict[str, float]:
         """For metrics.json and the tracking store; counts, and shares where there is a whole.
@@ -87,7 +87,7 @@ def run(
     seed: int,
     generated: Collection[str],
     out_dir: Path,
-) -> Result:
+) -> TimelineResult:
     """Write the tables, the summaries, the metrics and the page of all followed infants.
 
     ``generated`` are corpora whose sounds a program made; the page says where infants are of them.
@@ -95,7 +95,7 @@ def run(
     followed = read_table(follow_dir / "followed.parquet", FOLLOWED)
     bands = read_table(follow_dir / "bands.parquet", BANDS)
     timelines = analyse(followed, bands, config, seed)
-    result = Result(timelines, [summarise(one, config) for one in timelines])
+    result = TimelineResult(timelines, [summarise(one, config) for one in timelines])
     pictures = pictures_of(CryStore(cries_dir), config.page.picture_s)
     corpora = {clip_id.partition("/")[0] for clip_id in followed["clip_id"]}
     notes = notes_on(corpora, generated)
@@ -112,7 +112,7 @@ def run(
     return result
 
 
-def as_json(summary: Summary) -> dict:
+def as_json(summary: InfantSummary) -> dict:
     """A summary as plain values, its status in words too; times in ISO 8601, UTC."""
     return _plain(asdict(summary)) | {"status_text": STATUSES[summary.status]}
 

@@ -17,7 +17,7 @@ from crywatch.data.tables import conform, empty
 from crywatch.data.tables.infants import FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
 from crywatch.infants.timeline.config import TimelineConfig
-from crywatch.infants.timeline.standard import BASELINE, NEW, Standard, standardise
+from crywatch.infants.timeline.standard import BASELINE, NEW, StandardScores, standardise
 from crywatch.infants.timeline.trend import Reading, TrendState, advance
 
 _NS = 1e-9
@@ -107,8 +107,8 @@ def _append(
     closed = timeline.sessions.iloc[:first]
     return InfantTimeline(
         infant_id=timeline.infant_id,
-        recordings=_joined(held, recordings),
-        sessions=_joined(closed, _sessions(_joined(open_rows, recordings))),
+        recordings=_join(held, recordings),
+        sessions=_join(closed, _sessions(_join(open_rows, recordings))),
         bands=bands,
         state=state,
     )
@@ -117,7 +117,7 @@ def _append(
 def _follow(
     state: TrendState,
     rows: pd.DataFrame,
-    standard: Standard,
+    standard: StandardScores,
     config: TimelineConfig,
     seed: int,
 ) -> tuple[pd.DataFrame, TrendState]:
@@ -191,7 +191,7 @@ def _means(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _joined(above: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
+def _join(above: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
     if not len(above):
         return below
     return pd.concat([above, below], ignore_index=True)

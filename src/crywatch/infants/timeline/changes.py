@@ -33,7 +33,7 @@ class ChangePoint:
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangePoints:
     """Of one infant; levels are between change points."""
 
     points: tuple[ChangePoint, ...]
@@ -41,11 +41,11 @@ class Changes:
     reason: str  # why none was looked for; empty where it was
 
 
-def find_changes(sessions: pd.DataFrame, config: ChangesConfig) -> Changes:
+def find_changes(sessions: pd.DataFrame, config: ChangesConfig) -> ChangePoints:
     """Change points of an infant's table "timeline_sessions", the latest ``most_sessions``."""
     scored = sessions[sessions["z"].notna()].tail(config.most_sessions)
     if len(scored) < config.min_sessions:
-        return Changes(
+        return ChangePoints(
             (),
             len(scored),
             f"too few sessions to look for change points: {len(scored)} with a score, and it "
@@ -60,7 +60,7 @@ def find_changes(sessions: pd.DataFrame, config: ChangesConfig) -> Changes:
         )
         for n, end in enumerate(ends)
     )
-    return Changes(points, len(scored), "")
+    return ChangePoints(points, len(scored), "")
 
 
 def _ends(values: np.ndarray, config: ChangesConfig) -> list[int]:

@@ -17,7 +17,7 @@ from crywatch.infants.timeline.figures import (
     lowest_normal,
 )
 from crywatch.infants.timeline.standard import BASELINE
-from crywatch.infants.timeline.summary import STATUSES, Summary, by_urgency
+from crywatch.infants.timeline.summary import STATUSES, InfantSummary, by_urgency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,9 @@ MOST = 8  # infants
 COLUMNS = 2
 
 
-def timelines_figure(timelines: Sequence[InfantTimeline], summaries: Sequence[Summary]) -> Figure:
+def timelines_figure(
+    timelines: Sequence[InfantTimeline], summaries: Sequence[InfantSummary]
+) -> Figure:
     """The infants that were most unusual lately, each with its distance, band and episodes."""
     from matplotlib.figure import Figure
 
@@ -44,7 +46,7 @@ def timelines_figure(timelines: Sequence[InfantTimeline], summaries: Sequence[Su
     return figure
 
 
-def _draw(axes: Axes, timeline: InfantTimeline, summary: Summary) -> None:
+def _draw(axes: Axes, timeline: InfantTimeline, summary: InfantSummary) -> None:
     from matplotlib.dates import AutoDateLocator
 
     rows = timeline.recordings

@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Stretch:
+class SessionRange:
     """Sessions by number, both included."""
 
     first: int
@@ -89,26 +89,26 @@ def combined_p(p: np.ndarray, units: int) -> float:
     return float(chdtrc(2 * len(p), (total + 2 * (wider - 1) * len(p)) / wider))
 
 
-def _over_limit(sessions: pd.DataFrame) -> list[Stretch]:
+def _over_limit(sessions: pd.DataFrame) -> list[SessionRange]:
     """Each time the evidence was above its limit, from its rise to its peak."""
     evidence = sessions["cusum"].to_numpy()
     limit = sessions["cusum_limit"].to_numpy()
     over = evidence > limit  # never where either is nan
-    out: list[Stretch] = []
+    out: list[SessionRange] = []
     for run in _runs(over):
         first = run.first
         while first > 0 and evidence[first - 1] > 0:
             first -= 1
         inside = evidence[run.first : run.last + 1]
         peak = int(np.flatnonzero(inside >= inside.max() - _ROUNDING)[-1])
-        rise = Stretch(first, run.first + peak)
+        rise = SessionRange(first, run.first + peak)
         if out and rise.first <= out[-1].last:  # never back at zero: one change
-            rise = Stretch(out.pop().first, rise.last)
+            rise = SessionRange(out.pop().first, rise.last)
         out.append(rise)
     return out
 
 
-def _clusters(sessions: pd.DataFrame, join: int) -> list[Stretch]:
+def _clusters(sessions: pd.DataFrame, join: int) -> list[SessionRange]:
     """Two or more unusual sessions with at most ``join`` usual ones between neighbours."""
     followed = ((sessions["phase"] == NEW) & sessions["promised"]).to_numpy()
     marked, recordings = sessions["marked"].to_numpy(), sessions["recordings"].to_numpy()
@@ -116,15 +116,15 @@ def _clusters(sessions: pd.DataFrame, join: int) -> list[Stretch]:
     if not len(unusual):
         return []
     parts = np.split(unusual, np.flatnonzero(np.diff(unusual) > join + 1) + 1)
-    return [Stretch(int(part[0]), int(part[-1])) for part in parts if len(part) > 1]
+    return [SessionRange(int(part[0]), int(part[-1])) for part in parts if len(part) > 1]
 
 
-def _runs(flags: np.ndarray) -> Sequence[Stretch]:
+def _runs(flags: np.ndarray) -> Sequence[SessionRange]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [Stretch(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
+    return [SessionRange(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
 
 
-def _episode(timeline: InfantTimeline, stretch: Stretch, lasting: bool) -> Episode:
+def _episode(timeline: InfantTimeline, stretch: SessionRange, lasting: bool) -> Episode:
     rows = timeline.sessions.iloc[stretch.first : stretch.last + 1]
     over = (rows["cusum"] > rows["cusum_limit"]).to_numpy()
     passed = rows.iloc[int(np.argmax(over))] if over.any() else None

@@ -16,7 +16,7 @@ import pandas as pd
 
 from crywatch.infants.timeline.analysis import InfantTimeline
 from crywatch.infants.timeline.standard import BASELINE
-from crywatch.infants.timeline.summary import Summary
+from crywatch.infants.timeline.summary import InfantSummary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -30,7 +30,7 @@ LABEL_SHARE = 0.02  # of a narrow screen's picture that a character of a label t
 _TIME, _NUMBER = "%d %b %Y, %H:%M", ".2f"
 
 
-def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> go.Figure:
+def time_figure(timeline: InfantTimeline, summary: InfantSummary, gap_days: float) -> go.Figure:
     """Distance of each recording from the infant's own normal, and the smoothed line below it."""
     figure = _two_plots([0.62, 0.38], 0.07)
     rows = timeline.recordings
@@ -73,7 +73,7 @@ def time_figure(timeline: InfantTimeline, summary: Summary, gap_days: float) -> 
     return _styled(figure, 460)
 
 
-def session_figure(timeline: InfantTimeline, summary: Summary) -> go.Figure:
+def session_figure(timeline: InfantTimeline, summary: InfantSummary) -> go.Figure:
     """The level of each session with its change points, and the evidence of a lasting change."""
     figure = _two_plots([0.5, 0.5], 0.09)
     rows = timeline.sessions
@@ -229,7 +229,7 @@ def _add_gaps(figure: go.Figure, rows: pd.DataFrame, gap_days: float) -> None:
         )
 
 
-def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) -> None:
+def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: InfantSummary) -> None:
     rows = timeline.recordings
     begin, end = rows["recorded_at"].iloc[0], rows["recorded_at"].iloc[-1]
     free = 1.0  # share of the width to the left of the labels so far
@@ -270,7 +270,7 @@ def _add_remarks(figure: go.Figure, timeline: InfantTimeline, summary: Summary) 
         )
 
 
-def _add_levels(figure: go.Figure, rows: pd.DataFrame, summary: Summary) -> None:
+def _add_levels(figure: go.Figure, rows: pd.DataFrame, summary: InfantSummary) -> None:
     """A line at the mean of each level, where change points were looked for."""
     if summary.changes.reason:
         return

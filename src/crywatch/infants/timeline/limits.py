@@ -45,11 +45,11 @@ def _limit(
     seed: int,
 ) -> float:
     rng = np.random.default_rng([seed, units, alike])
-    z = unchanged(units, alike, draws, run_sessions, rng)
-    return float(np.quantile(highest(z, reference), 1 - share, method="higher"))
+    z = simulate_unchanged(units, alike, draws, run_sessions, rng)
+    return float(np.quantile(highest_evidence(z, reference), 1 - share, method="higher"))
 
 
-def unchanged(
+def simulate_unchanged(
     units: int, alike: int, draws: int, sessions: int, rng: np.random.Generator
 ) -> np.ndarray:
     """z [draws, sessions] of infants that stay as their baselines were.
@@ -67,7 +67,7 @@ def unchanged(
     return deviates((1 + alike * (units - below)) / steps, steps)
 
 
-def highest(z: np.ndarray, reference: float) -> np.ndarray:
+def highest_evidence(z: np.ndarray, reference: float) -> np.ndarray:
     """The highest evidence [draws] of each row of session means [draws, sessions]."""
     held = np.zeros(len(z))
     peak = np.zeros(len(z))

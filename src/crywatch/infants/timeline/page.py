@@ -24,7 +24,13 @@ from crywatch.infants.timeline.analysis import InfantTimeline
 from crywatch.infants.timeline.config import PageConfig, TimelineConfig
 from crywatch.infants.timeline.pictures import HEIGHT, WIDTH, Pictures
 from crywatch.infants.timeline.standard import BASELINE, NEW
-from crywatch.infants.timeline.summary import STATUSES, Remarked, Summary, by_urgency, summarise
+from crywatch.infants.timeline.summary import (
+    STATUSES,
+    InfantSummary,
+    RemarkStretch,
+    by_urgency,
+    summarise,
+)
 
 TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 SPARK_RECORDINGS = 60  # the latest
@@ -33,7 +39,7 @@ SPARK_LOW, SPARK_HIGH = -1.0, 3.0  # distances; what is beyond is drawn there
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A recording's spectrogram on the page."""
 
     row: int  # of the infant's recordings
@@ -44,7 +50,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class RemarkShown:
+class RemarkView:
     """All recordings with the same remark, in a row or not."""
 
     remark: str
@@ -57,18 +63,18 @@ class RemarkShown:
 
 
 @dataclass(frozen=True)
-class Shown:
+class InfantView:
     """One infant as the template sees it."""
 
     anchor: str  # id of its section, escaped for an address
-    summary: Summary
+    summary: InfantSummary
     status: str  # in words
     spark: str  # points of a polyline
     spark_marks: tuple[tuple[float, float], ...]  # centres, pixels
     band_rows: list[dict]  # of table "bands"
     marked_rows: list[dict]  # of table "timeline", the latest marked
-    remarks: tuple[RemarkShown, ...]
-    pictures: tuple[Picture, ...]
+    remarks: tuple[RemarkView, ...]
+    pictures: tuple[PagePicture, ...]
     placed: bool  # whether any recording has a distance, so that there is something to draw
     data: str  # JSON of its figures
 
@@ -93,7 +99,11 @@ def write_page(
 
 
 def _render(
-    shown: Sequence[Shown], left_out: int, config: TimelineConfig, notes: Sequence[str], title: str
+    shown: Sequence[InfantView],
+    left_out: int,
+    config: TimelineConfig,
+    notes: Sequence[str],
+    title: str,
 ) -> str:
     import jinja2
     from plotly.offline import get_plotlyjs
@@ -136,15 +146,18 @@ def _hash(script: str) -> str:
 
 
 def _shown(
-    infant: InfantTimeline, summary: Summary, config: TimelineConfig, pictures: Pictures | None
-) -> Shown:
+    infant: InfantTimeline,
+    summary: InfantSummary,
+    config: TimelineConfig,
+    pictures: Pictures | None,
+) -> InfantView:
     drawn = {
         "time": figures.time_figure(infant, summary, config.gap_days),
         "sessions": figures.session_figure(infant, summary),
     }
     spark = _spark(infant.recordings)
     marked = infant.recordings[infant.recordings["alarm"]].tail(config.page.listed)
-    return Shown(
+    return InfantView(
         anchor=quote(infant.infant_id, safe=""),
         summary=summary,
         status=STATUSES[summary.status],
@@ -159,9 +172,9 @@ def _shown(
     )
 
 
-def _remarks(found: Sequence[Remarked]) -> tuple[RemarkShown, ...]:
+def _remarks(found: Sequence[RemarkStretch]) -> tuple[RemarkView, ...]:
     """A row for each remark, the latest first: who remarks on every recording has few of them."""
-    by_text: dict[str, list[Remarked]] = {}
+    by_text: dict[str, list[RemarkStretch]] = {}
     for one in found:
         by_text.setdefault(one.remark, []).append(one)
     rows = []
@@ -175,7 +188,7 @@ def _remarks(found: Sequence[Remarked]) -> tuple[RemarkShown, ...]:
         else:
             words = "no" if judged else ""
         rows.append(
-            RemarkShown(
+            RemarkView(
                 remark,
                 parts[0].begin,
                 parts[-1].end,
@@ -215,7 +228,7 @@ def _spark_y(distance):
 
 def _pictures(
     recordings: pd.DataFrame, config: PageConfig, pictures: Pictures | None
-) -> tuple[Picture, ...]:
+) -> tuple[PagePicture, ...]:
     """The most unusual marked recordings, and the most usual ones beside them."""
     if pictures is None:
         return ()
@@ -229,7 +242,9 @@ def _pictures(
         for row in rows.head(count).itertuples():
             source = pictures(row.clip_id)
             if source is not None:
-                out.append(Picture(row.Index, row.alarm, row.recorded_at, _caption(row), source))
+                out.append(
+                    PagePicture(row.Index, row.alarm, row.recorded_at, _caption(row), source)
+                )
     return tuple(out)
 
 

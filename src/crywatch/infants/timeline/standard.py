@@ -28,7 +28,7 @@ BASELINE, NEW = "baseline", "new"
 
 
 @dataclass(frozen=True)
-class Standard:
+class StandardScores:
     """One infant's recordings on common scales; arrays are [recordings], nan where unknown."""
 
     distance: np.ndarray
@@ -38,7 +38,7 @@ class Standard:
     alike: np.ndarray  # int, calibration scores to one unit, which may all be alike
 
 
-def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> Standard:
+def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> StandardScores:
     """Both scales for one infant's ``followed`` rows, by its own ``bands``.
 
     TableError where a recording was scored by a version that has no band, or where only part of a
@@ -69,7 +69,7 @@ def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> Standard:
     told = np.maximum(steps - 1, 0)
     units = np.minimum(band["sessions"].to_numpy(), told).astype(np.int64)
     alike = np.maximum(1, np.rint(told / np.maximum(units, 1))).astype(np.int64)
-    return Standard(distance, z, band["promised"].to_numpy(dtype=bool), units, alike)
+    return StandardScores(distance, z, band["promised"].to_numpy(dtype=bool), units, alike)
 
 
 def deviates(p: np.ndarray, steps: np.ndarray | int) -> np.ndarray:

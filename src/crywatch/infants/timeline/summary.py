@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.infants.timeline.analysis import InfantTimeline
-from crywatch.infants.timeline.changes import Changes, find_changes
+from crywatch.infants.timeline.changes import ChangePoints, find_changes
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.episodes import Episode, find_episodes
 from crywatch.infants.timeline.standard import BASELINE, NEW
@@ -32,7 +32,7 @@ STATUSES = {
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineCounts:
     """What is normal for the infant: the recordings of the first model."""
 
     recordings: int
@@ -42,7 +42,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Remarked:
+class RemarkStretch:
     """Neighbouring recordings with the same remark, and what was seen of them."""
 
     remark: str
@@ -56,13 +56,13 @@ class Remarked:
 
 
 @dataclass(frozen=True)
-class Summary:
+class InfantSummary:
     """Of one infant."""
 
     infant_id: str
     status: str  # of STATUSES
     urgency: float  # the latest smoothed value as a share of its limit; sorts equal statuses
-    baseline: Baseline
+    baseline: BaselineCounts
     rate: float  # of false marks, wanted by the latest version
     promised: bool  # by the latest version
     reason: str  # why not
@@ -75,11 +75,11 @@ class Summary:
     versions: int
     latest: pd.Timestamp
     episodes: tuple[Episode, ...]
-    changes: Changes
-    remarks: tuple[Remarked, ...]
+    changes: ChangePoints
+    remarks: tuple[RemarkStretch, ...]
 
 
-def summarise(timeline: InfantTimeline, config: TimelineConfig) -> Summary:
+def summarise(timeline: InfantTimeline, config: TimelineConfig) -> InfantSummary:
     """Everything but the tables themselves."""
     rows, sessions = timeline.recordings, timeline.sessions
     new = rows[rows["phase"] == NEW]
@@ -89,7 +89,7 @@ def summarise(timeline: InfantTimeline, config: TimelineConfig) -> Summary:
     episodes = find_episodes(timeline, config.episodes)
     changes = find_changes(sessions, config.changes)
     urgency = _urgency(sessions)
-    return Summary(
+    return InfantSummary(
         infant_id=timeline.infant_id,
         status=_status(
             len(new),
@@ -117,7 +117,7 @@ def summarise(timeline: InfantTimeline, config: TimelineConfig) -> Summary:
     )
 
 
-def by_urgency(summaries: Sequence[Summary]) -> list[int]:
+def by_urgency(summaries: Sequence[InfantSummary]) -> list[int]:
     """Positions of ``summaries``, the most unusual lately first."""
     rank = {status: number for number, status in enumerate(STATUSES)}
 
@@ -128,9 +128,9 @@ def by_urgency(summaries: Sequence[Summary]) -> list[int]:
     return sorted(range(len(summaries)), key=key)
 
 
-def _baseline(rows: pd.DataFrame, sessions: pd.DataFrame) -> Baseline:
+def _baseline(rows: pd.DataFrame, sessions: pd.DataFrame) -> BaselineCounts:
     own = rows[rows["phase"] == BASELINE]
-    return Baseline(
+    return BaselineCounts(
         recordings=len(own),
         sessions=int((sessions["phase"] == BASELINE).sum()),
         begin=own["recorded_at"].iloc[0] if len(own) else None,
@@ -138,7 +138,7 @@ def _baseline(rows: pd.DataFrame, sessions: pd.DataFrame) -> Baseline:
     )
 
 
-def _risen(changes: Changes, reference: float) -> bool:
+def _risen(changes: ChangePoints, reference: float) -> bool:
     """Whether the latest change point led to a level above what an infant may stay at."""
     return bool(changes.points) and changes.points[-1].rose and changes.points[-1].after > reference
 
@@ -165,7 +165,7 @@ def _status(new: int, judged: int, promised: bool, episodes: Sequence[Episode], 
     return USUAL if new else WAITING
 
 
-def _remarks(timeline: InfantTimeline) -> tuple[Remarked, ...]:
+def _remarks(timeline: InfantTimeline) -> tuple[RemarkStretch, ...]:
     rows = timeline.recordings
     text = rows["remark"].fillna("").to_numpy(dtype=object)
     begins = np.flatnonzero(np.concatenate([[True], text[1:] != text[:-1]]))
@@ -176,12 +176,12 @@ def _remarks(timeline: InfantTimeline) -> tuple[Remarked, ...]:
     return tuple(out)
 
 
-def _remarked(timeline: InfantTimeline, rows: pd.DataFrame, remark: str) -> Remarked:
+def _remarked(timeline: InfantTimeline, rows: pd.DataFrame, remark: str) -> RemarkStretch:
     judged = rows[rows["promised"] & (rows["phase"] == NEW)]
     first, last = int(rows["session"].iloc[0]), int(rows["session"].iloc[-1])
     inside = timeline.sessions.iloc[first : last + 1]
     over = (inside["cusum"] > inside["cusum_limit"]).to_numpy()
-    return Remarked(
+    return RemarkStretch(
         remark=remark,
         begin=rows["recorded_at"].iloc[0],
         end=rows["recorded_at"].iloc[-1],
