@@ -24,7 +24,7 @@ from crywatch.corpora.sessions import number_sessions
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.enrolment.listening import FileCries, HearingConfig, Listener, utf8
+from crywatch.infants.enrolment.listening import HearingConfig, Listener, utf8
 from crywatch.infants.enrolment.user_files import UserFile
 from crywatch.infants.follow_infants import WITHDRAWN
 from crywatch.infants.models import registry as models
@@ -38,7 +38,7 @@ from crywatch.infants.store import (
     Provenance,
     StoredRecording,
 )
-from crywatch.infants.store.store import check_id, no_infant
+from crywatch.infants.store.store import check_id
 from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Refit, UpdatingConfig
 
 
@@ -125,7 +125,7 @@ class Enrolment:
         config, cohort = self.config, []
         if config.model in models.NORMALISED and config.settings.cohort.top_k:
             embedded = EmbeddedCries(self.root / config.cohort)
-            self._fits(self.root / config.cohort, embedded.digest, "embed_cries")
+            self._same_network(self.root / config.cohort, embedded.digest, "embed_cries")
             cohort = embedded.cohort(config.changed)
         return models.build(config.model, config.settings, self.seed, cohort)
 
@@ -137,15 +137,15 @@ class Enrolment:
             folder = self.root / config.gate
             gate = gates.load(folder)
             digest = read_json(folder / gates.DESCRIPTION).get("digest")
-            self._fits(folder, digest, "train_gate")
+            self._same_network(folder, digest, "train_gate")
         return Follower(self.model, gate, config.conformal, config.updating)
 
     @cached_property
     def provenance(self) -> Provenance:
-        """What numbers made here and now are made with."""
+        """What the numbers that are computed here and now depend on."""
         config, embedding = self.config, self.listener.info.digest
         settings = getattr(config.settings, config.model, None)
-        told = [
+        parts = [
             config.model,
             None if settings is None else asdict(settings),
             getattr(self.model, "digest", None),  # of the cohort
@@ -154,7 +154,7 @@ class Enrolment:
             embedding,
             self.seed,
         ]
-        return Provenance(config.model, value_sha256(told), embedding)
+        return Provenance(config.model, value_sha256(parts), embedding)
 
     def enroll(self, infant_id: str, files: Iterable[UserFile]) -> EnrolmentResult:
         """Fit and calibrate an infant on ``files``, and on what it has been enrolled with before.
@@ -163,36 +163,35 @@ class Enrolment:
         files the infant is fitted again, where settings or what it is fitted on have changed.
         """
         infant_id, files = check_id(infant_id), list(files)
-        provenance, _ = (
-            self.provenance,
-            self.follower,
-        )  # what is missing is missed before the listening
-        heard, failed = self._hear(files)
+        # A missing model is an error before the listening, not after it.
+        provenance, _ = self.provenance, self.follower
+        recordings, failed = self._listen(files)
         with self.store.writing() as writer:
             history = writer.load(infant_id)
-            if history is None and not heard:
+            if history is None and not recordings:
                 if files:
-                    for one in failed:
-                        self.say(one.error)
+                    for file in failed:
+                        self.say(file.error)
                     raise StoreError(f"no cry to enroll infant {infant_id!r} with")
-                raise StoreError(no_infant(infant_id, self.store.folder))
+                writer.require(infant_id)
             self._same_embedding(infant_id, history)
             known = {record.digest: record for record in history.records} if history else {}
-            joined = 0
-            for record in heard:
-                old = known.get(record.digest)
+            new = 0
+            for recording in recordings:
+                old = known.get(recording.digest)
                 if old is not None and old.accepted:
-                    self._say_known(record, old)
+                    self._say_known(recording, old)
                     continue
-                known[record.digest] = _to_keep(record)
-                joined += 1
-            changed = history is not None and history.provenance != provenance
-            waiting = history is not None and history.state.pending
-            if history is not None and not (joined or changed or (waiting and not files)):
-                return _enrolled(history.state, 0, failed)
+                known[recording.digest] = _with_full_path(recording)
+                new += 1
+            if history is not None:
+                outdated = history.provenance != provenance
+                waiting = bool(history.state.pending) and not files
+                if not (new or outdated or waiting):
+                    return _enrolment_result(history.state, 0, failed)
             state, records, refit = self._fit(infant_id, history, list(known.values()))
             writer.put(provenance, state, records, [refit])
-        return _enrolled(state, joined, failed)
+        return _enrolment_result(state, new, failed)
 
     def score(self, infant_id: str, files: Iterable[UserFile]) -> ScoringResult:
         """Score ``files`` in the order of time, and let in what the gate lets in.
@@ -201,13 +200,11 @@ class Enrolment:
         cohort or network than those at hand.
         """
         infant_id = check_id(infant_id)
-        self.must_have(infant_id)
+        self.require(infant_id)
         provenance, follower = self.provenance, self.follower
-        heard, failed = self._hear(files)
+        recordings, failed = self._listen(files)
         with self.store.writing() as writer:
-            history = writer.load(infant_id)
-            if history is None:
-                raise StoreError(no_infant(infant_id, self.store.folder))
+            history = writer.history(infant_id)
             self._same_embedding(infant_id, history)
             if history.provenance != provenance:
                 raise StoreError(
@@ -216,30 +213,29 @@ class Enrolment:
                     "fit it again on what it has by `crywatch infant enroll "
                     f"{shlex.quote(infant_id)}`"
                 )
-            new, late = self._new(history, heard)
-            observed = follower.observe([history.state], [[one.observation for one in new]])[0]
-            records = _followed(history, [_to_keep(record) for record in new], observed)
-            writer.put(provenance, observed.state, records, observed.refits)
-        scored = {record.digest: record for record in records}
+            new, late = self._new(history, recordings)
+            followed = follower.observe([history.state], [[one.observation for one in new]])[0]
+            records = _after_following(history, map(_with_full_path, new), followed)
+            writer.put(provenance, followed.state, records, followed.refits)
+        by_digest = {record.digest: record for record in records}
         return ScoringResult(
             infant_id,
-            tuple(_scored_file(scored[one.digest], one.path) for one in new),
-            observed.state.calibrated.promise,
+            tuple(_scored_file(by_digest[one.digest], one.path) for one in new),
+            followed.state.calibrated.promise,
             (*failed, *late),
         )
 
-    def must_have(self, infant_id: str) -> None:
-        """StoreError for an unknown infant."""
+    def require(self, infant_id: str) -> None:
+        """Raise StoreError for an unknown infant."""
         with self.store.reading() as reader:
-            if not reader.has(infant_id):
-                raise StoreError(no_infant(infant_id, self.store.folder))
+            reader.require(infant_id)
 
-    def _hear(self, files: Iterable[UserFile]) -> tuple[list[StoredRecording], list[FailedFile]]:
-        """Records in the order of time, each sound once, and the files that cannot be read.
+    def _listen(self, files: Iterable[UserFile]) -> tuple[list[StoredRecording], list[FailedFile]]:
+        """Recordings in the order of time, each sound once, and the files that cannot be read.
 
-        Paths are as they were given. ModelError where the detector is missing.
+        Paths are as they were given. Raises ModelError where the detector is missing.
         """
-        found: dict[str, StoredRecording] = {}
+        by_digest: dict[str, StoredRecording] = {}
         failed = []
         files = list(files)
         if files:
@@ -257,14 +253,29 @@ class Enrolment:
                 )
             if not heard.cries:
                 self.say(f"{file.path}: no cry was found, so it is left out")
-            elif heard.digest in found:
-                self._say_known(_heard(file, heard, np.zeros(0)), found[heard.digest])
+                continue
+            recording = StoredRecording(
+                digest=heard.digest,
+                path=utf8(str(file.path)),
+                recorded_at=file.recorded_at,
+                session_id="",
+                cries=len(heard.cries),
+                cry_s=heard.cry_s,
+                vector=self.listener.recording_vector(heard),
+                phase=BASELINE,
+                remark=file.remark,
+            )
+            if heard.digest in by_digest:
+                self._say_known(recording, by_digest[heard.digest])
             else:
-                found[heard.digest] = _heard(file, heard, self.listener.recording_vector(heard))
-        return sorted(found.values(), key=_by_time), failed
+                by_digest[heard.digest] = recording
+        return sorted(by_digest.values(), key=_by_time), failed
 
     def _fit(
-        self, infant_id: str, history: InfantHistory | None, records: Sequence[StoredRecording]
+        self,
+        infant_id: str,
+        history: InfantHistory | None,
+        records: Sequence[StoredRecording],
     ) -> tuple[InfantState, list[StoredRecording], Refit]:
         """The next version of an infant, on all that belongs to its baseline."""
         records = self._in_sessions(records)
@@ -276,42 +287,41 @@ class Enrolment:
         )
         version = history.state.version + 1 if history else 0
         state = replace(self.follower.start([baseline])[0], version=version)
-        rows = calibration_rows(baseline.sessions, self.config.conformal).tolist()
-        scores = dict(zip(rows, state.calibrated.scores.tolist(), strict=True))
-        by_digest = {record.digest: scores.get(row) for row, record in enumerate(members)}
-        out = []
-        for record in records:
-            record = replace(record, waiting=False)
-            if record.phase == BASELINE:
-                record = replace(record, score=by_digest[record.digest], version=version)
-            out.append(record)
+        rows = calibration_rows(baseline.sessions, self.config.conformal)
+        scores = {
+            members[row].digest: score
+            for row, score in zip(rows, state.calibrated.scores.tolist(), strict=True)
+        }
+        records = [
+            replace(record, waiting=False, score=scores.get(record.digest), version=version)
+            if record.phase == BASELINE
+            else replace(record, waiting=False)
+            for record in records
+        ]
         refit = Refit(version, records[-1].recorded_at, state.calibrated, baseline)
-        return state, out, refit
+        return state, records, refit
 
     def _new(
-        self, history: InfantHistory, heard: Sequence[StoredRecording]
+        self, history: InfantHistory, recordings: Sequence[StoredRecording]
     ) -> tuple[list[StoredRecording], list[FailedFile]]:
-        """What was not known and is not too early, in sessions."""
+        """The recordings that are unknown, in sessions; and those that come too late to score."""
         known = {record.digest: record for record in history.records}
         latest = history.records[-1].recorded_at
         new, late = [], []
-        for record in heard:
-            if record.digest in known:
-                self._say_known(record, known[record.digest])
-            elif record.recorded_at < latest:
-                late.append(
-                    FailedFile(
-                        record.path,
-                        f"{record.path}: of {record.recorded_at.isoformat()}, earlier than the "
-                        f"latest that is known of the infant ({latest.isoformat()}): recordings "
-                        "are scored in the order of time; enroll it, or give its time by --at",
-                    )
+        for recording in recordings:
+            if recording.digest in known:
+                self._say_known(recording, known[recording.digest])
+            elif recording.recorded_at < latest:
+                error = (
+                    f"{recording.path}: of {recording.recorded_at.isoformat()}, earlier than the "
+                    f"latest that is known of the infant ({latest.isoformat()}): recordings are "
+                    "scored in the order of time; enroll it, or give its time by --at"
                 )
+                late.append(FailedFile(recording.path, error))
             else:
-                new.append(replace(record, phase=NEW))
-        placed = self._in_sessions([*history.records, *new])
-        fresh = {record.digest for record in new}
-        return [record for record in placed if record.digest in fresh], late
+                new.append(replace(recording, phase=NEW))
+        in_sessions = self._in_sessions([*history.records, *new])
+        return [record for record in in_sessions if record.digest not in known], late
 
     def _in_sessions(self, records: Sequence[StoredRecording]) -> list[StoredRecording]:
         """``records`` in the order of time, with their sessions."""
@@ -332,16 +342,16 @@ class Enrolment:
                 f"forget {shlex.quote(infant_id)}` and enroll its recordings again"
             )
 
-    def _fits(self, folder: Path, digest: str | None, stage: str) -> None:
+    def _same_network(self, folder: Path, digest: str | None, stage: str) -> None:
         if digest != self.listener.info.digest:
             raise ModelError(
                 f"{folder} was made with another network or averaging than those of "
                 f"infant.hearing ({self.config.hearing.network}): run `dvc repro {stage}`"
             )
 
-    def _say_known(self, record: StoredRecording, old: StoredRecording) -> None:
-        same = "" if _kept_path(record) == _kept_path(old) else f" as {old.path}"
-        self.say(f"{record.path}: this recording is known already{same}, so it is skipped")
+    def _say_known(self, recording: StoredRecording, old: StoredRecording) -> None:
+        same = "" if _full_path(recording) == _full_path(old) else f" as {old.path}"
+        self.say(f"{recording.path}: this recording is known already{same}, so it is skipped")
 
 
 def _scored_file(record: StoredRecording, path: str) -> ScoredFile:
@@ -349,7 +359,9 @@ def _scored_file(record: StoredRecording, path: str) -> ScoredFile:
     return ScoredFile(**values | {"path": path})
 
 
-def _enrolled(state: InfantState, new: int, failed: Sequence[FailedFile]) -> EnrolmentResult:
+def _enrolment_result(
+    state: InfantState, new: int, failed: Sequence[FailedFile]
+) -> EnrolmentResult:
     return EnrolmentResult(
         infant_id=state.infant_id,
         new=new,
@@ -361,54 +373,32 @@ def _enrolled(state: InfantState, new: int, failed: Sequence[FailedFile]) -> Enr
     )
 
 
-def _heard(file: UserFile, heard: FileCries, vector: np.ndarray) -> StoredRecording:
-    return StoredRecording(
-        digest=heard.digest,
-        path=utf8(str(file.path)),
-        recorded_at=file.recorded_at,
-        session_id="",
-        cries=len(heard.cries),
-        cry_s=heard.cry_s,
-        vector=vector,
-        phase=BASELINE,
-        remark=file.remark,
-    )
-
-
-def _kept_path(record: StoredRecording) -> str:
+def _full_path(record: StoredRecording) -> str:
     """A path that still leads to the file when a later command is run in another folder."""
     return os.path.abspath(record.path)
 
 
-def _to_keep(record: StoredRecording) -> StoredRecording:
-    return replace(record, path=_kept_path(record))
+def _with_full_path(record: StoredRecording) -> StoredRecording:
+    return replace(record, path=_full_path(record))
 
 
-def _by_time(record: StoredRecording) -> tuple:
-    return record.recorded_at, _kept_path(record), record.digest
+def _by_time(record: StoredRecording) -> tuple[datetime, str, str]:
+    return record.recorded_at, _full_path(record), record.digest
 
 
-def _followed(
-    history: InfantHistory, new: Sequence[StoredRecording], observed: FollowedInfant
+def _after_following(
+    history: InfantHistory, new: Iterable[StoredRecording], followed: FollowedInfant
 ) -> list[StoredRecording]:
-    """All records of an infant after the ``new`` ones were ``observed``."""
-    waiting = {one.clip_id for one in observed.state.pending}
-    withdrawn = set(observed.withdrawn)
+    """All records of an infant after the ``new`` ones were ``followed``."""
+    waiting = {recording.clip_id for recording in followed.state.pending}
+    names = ("score", "p", "alarm", "accepted", "reason", "version")
     scored = [
-        replace(
-            record,
-            score=found.score,
-            p=found.p,
-            alarm=found.alarm,
-            accepted=found.accepted,
-            reason=found.reason,
-            version=found.version,
-        )
-        for record, found in zip(new, observed.outcomes, strict=True)
+        replace(record, **{name: getattr(outcome, name) for name in names})
+        for record, outcome in zip(new, followed.outcomes, strict=True)
     ]
     out = []
-    for one in (*history.records, *scored):
-        if one.digest in withdrawn:
-            one = replace(one, accepted=False, reason=WITHDRAWN)
-        out.append(replace(one, waiting=one.digest in waiting))
+    for record in (*history.records, *scored):
+        if record.digest in followed.withdrawn:
+            record = replace(record, accepted=False, reason=WITHDRAWN)
+        out.append(replace(record, waiting=record.digest in waiting))
     return out

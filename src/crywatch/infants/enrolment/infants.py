@@ -85,7 +85,7 @@ class Infants:
 
         Files are named as for `enroll`. What the gate lets in moves the baseline.
         """
-        self._enrolment.must_have(infant_id)
+        self._enrolment.require(infant_id)
         return self._enrolment.score(infant_id, self._files(infant_id, paths, table, at))
 
     def timeline(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE
 from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.store import InfantHistory, InfantStore, StoredRecording
-from crywatch.infants.store.store import WrittenPage, check_id, no_infant
+from crywatch.infants.store.store import WrittenPage, check_id
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.page import write_page
@@ -55,23 +56,16 @@ def write_timeline(
     """
     store, infant_id = enrolment.store, check_id(infant_id)
     with store.reading() as reader:
-        history = reader.load(infant_id)
-    if history is None:
-        raise StoreError(no_infant(infant_id, store.folder))
+        history = reader.history(infant_id)
     timeline = analyse(followed(history), bands(history), config, enrolment.seed)[0]
     if parquet is not None:
-        _remembered(
-            store, infant_id, parquet, lambda: write_table(timeline.recordings, parquet, TIMELINE)
-        )
+        with _remembering(store, infant_id, parquet):
+            write_table(timeline.recordings, parquet, TIMELINE)
     if page is not None:
         pictures = _pictures(enrolment, history, config.page.picture_s)
         title = f"Cry timeline of {infant_id}"
-        _remembered(
-            store,
-            infant_id,
-            page,
-            lambda: write_page(page, [timeline], config, pictures, title=title),
-        )
+        with _remembering(store, infant_id, page):
+            write_page(page, [timeline], config, pictures, title=title)
     return timeline
 
 
@@ -107,17 +101,17 @@ def _pictures(enrolment: Enrolment, history: InfantHistory, longest_s: float) ->
     return picture
 
 
-def _remembered(store: InfantStore, infant_id: str, path: Path, write: Callable[[], None]) -> None:
-    """Write a file that the store knows before it is there, and with its content after."""
+@contextmanager
+def _remembering(store: InfantStore, infant_id: str, path: Path) -> Iterator[None]:
+    """While ``path`` is written the store knows of it, and of its content after."""
     where = str(path.resolve())
     with store.writing() as writer:
-        if not writer.has(infant_id):
-            raise StoreError(no_infant(infant_id, store.folder))
+        writer.require(infant_id)
         before = [page for page in writer.pages(infant_id) if page.path == where]
         writer.add_page(infant_id, WrittenPage(where, ""))
     try:
         with owner_only():
-            write()
+            yield
     except BaseException:
         # Nothing was written: what lies there is what lay there, and not to be removed.
         with store.writing() as writer:

@@ -29,7 +29,6 @@ from crywatch.infants.store.store import (
     check_id,
     key_of,
     named_files,
-    no_infant,
 )
 
 _LEAST_ID_BYTES = 3  # shorter ones stand anywhere by chance
@@ -60,17 +59,6 @@ class _Traces:
     exact: tuple[bytes, ...]  # cannot stand anywhere by chance
 
 
-@dataclass(frozen=True)
-class _Removal:
-    """What was removed from the records."""
-
-    traces: _Traces
-    recordings: int
-    versions: int
-    pages: list[str]
-    changed_pages: list[str]
-
-
 def forget(store: InfantStore, infant_id: str) -> RemovalReport:
     """Remove an infant from the store, and the pages written about it, and prove it.
 
@@ -78,46 +66,41 @@ def forget(store: InfantStore, infant_id: str) -> RemovalReport:
     middle of reading, or if a byte is left.
     """
     infant_id = check_id(infant_id)
-    removal = _remove(store, infant_id)
+    with store.writing() as writer:
+        known = writer.has(infant_id)
+        recordings, versions = (
+            _count(writer, row, infant_id) for row in (RecordingRow, VersionRow)
+        )
+        traces = _traces(writer, infant_id)
+        # Before the records: after a stop in between the pages would not be known any more.
+        pages, changed_pages = _remove_pages(writer, infant_id)
+        writer.remove(infant_id)
     # The files were named until the commit; a writer sweeps those that are not.
     with store.writing():
         pass
     _rewrite(store)
-    if removal is None:
+    if not known:
         # An earlier removal may have been stopped before free pages and log were cleaned.
-        raise StoreError(no_infant(infant_id, store.folder))
-    traces = removal.traces
-    n_files, n_bytes = _search(store, infant_id, traces)
+        with store.reading() as reader:
+            reader.require(infant_id)
+    searched_files, searched_bytes = _search(store, infant_id, traces)
     return RemovalReport(
         infant_id=infant_id,
-        recordings=removal.recordings,
-        versions=removal.versions,
-        files=2 * removal.versions,
-        pages=tuple(removal.pages),
-        changed_pages=tuple(removal.changed_pages),
-        searched_bytes=n_bytes,
-        searched_files=n_files,
+        recordings=recordings,
+        versions=versions,
+        files=2 * versions,
+        pages=tuple(pages),
+        changed_pages=tuple(changed_pages),
+        searched_bytes=searched_bytes,
+        searched_files=searched_files,
         searched_for=len(traces.exact) + len(traces.id_bytes),
         id_searched=bool(traces.id_bytes),
     )
 
 
-def _remove(store: InfantStore, infant_id: str) -> _Removal | None:
-    """Remove an infant's rows and the pages about it; None where there is no such infant."""
-    with store.writing() as writer:
-        if not writer.has(infant_id):
-            return None
-        recordings, versions = (
-            writer.connection.execute(
-                select(func.count()).select_from(row).where(row.key == key_of(infant_id))
-            ).scalar_one()
-            for row in (RecordingRow, VersionRow)
-        )
-        traces = _traces(writer, infant_id)
-        # Before the records: after a stop in between the pages would not be known any more.
-        pages, changed = _remove_pages(writer, infant_id)
-        writer.remove(infant_id)
-    return _Removal(traces, recordings, versions, pages, changed)
+def _count(reader: Reader, row: type[RecordingRow | VersionRow], infant_id: str) -> int:
+    query = select(func.count()).select_from(row).where(row.key == key_of(infant_id))
+    return reader.connection.execute(query).scalar_one()
 
 
 def _traces(reader: Reader, infant_id: str) -> _Traces:
@@ -162,7 +145,7 @@ def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]
 def _rewrite(store: InfantStore) -> None:
     """Write the database anew without free pages, and cut its log to nothing."""
     until = time.monotonic() + WAIT_S
-    with store.said(), outside(store.engine) as connection:
+    with store.translating(), outside(store.engine) as connection:
         connection.exec_driver_sql("VACUUM")
         while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0]:
             if time.monotonic() > until:
@@ -173,8 +156,8 @@ def _rewrite(store: InfantStore) -> None:
 def _search(store: InfantStore, infant_id: str, traces: _Traces) -> tuple[int, int]:
     """Files and bytes that were searched; StoreError where something is left."""
     with store.reading() as reader:
-        told = sorted({one for one in _told(reader) if infant_id.encode() in one})
-        others = named_files(reader.connection)
+        others = sorted({one for one in _contents(reader) if infant_id.encode() in one})
+        in_use = named_files(reader.connection)
     n_files = n_bytes = 0
     left = []
     for path in sorted(path for path in store.folder.rglob("*") if path.is_file()):
@@ -189,11 +172,11 @@ def _search(store: InfantStore, infant_id: str, traces: _Traces) -> tuple[int, i
                 if (at := data.find(trace)) >= 0:
                     left.append(f"{path}: at byte {at}")
             # No id is ever written to a model's file, and one that is as it was written holds none.
-            for trace in () if name in others and is_whole(path) else traces.id_bytes:
+            for trace in () if name in in_use and is_whole(path) else traces.id_bytes:
                 left += [
                     f"{path}: the id, at byte {at}"
                     for at in _hits(data, trace)
-                    if not _explained(data, at, trace, told)
+                    if not _explained(data, at, trace, others)
                 ]
     if left:
         raise StoreError(
@@ -203,7 +186,7 @@ def _search(store: InfantStore, infant_id: str, traces: _Traces) -> tuple[int, i
     return n_files, n_bytes
 
 
-def _told(reader: Reader) -> Iterator[bytes]:
+def _contents(reader: Reader) -> Iterator[bytes]:
     """Every text and array that the database holds of others, and the words of its own format."""
     for table in ("sqlite_master", *Base.metadata.tables):
         for row in reader.connection.exec_driver_sql(f"SELECT * FROM {table}"):
@@ -219,9 +202,9 @@ def _hits(data: mmap.mmap | bytes, trace: bytes) -> Iterator[int]:
         at = data.find(trace, at + 1)
 
 
-def _explained(data: mmap.mmap, at: int, trace: bytes, told: Sequence[bytes]) -> bool:
+def _explained(data: mmap.mmap, at: int, trace: bytes, others: Sequence[bytes]) -> bool:
     """Whether what was found is a piece of what is others', such as a path of theirs."""
-    for whole in told:
+    for whole in others:
         for before in _hits(whole, trace):
             start = at - before
             if start >= 0 and data[start : start + len(whole)] == whole:

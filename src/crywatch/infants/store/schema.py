@@ -162,16 +162,16 @@ def outside(engine: Engine):
 
 def unusable(folder: Path, error: Exception) -> StoreError:
     """A database error as one that says what to do."""
-    said = str(getattr(error, "orig", error))
-    if "locked" in said or "busy" in said:
+    text = str(getattr(error, "orig", error))
+    if "locked" in text or "busy" in text:
         advice = f"another process has held it for {WAIT_S:g} s; try again when that has ended"
-    elif "full" in said:
+    elif "full" in text:
         advice = "make room there"
-    elif "readonly" in said or "unable to open" in said:
+    elif "readonly" in text or "unable to open" in text:
         advice = "let this user read and write that file and its folder"
     else:
         advice = "put back a copy of the whole folder, or move it away and enroll the infants again"
-    return StoreError(f"{folder / DATABASE}: {said}: {advice}")
+    return StoreError(f"{folder / DATABASE}: {text}: {advice}")
 
 
 def _prepare(connection, record) -> None:

@@ -118,19 +118,19 @@ class InfantStore:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """The only writer, until the end: then all of it is committed, or none on an exception."""
-        with self.said(), writing(self.engine) as connection:
+        with self.translating(), writing(self.engine) as connection:
             sweep(self.folder, named_files(connection))
             yield Writer(self.folder, connection)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """What was committed last; it does not change while it is read."""
-        with self.said(), self.engine.begin() as connection:
+        with self.translating(), self.engine.begin() as connection:
             yield Reader(self.folder, connection)
 
     @contextmanager
-    def said(self) -> Iterator[None]:
-        """Database errors as StoreError."""
+    def translating(self) -> Iterator[None]:
+        """Raise database errors as StoreError."""
         try:
             yield
         except DatabaseError as error:
@@ -148,21 +148,35 @@ class Reader:
         row = select(InfantRow.key).where(InfantRow.key == key_of(infant_id))
         return self.connection.execute(row).first() is not None
 
+    def require(self, infant_id: str) -> None:
+        """Raise StoreError where there is no infant of that id."""
+        if not self.has(infant_id):
+            raise StoreError(
+                f"there is no infant {infant_id!r} in {self.folder}: `crywatch infant list` shows "
+                "those that are, `crywatch infant enroll` adds one"
+            )
+
     def load(self, infant_id: str) -> InfantHistory | None:
-        """An infant, or None; StoreError where a file is gone or damaged."""
+        """`history`, or None where there is no such infant."""
+        return self.history(infant_id) if self.has(infant_id) else None
+
+    def history(self, infant_id: str) -> InfantHistory:
+        """All that is kept of an infant.
+
+        Raises StoreError where there is no such infant, or one of its files is gone or damaged.
+        """
+        self.require(infant_id)
         key = key_of(infant_id)
-        row = self.connection.execute(select(InfantRow).where(InfantRow.key == key)).first()
-        if row is None:
-            return None
+        row = self.connection.execute(select(InfantRow).where(InfantRow.key == key)).one()
         versions = self.connection.execute(
             select(VersionRow).where(VersionRow.key == key).order_by(VersionRow.version)
         ).all()
-        found = self.connection.execute(
+        rows = self.connection.execute(
             select(RecordingRow)
             .where(RecordingRow.key == key)
             .order_by(RecordingRow.recorded_at, RecordingRow.path, RecordingRow.digest)
-        ).all()
-        records = tuple(_record(one) for one in found)
+        )
+        records = tuple(map(_record, rows))
         last = versions[-1]
         files = VersionFiles(last.model_file, last.baseline_file)
         calibrated, _, baseline = read_version(self.folder, row.infant_id, files)
@@ -170,14 +184,13 @@ class Reader:
             infant_id=row.infant_id,
             calibrated=calibrated,
             baseline=baseline,
-            pending=tuple(one.observation for one in records if one.waiting),
+            pending=tuple(record.observation for record in records if record.waiting),
             version=row.version,
             recent=tuple(mark == "1" for mark in row.recent),
         )
         provenance = Provenance(row.model, row.maker, row.embedding)
-        return InfantHistory(
-            provenance, state, records, tuple(_band(row.infant_id, one) for one in versions)
-        )
+        bands = tuple(_band(row.infant_id, version) for version in versions)
+        return InfantHistory(provenance, state, records, bands)
 
     def entries(self) -> list[InfantEntry]:
         """All infants by id."""
@@ -197,10 +210,8 @@ class Reader:
             )
             .group_by(InfantRow.key)
         )
-        return sorted(
-            (InfantEntry(*row) for row in self.connection.execute(query)),
-            key=lambda one: one.infant_id,
-        )
+        rows = self.connection.execute(query)
+        return sorted((InfantEntry(*row) for row in rows), key=lambda entry: entry.infant_id)
 
     def pages(self, infant_id: str) -> list[WrittenPage]:
         """Files that were written about an infant."""
@@ -238,10 +249,10 @@ class Writer(Reader):
         for refit in refits:
             stored = StoredInfant(refit.calibrated, provenance.model, provenance.maker)
             files = write_version(self.folder, key, refit.version, stored, refit.baseline)
-            told = asdict(NormalBand.of(refit))
-            del told["infant_id"]
-            named = {"model_file": files.model, "baseline_file": files.baseline}
-            self._run(insert(VersionRow).values(key=key, **told, **named))
+            values = asdict(NormalBand.of(refit)) | {"key": key}
+            del values["infant_id"]
+            values |= {"model_file": files.model, "baseline_file": files.baseline}
+            self._run(insert(VersionRow).values(**values))
         self._run(delete(RecordingRow).where(RecordingRow.key == key))
         if records:
             self._run(insert(RecordingRow), [_row(key, record) for record in records])
@@ -267,14 +278,6 @@ class Writer(Reader):
 
     def _run(self, *statement) -> None:
         self.connection.execute(*statement)
-
-
-def no_infant(infant_id: str, folder: Path) -> str:
-    """What is said of an id that is not there."""
-    return (
-        f"there is no infant {infant_id!r} in {folder}: `crywatch infant list` shows those that "
-        "are, `crywatch infant enroll` adds one"
-    )
 
 
 def key_of(infant_id: str) -> str:
@@ -307,18 +310,18 @@ def named_files(connection: Connection) -> set[str]:
 
 
 def _record(row) -> StoredRecording:
-    values = {one.name: getattr(row, one.name) for one in fields(StoredRecording)}
+    values = {field.name: getattr(row, field.name) for field in fields(StoredRecording)}
     return StoredRecording(**values | {"vector": np.frombuffer(row.vector, dtype="<f4")})
 
 
 def _row(key: str, record: StoredRecording) -> dict:
-    values = {one.name: getattr(record, one.name) for one in fields(StoredRecording)}
+    values = {field.name: getattr(record, field.name) for field in fields(StoredRecording)}
     return values | {"key": key, "vector": np.asarray(record.vector, dtype="<f4").tobytes()}
 
 
 def _band(infant_id: str, row) -> NormalBand:
-    told = {
-        one.name: getattr(row, one.name) for one in fields(NormalBand) if one.name != "infant_id"
-    }
-    limits = {name: np.nan for name in ("low", "centre", "high") if told[name] is None}
-    return NormalBand(infant_id=infant_id, **told | limits)
+    names = [field.name for field in fields(NormalBand) if field.name != "infant_id"]
+    values = {name: getattr(row, name) for name in names}
+    for name in ("low", "centre", "high"):
+        values[name] = np.nan if values[name] is None else values[name]
+    return NormalBand(infant_id=infant_id, **values)
