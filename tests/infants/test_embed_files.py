@@ -153,7 +153,7 @@ def test_a_broken_run_leaves_what_was_there(project, monkeypatch, tmp_path):
     monkeypatch.chdir(project)
     out = tmp_path / "x.parquet"
     out.write_text("older")
-    monkeypatch.setattr("crywatch.infants.enrolment.listening._table", lambda *_: 1 / 0)
+    monkeypatch.setattr("crywatch.infants.enrolment.listening.utf8", lambda *_: 1 / 0)
     assert isinstance(run("sounds", "--out", out).exception, ZeroDivisionError)
     assert out.read_text() == "older" and list(tmp_path.iterdir()) == [out]
 

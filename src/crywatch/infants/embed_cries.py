@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
@@ -126,27 +126,26 @@ def run(
         cries.digest,
         str(network_dir),
         file_sha256(network_dir / WEIGHTS) if (network_dir / WEIGHTS).is_file() else "",
-        config.averaging.crops,
-        config.averaging.crop_s,
+        config.averaging,
         config.other_s,
         seed,
     )
-    found = _embed_all(worker, tasks, config.workers)
-    own = found[: len(recordings)]
+    vectors = _embed_all(worker, tasks, config.workers)
+    own, of_others = vectors[: len(recordings)], vectors[len(recordings) :]
     shifted = [
         {"clip_id": clip_id, "shift": shift.name, "control": shift.control}
-        for clip_id, one in zip(recordings["clip_id"], own, strict=True)
-        for shift in one.shifts
+        for clip_id, recording in zip(recordings["clip_id"], own, strict=True)
+        for shift in recording.shifts
     ]
     write_embedded(
         out_dir,
         embedding_info(network_dir, config.averaging),
         recordings,
-        np.stack([one.whole for one in own]),
+        np.stack([recording.whole for recording in own]),
         others=others.drop(columns="path"),
-        other_vectors=_stack([one.whole for one in found[len(recordings) :]]),
+        other_vectors=_stack([other.whole for other in of_others]),
         shifted=pd.DataFrame(shifted, columns=["clip_id", "shift", "control"]),
-        shifted_vectors=_stack([vector for one in own for vector in one.shifted]),
+        shifted_vectors=_stack([vector for recording in own for vector in recording.shifted]),
     )
     changed = {row["clip_id"] for row in shifted}
     return EmbedCriesSummary(
@@ -175,13 +174,13 @@ def to_shift(recordings: pd.DataFrame, config: EmbedCriesConfig) -> list[str]:
     normal = ~is_changed(recordings, config.changed)
     known = recordings["recorded_at"].notna() & recordings["session_id"].notna()
     frame = recordings[normal & known & recordings["split"].isin(wanted.parts)]
-    found: list[str] = []
+    chosen: list[str] = []
     for _, own in frame.sort_values(["recorded_at", "clip_id"]).groupby("infant_id", sort=True):
         if own["session_id"].nunique() >= wanted.least_sessions and wanted.most:
             later = own["clip_id"].to_numpy()[int(len(own) * (1 - wanted.later_share)) :]
             count = min(wanted.most, len(later))
-            found += later[np.linspace(0, len(later) - 1, count).round().astype(int)].tolist()
-    return found
+            chosen += later[np.linspace(0, len(later) - 1, count).round().astype(int)].tolist()
+    return chosen
 
 
 def pick_others(clips: pd.DataFrame, per_part: int) -> pd.DataFrame:
@@ -189,16 +188,16 @@ def pick_others(clips: pd.DataFrame, per_part: int) -> pd.DataFrame:
 
     Columns of table ``others``, and ``path``; ``clips`` are those that a training may see.
     """
-    kept = []
+    chosen = []
     for part in PARTS:
         frame = clips[(clips["split"] == part) & (clips["label"] == OTHER)]
         order = frame.assign(drawn=[zlib.crc32(name.encode()) for name in frame["clip_id"]])
         order = order.sort_values(["drawn", "clip_id"])
         queues = [own.index.to_list() for _, own in order.groupby("category", sort=True)]
         turns = [row for turn in zip_longest(*queues) for row in turn if row is not None]
-        kept.append(frame.loc[turns[:per_part]])
+        chosen.append(frame.loc[turns[:per_part]])
     columns = ["clip_id", "corpus", "split", "category", "path"]
-    return pd.concat(kept)[columns].reset_index(drop=True)
+    return pd.concat(chosen)[columns].reset_index(drop=True)
 
 
 def _recordings(cries: CryStore) -> pd.DataFrame:
@@ -236,34 +235,29 @@ class _Worker:
     cries_digest: str
     network_dir: str
     network_digest: str
-    crops: int
-    crop_s: float
+    averaging: AveragingConfig = field(hash=False)
     other_s: float
     seed: int
 
     def embed(self, task: _EmbedTask) -> _TaskVectors:
-        averaging = AveragingConfig(self.crops, self.crop_s)
-        network, store = _opened(self)
+        network, store = _load(self)
+
+        def vector(waves: Sequence[np.ndarray]) -> np.ndarray:
+            return recording_vector(waves, task.clip_id, network, self.averaging)
+
         if task.path is not None:
-            waves = [_beginning(task.path, self.other_s)]
-            return _TaskVectors(recording_vector(waves, task.clip_id, network, averaging), [], [])
+            return _TaskVectors(vector([_beginning(task.path, self.other_s)]), [], [])
         cries = store.waves(task.clip_id)
         enough = [cry for cry in cries if len(cry) >= LEAST_S * RATE_HZ and cry.any()]
         shifts = list(task.shifts) if enough else []
         # Cry by cry: what the shifts of one share is computed once.
         made = [[apply(shift, cry, RATE_HZ, self.seed) for shift in shifts] for cry in enough]
-        return _TaskVectors(
-            recording_vector(cries, task.clip_id, network, averaging),
-            shifts,
-            [
-                recording_vector(list(changed), task.clip_id, network, averaging)
-                for changed in zip(*made, strict=True)
-            ],
-        )
+        changed = [vector(waves) for waves in zip(*made, strict=True)]
+        return _TaskVectors(vector(cries), shifts, changed)
 
 
 @lru_cache(maxsize=1)
-def _opened(worker: _Worker) -> tuple[Embed, CryStore]:
+def _load(worker: _Worker) -> tuple[Embed, CryStore]:
     return ecapa.from_model(load(worker.network_dir)).embed, CryStore(worker.cries_dir)
 
 
@@ -282,16 +276,16 @@ def _embed_all(worker: _Worker, tasks: Sequence[_EmbedTask], workers: int) -> li
     chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
     parallel = Parallel(n_jobs=min(workers, len(chunks)), return_as="generator")
     made = parallel(delayed(_embed_some)(worker, [tasks[n] for n in chunk]) for chunk in chunks)
-    found: dict[int, _TaskVectors] = {}
+    by_number: dict[int, _TaskVectors] = {}
     try:
-        for chunk, results in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
-            found.update(zip(chunk, results, strict=True))
+        for chunk, vectors in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
+            by_number.update(zip(chunk, vectors, strict=True))
     except TerminatedWorkerError as error:
         raise CrywatchError(
             "embed_cries: a worker process died, of too little memory perhaps: run the stage "
             "again, with embed_cries.workers=1 if it stays so"
         ) from error
-    return [found[number] for number in range(len(tasks))]
+    return [by_number[number] for number in range(len(tasks))]
 
 
 def _beginning(path: str, length_s: float) -> np.ndarray:

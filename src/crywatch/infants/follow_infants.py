@@ -133,17 +133,19 @@ def run(
         model, gates.load(gate_dir, store.digest), conformal, config.updating
     ).items():
         states = follower.start([infant.baseline for infant in infants])
-        seen = follower.observe(states, [infant.new for infant in infants])
-        for infant, state, found in zip(infants, states, seen, strict=True):
-            rows.append(_row(way, infant, state, found))
+        ends = follower.observe(states, [infant.new for infant in infants])
+        for infant, state, followed in zip(infants, states, ends, strict=True):
+            rows.append(_row(way, infant, state, followed))
             if way == GATED:
-                tables.append(followed_table(infant, state, found, conformal))
+                tables.append(followed_table(infant, state, followed, conformal))
                 bands += [
                     NormalBand.of(version)
-                    for version in _versions(infant, state, found)
+                    for version in _versions(infant, state, followed)
                     if len(version.calibrated.scores)  # else nothing is known to be normal
                 ]
-                refused.update(one.reason.split(":")[0] for one in found.outcomes if one.reason)
+                refused.update(
+                    outcome.reason.split(":")[0] for outcome in followed.outcomes if outcome.reason
+                )
     summary = FollowSummary(
         model=model.name,
         rate=conformal.rate,
@@ -195,12 +197,12 @@ def divide_infants(
         abnormal = is_changed(rows, changed)
         normal = rows[~abnormal]
         sessions = normal["session_id"].fillna(NO_SESSION).to_numpy(dtype=str)
-        found = divide(sessions, normal["recorded_at"].dt.tz_convert(None).to_numpy(), division)
-        if not found.usable:
-            unusable.append(UnusableInfant(infant_id, len(normal), found.reason))
+        cut = divide(sessions, normal["recorded_at"].dt.tz_convert(None).to_numpy(), division)
+        if not cut.usable:
+            unusable.append(UnusableInfant(infant_id, len(normal), cut.reason))
             continue
-        known = normal.iloc[found.baseline]
-        test = rows.index.isin(normal.index[found.test])
+        known = normal.iloc[cut.baseline]
+        test = rows.index.isin(normal.index[cut.test])
         late = (rows["recorded_at"] > known["recorded_at"].max()).to_numpy(dtype=bool)
         kept = test | (abnormal & late)
         coming = rows[kept]
@@ -211,7 +213,7 @@ def divide_infants(
                 known=known,
                 coming=coming,
                 baseline=Baseline(
-                    infant_id, store.vectors[known.index.to_numpy()], sessions[found.baseline]
+                    infant_id, store.vectors[known.index.to_numpy()], sessions[cut.baseline]
                 ),
                 new=tuple(
                     Observation(
@@ -229,12 +231,12 @@ def divide_infants(
 
 
 def followed_table(
-    infant: Infant, state: InfantState, found: FollowedInfant, conformal: ConformalConfig
+    infant: Infant, state: InfantState, followed: FollowedInfant, conformal: ConformalConfig
 ) -> pd.DataFrame:
     """Table ``followed`` of one infant; ``state`` is the one that it started with."""
     calibrated = np.full(len(infant.known), np.nan)
     calibrated[calibration_rows(infant.baseline.sessions, conformal)] = state.calibrated.scores
-    withdrawn = set(found.withdrawn)
+    withdrawn = set(followed.withdrawn)
     rows = [
         {
             "clip_id": row.clip_id,
@@ -252,26 +254,24 @@ def followed_table(
         for row, score in zip(infant.known.itertuples(), calibrated, strict=True)
     ]
     remarks = infant.coming["category"].where(infant.changed, None)
-    for one, remark in zip(found.outcomes, remarks, strict=True):
-        row = asdict(one) | {"phase": NEW, "remark": remark}
-        if one.clip_id in withdrawn:
+    for outcome, remark in zip(followed.outcomes, remarks, strict=True):
+        row = asdict(outcome) | {"phase": NEW, "remark": remark}
+        if outcome.clip_id in withdrawn:
             row |= {"accepted": False, "reason": WITHDRAWN}
         rows.append(row)
     return pd.DataFrame(rows).assign(infant_id=infant.infant_id)[list(FOLLOWED.columns)]
 
 
-def _versions(infant: Infant, state: InfantState, found: FollowedInfant) -> list[Refit]:
+def _versions(infant: Infant, state: InfantState, followed: FollowedInfant) -> list[Refit]:
     since = infant.known["recorded_at"].iloc[0].to_pydatetime(warn=False)
-    return [Refit(0, since, state.calibrated, state.baseline), *found.refits]
+    return [Refit(0, since, state.calibrated, state.baseline), *followed.refits]
 
 
-def _row(way: str, infant: Infant, state: InfantState, found: FollowedInfant) -> FollowedRow:
-    withdrawn = set(found.withdrawn)
-    alarms = np.array([one.alarm for one in found.outcomes], dtype=bool)
-    accepted = np.array(
-        [one.accepted and one.clip_id not in withdrawn for one in found.outcomes], dtype=bool
-    )
-    changed = infant.changed
+def _row(way: str, infant: Infant, state: InfantState, followed: FollowedInfant) -> FollowedRow:
+    outcomes, changed = followed.outcomes, infant.changed
+    withdrawn = np.isin([outcome.clip_id for outcome in outcomes], followed.withdrawn)
+    alarms = np.array([outcome.alarm for outcome in outcomes], dtype=bool)
+    accepted = np.array([outcome.accepted for outcome in outcomes], dtype=bool) & ~withdrawn
     promised = state.calibrated.promise.promised
 
     def share(values: np.ndarray, rows: np.ndarray, known: bool = True) -> float | None:
@@ -287,10 +287,10 @@ def _row(way: str, infant: Infant, state: InfantState, found: FollowedInfant) ->
         changed=int(changed.sum()),
         changed_alarms=int(alarms[changed].sum()),
         detected=share(alarms, changed, promised),
-        versions=found.state.version,
+        versions=followed.state.version,
         accepted=share(accepted, ~changed),
         accepted_changed=share(accepted, changed),
-        held_since=since.isoformat() if (since := held_since(found.outcomes)) else None,
+        held_since=since.isoformat() if (since := held_since(outcomes)) else None,
     )
 
 
@@ -300,9 +300,9 @@ def _means(rows: Sequence[FollowedRow]) -> dict[str, dict[str, dict[str, Estimat
     for part in dict.fromkeys(row.part for row in rows):
         for way in dict.fromkeys(row.way for row in rows):
             own = [row for row in rows if row.part == part and row.way == way]
-            values = {
-                name: Estimate.of([getattr(row, name) for row in own], share=name != "versions")
-                for name in names
-            }
-            out.setdefault(part, {})[way] = {k: v for k, v in values.items() if v is not None}
+            out.setdefault(part, {})[way] = estimates = {}
+            for name in names:
+                values = [getattr(row, name) for row in own]
+                if (estimate := Estimate.of(values, share=name != "versions")) is not None:
+                    estimates[name] = estimate
     return out

@@ -8,7 +8,6 @@ description; nothing is executed by loading one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +60,16 @@ class BaselineGate:
 
         The first of cry, distress and p that refuses gives the reason.
         """
-        n = len(vectors)
-        reasons: list[str | None] = [None] * n
-        if self.cry is not None and n:
-            for row in np.flatnonzero(
-                (found := self.cry.probability(vectors)) < self.cry.threshold
-            ):
-                reasons[row] = f"{NOT_A_CRY}: {found[row]:.3f} below {self.cry.threshold:.3f}"
-        if self.distress is not None and n:
-            found = self.distress.probability(vectors)
-            for row in np.flatnonzero(found > self.distress.threshold):
+        reasons: list[str | None] = [None] * len(vectors)
+        if self.cry is not None and len(vectors):
+            cry, border = self.cry.probability(vectors), self.cry.threshold
+            for row in np.flatnonzero(cry < border):
+                reasons[row] = f"{NOT_A_CRY}: {cry[row]:.3f} below {border:.3f}"
+        if self.distress is not None and len(vectors):
+            distress, border = self.distress.probability(vectors), self.distress.threshold
+            for row in np.flatnonzero(distress > border):
                 reasons[row] = reasons[row] or (
-                    f"{DISTRESSED}: {found[row]:.3f} above {self.distress.threshold:.3f}"
+                    f"{DISTRESSED}: {distress[row]:.3f} above {border:.3f}"
                 )
         sounds = np.array([reason is None for reason in reasons], dtype=bool)
         for row in np.flatnonzero(np.asarray(p) < self.least_p):
@@ -81,8 +78,8 @@ class BaselineGate:
         return Decisions(accepted, tuple(reasons), sounds)
 
 
-def save(folder: Path, gate: BaselineGate, said: dict) -> None:
-    """Write model.json (with ``said``: what it was trained on) and model.safetensors, atomically.
+def save(folder: Path, gate: BaselineGate, description: dict) -> None:
+    """Write model.json (``description`` and the heads) and model.safetensors, atomically.
 
     Equal gates give equal bytes.
     """
@@ -98,7 +95,7 @@ def save(folder: Path, gate: BaselineGate, said: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / WEIGHTS) as temp:
         save_file(arrays, temp)
-    write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | said)
+    write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | description)
 
 
 def load(folder: Path | str, digest: str | None = None) -> BaselineGate:
@@ -128,8 +125,7 @@ def load(folder: Path | str, digest: str | None = None) -> BaselineGate:
 
 
 def _head(arrays: dict[str, np.ndarray], name: str) -> Head:
-    weights, bias, threshold = (arrays[f"{name}.{part}"] for part in _HEAD_PARTS)
+    weights, bias, threshold = (
+        arrays[f"{name}.{part}"] for part in ("weights", "bias", "threshold")
+    )
     return Head(weights, float(bias[0]), float(threshold[0]))
-
-
-_HEAD_PARTS: Sequence[str] = ("weights", "bias", "threshold")

@@ -7,12 +7,10 @@ class, train stands in for it. All AUCs have intervals over infants (clips, wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
@@ -123,30 +121,29 @@ def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -
     """Train both heads on the store at ``embedded_dir`` and write the gate to ``out_dir``."""
     store = EmbeddedCries(embedded_dir)
     data = {CRY: cry_data(store, config), DISTRESS: distress_data(store, config)}
-    heads: dict[str, Head | None] = {}
-    said: dict[str, HeadDecision] = {}
-    rows: list[HeadRow] = []
-    for name, labelled in data.items():
-        heads[name], said[name], found = train_head(name, labelled, config, seed)
-        rows += found
-    trained = data[CRY].only(data[CRY].parts == "train")
-    shared = set(trained.corpora[trained.labels]) & set(trained.corpora[~trained.labels])
-    summary = GateSummary(said, tuple(rows), tuple(sorted(shared)))
+    trained = {name: train_head(name, part, config, seed) for name, part in data.items()}
+    train = data[CRY].only(data[CRY].parts == "train")
+    shared = set(train.corpora[train.labels]) & set(train.corpora[~train.labels])
+    summary = GateSummary(
+        heads={name: decision for name, (_, decision, _) in trained.items()},
+        rows=tuple(row for _, _, rows in trained.values() for row in rows),
+        shared_corpora=tuple(sorted(shared)),
+    )
+    gate = BaselineGate(trained[CRY][0], trained[DISTRESS][0], config.least_p)
     learned_on = {"network": store.info.network, "digest": store.digest, "dim": store.info.dim}
     with atomic_dir(out_dir) as temp:
-        gates.save(temp, BaselineGate(heads[CRY], heads[DISTRESS], config.least_p), learned_on)
+        gates.save(temp, gate, learned_on)
         write_json(temp / METRICS, asdict(summary))
     return summary
 
 
 def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
     """Cries against clips without one."""
-    cries, vectors = _normal(store, config)
-    others = store.others
-    count = len(cries), len(others)
+    normal = ~is_changed(store.recordings, config.changed)
+    cries, others = store.recordings[normal], store.others
     return LabelledRecordings(
-        vectors=np.concatenate([vectors, store.other_vectors]),
-        labels=np.repeat([True, False], count),
+        vectors=np.concatenate([store.vectors[normal], store.other_vectors]),
+        labels=np.repeat([True, False], [len(cries), len(others)]),
         groups=np.array([*cries["infant_id"], *others["clip_id"]], dtype=object),
         parts=np.array([*cries["split"], *others["split"]], dtype=object),
         corpora=np.array([*cries["corpus"], *others["corpus"]], dtype=object),
@@ -155,11 +152,12 @@ def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecording
 
 def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
     """Cries of the categories that say distress, against those that say calm."""
-    cries, vectors = _normal(store, config)
-    kept = cries["category"].isin([*config.distress, *config.calm]).to_numpy(dtype=bool)
-    cries = cries[kept]
+    category = store.recordings["category"]
+    rows = ~is_changed(store.recordings, config.changed)
+    rows &= category.isin([*config.distress, *config.calm]).to_numpy(dtype=bool)
+    cries = store.recordings[rows]
     return LabelledRecordings(
-        vectors=vectors[kept],
+        vectors=store.vectors[rows],
         labels=cries["category"].isin(config.distress).to_numpy(dtype=bool),
         groups=cries["infant_id"].to_numpy(dtype=object),
         parts=cries["split"].to_numpy(dtype=object),
@@ -167,51 +165,43 @@ def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledReco
     )
 
 
-def _normal(store: EmbeddedCries, config: TrainGateConfig) -> tuple[pd.DataFrame, np.ndarray]:
-    """Recordings that are not known to be abnormal, and their vectors."""
-    frame = store.recordings
-    kept = ~is_changed(frame, config.changed)
-    return frame[kept], store.vectors[kept]
-
-
 def train_head(
     name: str, data: LabelledRecordings, config: TrainGateConfig, seed: int
 ) -> tuple[Head | None, HeadDecision, list[HeadRow]]:
-    """A head, or None with the reason why it is off; and its AUCs."""
+    """A head, or None where it is off; whether and why it is on; and its AUCs."""
     train = data.only(data.parts == "train")
     if not train.both:
-        missing = (
-            f"part train has {int(train.labels.sum())} of it in {len(train.labels)} recordings, "
-            "each class needs two infants or clips"
+        reason = (
+            f"nothing to learn from: part train has {int(train.labels.sum())} of it in "
+            f"{len(train.labels)} recordings, each class needs two infants or clips"
         )
-        return None, HeadDecision(False, f"nothing to learn from: {missing}", "", None), []
+        return None, HeadDecision(False, reason, "", None), []
     head = fit(train, config, seed)
-    crossed = _cross_validated(train, config, seed)
-    scored = {CROSS_VALIDATED: (train, crossed)}
+    scored = {CROSS_VALIDATED: (train, _cross_validated(train, config, seed))}
     for part in ("val", "test"):
         own = data.only(data.parts == part)
         scored[part] = (own, head.probability(own.vectors))
     chosen_on = "val" if scored["val"][0].both else CROSS_VALIDATED
     threshold = _threshold(name, *scored[chosen_on], config)
     rows = [
-        _row(name, part, scope, own.only(kept), found[kept], threshold, seed)
-        for part, (own, found) in scored.items()
+        _row(name, part, scope, own.only(kept), probability[kept], threshold, seed)
+        for part, (own, probability) in scored.items()
         for scope, kept in _scopes(own)
     ]
     # The infants of val are few, and the bootstrap over few says too much: train must agree.
-    asked = [
-        row
-        for row in rows
-        if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED and row.auc is not None
+    decisive = [
+        row for row in rows if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED
     ]
     text = " and ".join(
-        f"{row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) on {row.part}" for row in asked
+        f"{row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) on {row.part}"
+        for row in decisive
+        if row.auc is not None
     )
-    if min(row.auc_low for row in asked) <= config.least_auc:
+    if min(row.auc_low for row in decisive if row.auc_low is not None) <= config.least_auc:
         reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
         return None, HeadDecision(False, reason, chosen_on, threshold), rows
-    used = Head(head.weights, head.bias, threshold)
-    return used, HeadDecision(True, f"AUC {text}", chosen_on, threshold), rows
+    head = replace(head, threshold=threshold)
+    return head, HeadDecision(True, f"AUC {text}", chosen_on, threshold), rows
 
 
 def fit(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> Head:
@@ -224,9 +214,9 @@ def fit(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> Head:
     # Numbers of unit vectors are near 1 / sqrt(dim): at a deviation of 1 the penalty is what the
     # field is used to. The scale goes into the weights.
     scale = np.sqrt(data.vectors.shape[1])
-    found = model.fit(data.vectors.astype(float) * scale, data.labels)
-    weights = (found.coef_[0] * scale).astype(np.float32)
-    return Head(weights, float(found.intercept_[0]), 0.5)
+    model.fit(data.vectors.astype(float) * scale, data.labels)
+    weights = (model.coef_[0] * scale).astype(np.float32)
+    return Head(weights, float(model.intercept_[0]), 0.5)
 
 
 def _cross_validated(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> np.ndarray:
@@ -237,17 +227,17 @@ def _cross_validated(data: LabelledRecordings, config: TrainGateConfig, seed: in
     folds = StratifiedGroupKFold(
         max(2, min(config.folds, smallest)), shuffle=True, random_state=seed
     )
-    found = np.full(len(data.labels), np.nan)
-    for fitted, held in folds.split(data.vectors, data.labels, data.groups):
-        part = data.only(fitted)
-        if part.labels.any() and not part.labels.all():
-            found[held] = fit(part, config, seed).probability(data.vectors[held])
     # A fold whose rest lacks a class has no head: it says nothing.
-    return np.where(np.isnan(found), 0.5, found)
+    probability = np.full(len(data.labels), 0.5)
+    for rest, fold in folds.split(data.vectors, data.labels, data.groups):
+        part = data.only(rest)
+        if part.labels.any() and not part.labels.all():
+            probability[fold] = fit(part, config, seed).probability(data.vectors[fold])
+    return probability
 
 
 def _threshold(
-    name: str, data: LabelledRecordings, found: np.ndarray, config: TrainGateConfig
+    name: str, data: LabelledRecordings, probability: np.ndarray, config: TrainGateConfig
 ) -> float:
     """It refuses the configured share of what should pass, or less where the classes lie apart.
 
@@ -257,7 +247,7 @@ def _threshold(
     right, share = (
         (data.labels, config.refused_cries) if name == CRY else (~data.labels, config.refused_calm)
     )
-    clipped = np.clip(found, 1e-12, 1 - 1e-12)
+    clipped = np.clip(probability, 1e-12, 1 - 1e-12)
     # With the sign turned for distress both heads let pass what is high.
     logits = np.log(clipped / (1 - clipped)) * (1 if name == CRY else -1)
     passing = float(np.quantile(logits[right], share, method="lower"))
@@ -269,12 +259,11 @@ def _threshold(
 def _scopes(data: LabelledRecordings) -> list[tuple[str, np.ndarray]]:
     """Everything, and each corpus that has both classes, if there are several corpora."""
     scopes = [(POOLED, np.ones(len(data.labels), dtype=bool))]
-    corpora: Sequence[str] = sorted(set(data.corpora))
-    if len(corpora) > 1:
-        for corpus in corpora:
-            kept = data.corpora == corpus
-            if len(set(data.labels[kept].tolist())) == 2:
-                scopes.append((corpus, kept))
+    corpora = sorted(set(data.corpora))
+    for corpus in corpora if len(corpora) > 1 else ():
+        rows = data.corpora == corpus
+        if len(set(data.labels[rows])) == 2:
+            scopes.append((corpus, rows))
     return scopes
 
 
@@ -283,7 +272,7 @@ def _row(
     part: str,
     scope: str,
     data: LabelledRecordings,
-    found: np.ndarray,
+    probability: np.ndarray,
     threshold: float,
     seed: int,
 ) -> HeadRow:
@@ -291,8 +280,8 @@ def _row(
 
     labels, n = data.labels, int(data.labels.sum())
     two = 0 < n < len(labels)
-    intervals = group_bootstrap(labels, found, data.groups, seed)
-    passed = found >= threshold if name == CRY else found <= threshold
+    intervals = group_bootstrap(labels, probability, data.groups, seed)
+    passed = probability >= threshold if name == CRY else probability <= threshold
     right, wrong = (labels, ~labels) if name == CRY else (~labels, labels)
     return HeadRow(
         head=name,
@@ -302,7 +291,7 @@ def _row(
         negatives=len(labels) - n,
         positive_groups=len(set(data.groups[labels])),
         negative_groups=len(set(data.groups[~labels])),
-        auc=float(roc_auc_score(labels, found)) if two else None,
+        auc=float(roc_auc_score(labels, probability)) if two else None,
         auc_low=intervals.auc_low,
         auc_high=intervals.auc_high,
         passed_right=float(passed[right].mean()) if right.any() else None,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,10 +28,7 @@ from crywatch.infants.embed_cries import embedding_info, recording_vector
 from crywatch.infants.embedded_cries import EmbeddingInfo
 from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig, unit
-from crywatch.speaker.cries import CriesConfig, Scores, cut_recording
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from crywatch.speaker.cries import CriesConfig, CutRecording, Scores, cut_recording
 
 BLOCK_S = 300.0  # of a recording, searched for cries at a time
 WHOLE_S = 60.0  # of a whole file, embedded at a time
@@ -111,9 +107,9 @@ class Listener:
     @one_thread()
     def hear(self, path: Path) -> FileCries:
         """The cries of a file; AudioError or OSError if it cannot be read."""
-        counted = _HashedFile(path)
-        cries = tuple(self.cries(counted))
-        return FileCries(path, counted.digest, counted.duration_s, cries, counted.truncated)
+        file = _HashedFile(path)
+        cries = tuple(self.cries(file))
+        return FileCries(path, file.digest, file.duration_s, cries, file.truncated)
 
     def cries(self, chunks: Iterable[np.ndarray]) -> Iterator[CryWave]:
         """The cries in ``chunks`` [samples] at 16 kHz, one after the other."""
@@ -137,21 +133,23 @@ def cries_of(
 
     A block ends before crying that may go on in the next one; crying of a whole block is cut.
     """
-    held, at_s = np.zeros(0, dtype=np.float32), 0.0
+    rest, at_s = np.zeros(0, dtype=np.float32), 0.0
     size = round(block_s * RATE_HZ)
     for chunk in gathered(chunks, size):
-        held = np.concatenate([held, chunk])
-        while len(held) > size:
-            cut = cut_recording(held[:size], scores, config)
+        rest = np.concatenate([rest, chunk])
+        while len(rest) > size:
+            cut = cut_recording(rest[:size], scores, config)
             open_s = [s.onset_s for s in cut.crying if s.offset_s > block_s - _MARGIN_S]
             border_s = float(int(open_s[0])) if open_s and open_s[0] >= 1 else block_s
-            for cry in cut.cries:
-                if cry.onset_s < border_s:
-                    yield CryWave(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
-            held, at_s = held[round(border_s * RATE_HZ) :], at_s + border_s
-    if len(held):
-        cut = cut_recording(held, scores, config)
-        for cry in cut.cries:
+            yield from _cries_before(border_s, cut, at_s)
+            rest, at_s = rest[round(border_s * RATE_HZ) :], at_s + border_s
+    if len(rest):
+        yield from _cries_before(np.inf, cut_recording(rest, scores, config), at_s)
+
+
+def _cries_before(border_s: float, cut: CutRecording, at_s: float) -> Iterator[CryWave]:
+    for cry in cut.cries:
+        if cry.onset_s < border_s:
             yield CryWave(round(at_s + cry.onset_s, 3), cut.wave[cry.samples()])
 
 
@@ -172,15 +170,15 @@ def embed_files(
             n_files += 1
             try:
                 # As a whole: a file that turns out damaged leaves no rows.
-                found = list(_vectors(path, listener, whole, say))
+                vectors = list(_vectors(path, listener, whole, say))
             except (CrywatchError, OSError) as error:
                 say(str(error))
                 failed += 1
                 continue
-            for start_s, vector in found:
+            for start_s, vector in vectors:
                 add(str(path), start_s, vector)
-            rows += len(found)
-            if not found:
+            rows += len(vectors)
+            if not vectors:
                 say(f"{path}: no cry was found")
     return EmbedReport(rows, n_files, failed)
 
@@ -189,32 +187,32 @@ def _vectors(
     path: Path, listener: Listener, whole: bool, say: Say
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Start and vector of each cry, or of the file: the mean of its minutes, by their length."""
-    counted = _HashedFile(path)
+    file = _HashedFile(path)
     if whole:
         total, weights = np.zeros(listener.info.dim), 0
-        for part in _minutes(counted):
+        for part in _minutes(file):
             if len(part) >= ecapa.MIN_SAMPLES:
                 total += len(part) * listener.vector(part).astype(float)
                 weights += len(part)
         if not weights:
-            raise AudioError(f"{path}: too short to embed ({counted.duration_s:g} s)")
+            raise AudioError(f"{path}: too short to embed ({file.duration_s:g} s)")
         yield 0.0, unit(total).astype(np.float32)
     else:
-        for cry in listener.cries(counted):
+        for cry in listener.cries(file):
             yield cry.onset_s, listener.vector(cry.wave)
-    if counted.truncated:
-        say(f"{path}: the file breaks off; the {counted.duration_s:g} s before that are embedded")
+    if file.truncated:
+        say(f"{path}: the file breaks off; the {file.duration_s:g} s before that are embedded")
 
 
 def _minutes(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    size, held = round(WHOLE_S * RATE_HZ), np.zeros(0, dtype=np.float32)
+    size, rest = round(WHOLE_S * RATE_HZ), np.zeros(0, dtype=np.float32)
     for chunk in chunks:
-        held = np.concatenate([held, chunk])
-        while len(held) >= size:
-            yield held[:size]
-            held = held[size:]
-    if len(held):
-        yield held
+        rest = np.concatenate([rest, chunk])
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if len(rest):
+        yield rest
 
 
 class _HashedFile:
@@ -248,38 +246,31 @@ def utf8(name: str) -> str:
 
 
 @contextmanager
-def _writer(path: Path, info: EmbeddingInfo, whole: bool):
+def _writer(
+    path: Path, info: EmbeddingInfo, whole: bool
+) -> Iterator[Callable[[str, float, np.ndarray], None]]:
     """A function that adds a row; equal rows give equal bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    told = {"network": info.network, "digest": info.digest, "dim": info.dim}
-    told["of"] = "file" if whole else "cry"
+    description = {"network": info.network, "digest": info.digest, "dim": info.dim}
+    description["of"] = "file" if whole else "cry"
     schema = pa.schema(
         [("path", pa.string()), ("start_s", pa.float64()), ("vector", pa.list_(pa.float32()))],
-        metadata={"crywatch": json.dumps(told, sort_keys=True)},
+        metadata={"crywatch": json.dumps(description, sort_keys=True)},
     )
-    held: list[tuple[str, float, np.ndarray]] = []
+    rows: list[dict[str, object]] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
         def flush() -> None:
-            if held:
-                writer.write_table(_table(held, schema))
-                held.clear()
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows.clear()
 
         def add(name: str, start_s: float, vector: np.ndarray) -> None:
-            held.append((utf8(name), start_s, vector))
-            if len(held) >= _ROWS:
+            rows.append({"path": utf8(name), "start_s": start_s, "vector": vector.tolist()})
+            if len(rows) >= _ROWS:
                 flush()
 
         yield add
         flush()
-
-
-def _table(rows: Sequence[tuple[str, float, np.ndarray]], schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    paths, starts, vectors = zip(*rows, strict=True)
-    columns = [list(paths), list(starts), [vector.tolist() for vector in vectors]]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)

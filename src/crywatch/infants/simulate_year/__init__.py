@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
 from crywatch.corpora.samples.recordings import PLANTED
 from crywatch.data.tables import write_table
@@ -26,7 +27,7 @@ from crywatch.infants.estimates import Estimate
 from crywatch.infants.follow_infants import FollowInfantsConfig, followers
 from crywatch.infants.models.registry import ModelsConfig, build
 from crywatch.infants.simulate_year import measures
-from crywatch.infants.simulate_year.figures import save_figure, year_figure
+from crywatch.infants.simulate_year.figures import year_figure
 from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
 from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
 from crywatch.infants.simulate_year.voices import HearingSettings, VoicesConfig, VoiceYear, embed
@@ -151,7 +152,7 @@ def run(
     with atomic_dir(out_dir) as temp:
         write_table(frame[list(YEAR.columns)], temp / TABLE, YEAR)
         write_json(temp / METRICS, asdict(summary))
-        save_figure(year_figure(temp), temp / FIGURE)
+        save_svg(year_figure(temp), temp / FIGURE)
     return summary
 
 

@@ -53,14 +53,6 @@ def year_figure(folder: Path) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """As SVG, the same figure in the same bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "crywatch"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
-
-
 def _kinds(frame: pd.DataFrame, scenario: str) -> list[str]:
     return list(dict.fromkeys(frame.loc[frame["scenario"] == scenario, "kind"]))
 
