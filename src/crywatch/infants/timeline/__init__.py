@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
@@ -46,38 +47,47 @@ class TimelineResult:
         A remark tells of a change. A lasting change that no remark overlaps is counted as one
         that nobody knows of: on recordings where every change was made it is a false one.
         """
-        found = self.summaries
-        told = [(one, remark) for one in found for remark in one.remarks]
-        delays = [remark.passed_after for _, remark in told if remark.passed_after]
-        lasting = [(one, episode) for one in found for episode in one.episodes if episode.lasting]
-        unknown = [
-            episode
-            for one, episode in lasting
-            if not any(episode.begin <= r.end and r.begin <= episode.end for r in one.remarks)
+        infants = self.summaries
+        remarks = [remark for infant in infants for remark in infant.remarks]
+        delays = [remark.passed_after for remark in remarks if remark.passed_after]
+        lasting = [
+            (infant, episode)
+            for infant in infants
+            for episode in infant.episodes
+            if episode.lasting
         ]
-        judged = sum(one.judged for one in found)
-        out = {
-            "infants": len(found),
-            "infants_promised": sum(one.promised for one in found),
-            "recordings": sum(len(one.recordings) for one in self.timelines),
-            "new_recordings": sum(one.new for one in found),
-            "new_sessions": sum(one.new_sessions for one in found),
+        unremarked = [
+            episode
+            for infant, episode in lasting
+            if not any(
+                episode.begin <= remark.end and remark.begin <= episode.end
+                for remark in infant.remarks
+            )
+        ]
+        judged = sum(infant.judged for infant in infants)
+        marked = sum(infant.marked for infant in infants)
+        metrics = {
+            "infants": len(infants),
+            "infants_promised": sum(infant.promised for infant in infants),
+            "recordings": sum(len(timeline.recordings) for timeline in self.timelines),
+            "new_recordings": sum(infant.new for infant in infants),
+            "new_sessions": sum(infant.new_sessions for infant in infants),
             "judged_recordings": judged,
-            "marked_recordings": sum(one.marked for one in found),
-            "marks_expected": sum(one.expected for one in found),
-            "kept_out": sum(one.kept_out for one in found),
+            "marked_recordings": marked,
+            "marks_expected": sum(infant.expected for infant in infants),
+            "kept_out": sum(infant.kept_out for infant in infants),
             "lasting_changes": len(lasting),
-            "lasting_changes_unremarked": len(unknown),
-            "possible_episodes": sum(len(one.episodes) for one in found) - len(lasting),
-            "change_points": sum(len(one.changes.points) for one in found),
-            "remarks": len(told),
+            "lasting_changes_unremarked": len(unremarked),
+            "possible_episodes": sum(len(one.episodes) for one in infants) - len(lasting),
+            "change_points": sum(len(infant.changes.points) for infant in infants),
+            "remarks": len(remarks),
             "remarks_passed": len(delays),
         }
         if judged:
-            out["marked_share"] = out["marked_recordings"] / judged
+            metrics["marked_share"] = marked / judged
         if delays:
-            out["delay_sessions_median"] = float(pd.Series(delays).median())
-        return {name: round(float(value), 6) for name, value in out.items()}
+            metrics["delay_sessions_median"] = float(np.median(delays))
+        return {name: round(float(value), 6) for name, value in metrics.items()}
 
 
 def run(

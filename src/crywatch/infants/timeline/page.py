@@ -12,7 +12,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -31,6 +33,9 @@ from crywatch.infants.timeline.summary import (
     by_urgency,
     summarise,
 )
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TEMPLATE, SCRIPT = "page.html.j2", "page.js"
 SPARK_RECORDINGS = 60  # the latest
@@ -94,12 +99,12 @@ def write_page(
     """
     summaries = [summarise(infant, config) for infant in infants]
     order = by_urgency(summaries)[: config.page.max_infants]
-    shown = [_shown(infants[at], summaries[at], config, pictures) for at in order]
-    write_text(path, _render(shown, len(infants) - len(shown), config, notes, title))
+    views = [_view(infants[at], summaries[at], config, pictures) for at in order]
+    write_text(path, _render(views, len(infants) - len(views), config, notes, title))
 
 
 def _render(
-    shown: Sequence[InfantView],
+    views: Sequence[InfantView],
     left_out: int,
     config: TimelineConfig,
     notes: Sequence[str],
@@ -115,17 +120,12 @@ def _render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {
-        "day": _day,
-        "days": _days,
-        "minute": _minute,
-        "number": _number,
-        "known": _known,
-        "one_of": _one_of,
-    }
-    scripts = [get_plotlyjs(), environment.loader.get_source(environment, SCRIPT)[0]]
+    filters = {"day": _day, "days": _days, "minute": _minute, "number": _number}
+    environment.filters |= filters | {"known": _known, "one_of": _one_of}
+    scripts = [get_plotlyjs(), files(__package__).joinpath(SCRIPT).read_text(encoding="utf-8")]
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     return environment.get_template(TEMPLATE).render(
-        infants=shown,
+        infants=views,
         left_out=left_out,
         config=config,
         notes=notes,
@@ -136,22 +136,17 @@ def _render(
         picture=(WIDTH, HEIGHT),
         colours=figures,
         scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
+        hashes=[base64.b64encode(digest).decode() for digest in digests],
     )
 
 
-def _hash(script: str) -> str:
-    """The script's name in the page's policy."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _shown(
+def _view(
     infant: InfantTimeline,
     summary: InfantSummary,
     config: TimelineConfig,
     pictures: Pictures | None,
 ) -> InfantView:
-    drawn = {
+    plots = {
         "time": figures.time_figure(infant, summary, config.gap_days),
         "sessions": figures.session_figure(infant, summary),
     }
@@ -168,40 +163,34 @@ def _shown(
         remarks=_remarks(summary.remarks),
         pictures=_pictures(infant.recordings, config.page, pictures),
         placed=bool(infant.recordings["distance"].notna().any()),
-        data=_json({name: _plain(figure) for name, figure in drawn.items()}),
+        data=_json({name: _plain(figure) for name, figure in plots.items()}),
     )
 
 
-def _remarks(found: Sequence[RemarkStretch]) -> tuple[RemarkView, ...]:
+def _remarks(stretches: Sequence[RemarkStretch]) -> tuple[RemarkView, ...]:
     """A row for each remark, the latest first: who remarks on every recording has few of them."""
     by_text: dict[str, list[RemarkStretch]] = {}
-    for one in found:
-        by_text.setdefault(one.remark, []).append(one)
+    for stretch in stretches:
+        by_text.setdefault(stretch.remark, []).append(stretch)
     rows = []
     for remark, parts in by_text.items():
-        judged = sum(one.judged for one in parts)
-        passed = [one.passed_after for one in parts if one.passed_after]
+        judged = sum(part.judged for part in parts)
+        passed = [part.passed_after for part in parts if part.passed_after]
         if passed and len(parts) == 1:
             words = f"in its session {passed[0]}"
         elif passed:
             words = f"in {len(passed)} of {len(parts)} stretches"
         else:
             words = "no" if judged else ""
-        rows.append(
-            RemarkView(
-                remark,
-                parts[0].begin,
-                parts[-1].end,
-                sum(one.recordings for one in parts),
-                sum(one.marked for one in parts),
-                judged,
-                words,
-            )
+        recordings, marked = (
+            sum(getattr(part, name) for part in parts) for name in ("recordings", "marked")
         )
+        begin, end = parts[0].begin, parts[-1].end
+        rows.append(RemarkView(remark, begin, end, recordings, marked, judged, words))
     return tuple(sorted(rows, key=lambda row: row.end, reverse=True))
 
 
-def _plain(figure) -> dict:
+def _plain(figure: go.Figure) -> dict[str, Any]:
     content = figure.to_plotly_json()
     content["layout"].pop("template", None)  # empty, but for a line each kind of trace
     return content
@@ -221,7 +210,7 @@ def _spark(recordings: pd.DataFrame) -> list[tuple[float, float, bool]]:
     return [(float(a), float(b), bool(c)) for a, b, c in zip(x, y, rows["alarm"], strict=False)]
 
 
-def _spark_y(distance):
+def _spark_y(distance: float | np.ndarray) -> Any:
     share = (distance - SPARK_LOW) / (SPARK_HIGH - SPARK_LOW)
     return SPARK_HEIGHT - 3 - (SPARK_HEIGHT - 6) * share
 
@@ -232,9 +221,9 @@ def _pictures(
     """The most unusual marked recordings, and the most usual ones beside them."""
     if pictures is None:
         return ()
-    known = recordings[recordings["distance"].notna()]
-    marked = known[known["alarm"]].sort_values("distance", ascending=False, kind="stable")
-    usual = known[~known["alarm"] & known["accepted"]]
+    placed = recordings[recordings["distance"].notna()]
+    marked = placed[placed["alarm"]].sort_values("distance", ascending=False, kind="stable")
+    usual = placed[~placed["alarm"] & placed["accepted"]]
     usual = usual.assign(is_new=usual["phase"] == NEW, far=usual["distance"].abs())
     usual = usual.sort_values(["is_new", "far"], ascending=[False, True], kind="stable")
     out = []
@@ -248,7 +237,7 @@ def _pictures(
     return tuple(out)
 
 
-def _caption(row) -> str:
+def _caption(row: Any) -> str:
     kind = "marked" if row.alarm else "as usual"
     if row.phase == BASELINE:
         kind = "baseline"
@@ -260,9 +249,9 @@ def _day(at: pd.Timestamp) -> str:
     return f"{at.day} {at.strftime('%b %Y')}"
 
 
-def _days(one) -> str:
+def _days(stretch: Any) -> str:
     """From the begin to the end of an episode or a remark."""
-    begin, end = _day(one.begin), _day(one.end)
+    begin, end = _day(stretch.begin), _day(stretch.end)
     return begin if begin == end else f"{begin} to {end}"
 
 
