@@ -29,6 +29,7 @@ tests hold this module against the first.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,12 @@ class _Plan:
     fold: np.ndarray  # [clips], -1: fitted on by every model
     folds: int
 
+    @property
+    def calibration_rows(self) -> np.ndarray:
+        """[n] row numbers of the clips that are calibrated on, fold after fold."""
+        order = np.argsort(self.fold, kind="stable")
+        return order[self.fold[order] >= 0]
+
 
 def calibrate(
     model: InfantModel, baselines: Sequence[Baseline], config: ConformalConfig
@@ -121,25 +128,26 @@ def calibrate(
 
     Raises ConfigError where an infant is named twice.
     """
-    ids = [baseline.infant_id for baseline in baselines]
-    if len(set(ids)) != len(ids):
-        twice = next(one for one in ids if ids.count(one) > 1)
-        raise ConfigError(f"infant {twice} has two baselines; join them into one")
+    ids = Counter(baseline.infant_id for baseline in baselines)
+    for infant_id, count in ids.items():
+        if count > 1:
+            raise ConfigError(f"infant {infant_id} has two baselines; join them into one")
     plans = [_plan(baseline.sessions, config) for baseline in baselines]
-    jobs, held = [], []
+    fold_baselines, left_out = [], []
     for baseline, plan in zip(baselines, plans, strict=True):
         for number in range(plan.folds):
-            left_out = plan.fold == number
-            jobs.append(baseline.only(~left_out))
-            held.append(baseline.vectors[left_out])
-    fitted = model.fit(jobs)
-    scored = _score(model, fitted, held)
-    out, first = [], 0
-    for baseline, plan in zip(baselines, plans, strict=True):
-        last = first + plan.folds
-        out.append(_calibrated(baseline, plan, fitted[first:last], scored[first:last], config))
-        first = last
-    return out
+            rows = plan.fold == number
+            fold_baselines.append(baseline.only(~rows))
+            left_out.append(baseline.vectors[rows])
+    fitted = model.fit(fold_baselines)
+    scores = _score(model, fitted, left_out)
+    ends = np.cumsum([plan.folds for plan in plans]).tolist()
+    return [
+        _calibrate(
+            baseline, plan, fitted[end - plan.folds : end], scores[end - plan.folds : end], config
+        )
+        for baseline, plan, end in zip(baselines, plans, ends, strict=True)
+    ]
 
 
 def judge(
@@ -151,15 +159,14 @@ def judge(
     """
     models = [arrays for infant in infants for arrays in infant.models]
     repeated = [part for infant, part in zip(infants, clips, strict=True) for _ in infant.models]
-    scored = _score(model, models, repeated)
-    out, first = [], 0
+    scores = iter(_score(model, models, repeated))
+    out = []
     for infant, part in zip(infants, clips, strict=True):
-        new = np.stack(scored[first : first + len(infant.models)])
-        first += len(infant.models)
-        known = infant.scores, infant.fold, infant.weights
-        p = decisive = p_values(*known, new)
+        new = np.stack([next(scores) for _ in infant.models])
+        calibration = infant.scores, infant.fold, infant.weights
+        p = decisive = p_values(*calibration, new)
         if infant.promise.smoothed:
-            decisive = p_values(*known, new, _drawn(infant.infant_id, part))
+            decisive = p_values(*calibration, new, _draw(infant.infant_id, part))
         alarms = decisive <= infant.promise.rate + _ROUNDING
         out.append(Judgement(new.mean(axis=0), p, alarms & infant.promise.promised))
     return out
@@ -170,8 +177,7 @@ def calibration_rows(sessions: np.ndarray, config: ConformalConfig) -> np.ndarra
 
     Clips that only fit are not among them; of a single session there are none.
     """
-    plan = _plan(sessions, config)
-    return np.concatenate([np.flatnonzero(plan.fold == number) for number in range(plan.folds)])
+    return _plan(sessions, config).calibration_rows
 
 
 def p_values(
@@ -179,13 +185,13 @@ def p_values(
     fold: np.ndarray,
     weights: np.ndarray,
     new: np.ndarray,
-    drawn: np.ndarray | None = None,
+    uniform: np.ndarray | None = None,
 ) -> np.ndarray:
     """p [m] of new clips, from calibration ``scores``, ``fold`` and ``weights`` [n].
 
     ``new`` [folds, m] are the new clips' scores under each fold's model. With weights of 1 this is
-    (1 + #{scores >= new}) / (n + 1). With ``drawn`` [m], uniform in 0..1, it is smoothed:
-    (#{scores > new} + drawn (1 + #{scores = new})) / (n + 1).
+    (1 + #{scores >= new}) / (n + 1). With ``uniform`` [m], drawn from 0..1, it is smoothed:
+    (#{scores > new} + uniform (1 + #{scores = new})) / (n + 1).
     """
     least, above = np.zeros(new.shape[1]), np.zeros(new.shape[1])
     for number, row in enumerate(new):
@@ -195,11 +201,11 @@ def p_values(
         beyond = np.append(np.cumsum(weights[here][order][::-1])[::-1], 0.0)
         least += beyond[np.searchsorted(scores[here][order], row, side="left")]
         above += beyond[np.searchsorted(scores[here][order], row, side="right")]
-    count = 1 + least if drawn is None else above + drawn * (1 + least - above)
+    count = 1 + least if uniform is None else above + uniform * (1 + least - above)
     return np.minimum(count / (1 + weights.sum()), 1.0)
 
 
-def _drawn(infant_id: str, clips: np.ndarray) -> np.ndarray:
+def _draw(infant_id: str, clips: np.ndarray) -> np.ndarray:
     """A number in 0..1 for each clip, by its own content."""
     start = zlib.crc32(infant_id.encode())
     rows = np.ascontiguousarray(clips, dtype=np.float32)
@@ -245,37 +251,36 @@ def _deal(sizes: np.ndarray, folds: int) -> np.ndarray:
 def _interleave(sizes: np.ndarray, share: float) -> np.ndarray:
     """-1 for sessions to fit on, 0 to calibrate on, by turns in time; at least one of each."""
     fold = np.full(len(sizes), -1)
-    kept = taken = 0
+    fit = calibration = 0  # clips so far
     for session, size in enumerate(sizes):
-        last_chance = session == len(sizes) - 1 and not taken
-        if session and (last_chance or taken + size / 2 < share * (kept + taken + size)):
+        last_chance = session == len(sizes) - 1 and not calibration
+        wanted = share * (fit + calibration + size)
+        if session and (last_chance or calibration + size / 2 < wanted):
             fold[session] = 0
-            taken += size
+            calibration += size
         else:
-            kept += size
+            fit += size
     return fold
 
 
-def _calibrated(
+def _calibrate(
     baseline: Baseline,
     plan: _Plan,
     models: Sequence[Arrays],
-    scored: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
     config: ConformalConfig,
 ) -> CalibratedInfant:
-    held = [np.flatnonzero(plan.fold == number) for number in range(plan.folds)]
-    rows = np.concatenate(held)
-    sessions = baseline.sessions[rows]
-    _, number, sizes = np.unique(sessions, return_inverse=True, return_counts=True)
-    weights = np.ones(len(rows)) if config.unit == CLIP else 1 / sizes[number]
-    units = len(rows) if config.unit == CLIP else len(sizes)
+    rows = plan.calibration_rows
+    _, number, sizes = np.unique(baseline.sessions[rows], return_inverse=True, return_counts=True)
+    by_clip = config.unit == CLIP
+    units = len(rows) if by_clip else len(sizes)
     return CalibratedInfant(
         infant_id=baseline.infant_id,
         promise=_promise(plan, baseline, len(rows), units, config),
         models=tuple(models),
-        scores=np.concatenate(scored),
-        fold=np.repeat(np.arange(plan.folds), [len(part) for part in held]),
-        weights=weights,
+        scores=np.concatenate(scores),
+        fold=plan.fold[rows],
+        weights=np.ones(len(rows)) if by_clip else 1 / sizes[number],
     )
 
 
@@ -283,7 +288,7 @@ def _promise(
     plan: _Plan, baseline: Baseline, n: int, units: int, config: ConformalConfig
 ) -> Promise:
     rate, reachable = config.rate, 1 / (units + 1)
-    told = np.floor(rate * (units + 1) + _ROUNDING).item() / (units + 1)
+    highest_below = np.floor(rate * (units + 1) + _ROUNDING).item() / (units + 1)
     promised = reachable <= rate + _ROUNDING
     reason = ""
     if plan.method == NONE:
@@ -294,7 +299,7 @@ def _promise(
     elif not promised:
         reason = (
             f"{units} {config.unit}s cannot reach {rate:g}: the lowest rate is {reachable:.3g}; "
-            f"it takes {_needed(rate)}"
+            f"it takes {int(np.ceil(1 / rate - 1 - _ROUNDING))}"
         )
     return Promise(
         method=plan.method,
@@ -303,16 +308,11 @@ def _promise(
         rate=rate,
         reachable=reachable,
         smoothed=config.smoothed,
-        expected=rate if config.smoothed and promised else told,
+        expected=rate if config.smoothed and promised else highest_below,
         proven=_proven(plan, units, rate),
         promised=promised and plan.method != NONE,
         reason=reason,
     )
-
-
-def _needed(rate: float) -> int:
-    """The fewest units that reach ``rate``."""
-    return int(np.ceil(1 / rate - 1 - _ROUNDING))
 
 
 def _proven(plan: _Plan, units: int, rate: float) -> float:

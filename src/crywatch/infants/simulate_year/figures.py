@@ -34,7 +34,7 @@ def year_figure(folder: Path) -> Figure:
     frame = read_table(folder / "year.parquet", YEAR)
     rate = read_json(folder / "metrics.json")["rate"]
     figure = Figure(figsize=(10.5, 6.4), layout="constrained")
-    top, bottom = np.ravel(figure.subfigures(2, 1))
+    top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
     axes = top.add_subplot()
     _lines(axes, frame[frame["scenario"] == SLOW], rate, weeks=4)
     axes.set(title="Slow development: share of recordings that alarm, four weeks at a time")
