@@ -22,7 +22,7 @@ from crywatch.infants import storage
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.evaluation.evaluate import EvaluationConfig, ModelEvaluation, evaluate
-from crywatch.infants.evaluation.results import MEANS, InfantResult, ModelSummary, over_twice
+from crywatch.infants.evaluation.results import InfantResult, ModelSummary, over_twice
 from crywatch.infants.models.cohort import SNormalised
 from crywatch.infants.models.contract import InfantModel
 from crywatch.infants.models.registry import MODELS, ModelsConfig, build
@@ -89,9 +89,9 @@ class FitInfantsSummary:
 
     def headline(self) -> dict[str, float]:
         """What the rebuild's run shows too: the rate seen of the one promised, and the worst."""
-        found = _metrics(self.parts[REPORTED].summary)
+        metrics = _metrics(self.parts[REPORTED].summary)
         names = ("rate_promised", "rate_seen", "worst_infant")
-        return {f"infants.{name}": found[name] for name in names if name in found}
+        return {f"infants.{name}": metrics[name] for name in names if name in metrics}
 
 
 def maker(model: InfantModel, config: FitInfantsConfig, embedded: str, seed: int) -> str:
@@ -159,18 +159,16 @@ def _cells(row: InfantResult) -> dict[str, Any]:
 
 
 def _metrics(summary: ModelSummary) -> dict[str, float]:
-    found: dict[str, float | None] = {"infants": summary.infants, "promised": summary.promised}
-    for name in MEANS:
-        if name in summary.means:
-            found[name] = summary.means[name].mean
-            found[f"{name}_sd"] = summary.means[name].deviation
+    metrics: dict[str, float | None] = {"infants": summary.infants, "promised": summary.promised}
+    for name, mean in summary.means.items():
+        metrics |= {name: mean.mean, f"{name}_sd": mean.deviation}
     for name in ("rate_promised", "rate_seen", "rate_pooled", "over_twice", "over_twice_by_chance"):
-        found[name] = getattr(summary, name)
-    found["worst_infant"] = summary.worst
+        metrics[name] = getattr(summary, name)
+    metrics["worst_infant"] = summary.worst
     for group in ("detected", "controls", "changed"):
         shares = getattr(summary, group)
-        found |= {f"{group}.{_metric_name(name)}": mean.mean for name, mean in shares.items()}
-    return {name: float(value) for name, value in found.items() if value is not None}
+        metrics |= {f"{group}.{_metric_name(name)}": mean.mean for name, mean in shares.items()}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def _metric_name(shift: str) -> str:

@@ -6,7 +6,7 @@ modification time, which is said: copying a file may have changed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from crywatch.corpora.recordings_table import (
     read_recordings,
 )
 from crywatch.detection.detect import find_files
+
+_NO_TIME = datetime.fromtimestamp(0, UTC)  # of a file that cannot be read
 
 
 @dataclass(frozen=True)
@@ -48,26 +50,28 @@ def user_files(
     rows = {} if table is None else _rows(table)
     files = list(find_files(paths))
     if not paths and table is not None:
-        named = sorted({row.infant for row in rows.values() if row.infant is not None})
-        wanted = infant_id if named else None
-        files = [
-            table.parent / row.path
-            for row in rows.values()
-            if row.infant == wanted and row.label != "other"
-        ]
-        if not files:
-            told = f"; column infant names {', '.join(map(repr, named[:5]))}" if named else ""
-            raise CrywatchError(f"{table}: no recording of infant {infant_id!r}{told}")
+        files = _files_of(infant_id, table, rows.values())
     elif paths and not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
-    given = None if at is None else _time(at)
-    guessed: list[UserFile] = []
-    found = [_file(path, infant_id, rows.get(path.resolve()), given, guessed) for path in files]
-    _say_guessed(guessed, say)
-    return found
+    by_user = None if at is None else _time(at)
+    out, guesses = [], []
+    for path in files:
+        row = rows.get(path.resolve())
+        if row is not None and row.infant not in (None, infant_id):
+            raise CrywatchError(f"{path}: by the table it is of infant {row.infant!r}")
+        time = row.recorded_at if row is not None and row.recorded_at is not None else by_user
+        if time is None:
+            time = _modification_time(path)
+            if time is not None:
+                guesses.append((path, time))
+        remark = row.category if row is not None and row.category != row.label else None
+        out.append(UserFile(path, time or _NO_TIME, remark))
+    _say_guesses(guesses, say)
+    return out
 
 
 def _rows(table: Path) -> dict[Path, Recording]:
+    """The rows of a recordings.csv by the file that each is of."""
     if table.name != TABLE:
         raise CrywatchError(
             f"{table}: the table must be named {TABLE} and lie in the folder of its recordings"
@@ -78,40 +82,35 @@ def _rows(table: Path) -> dict[Path, Recording]:
     return {(folder / row.path).resolve(): row for row in read_recordings(folder)}
 
 
-def _file(
-    path: Path,
-    infant_id: str,
-    row: Recording | None,
-    given: datetime | None,
-    guessed: list[UserFile],
-) -> UserFile:
-    remark = None
-    if row is not None:
-        if row.infant not in (None, infant_id):
-            raise CrywatchError(f"{path}: by the table it is of infant {row.infant!r}")
-        remark = row.category if row.category != row.label else None
-        if row.recorded_at is not None:
-            return UserFile(path, row.recorded_at, remark)
-    if given is not None:
-        return UserFile(path, given, remark)
-    try:
-        time = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
-    except OSError:
-        # It cannot be read either, which is told when it is listened to.
-        return UserFile(path, datetime.fromtimestamp(0, UTC), remark)
-    guessed.append(UserFile(path, time, remark))
-    return guessed[-1]
-
-
-def _say_guessed(files: Sequence[UserFile], say: Callable[[str], None]) -> None:
-    """One message, however many there are."""
+def _files_of(infant_id: str, table: Path, rows: Collection[Recording]) -> list[Path]:
+    """An infant's files by the table; all of them where no row names an infant."""
+    names = sorted({row.infant for row in rows if row.infant is not None})
+    wanted = infant_id if names else None
+    files = [
+        table.parent / row.path for row in rows if row.infant == wanted and row.label != "other"
+    ]
     if not files:
+        others = f"; column infant names {', '.join(map(repr, names[:5]))}" if names else ""
+        raise CrywatchError(f"{table}: no recording of infant {infant_id!r}{others}")
+    return files
+
+
+def _modification_time(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+    except OSError:
+        return None  # it cannot be read either, which is an error of the listening
+
+
+def _say_guesses(guesses: Sequence[tuple[Path, datetime]], say: Callable[[str], None]) -> None:
+    """One message, however many there are."""
+    if not guesses:
         return
-    first, last = (end(file.recorded_at for file in files).isoformat() for end in (min, max))
-    if len(files) == 1:
-        what = f"{files[0].path}: its modification time, {first}, stands"
+    first, last = (end(time for _, time in guesses).isoformat() for end in (min, max))
+    if len(guesses) == 1:
+        what = f"{guesses[0][0]}: its modification time, {first}, stands"
     else:
-        what = f"{len(files)} files: their modification times, from {first} to {last}, stand"
+        what = f"{len(guesses)} files: their modification times, from {first} to {last}, stand"
     say(f"{what} for the time of recording; {TABLE} with --table, or --at, tells a better one")
 
 

@@ -57,11 +57,10 @@ class SNormalised(InfantModel):
         self.inner, self.config = inner, config
         self.name = inner.name
         self._ids = {baseline.infant_id: row for row, baseline in enumerate(chosen)}
-        rows = [_spread(len(baseline), config.clips) for baseline in chosen]
-        kept = [baseline.only(part) for baseline, part in zip(chosen, rows, strict=True)]
-        self._clips = np.concatenate([baseline.vectors for baseline in kept])
-        self._owner = np.repeat(np.arange(len(kept)), [len(baseline) for baseline in kept])
-        self._models = inner.fit(kept)
+        members = [baseline.only(_spread(len(baseline), config.clips)) for baseline in chosen]
+        self._clips = np.concatenate([baseline.vectors for baseline in members])
+        self._owner = np.repeat(np.arange(len(members)), list(map(len, members)))
+        self._models = inner.fit(members)
 
     @property
     def digest(self) -> str:
@@ -80,15 +79,10 @@ class SNormalised(InfantModel):
             scores = self.inner.cross(models, self._clips)
             scores[np.equal(self._owner, np.array(own)[:, None])] = np.inf
             mean, deviation = _nearest(scores, self.config.top_k)
-            out += [
-                model
-                | {
-                    _MEAN: np.array([mean[row]]),
-                    _DEVIATION: np.array([deviation[row]]),
-                    _OWN: np.array([own[row]]),
-                }
-                for row, model in enumerate(models)
-            ]
+            for row, model in enumerate(models):
+                values = (mean[row], deviation[row], own[row])
+                named = zip((_MEAN, _DEVIATION, _OWN), values, strict=True)
+                out.append(model | {name: np.array([value]) for name, value in named})
         return out
 
     def score(self, models: Sequence[Arrays], clips: Sequence[np.ndarray]) -> list[np.ndarray]:

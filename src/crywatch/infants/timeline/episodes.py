@@ -58,18 +58,15 @@ def find_episodes(timeline: InfantTimeline, config: EpisodesConfig) -> tuple[Epi
     possible = [
         stretch
         for stretch in _clusters(sessions, config.join_sessions)
-        if not any(stretch.first <= one.last and one.first <= stretch.last for one in lasting)
+        if not any(stretch.first <= rise.last and rise.first <= stretch.last for rise in lasting)
     ]
-    found = [_episode(timeline, stretch, True) for stretch in lasting]
-    found += [_episode(timeline, stretch, False) for stretch in possible]
-    kept = [
-        one
-        for one in found
-        if one.lasting
-        or one.combined_p <= config.level
-        or (one.ongoing and 2 * one.marked > one.recordings)
-    ]
-    return tuple(sorted(kept, key=lambda one: one.first_session))
+    episodes = [_episode(timeline, stretch, True) for stretch in lasting]
+    for stretch in possible:
+        episode = _episode(timeline, stretch, False)
+        mostly_marked = 2 * episode.marked > episode.recordings
+        if episode.combined_p <= config.level or (episode.ongoing and mostly_marked):
+            episodes.append(episode)
+    return tuple(sorted(episodes, key=lambda episode: episode.first_session))
 
 
 def combined_p(p: np.ndarray, units: int) -> float:
@@ -128,16 +125,12 @@ def _episode(timeline: InfantTimeline, stretch: SessionRange, lasting: bool) -> 
     rows = timeline.sessions.iloc[stretch.first : stretch.last + 1]
     over = (rows["cusum"] > rows["cusum_limit"]).to_numpy()
     passed = rows.iloc[int(np.argmax(over))] if over.any() else None
-    latest = timeline.sessions.iloc[-1]
     at_end = stretch.last == len(timeline.sessions) - 1
     # Two usual sessions or so after the peak bring the evidence below its limit.
-    stands = (
-        lasting
-        and not (timeline.sessions["cusum"] <= timeline.sessions["cusum_limit"])[
-            stretch.last :
-        ].any()
-        and latest["cusum"] > latest["cusum_limit"]
-    )
+    since = timeline.sessions.iloc[stretch.last :]
+    latest = since.iloc[-1]
+    fell = (since["cusum"] <= since["cusum_limit"]).any()
+    stands = lasting and not fell and latest["cusum"] > latest["cusum_limit"]
     return Episode(
         first_session=stretch.first,
         last_session=stretch.last,

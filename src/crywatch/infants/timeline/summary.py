@@ -121,9 +121,9 @@ def by_urgency(summaries: Sequence[InfantSummary]) -> list[int]:
     """Positions of ``summaries``, the most unusual lately first."""
     rank = {status: number for number, status in enumerate(STATUSES)}
 
-    def key(position: int):
-        one = summaries[position]
-        return rank[one.status], -one.urgency, one.infant_id
+    def key(position: int) -> tuple[int, float, str]:
+        summary = summaries[position]
+        return rank[summary.status], -summary.urgency, summary.infant_id
 
     return sorted(range(len(summaries)), key=key)
 
@@ -145,18 +145,18 @@ def _risen(changes: ChangePoints, reference: float) -> bool:
 
 def _urgency(sessions: pd.DataFrame) -> float:
     """Of the latest session with a limit."""
-    known = sessions[sessions["ewma_limit"].notna()]
-    if not len(known):
+    limited = sessions[sessions["ewma_limit"].notna()]
+    if not len(limited):
         return 0.0
-    return float(known["ewma"].iloc[-1] / known["ewma_limit"].iloc[-1])
+    return float(limited["ewma"].iloc[-1] / limited["ewma_limit"].iloc[-1])
 
 
 def _status(new: int, judged: int, promised: bool, episodes: Sequence[Episode], high: bool) -> str:
     """``high``: the latest level of the sessions is above the infant's normal."""
-    lasting = [one for one in episodes if one.lasting]
-    if any(one.ongoing for one in lasting):
+    lasting = [episode for episode in episodes if episode.lasting]
+    if any(episode.ongoing for episode in lasting):
         return CHANGED
-    if (high and judged) or any(one.ongoing for one in episodes):
+    if (high and judged) or any(episode.ongoing for episode in episodes):
         return UNUSUAL
     if lasting:
         return EARLIER
@@ -172,11 +172,11 @@ def _remarks(timeline: InfantTimeline) -> tuple[RemarkStretch, ...]:
     out = []
     for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True):
         if text[begin]:
-            out.append(_remarked(timeline, rows.iloc[begin:end], str(text[begin])))
+            out.append(_remark_stretch(timeline, rows.iloc[begin:end], str(text[begin])))
     return tuple(out)
 
 
-def _remarked(timeline: InfantTimeline, rows: pd.DataFrame, remark: str) -> RemarkStretch:
+def _remark_stretch(timeline: InfantTimeline, rows: pd.DataFrame, remark: str) -> RemarkStretch:
     judged = rows[rows["promised"] & (rows["phase"] == NEW)]
     first, last = int(rows["session"].iloc[0]), int(rows["session"].iloc[-1])
     inside = timeline.sessions.iloc[first : last + 1]
