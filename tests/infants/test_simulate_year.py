@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from collections import namedtuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,7 @@ UPDATING = UpdatingConfig(
 )
 DIM = 24
 CHANGE = "pitch +20 %"
+Place = namedtuple("Heard", "infant week session recording kind")  # its spelling draws the noise
 EXTENTS = ExtentConfig(15.0, 20.0, 0.08, 0.06)
 
 
@@ -78,7 +80,7 @@ def vector(heard: year_voices.YearRecording) -> np.ndarray:
         voice = voice + 2.6 * drawn("change", heard.infant) / np.sqrt(DIM)
     if heard.kind in (NOISE, SILENCE):
         voice = drawn(heard.kind)
-    return unit((voice + 0.3 * drawn(heard))[None])[0].astype(np.float32)
+    return unit((voice + 0.3 * drawn(Place(*astuple(heard))))[None])[0].astype(np.float32)
 
 
 @pytest.fixture(scope="module")
