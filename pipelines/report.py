@@ -2,7 +2,14 @@
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.report import DetectionInputs, InfantsInputs, Inputs, Origin, ReportConfig, run
+from crywatch.report import (
+    DetectionInputs,
+    InfantsInputs,
+    ReportConfig,
+    ReportInputs,
+    ReportOrigin,
+    run,
+)
 from crywatch.tracking.lineage import commit
 
 
@@ -11,7 +18,7 @@ def main() -> None:
         corpora = params.plain("corpora")
         here = commit()
         run(
-            Inputs(
+            ReportInputs(
                 detection=DetectionInputs(
                     clips=paths.SPLIT_CLIPS,
                     split_table=paths.SPLIT_TABLE,
@@ -40,7 +47,7 @@ def main() -> None:
                 recipes=list(params.plain("ablate_robust.recipes")),
             ),
             params.section("report", ReportConfig),
-            Origin(
+            ReportOrigin(
                 profile=params.plain("profile"),
                 source=params.plain("data.source"),
                 commit=here.sha[:12],

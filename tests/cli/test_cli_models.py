@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from crywatch.cli import main as cli
 from crywatch.core.errors import CrywatchError
-from crywatch.operations.register import Gate, Registration, run
+from crywatch.operations.register import PromotionGate, Registration, run
 from crywatch.tracking import registry, store
 from crywatch.tracking.model_files import snapshot
 from tests.helpers.register_cases import config
@@ -22,8 +22,8 @@ from tests.helpers.robust_model_cases import write_robust
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 GATES = (
-    Gate("better_on_main", "pooled", False, "AUC 0.9 to 0.8"),
-    Gate("no_worse", "confuser dog", True, "0.1 to 0.1"),
+    PromotionGate("better_on_main", "pooled", False, "AUC 0.9 to 0.8"),
+    PromotionGate("no_worse", "confuser dog", True, "0.1 to 0.1"),
 )
 
 

@@ -15,7 +15,7 @@ from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust import ablate_robust
 from crywatch.detection.robust.ablate_robust import AblateRobustConfig, run
 from crywatch.detection.robust.measures import measure
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.recipes import recipes_page
 from tests.helpers.dag import ROOT
 from tests.helpers.report_cases import ablations_folder
@@ -114,12 +114,14 @@ def test_equal_inputs_give_equal_bytes_and_a_recipe_others(world, done, tmp_path
 
 def test_the_page_shows_each_recipe_beside_the_whole_one(tmp_path):
     folder = ablations_folder(tmp_path)
-    report = recipes_page(folder, ["base", "no_room"], "Recipes", Origin("demo", "generated", ""))
+    report = recipes_page(
+        folder, ["base", "no_room"], "Recipes", ReportOrigin("demo", "generated", "")
+    )
     page = render("sections.md", report)
     assert "| no_room | 0.400 (-0.100) | 0.400 (-0.100) |" in page
     assert "| base | 0.500 | 0.500 |" in page and "0.900" not in page
     with pytest.raises(TableError, match=r"best/metrics\.json is missing: run `dvc repro"):
-        recipes_page(folder, ["best"], "Recipes", Origin("demo", "generated", ""))
+        recipes_page(folder, ["best"], "Recipes", ReportOrigin("demo", "generated", ""))
 
 
 def test_bad_settings_are_named(world, tmp_path):

@@ -25,7 +25,7 @@ from crywatch.evaluation.audit_shortcuts.measures import logit
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig
 from crywatch.evaluation.audit_shortcuts.thresholds import thresholds
 from crywatch.evaluation.channel_scores import AS_RECORDED
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.shortcuts import mean_of_seeds, shortcuts_page
 from tests.helpers.blazenet_cases import clip_rows
 from tests.helpers.split_cases import noise
@@ -325,7 +325,7 @@ def test_a_system_is_loaded_from_its_folder(monkeypatch):
 # Page
 
 
-ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
+ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 
 
 def test_the_page_has_every_part(audited):

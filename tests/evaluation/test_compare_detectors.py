@@ -19,7 +19,7 @@ from crywatch.detection.systems import System
 from crywatch.evaluation.channel_scores import AS_RECORDED
 from crywatch.evaluation.compare_detectors import CompareDetectorsConfig, run
 from crywatch.metrics.curves import binary_metrics, max_f1
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.systems import systems_page
 from tests.helpers.baseline_cases import made, world
 
@@ -255,7 +255,7 @@ def test_silence_of_the_world_counts_for_nothing():
     assert silent_seconds(wave).tolist() == [True] + 5 * [False]
 
 
-ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
+ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 
 
 def test_the_page_has_every_measure_and_system(summary, out):

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from crywatch.core.digest import files_sha256, value_sha256
-from crywatch.operations.register import Gate, Registration
+from crywatch.operations.register import PromotionGate, Registration
 from crywatch.operations.retrain import Record, RetrainConfig, run
 from crywatch.operations.retrain.champion import Drift
 from crywatch.operations.retrain.rebuild import StepFailed
@@ -159,7 +159,7 @@ class Fake:
             path.with_suffix(".new").write_text(json.dumps([*versions, model]))
             path.with_suffix(".new").replace(path)
             versions.append(model)
-        gate = Gate("no_worse", "corpus sounds", not self.refused, "0.91 against 0.90")
+        gate = PromotionGate("no_worse", "corpus sounds", not self.refused, "0.91 against 0.90")
         gates = () if already and not self.refused else (gate,)  # of the champion none is told
         promoted = not self.refused and not already
         return Registration(versions.index(model) + 1, promoted, already, gates, "by the gates")

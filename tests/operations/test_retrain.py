@@ -12,8 +12,8 @@ import pytest
 
 from crywatch.core import params
 from crywatch.core.errors import ConfigError
-from crywatch.operations.drift import DriftReport, Quantity, Spread
-from crywatch.operations.register import Gate, Registration
+from crywatch.operations.drift import DriftQuantity, DriftReport, QuantitySpread
+from crywatch.operations.register import PromotionGate, Registration
 from crywatch.operations.retrain import RetrainConfig, unattended
 from crywatch.operations.retrain.champion import Drift
 from crywatch.operations.retrain.config import NotifyConfig
@@ -33,10 +33,10 @@ from tests.helpers.retrain_cases import (
 )
 
 FIRST = ["prepare", "check", "read sounds", "repro", "keep", "register"]
-QUANTITY = Quantity(
+QUANTITY = DriftQuantity(
     *("level", "dBFS", 9.0, 6.0, 0.001, True),
-    Spread((-40, -35, -30, -25, -20)),
-    Spread((-50, -45, -40, -35, -30)),
+    QuantitySpread((-40, -35, -30, -25, -20)),
+    QuantitySpread((-50, -45, -40, -35, -30)),
     "level: quieter",
 )
 REPORT = DriftReport(30, 40, 0, (QUANTITY,), "level: quieter")
@@ -276,7 +276,7 @@ def test_a_kill_at_any_change_of_a_file_ends_like_an_undisturbed_run(tmp_path):
 
 
 def test_a_model_that_a_person_went_back_from_is_not_told_as_promoted():
-    kept = Gate("no_worse", "pooled", True, "0.91 against 0.90")
+    kept = PromotionGate("no_worse", "pooled", True, "0.91 against 0.90")
     told = Registration(5, False, True, (kept,), "refused: it was rolled back from")
     assert not unattended._was_promoted(told, None)
     assert unattended._was_promoted(replace(told, gates=(), why="the champion already"), None)

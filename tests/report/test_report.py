@@ -19,10 +19,10 @@ from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
 from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
-from crywatch.report import DetectionInputs, Inputs, ReportConfig, detection, run, tables
+from crywatch.report import DetectionInputs, ReportConfig, ReportInputs, detection, run, tables
 from crywatch.report.decision_tables import event_tables
 from crywatch.report.detection import Results, detection_page
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.tables import Table
 from tests.helpers.report_cases import (
     DECISIONS,
@@ -41,7 +41,7 @@ CONFIG = ReportConfig(
     comparison_title="All",
     recipes_title="Recipes",
 )
-ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
+ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 
 
 def measured(model: str, scope: str, unit: str, part: str, **values) -> dict:
@@ -129,10 +129,10 @@ def inputs(tmp_path_factory) -> DetectionInputs:
 
 
 @pytest.fixture
-def all_inputs(inputs, tmp_path, monkeypatch) -> Inputs:
+def all_inputs(inputs, tmp_path, monkeypatch) -> ReportInputs:
     """Of the second half only what this stage reads itself; the tables have tests of their own."""
     folder = tmp_path / "stages"
-    return Inputs(
+    return ReportInputs(
         detection=inputs,
         infants=infants_inputs(folder, monkeypatch),
         shortcuts=shortcuts_folder(folder / "shortcuts"),

@@ -8,10 +8,10 @@ import pytest
 
 from crywatch.core.errors import TableError
 from crywatch.report.infants import infants_page
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from tests.helpers.report_cases import TABLES, infants_inputs
 
-ORIGIN = Origin(profile="demo", source="generated", commit="0123456789ab")
+ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 NAMES = ["sections.html", "sections.md"]
 
 

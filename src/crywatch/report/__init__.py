@@ -13,7 +13,7 @@ from pathlib import Path
 from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.report.detection import DetectionInputs, detection_page
 from crywatch.report.infants import InfantsInputs, infants_page
-from crywatch.report.pages import Origin, render
+from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.recipes import recipes_page
 from crywatch.report.shortcuts import shortcuts_page
 from crywatch.report.systems import systems_page
@@ -31,7 +31,7 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ReportInputs:
     """What the pages are made from."""
 
     detection: DetectionInputs
@@ -42,7 +42,7 @@ class Inputs:
     recipes: list[str]  # in the order of the tables
 
 
-def run(inputs: Inputs, config: ReportConfig, origin: Origin, out_dir: Path) -> None:
+def run(inputs: ReportInputs, config: ReportConfig, origin: ReportOrigin, out_dir: Path) -> None:
     """Write detection, shortcuts, comparison, recipes and infants, as HTML and as Markdown, below
     ``out_dir``."""
     ablations, recipes = inputs.ablations, inputs.recipes
@@ -60,4 +60,11 @@ def run(inputs: Inputs, config: ReportConfig, origin: Origin, out_dir: Path) -> 
                 write_text(temp / f"{name}.{suffix}", render(f"sections.{suffix}", page))
 
 
-__all__ = ["DetectionInputs", "InfantsInputs", "Inputs", "Origin", "ReportConfig", "run"]
+__all__ = [
+    "DetectionInputs",
+    "InfantsInputs",
+    "ReportInputs",
+    "ReportOrigin",
+    "ReportConfig",
+    "run",
+]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from crywatch.report.pages import note
 from crywatch.report.tables import (
     Columns,
-    Row,
+    JsonRow,
     Table,
     bracketed,
     distinct,
@@ -35,7 +35,7 @@ EVENTS: Columns = {
 }
 
 
-def event_tables(rows: list[Row]) -> list[Table]:
+def event_tables(rows: list[JsonRow]) -> list[Table]:
     """Tables from the rows of events.json, all detectors on each strongly labelled scope."""
     tables: list[Table] = []
     for scope in distinct(rows, "scope"):
@@ -48,7 +48,7 @@ def event_tables(rows: list[Row]) -> list[Table]:
     return tables
 
 
-def decision_tables(models: Sequence[Row]) -> list[Table]:
+def decision_tables(models: Sequence[JsonRow]) -> list[Table]:
     """Tables from the tables.json of each calibrated model."""
     if not models:
         return []
@@ -82,27 +82,27 @@ def decision_tables(models: Sequence[Row]) -> list[Table]:
     return [*rates, scopes, _calibration(models)]
 
 
-ALARMS: dict[str, Callable[[Row], str]] = {
+ALARMS: dict[str, Callable[[JsonRow], str]] = {
     "alarms in hours": lambda row: f"{row['alarms']} in {number(row['hours'], 2)}",
     "seen, an hour": lambda row: bracketed(row["per_hour"], row["low"], row["high"], 1),
     "called": lambda row: "n/a" if row["called"] is None else f"{100 * row['called']:.1f} %",
 }
 
 
-def _test_rates(model: Row) -> list[Row]:
+def _test_rates(model: JsonRow) -> list[JsonRow]:
     return [row for row in model["rates"] if row["part"] == "test"]
 
 
-def _rate_columns(model: Row) -> dict[str, Callable[[Row], str]]:
+def _rate_columns(model: JsonRow) -> dict[str, Callable[[JsonRow], str]]:
     """Of one model's rates: what was chosen on the validation part, and what the test part saw."""
     default = model["decision"]["default_per_hour"]
     fitted = {rate["false_alarms_per_hour"]: rate for rate in model["decision"]["rates"]}
 
-    def stated(row: Row) -> str:
+    def stated(row: JsonRow) -> str:
         rate = row["stated"]
         return "plain" if rate is None else f"{rate:g}{' (default)' if rate == default else ''}"
 
-    def of_rate(show: Callable[[Row], str]) -> Callable[[Row], str]:
+    def of_rate(show: Callable[[JsonRow], str]) -> Callable[[JsonRow], str]:
         return lambda row: "n/a" if row["stated"] is None else show(fitted[row["stated"]])
 
     return {
@@ -123,7 +123,7 @@ def _rate_columns(model: Row) -> dict[str, Callable[[Row], str]]:
     }
 
 
-def _calibration(models: Sequence[Row]) -> Table:
+def _calibration(models: Sequence[JsonRow]) -> Table:
     rows = []
     for model in models:
         by_key = {(row["part"], row["when"]): row for row in model["calibration"]}

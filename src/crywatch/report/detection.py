@@ -14,7 +14,7 @@ from crywatch.core.atomic import read_json
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
 from crywatch.report.decision_tables import decision_tables, event_tables
-from crywatch.report.pages import Origin, note
+from crywatch.report.pages import ReportOrigin, note
 from crywatch.report.tables import Columns, Table, cries, groups, interval, num, number, table
 
 PAPER_TABLE2 = {
@@ -71,7 +71,7 @@ class DetectionPage:
     """Everything its template needs."""
 
     title: str
-    origin: Origin
+    origin: ReportOrigin
     n_clips: int
     n_seconds: float
     n_untrimmed: int
@@ -80,7 +80,7 @@ class DetectionPage:
     figures: dict[str, str]  # caption to data URI
 
 
-def detection_page(inputs: DetectionInputs, title: str, origin: Origin) -> DetectionPage:
+def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) -> DetectionPage:
     """Collect tables and figures."""
     clips = read_table(inputs.clips, SPLIT_CLIPS)
     quarantined: dict[str, int] = {}

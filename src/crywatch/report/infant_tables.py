@@ -10,7 +10,7 @@ from crywatch.core.errors import TableError
 from crywatch.report.pages import note
 from crywatch.report.tables import (
     Columns,
-    Row,
+    JsonRow,
     Table,
     bracketed,
     num,
@@ -52,7 +52,7 @@ def infant_tables(folder: Path, models: Sequence[str], default: str) -> list[Tab
     return [*tables, changes] if changes.rows else tables
 
 
-def by_infant(model: str, part: Row) -> Table:
+def by_infant(model: str, part: JsonRow) -> Table:
     """A row an infant, and their mean and deviation."""
     columns: Columns = {
         "infant": "infant_id",
@@ -87,7 +87,7 @@ def by_infant(model: str, part: Row) -> Table:
     return infants
 
 
-def side_by_side(summaries: Mapping[str, Row]) -> Table:
+def side_by_side(summaries: Mapping[str, JsonRow]) -> Table:
     """Means over infants of every model, and the slides' own."""
     cells = [
         [
@@ -109,7 +109,7 @@ def side_by_side(summaries: Mapping[str, Row]) -> Table:
     return Table(f"Models of infants, {PART} part", columns, cells, text)
 
 
-def made_changes(summaries: Mapping[str, Row]) -> Table:
+def made_changes(summaries: Mapping[str, JsonRow]) -> Table:
     """Detection of made and planted changes by every model, then the controls, then unchanged."""
     cells = []
     for group, kind in CHANGES.items():
@@ -130,11 +130,11 @@ def _read(path: Path) -> Any:
         raise TableError(f"{path}: damaged ({error}): run `dvc repro fit_infants`") from error
 
 
-def _rate(row: Row, key: str, ends: str, digits: int = 3) -> str:
+def _rate(row: JsonRow, key: str, ends: str, digits: int = 3) -> str:
     if row[key] is None:
         return "n/a"
     return bracketed(row[key], row[f"{ends}_low"], row[f"{ends}_high"], digits)
 
 
-def _mean(value: Row | None, digits: int = 3) -> str:
+def _mean(value: JsonRow | None, digits: int = 3) -> str:
     return "n/a" if value is None else plus_minus(value["mean"], value["deviation"], digits)

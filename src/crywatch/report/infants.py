@@ -12,7 +12,7 @@ import pandas as pd
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import CRIES
 from crywatch.report.infant_tables import infant_tables
-from crywatch.report.pages import Link, Origin, SectionsPage, sections_page
+from crywatch.report.pages import Link, ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
@@ -35,7 +35,9 @@ class InfantsInputs:
     network: str  # of finetune_ecapa, whose vectors the baselines are of
 
 
-def infants_page(inputs: InfantsInputs, title: str, origin: Origin, out_dir: Path) -> SectionsPage:
+def infants_page(
+    inputs: InfantsInputs, title: str, origin: ReportOrigin, out_dir: Path
+) -> SectionsPage:
     """Collect tables and figures; ``out_dir`` is the folder that the page will be in."""
     timelines = os.path.relpath(inputs.timeline / "timelines.html", out_dir)
     cries = read_table(inputs.cries / "cries.parquet", CRIES)

@@ -17,7 +17,7 @@ from crywatch.report.tables import Table
 
 
 @dataclass(frozen=True)
-class Origin:
+class ReportOrigin:
     """What the numbers come from."""
 
     profile: str
@@ -62,7 +62,7 @@ class SectionsPage:
     """A page of sections, each with a lead, figures, links and tables (template sections)."""
 
     title: str
-    origin: Origin
+    origin: ReportOrigin
     facts: str
     caution: str
     sections: list[Section]
@@ -86,7 +86,7 @@ def columns(name: str) -> dict[str, str]:
 def sections_page(
     name: str,
     title: str,
-    origin: Origin,
+    origin: ReportOrigin,
     facts: str,
     tables: Mapping[str, list[Table]],
     folders: Mapping[str, Path] | None = None,

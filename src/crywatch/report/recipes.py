@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from crywatch.report.pages import Origin, SectionsPage, sections_page
+from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import Table, number, read_output
 
 Metrics = Mapping[str, float]  # ``scope/sound/unit/metric`` to value
@@ -16,7 +16,9 @@ SOUNDS = ("clean", "channel")
 METRICS = {"average_precision": "AP", "auc": "AUC", "recall_at_1pct": "recall at 1 %"}
 
 
-def recipes_page(folder: Path, recipes: Sequence[str], title: str, origin: Origin) -> SectionsPage:
+def recipes_page(
+    folder: Path, recipes: Sequence[str], title: str, origin: ReportOrigin
+) -> SectionsPage:
     """From the folders of ``ablate_robust`` below ``folder``; TableError where one is missing."""
     metrics: dict[str, Metrics] = {
         name: read_output(folder / name / "metrics.json", "ablate_robust") for name in recipes

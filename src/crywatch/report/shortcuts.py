@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crywatch.report.pages import Origin, SectionsPage, sections_page
+from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import (
     Columns,
-    Row,
+    JsonRow,
     Table,
     cries,
     distinct,
@@ -31,7 +31,7 @@ PARTS = {"all": "all", "unseen": "never trained on"}
 POOLED = "pooled"
 
 
-def shortcuts_page(folder: Path, title: str, origin: Origin) -> SectionsPage:
+def shortcuts_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage:
     """Collect tables and figures from the folder of ``audit_shortcuts``."""
     means = read_output(folder / "means.json", "audit_shortcuts")
     channels = means["channels"]
@@ -50,10 +50,10 @@ def shortcuts_page(folder: Path, title: str, origin: Origin) -> SectionsPage:
     return sections_page("shortcuts", title, origin, facts, tables, folders)
 
 
-def mean_of_seeds(key: str, digits: int = 3) -> Callable[[Row], str]:
+def mean_of_seeds(key: str, digits: int = 3) -> Callable[[JsonRow], str]:
     """A cell with a mean, its deviation over seeds and its interval, as far as there are any."""
 
-    def cell(row: Row) -> str:
+    def cell(row: JsonRow) -> str:
         text, deviation = interval(key, digits)(row), row.get(f"{key}_sd")
         if row[key] is None or deviation is None:
             return text
@@ -64,7 +64,11 @@ def mean_of_seeds(key: str, digits: int = 3) -> Callable[[Row], str]:
 
 
 def crossed(
-    title: str, rows: Sequence[Row], line: Sequence[str], cell: Callable[[Row], str], note: str = ""
+    title: str,
+    rows: Sequence[JsonRow],
+    line: Sequence[str],
+    cell: Callable[[JsonRow], str],
+    note: str = "",
 ) -> Table:
     """A line for every value of the keys ``line``, a column for every channel."""
     channels = distinct(rows, "channel")
@@ -79,7 +83,7 @@ def crossed(
     return Table(title, [*heads, *channels], cells, note)
 
 
-def channel_tables(rows: Sequence[Row], scope: str) -> list[Table]:
+def channel_tables(rows: Sequence[JsonRow], scope: str) -> list[Table]:
     """A table a measure, of one scope."""
     scoped = [row for row in rows if row["scope"] == scope]
     counts = {row["unit"]: row for row in scoped}
@@ -100,7 +104,7 @@ def channel_tables(rows: Sequence[Row], scope: str) -> list[Table]:
     ]
 
 
-def left_out_table(rows: Sequence[Row]) -> Table:
+def left_out_table(rows: Sequence[JsonRow]) -> Table:
     """Every system on the corpus that it was not trained on."""
     columns: Columns = {
         "system": "row",
@@ -113,7 +117,7 @@ def left_out_table(rows: Sequence[Row]) -> Table:
     return table("Corpora left out of training", columns, rows)
 
 
-def probe_tables(rows: Sequence[Row]) -> list[Table]:
+def probe_tables(rows: Sequence[JsonRow]) -> list[Table]:
     """A table for cries and one for others."""
     columns: Columns = {
         "given": "row",
@@ -140,7 +144,7 @@ def probe_tables(rows: Sequence[Row]) -> list[Table]:
     return tables
 
 
-def factor_tables(rows: Sequence[Row]) -> list[Table]:
+def factor_tables(rows: Sequence[JsonRow]) -> list[Table]:
     """A table a measure, a column a change."""
     factors = [
         f"{factor}: {', '.join(distinct([r for r in rows if r['factor'] == factor], 'channel'))}"
@@ -158,7 +162,7 @@ def factor_tables(rows: Sequence[Row]) -> list[Table]:
     ]
 
 
-def background_table(rows: Sequence[Row]) -> Table:
+def background_table(rows: Sequence[JsonRow]) -> Table:
     """Shares of background that are called a cry."""
     columns: Columns = {
         "system": "row",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.report.pages import Origin, SectionsPage, sections_page
+from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import (
-    Row,
+    JsonRow,
     Table,
     bracketed,
     distinct,
@@ -51,7 +51,7 @@ class SystemResults:
 
     def __init__(self, folder: Path):
         content = read_output(folder / "tables.json", "compare_detectors")
-        self.rows: list[Row] = content["rows"]
+        self.rows: list[JsonRow] = content["rows"]
         self.parameters: Mapping[str, int] = {
             system["row"]: system["parameters"] for system in content["parameters"]
         }
@@ -79,12 +79,12 @@ class SystemResults:
         """The channels that all clips go through, whatever they are."""
         return [c for c in distinct(self.rows, "channel") if c not in (RECORDED, self.shift)]
 
-    def get(self, name: str, channel: str, scope: str, unit: str) -> Row | None:
+    def get(self, name: str, channel: str, scope: str, unit: str) -> JsonRow | None:
         """A row, or None where it was not measured."""
         return self._by_key.get((name, channel, scope, unit))
 
 
-def systems_page(folder: Path, title: str, origin: Origin) -> SectionsPage:
+def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage:
     """Collect tables and figures from the folder of ``compare_detectors``."""
     results = SystemResults(folder)
 
@@ -138,7 +138,7 @@ def _measures(results: SystemResults) -> Iterator[Measure]:
 
 def _by_unit(results: SystemResults, channel: str, scope: str) -> Iterator[Table]:
     """Every system on one scope, by second and by clip, beside the peer where there is one."""
-    columns: dict[str, str | Callable[[Row], str]] = {
+    columns: dict[str, str | Callable[[JsonRow], str]] = {
         "system": "row",
         "seeds": "systems",
         "AUC": lambda row: _interval(row, "auc"),
@@ -182,19 +182,19 @@ def shift_table(results: SystemResults, unit: str) -> Table:
     return Table(f"Before and after the phone, pooled, per {unit}", columns, cells, note)
 
 
-def _mean(row: Row | None, metric: str) -> str:
+def _mean(row: JsonRow | None, metric: str) -> str:
     if row is None:
         return "n/a"
     values = row["metrics"][metric]
     return plus_minus(values["mean"], values["sd"])
 
 
-def _interval(row: Row, metric: str) -> str:
+def _interval(row: JsonRow, metric: str) -> str:
     values = row["metrics"][metric]
     text = bracketed(values["mean"], values["low"], values["high"])
     return text + ("" if values["sd"] is None else f" ± {number(values['sd'])}")
 
 
-def _difference(row: Row, metric: str) -> str:
+def _difference(row: JsonRow, metric: str) -> str:
     values = row["metrics"][metric]
     return bracketed(values["difference"], values["difference_low"], values["difference_high"])

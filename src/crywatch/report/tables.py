@@ -12,7 +12,7 @@ import numpy as np
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
 
-Row = Mapping[str, Any]
+JsonRow = Mapping[str, Any]
 Cell = str | Callable[[Any], str]  # a row's key, or what makes text of the row
 Columns = Mapping[str, Cell] | Sequence[tuple[str, Cell]]  # by title; titles may repeat
 
@@ -37,27 +37,27 @@ def table(title: str, columns: Columns, rows: Iterable[Any], note: str = "") -> 
     return Table(title, [name for name, _ in pairs], lines, note)
 
 
-def num(key: str, digits: int = 3) -> Callable[[Row], str]:
+def num(key: str, digits: int = 3) -> Callable[[JsonRow], str]:
     """A cell with the number ``key``; ``n/a`` where the row has none."""
     return lambda row: number(row.get(key), digits)
 
 
-def seconds(key: str) -> Callable[[Row], str]:
+def seconds(key: str) -> Callable[[JsonRow], str]:
     """A cell with the time ``key``."""
     return lambda row: number(row[key], 1) + ("" if row[key] is None else " s")
 
 
-def interval(key: str, digits: int = 3) -> Callable[[Row], str]:
+def interval(key: str, digits: int = 3) -> Callable[[JsonRow], str]:
     """A cell with the number ``key`` and its interval, ``key_low`` to ``key_high``."""
     return lambda row: bracketed(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"), digits)
 
 
-def groups(row: Row) -> str:
+def groups(row: JsonRow) -> str:
     """Groups with cries, and with other sounds."""
     return " / ".join(number(row.get(key), 0) for key in ("cry_groups", "other_groups"))
 
 
-def cries(row: Row) -> str:
+def cries(row: JsonRow) -> str:
     """How many rows are cries."""
     return f"{row['n_cry']} of {row['n']}"
 
@@ -84,7 +84,7 @@ def threshold_text(value: float) -> str:
     return f"{value:.2g}" if value < 0.995 or value >= 1 else f"1 - {1 - value:.2g}"
 
 
-def distinct(rows: Iterable[Row], key: str) -> list[Any]:
+def distinct(rows: Iterable[JsonRow], key: str) -> list[Any]:
     """Values of ``key`` in the order in which they come."""
     return list(dict.fromkeys(row[key] for row in rows))
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from crywatch.report.tables import Row, Table, number, read_output, table
+from crywatch.report.tables import JsonRow, Table, number, read_output, table
 
 SUMMARY = "summary.json"  # of stage timeline, the most unusual infants first
 MOST = 60  # infants that are listed
-INFANTS: dict[str, Callable[[Row], str]] = {
+INFANTS: dict[str, Callable[[JsonRow], str]] = {
     "infant": lambda row: row["infant_id"],
     "baseline recordings in sessions": lambda row: (
         f"{row['baseline']['recordings']} in {row['baseline']['sessions']}"
@@ -35,14 +35,14 @@ def timeline_tables(folder: Path) -> list[Table]:
     if len(infants) > MOST:
         note += f" {MOST} of {len(infants)} infants; the page of stage timeline has them all."
     tables = [table("Timelines", INFANTS, infants[:MOST], note)]
-    remarks: dict[str, list[Row]] = {}
+    remarks: dict[str, list[JsonRow]] = {}
     for infant in infants:
         for remark in infant["remarks"]:
             remarks.setdefault(remark["remark"], []).append(remark)
     return [*tables, _remarks(remarks)] if remarks else tables
 
 
-def _remarks(remarks: dict[str, list[Row]]) -> Table:
+def _remarks(remarks: dict[str, list[JsonRow]]) -> Table:
     rows = []
     for text, places in sorted(remarks.items()):
         recordings = sum(place["judged"] for place in places)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crywatch.report.pages import note
-from crywatch.report.tables import Row, Table, distinct, num, number, read_output, table
+from crywatch.report.tables import JsonRow, Table, distinct, num, number, read_output, table
 
 NAMES = {
     "ge2e": "ECAPA-TDNN, GE2E",
@@ -43,14 +43,14 @@ def verification_tables(folder: Path) -> list[Table]:
     return [each for each in tables if each.rows]
 
 
-def _pooled(results: Row) -> Table:
+def _pooled(results: JsonRow) -> Table:
     rows, choice = results["rows"], results["choice"]
 
     def name(line: str) -> str:
         best = line == choice["network"] and choice["protocol"]
         return _name(rows, line) + (" (best on the validation part)" if best else "")
 
-    def shown(cell: Callable[[Row], str], protocol: str) -> Callable[[str], str]:
+    def shown(cell: Callable[[JsonRow], str], protocol: str) -> Callable[[str], str]:
         return lambda line: cell(_row(rows, line, protocol))
 
     columns = {
@@ -72,7 +72,7 @@ def _pooled(results: Row) -> Table:
     return table("Verification of infants", columns, distinct(rows, "line"), text)
 
 
-def _counts(results: Row) -> str:
+def _counts(results: JsonRow) -> str:
     line = results["rows"][0]["line"]
     within, across = (_row(results["rows"], line, protocol) for protocol in ("within", "across"))
     gap_h, test = results["gap_s"] / 3600, results["parts"].get("test", {})
@@ -93,7 +93,7 @@ def _averaging(averaging: dict) -> str:
     )
 
 
-def _by_corpus(rows: list[Row]) -> Table:
+def _by_corpus(rows: list[JsonRow]) -> Table:
     """A row a corpus and network, where there are several corpora."""
     tests = [row for row in rows if row["part"] == "test" and row["protocol"] != "cryceleb"]
     corpora = [scope for scope in distinct(tests, "scope") if scope != "pooled"]
@@ -117,7 +117,7 @@ def _by_corpus(rows: list[Row]) -> Table:
     return Table("Verification of infants within each corpus, test part", columns, cells)
 
 
-def _cryceleb(rows: list[Row]) -> Table:
+def _cryceleb(rows: list[JsonRow]) -> Table:
     trials = [row for row in rows if row["protocol"] == "cryceleb"]
     cells = [
         [
@@ -138,8 +138,8 @@ def _cryceleb(rows: list[Row]) -> Table:
 
 
 def _row(
-    rows: list[Row], line: str, protocol: str, scope: str = "pooled", part: str = "test"
-) -> Row:
+    rows: list[JsonRow], line: str, protocol: str, scope: str = "pooled", part: str = "test"
+) -> JsonRow:
     """That row, or an empty one."""
     key = line, protocol, scope, part
     of = ("line", "protocol", "scope", "part")
@@ -151,7 +151,7 @@ def network_name(network: str) -> str:
     return NAMES.get(network, network)
 
 
-def _name(rows: list[Row], line: str) -> str:
+def _name(rows: list[JsonRow], line: str) -> str:
     network = next(row["network"] for row in rows if row["line"] == line)
     name = network_name(network)
     return name if line == network else f"{name}, not averaged"
@@ -162,7 +162,7 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f} %"
 
 
-def equal_error_rate(row: Row) -> str:
+def equal_error_rate(row: JsonRow) -> str:
     """The row's EER and its interval, where there are any."""
     value, low, high = (row.get(f"eer{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:

@@ -9,7 +9,7 @@ from typing import Any
 from crywatch.report.pages import columns, note
 from crywatch.report.tables import (
     Columns,
-    Row,
+    JsonRow,
     Table,
     bracketed,
     interval,
@@ -88,7 +88,7 @@ def year_tables(folder: Path) -> list[Table]:
 
 
 def _by_way(
-    title: str, name: str, heads: list[str], kinds: Mapping[str, Mapping[str, Row]], text: str
+    title: str, name: str, heads: list[str], kinds: Mapping[str, Mapping[str, JsonRow]], text: str
 ) -> Table:
     """A line a kind (shown where ``heads`` has its title) and way, in the order of `WAYS`."""
     titles = columns(name)
@@ -101,11 +101,11 @@ def _by_way(
     return Table(title, [*heads, "updating", *titles.values()], rows, text)
 
 
-def _cells(measures: Row, keys: Iterable[str]) -> list[str]:
+def _cells(measures: JsonRow, keys: Iterable[str]) -> list[str]:
     """Means with their intervals; the number of infants where it is not that of all."""
     most = max((measure["infants"] for measure in measures.values()), default=0)
 
-    def cell(measure: Row | None) -> str:
+    def cell(measure: JsonRow | None) -> str:
         if measure is None:
             return "n/a"
         text = bracketed(measure["mean"], measure["low"], measure["high"], 2)

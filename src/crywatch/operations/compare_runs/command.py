@@ -21,7 +21,7 @@ from crywatch.tracking import runs
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedComparison:
     """A comparison, and where it was recorded."""
 
     comparison: RunComparison
@@ -31,7 +31,7 @@ class Recorded:
 
 def run(
     names: Sequence[str], options: Options, registered: str, page: Path | None, log: bool
-) -> Recorded:
+) -> RecordedComparison:
     """Compare the runs that ``names`` stand for (`resolve`) in the working directory's project.
 
     ``registered`` is the name of the model whose versions may be named. ``page`` is an HTML file
@@ -54,4 +54,4 @@ def run(
                 write_text(file, text)
             name = f"compare {comparison.title}"
             run_id = runs.log_comparison(store, name, pairs, files, comparison.metrics())
-        return Recorded(comparison, run_id, store.uri)
+        return RecordedComparison(comparison, run_id, store.uri)

@@ -33,7 +33,7 @@ COMMON = {  # names of the values of `MetricDifference.common` in a flat row
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A metric of one run on all of its own rows, as its MLflow run has it."""
 
     value: float | None
@@ -53,8 +53,8 @@ class MetricDifference:
     scope: str
     unit: str  # second, clip
     metric: str
-    of_first: Estimate
-    of_second: Estimate
+    of_first: MetricEstimate
+    of_second: MetricEstimate
     common: PairedDifference | None  # on the rows of both; None where they lack a class
     n_common: int
     only_first: int
@@ -142,13 +142,15 @@ def _of_place(
         )
 
 
-def estimates(place: Place) -> dict[str, Estimate]:
+def estimates(place: Place) -> dict[str, MetricEstimate]:
     """By metric what `evaluate_detection` says of those rows."""
     labels, scores = place.rows["is_cry"].to_numpy(), place.rows["score"].to_numpy()
     values = binary_metrics(labels, scores, 0.5).as_dict()
     values |= group_bootstrap(labels, scores, place.rows["group_id"]).as_dict()
     return {
-        name: Estimate(values[name], values[f"{name}_low"], values[f"{name}_high"], len(labels))
+        name: MetricEstimate(
+            values[name], values[f"{name}_low"], values[f"{name}_high"], len(labels)
+        )
         for name in DRAWN
     }
 

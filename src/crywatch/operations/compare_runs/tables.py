@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from crywatch.operations.compare_runs.comparison import RunComparison
-from crywatch.operations.compare_runs.differences import DecisionTest, Estimate, MetricDifference
+from crywatch.operations.compare_runs.differences import (
+    DecisionTest,
+    MetricDifference,
+    MetricEstimate,
+)
 from crywatch.report.tables import Columns, Table, number, table
 
 WIDTH = 100  # of a note's lines on a terminal
@@ -83,7 +87,7 @@ def _rows(line: MetricDifference) -> str:
     return text + (f", {line.relabelled} relabelled" if line.relabelled else "")
 
 
-def estimate(value: Estimate) -> str:
+def estimate(value: MetricEstimate) -> str:
     """A number with its interval."""
     return interval(value.value, value.low, value.high)
 

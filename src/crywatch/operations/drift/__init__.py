@@ -9,6 +9,18 @@ from __future__ import annotations
 
 from crywatch.operations.drift.measures import DriftConfig
 from crywatch.operations.drift.reference import build_reference
-from crywatch.operations.drift.two_sample import DriftReport, Quantity, Spread, check_drift
+from crywatch.operations.drift.two_sample import (
+    DriftQuantity,
+    DriftReport,
+    QuantitySpread,
+    check_drift,
+)
 
-__all__ = ["DriftConfig", "DriftReport", "Quantity", "Spread", "build_reference", "check_drift"]
+__all__ = [
+    "DriftConfig",
+    "DriftReport",
+    "DriftQuantity",
+    "QuantitySpread",
+    "build_reference",
+    "check_drift",
+]

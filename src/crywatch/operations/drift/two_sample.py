@@ -21,7 +21,7 @@ FOLDS = 10
 
 
 @dataclass(frozen=True)
-class Spread:
+class QuantitySpread:
     """A distribution in five numbers: the quantiles of `SHARES`."""
 
     quantiles: tuple[float, ...]
@@ -33,7 +33,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class DriftQuantity:
     """A distribution of the recent sounds beside that of the reference."""
 
     name: str  # level, peak, bandwidth, score, embedding
@@ -42,8 +42,8 @@ class Quantity:
     limit: float
     p: float  # of the two-sample test; Holm's adjustment over all quantities
     drifted: bool  # p at most alpha and the effect at or above its limit
-    reference: Spread | None  # None for embedding
-    recent: Spread | None
+    reference: QuantitySpread | None  # None for embedding
+    recent: QuantitySpread | None
     said: str  # a sentence
 
 
@@ -54,7 +54,7 @@ class DriftReport:
     n_reference: int  # groups
     n_recent: int  # recordings
     n_unreadable: int
-    quantities: tuple[Quantity, ...]  # none where there is too little to compare
+    quantities: tuple[DriftQuantity, ...]  # none where there is too little to compare
     said: str  # a sentence on all
 
     @property
@@ -132,22 +132,22 @@ def _scalar(
     reference: pd.DataFrame,
     recent: pd.DataFrame,
     config: DriftConfig,
-) -> Quantity:
+) -> DriftQuantity:
     from scipy.stats import ks_2samp, wasserstein_distance
 
     old, new = (frame[name].to_numpy() for frame in (reference, recent))
     p, effect = float(ks_2samp(old, new).pvalue), float(wasserstein_distance(old, new))
     limit = getattr(config, limit_key)
-    return Quantity(name, unit, effect, limit, p, False, _spread(old), _spread(new), "")
+    return DriftQuantity(name, unit, effect, limit, p, False, _spread(old), _spread(new), "")
 
 
-def _spread(values: np.ndarray) -> Spread:
-    return Spread(tuple(np.quantile(values, SHARES).tolist()))
+def _spread(values: np.ndarray) -> QuantitySpread:
+    return QuantitySpread(tuple(np.quantile(values, SHARES).tolist()))
 
 
 def _embedding(
     reference: pd.DataFrame, recent: pd.DataFrame, config: DriftConfig, seed: int
-) -> Quantity:
+) -> DriftQuantity:
     from scipy.stats import rankdata
     from sklearn.decomposition import PCA
     from sklearn.linear_model import Ridge
@@ -173,10 +173,10 @@ def _embedding(
     n_recent, n_old = len(recent), len(reference)
     aucs = (ranks - n_recent * (n_recent + 1) / 2) / (n_recent * n_old)
     auc, p = float(aucs[0]), float(np.mean(aucs >= aucs[0]))
-    return Quantity(EMBEDDING, "AUC", auc, config.embedding_auc, p, False, None, None, "")
+    return DriftQuantity(EMBEDDING, "AUC", auc, config.embedding_auc, p, False, None, None, "")
 
 
-def _decide(test: Quantity, p: float, config: DriftConfig) -> Quantity:
+def _decide(test: DriftQuantity, p: float, config: DriftConfig) -> DriftQuantity:
     drifted = p <= config.alpha and test.effect >= test.limit
     unit = f" {test.unit}" if test.unit else ""
     if test.reference is None or test.recent is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Gate:
+class PromotionGate:
     """A condition that a challenger must meet."""
 
     name: str  # better_on_main, no_worse, infants; of a first model floor; comparable
@@ -28,7 +28,7 @@ class Registration:
     version: int
     promoted: bool
     already: bool  # this very model was registered before: nothing was done
-    gates: tuple[Gate, ...]
+    gates: tuple[PromotionGate, ...]
     why: str  # one sentence
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
@@ -17,26 +17,23 @@ from crywatch.corpora.terms import Terms, terms_of_model
 from crywatch.detection.decisions import decision_of
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.systems import FOLDERS
-from crywatch.operations.register import Gate
-from crywatch.operations.register.challenge import REPORTED, Judgement, Model
+from crywatch.operations.register import PromotionGate
+from crywatch.operations.register.challenge import REPORTED, Judgement, Model, PromotionVerdict
 from crywatch.operations.register.config import RegisterConfig
-from crywatch.operations.register.facts import Origin, is_current
+from crywatch.operations.register.facts import ModelOrigin, is_current
 from crywatch.operations.register.slices import Slice
-from crywatch.report.tables import Columns, Row, Table, interval, number, table
+from crywatch.report.tables import Columns, JsonRow, Table, interval, number, table
 from crywatch.tracking.registry import CHALLENGER, CHAMPION, ModelVersion
-
-if TYPE_CHECKING:
-    from crywatch.operations.register.run import Verdict
 
 
 def render(
     config: RegisterConfig,
     model: Model,
-    origin: Origin,
+    origin: ModelOrigin,
     lineage: dict[str, Any],
     champion: ModelVersion | None,
     judgement: Judgement,
-    verdict: Verdict,
+    verdict: PromotionVerdict,
 ) -> str:
     """The card of ``model``, a copy of ``config.model``, as Markdown."""
     import jinja2
@@ -119,7 +116,7 @@ def evaluation_table(name: str, folder: Path = paths.EVALUATE_DETECTION) -> Tabl
 
 def left_out_table(name: str) -> Table | None:
     """The same training without a corpus, on that corpus: what to expect of an unknown one."""
-    measured: dict[tuple[str, str], Row] = {}
+    measured: dict[tuple[str, str], JsonRow] = {}
     evaluation = paths.EVALUATE_DETECTION / "tables.json"
     audit = paths.AUDIT_SHORTCUTS / "tables.json"
     if evaluation.is_file():
@@ -146,7 +143,7 @@ def left_out_table(name: str) -> Table | None:
     return table(title, columns, rows) if rows else None
 
 
-def gates_table(gates: Sequence[Gate]) -> Table:
+def gates_table(gates: Sequence[PromotionGate]) -> Table:
     """What it had to keep, and whether it did."""
     rows = [["kept" if g.passed else "**failed**", g.name, g.slice, g.said] for g in gates]
     return Table("Gates", ["", "gate", "slice", "numbers"], rows)

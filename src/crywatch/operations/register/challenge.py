@@ -9,7 +9,7 @@ from pathlib import Path
 from crywatch.core import paths
 from crywatch.data.selection import Source, sounds
 from crywatch.data.soundscapes import ANNOTATIONS
-from crywatch.operations.register import Gate
+from crywatch.operations.register import PromotionGate
 from crywatch.operations.register.config import RegisterConfig
 from crywatch.operations.register.gates import (
     InfantsCount,
@@ -51,16 +51,24 @@ class Champion:
 class Judgement:
     """What was measured and what follows from it."""
 
-    gates: tuple[Gate, ...]
+    gates: tuple[PromotionGate, ...]
     slices: tuple[Slice, ...] = ()
     reported: tuple[Slice, ...] = ()
     recordings: int = 0  # of the part
     left_out: int = 0  # of them: the champion was trained on them
 
     @property
-    def failed(self) -> list[Gate]:
+    def failed(self) -> list[PromotionGate]:
         """In their order."""
         return [gate for gate in self.gates if not gate.passed]
+
+
+@dataclass(frozen=True)
+class PromotionVerdict:
+    """Whether the challenger becomes champion, and why."""
+
+    promoted: bool
+    why: str  # one sentence
 
 
 def all_sources() -> list[Source]:

@@ -94,8 +94,8 @@ class RegisterConfig:
     def limits_sha256(self) -> str:
         """Digest of all that decides, not of what is decided on."""
         values: dict[str, Any] = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.name not in ("name", "model")
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("name", "model")
         }
         return value_sha256({name: repr(value) for name, value in values.items()})

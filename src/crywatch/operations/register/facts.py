@@ -22,7 +22,7 @@ METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
-class Origin:
+class ModelOrigin:
     """What dvc.lock and git say of a model folder."""
 
     stage: str  # calibrate@robust; "" for a folder that no stage made
@@ -46,7 +46,7 @@ class Origin:
         }
 
 
-def origin(folder: Path) -> Origin:
+def origin(folder: Path) -> ModelOrigin:
     """Of the model ``folder``.
 
     RegistryError if dvc.lock says that they should be others: nothing could make them again.
@@ -62,7 +62,7 @@ def origin(folder: Path) -> Origin:
             f"`dvc checkout {folder}` to have it back"
         )
     made_by = {stage, *lineage.upstream(stage, stages)} if stage else set()
-    return Origin(
+    return ModelOrigin(
         stage=stage,
         dvc=digest,
         commit=lineage.commit(),
@@ -84,7 +84,7 @@ def is_current(stage: str, folder: Path) -> bool:
     return False
 
 
-def lineage_of(model: Path, origin: Origin) -> dict[str, Any]:
+def lineage_of(model: Path, origin: ModelOrigin) -> dict[str, Any]:
     """`lineage.json`: the corpora with digests and terms, the stages, the metrics."""
     terms = terms_of_model(read_json(model / DESCRIPTION))
     metrics = model / METRICS
@@ -105,7 +105,7 @@ def lineage_of(model: Path, origin: Origin) -> dict[str, Any]:
 
 
 def _of_corpus(name: str, stages: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    digests = {path: digest for made in stages.values() for path, digest in made.items()}
+    digests = {path: digest for outs in stages.values() for path, digest in outs.items()}
     return {
         kind: digests.get(folder(name).as_posix(), "")
         for kind, folder in (("raw", paths.raw), ("clean", paths.clean))

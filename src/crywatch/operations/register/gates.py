@@ -15,7 +15,7 @@ from pathlib import Path
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
 from crywatch.infants.evaluation.results import over_twice
-from crywatch.operations.register import Gate
+from crywatch.operations.register import PromotionGate
 from crywatch.operations.register.config import Guard, InfantsConfig, RegisterConfig
 from crywatch.operations.register.slices import MAIN, Slice
 
@@ -59,7 +59,7 @@ def check_gates(
     infants: InfantsCount | None,
     champions: InfantsCount | None,
     config: RegisterConfig,
-) -> list[Gate]:
+) -> list[PromotionGate]:
     """All gates of a challenger, the main one first."""
     main = next((each for each in slices if each.kind == MAIN), None)
     return [
@@ -73,22 +73,22 @@ def check_gates(
     ]
 
 
-def better_on_main(main: Slice | None, config: RegisterConfig) -> Gate:
+def better_on_main(main: Slice | None, config: RegisterConfig) -> PromotionGate:
     """Better by more than chance."""
     limits = config.main
     if main is None:
         text = "nothing to compare on: the part holds no cries, or nothing else"
-        return Gate(BETTER, limits.scope, False, text)
+        return PromotionGate(BETTER, limits.scope, False, text)
     if main.groups < config.least_groups or main.p is None:
         passed = False
         text = f"{main.groups} groups of a class tell nothing, {config.least_groups} are needed"
     else:
         passed = main.gain > limits.least and main.p <= limits.p
         text = f"p {main.p:.3f}, needs a gain above {limits.least:g} at p {limits.p:g} or less"
-    return Gate(BETTER, main.name, passed, f"{numbers(main)}; {text}")
+    return PromotionGate(BETTER, main.name, passed, f"{numbers(main)}; {text}")
 
 
-def no_worse(part: Slice, guard: Guard, least_groups: int, least_lost: int) -> Gate:
+def no_worse(part: Slice, guard: Guard, least_groups: int, least_lost: int) -> PromotionGate:
     """Not worse by more than chance and tolerance, and never by more than the most."""
     loss = max(0.0, -part.gain - 1e-9)  # of exactly a limit is within it
     high = None if part.groups < least_groups else part.high
@@ -104,12 +104,12 @@ def no_worse(part: Slice, guard: Guard, least_groups: int, least_lost: int) -> G
         passed, why = True, f"lost more than {guard.tolerance:g}, but it may be chance"
     else:
         passed, why = True, f"may lose up to {guard.tolerance:g}"
-    return Gate(NO_WORSE, part.name, passed, f"{numbers(part)}; {why}")
+    return PromotionGate(NO_WORSE, part.name, passed, f"{numbers(part)}; {why}")
 
 
 def no_more_infants(
     infants: InfantsCount | None, champions: InfantsCount | None, config: InfantsConfig
-) -> Gate:
+) -> PromotionGate:
     """Not more infants over twice the promised rate than with the champion, nor a larger share."""
     passed = infants is not None or champions is None
     if infants is not None and champions is not None:
@@ -127,30 +127,32 @@ def no_more_infants(
         )
     else:
         text = "not judged: no infants were fitted"
-    return Gate(INFANTS, f"{config.model}, over twice the promise", passed, text)
+    return PromotionGate(INFANTS, f"{config.model}, over twice the promise", passed, text)
 
 
 def check_floors(
     slices: Sequence[Slice], infants: InfantsCount | None, config: RegisterConfig
-) -> list[Gate]:
+) -> list[PromotionGate]:
     """Of a first model, which was compared with itself."""
     limits = config.first
     by_kind = {each.kind: each for each in slices if each.kind in (MAIN, "false_alarms")}
     main, alarms = by_kind.get(MAIN), by_kind.get("false_alarms")
     if main is None:
         text = "nothing to measure on: the part holds no cries, or nothing else"
-        return [Gate(FLOOR, config.main.scope, False, text)]
+        return [PromotionGate(FLOOR, config.main.scope, False, text)]
     least, most = limits.main, limits.false_alarms_per_hour
     text = f"{main.measure} {main.challenger:.3f} of {main.rows} {main.unit}; at least {least:g}"
-    gates = [Gate(FLOOR, main.name, main.challenger >= least, text)]
+    gates = [PromotionGate(FLOOR, main.name, main.challenger >= least, text)]
     if alarms is not None:
         text = f"{alarms.measure} {alarms.challenger:.1f}; at most {most:g}"
-        gates.append(Gate(FLOOR, alarms.name, alarms.challenger <= most, text))
+        gates.append(PromotionGate(FLOOR, alarms.name, alarms.challenger <= most, text))
     if infants is not None:
         allowed = limits.infants_over_twice
         passed = infants.over_twice <= allowed * infants.promised
         text = f"{infants} infants; a share of at most {allowed:g}"
-        gates.append(Gate(FLOOR, f"{config.infants.model}, over twice the promise", passed, text))
+        gates.append(
+            PromotionGate(FLOOR, f"{config.infants.model}, over twice the promise", passed, text)
+        )
     return gates
 
 
@@ -163,7 +165,7 @@ def numbers(part: Slice) -> str:
     )
 
 
-def brief(gate: Gate) -> str:
+def brief(gate: PromotionGate) -> str:
     """The gate, its slice and both models' numbers."""
     return f"{gate.slice}: {gate.said.partition(' (gain')[0]}"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json, write_json, write_text
@@ -20,12 +21,13 @@ from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.core.lock import FileLock
 from crywatch.detection.detectors import load_detector
 from crywatch.operations import drift
-from crywatch.operations.register import Gate, Registration, card, facts
+from crywatch.operations.register import PromotionGate, Registration, card, facts
 from crywatch.operations.register.challenge import (
     REPORTED,
     Champion,
     Judgement,
     Model,
+    PromotionVerdict,
     all_sources,
     infants_of,
     judge,
@@ -52,14 +54,6 @@ class Request:
     reason: str = ""
     promote: bool = True  # False: to `challenger` only
     force: str = ""  # why it is promoted whatever the gates say
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the challenger becomes champion, and why."""
-
-    promoted: bool
-    why: str  # one sentence
 
 
 def run(config: RegisterConfig, request: Request) -> Registration:
@@ -95,10 +89,10 @@ def run(config: RegisterConfig, request: Request) -> Registration:
         judgement = _judge(config, store, model, champion, scratch)
         verdict = _decide(judgement, champion, request)
         files = scratch / "files"
-        told = facts.lineage_of(model.folder, origin) | {"infants": _infants(config)}
-        _write_files(files, model, config, told)
+        about = facts.lineage_of(model.folder, origin) | {"infants": _infants(config)}
+        _write_files(files, model, about)
         write_json(files / GATES, _gates_file(config, request, champion, judgement, verdict))
-        text = card.render(config, model, origin, told, champion, judgement, verdict)
+        text = card.render(config, model, origin, about, champion, judgement, verdict)
         write_text(files / CARD, text)
         finished = known is not None and known.done
         if known is None:
@@ -147,15 +141,15 @@ def _earlier(
     same = known.done and known.tags.get(JUDGED) == basis
     if request.force or not (rolled_back or same):
         return None
-    told = read_json(registry.download_artifact(store, known, GATES, scratch / "before"))
-    why = f"this very model was judged before by the same: {told['why']}"
+    before = read_json(registry.download_artifact(store, known, GATES, scratch / "before"))
+    why = f"this very model was judged before by the same: {before['why']}"
     if rolled_back:  # a person went back from it: no gate promotes it again
         move = json.loads(rolled_back)
         why = (
             f"refused: this very model was rolled back from on {move['at']} by {move['by']} "
             f"({move['why']}); --force promotes it again"
         )
-    gates = tuple(Gate(**gate) for gate in told["gates"])
+    gates = tuple(PromotionGate(**gate) for gate in before["gates"])
     return Registration(known.version, False, True, gates, why)
 
 
@@ -173,34 +167,38 @@ def _judge(
         model = Model(folder_of(store, champion), champion.digest, "champion")
         there = scratch / "champion"
         training = registry.download_artifact(store, champion, f"{REFERENCE}/{TRAINING}", there)
-        told = read_json(registry.download_artifact(store, champion, LINEAGE, there))
+        about = read_json(registry.download_artifact(store, champion, LINEAGE, there))
     except UnreachableError:
         raise
     except RegistryError as error:
         # Nothing is better than a champion that cannot be loaded: a person decides.
-        gate = Gate(COMPARABLE, f"version {champion.version}", False, str(error))
+        gate = PromotionGate(COMPARABLE, f"version {champion.version}", False, str(error))
         return Judgement((gate,))
-    counts = told.get("infants", {}).get(config.part)
+    counts = about.get("infants", {}).get(config.part)
     infants = InfantsCount(**counts) if counts else None
     return judge(challenger, Champion(model, training, infants), all_sources(), config, seed)
 
 
-def _decide(judgement: Judgement, champion: ModelVersion | None, request: Request) -> Verdict:
+def _decide(
+    judgement: Judgement, champion: ModelVersion | None, request: Request
+) -> PromotionVerdict:
     failed, count = judgement.failed, len(judgement.gates)
     over = f"over version {champion.version}" if champion else "with no champion before it"
     shown = "; ".join(map(brief, failed))
     if request.force:
         kept = f"{len(failed)} of {count} gates failed ({shown})" if failed else "all gates kept"
-        return Verdict(True, f"promoted {over} by force, because {request.force}; {kept}")
+        return PromotionVerdict(True, f"promoted {over} by force, because {request.force}; {kept}")
     if failed:
-        return Verdict(False, f"refused {over}: {len(failed)} of {count} gates failed: {shown}")
+        return PromotionVerdict(
+            False, f"refused {over}: {len(failed)} of {count} gates failed: {shown}"
+        )
     if not request.promote:
-        return Verdict(False, f"not promoted, as was asked; it keeps all {count} gates")
+        return PromotionVerdict(False, f"not promoted, as was asked; it keeps all {count} gates")
     main = next((gate for gate in judgement.gates if gate.name == BETTER), judgement.gates[0])
-    return Verdict(True, f"promoted {over}: all {count} gates kept; {brief(main)}")
+    return PromotionVerdict(True, f"promoted {over}: all {count} gates kept; {brief(main)}")
 
 
-def _tags(store: Store, origin: facts.Origin, digest: str) -> dict[str, str]:
+def _tags(store: Store, origin: facts.ModelOrigin, digest: str) -> dict[str, str]:
     outs = lineage.lock_stages()[origin.stage].outs if origin.stage else {}
     made = registry.making(store, origin.stage, outs) if outs else registry.Making("", "")
     return origin.as_tags() | {
@@ -223,10 +221,10 @@ def _infants(config: RegisterConfig) -> dict[str, object]:
     return infants | {"model": config.infants.model}
 
 
-def _write_files(files: Path, model: Model, config: RegisterConfig, told: dict) -> None:
+def _write_files(files: Path, model: Model, about: dict[str, Any]) -> None:
     """What is logged beside the model, but its gates and its card."""
     files.mkdir()
-    write_json(files / LINEAGE, told)
+    write_json(files / LINEAGE, about)
     for path in (lineage.LOCK, params.PARAMS_FILE):
         if path.is_file():
             shutil.copy(path, files / path.name)
@@ -243,7 +241,7 @@ def _gates_file(
     request: Request,
     champion: ModelVersion | None,
     judgement: Judgement,
-    verdict: Verdict,
+    verdict: PromotionVerdict,
 ) -> dict[str, object]:
     before = {"version": champion.version, "sha256": champion.digest} if champion else None
     return {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from crywatch.operations.drift import Quantity
+    from crywatch.operations.drift import DriftQuantity
     from crywatch.operations.retrain.record import Record
 
 TITLES = {
@@ -40,7 +40,7 @@ def render(record: Record, suffix: str) -> str:
     return template.render(record=record, title=TITLES[record.outcome], chart=chart)
 
 
-def drift_figure(quantities: tuple[Quantity, ...]) -> Figure:
+def drift_figure(quantities: tuple[DriftQuantity, ...]) -> Figure:
     """Of each scalar quantity the middle 50 and 90 % and the median, training over recent."""
     from matplotlib.figure import Figure
 

@@ -183,9 +183,9 @@ class Rebuild:
 
 def registration_of(told: Mapping) -> Registration:
     """From its JSON."""
-    from crywatch.operations.register import Gate, Registration
+    from crywatch.operations.register import PromotionGate, Registration
 
-    gates = tuple(Gate(**gate) for gate in told["gates"])
+    gates = tuple(PromotionGate(**gate) for gate in told["gates"])
     return Registration(**dict(told) | {"gates": gates})
 
 
