@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_and_records_wait_in_memory_in_order(made, monkeypat
 
 
 def test_memory_is_bounded(made, monkeypatch):
-    monkeypatch.setattr(journal, "MOST_HELD", 10)
+    monkeypatch.setattr(journal, "MOST_IN_MEMORY", 10)
 
     def refuse(fd: int, line: bytes) -> int:
         raise OSError(errno.ENOSPC, "full")

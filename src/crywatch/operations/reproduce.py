@@ -67,19 +67,19 @@ def reproduce(
         was kept is not what was recorded.
     """
     store = registry.open_registry(create=False)
-    found = version(store, which, project)
-    label = f"{found.name}/{found.version}"
+    registered = version(store, which, project)
+    label = f"{registered.name}/{registered.version}"
     with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
-        held = recorded(store, found, Path(scratch))
-        stages, model = _must_hold(held, label)
+        record = recorded(store, registered, Path(scratch))
+        stages, model = _must_hold(record, label)
         copy = worktree.checkout(
-            project, held.tag("git.commit"), f"reproduce-{found.name}-{found.version}"
+            project, record.tag("git.commit"), f"reproduce-{registered.name}-{registered.version}"
         )
         for name in (lineage.LOCK, params.PARAMS_FILE):
-            write_bytes(copy.folder / name, held.files[str(name)].read_bytes())
-    if held.tag("git.dirty") == "true":
+            write_bytes(copy.folder / name, record.files[str(name)].read_bytes())
+    if record.tag("git.dirty") == "true":
         say(f"{label}: made with changes that were not committed: without them it may differ")
-    stage = held.tag(registry.STAGE)
+    stage = record.tag(registry.STAGE)
     rebuilt: tuple[str, ...] = ()
     runs: list[str] = []
     if rebuild:
@@ -92,23 +92,23 @@ def reproduce(
             say(f"{error}; the rebuild's runs are not known")
     else:
         _fetch(copy, [stage])
-    made = copy.folder / model
-    if not made.is_dir():
-        raise CrywatchError(f"{made}: {stage} did not make it")
+    folder = copy.folder / model
+    if not folder.is_dir():
+        raise CrywatchError(f"{folder}: {stage} did not make it")
     result = Reproduction(
-        name=found.name,
-        version=found.version,
-        recorded_sha256=held.tag(registry.DIGEST),
-        found_sha256=files_sha256([made]),
+        name=registered.name,
+        version=registered.version,
+        recorded_sha256=record.tag(registry.DIGEST),
+        found_sha256=files_sha256([folder]),
         folder=copy.folder,
-        model=made,
+        model=folder,
         rebuilt=rebuilt,
         first_different=_first_different(copy, stages, rebuilt),
         runs=tuple(runs),
     )
     if out is not None and result.same:
         with atomic_dir(out) as temp:
-            shutil.copytree(made, temp, dirs_exist_ok=True)
+            shutil.copytree(folder, temp, dirs_exist_ok=True)
     return result
 
 
@@ -130,26 +130,26 @@ def render(result: Reproduction) -> str:
     return "\n".join(lines)
 
 
-def _must_hold(held: Recorded, label: str) -> tuple[dict[str, Entry], str]:
+def _must_hold(record: Recorded, label: str) -> tuple[dict[str, Entry], str]:
     """Stages in the order of their making, and the path of the model folder."""
     for what, tag in ((lineage.LOCK, LOCK_SHA256), (params.PARAMS_FILE, PARAMS_SHA256)):
-        path = held.files.get(str(what))
+        path = record.files.get(str(what))
         if path is None:
-            raise CrywatchError(f"{label}: run {held.version.run_id} has no {what}")
-        if (sha256 := held.tag(tag)) and file_sha256(path) != sha256:
+            raise CrywatchError(f"{label}: run {record.version.run_id} has no {what}")
+        if (sha256 := record.tag(tag)) and file_sha256(path) != sha256:
             raise CrywatchError(
                 f"{label}: the kept {what} does not have the recorded sha256 {sha256}: "
                 "it is not used"
             )
     for tag in ("git.commit", registry.STAGE, MODEL_DVC, registry.DIGEST):
-        if not held.tag(tag):
+        if not record.tag(tag):
             raise CrywatchError(f"{label}: the version has no tag {tag}: it cannot be reproduced")
-    stage = held.tag(registry.STAGE)
-    outs = held.stages.get(stage, Entry()).outs
-    model = next((path for path, md5 in outs.items() if md5 == held.tag(MODEL_DVC)), None)
+    stage = record.tag(registry.STAGE)
+    outs = record.stages.get(stage, Entry()).outs
+    model = next((path for path, md5 in outs.items() if md5 == record.tag(MODEL_DVC)), None)
     if model is None:
         raise CrywatchError(f"{label}: by the kept dvc.lock {stage} did not make this model")
-    return held.upstream(), model
+    return record.upstream(), model
 
 
 def _rebuilds(store: Store, label: str, started_ms: int) -> list[str]:

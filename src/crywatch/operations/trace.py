@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,52 +143,52 @@ def trace(project: Path, which: str) -> Trace:
         There is no such version.
     """
     store = registry.open_registry(create=False)
-    found = version(store, which, project)
+    model_version = version(store, which, project)
     with tempfile.TemporaryDirectory(prefix="crywatch-") as folder:
-        held = recorded(store, found, Path(folder))
-        stage = held.tag(registry.STAGE)
-        own = held.upstream()
-        made = {name: runs[0] for name, runs in find.makers(store, own).items() if runs}
-        stage_run = store.run(held.tag(registry.STAGE_RUN)) or made.get(stage)
-        rebuild = store.run(held.tag(registry.REBUILD_RUN))
-        registering = store.run(found.run_id)
+        record = recorded(store, model_version, Path(folder))
+        stage = record.tag(registry.STAGE)
+        own = record.upstream()
+        runs = {name: runs[0] for name, runs in find.makers(store, own).items() if runs}
+        stage_run = store.run(record.tag(registry.STAGE_RUN)) or runs.get(stage)
+        rebuild = store.run(record.tag(registry.REBUILD_RUN))
+        registering = store.run(model_version.run_id)
         checks = [
-            *_check_commit(project, held),
-            *_check_files(held),
-            *_check_stages(project, held, own),
-            *_check_runs(held, own, made, stage_run, rebuild),
-            _check_model(store, held, Path(folder)),
+            *_check_commit(project, record),
+            *_check_files(record),
+            *_check_stages(project, record, own),
+            *_check_runs(record, own, runs, stage_run, rebuild),
+            _check_model(store, record, Path(folder)),
         ]
-    makers = [run for run in (*made.values(), stage_run) if run is not None]
-    commit = held.tag("git.commit")
+    makers = [run for run in (*runs.values(), stage_run) if run is not None]
+    commit = record.tag("git.commit")
     metrics: dict[str, float] = {}
     for run in (rebuild, registering, stage_run):
         metrics |= _metrics(run, stage if run is rebuild else "")
     return Trace(
-        name=found.name,
-        version=found.version,
-        aliases=found.aliases,
-        model_sha256=held.tag(registry.DIGEST),
-        model_dvc=held.tag(MODEL_DVC),
+        name=model_version.name,
+        version=model_version.version,
+        aliases=model_version.aliases,
+        model_sha256=record.tag(registry.DIGEST),
+        model_dvc=record.tag(MODEL_DVC),
         stage=stage,
         commit=commit,
         subject=git.asked(project, "log", "-1", "--format=%s", commit) if commit else "",
-        dirty=held.tag("git.dirty") == "true",
+        dirty=record.tag("git.dirty") == "true",
         experiments=tuple(
             sorted({run.data.tags.get(find.EXPERIMENT, "") for run in makers} - {""})
         ),
-        lock_sha256=held.tag(LOCK_SHA256),
-        params_sha256=held.tag(PARAMS_SHA256),
-        profile=held.tag("profile"),
+        lock_sha256=record.tag(LOCK_SHA256),
+        params_sha256=record.tag(PARAMS_SHA256),
+        profile=record.tag("profile"),
         params=dict(sorted(p for entry in own.values() for p in _flat(entry.params))),
-        corpora=_corpora(held, own),
+        corpora=_corpora(record, own),
         steps=tuple(
             Step(
                 name,
                 lineage.entry_digest(entry),
                 entry.outs,
-                made[name].info.run_id if name in made else "",
-                made[name].info.status if name in made else "",
+                runs[name].info.run_id if name in runs else "",
+                runs[name].info.status if name in runs else "",
             )
             for name, entry in own.items()
         ),
@@ -195,7 +196,7 @@ def trace(project: Path, which: str) -> Trace:
         stage_run=_above(stage_run),
         registering=_above(registering),
         metrics=dict(sorted(metrics.items())),
-        promotions=tuple(json.loads(found.tags.get(registry.PROMOTION) or "[]")),
+        promotions=tuple(json.loads(model_version.tags.get(registry.PROMOTION) or "[]")),
         checks=tuple(checks),
     )
 
@@ -240,15 +241,11 @@ def recorded(store: Store, version: ModelVersion, scratch: Path) -> Recorded:
 
 def in_order(stages: dict[str, Entry]) -> list[str]:
     """Names of stages, each after those that it needs."""
-    found: list[str] = []
-    waiting = {name: set(lineage.upstream(name, stages)) for name in sorted(stages)}
-    while waiting:
-        ready = [name for name, needs in waiting.items() if needs <= set(found)]
-        if not ready:
-            raise CrywatchError(f"dvc.lock: {', '.join(waiting)} need each other")
-        found += ready
-        waiting = {name: needs for name, needs in waiting.items() if name not in ready}
-    return found
+    needs = {name: lineage.upstream(name, stages) for name in sorted(stages)}
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise CrywatchError(f"dvc.lock: {', '.join(error.args[1])} need each other") from error
 
 
 def as_json(traced: Trace) -> str:
@@ -319,36 +316,36 @@ def _or_unknown(text: str) -> str:
     return text or "not recorded"
 
 
-def _check_commit(project: Path, held: Recorded) -> Iterator[Check]:
-    commit = held.tag("git.commit")
+def _check_commit(project: Path, record: Recorded) -> Iterator[Check]:
+    commit = record.tag("git.commit")
     if not commit:
         yield Check("commit", MISSING, "none is recorded: it was registered outside of git")
     elif git.commit(project, commit):
         yield Check("commit", OK, "it is in this repository")
     else:
         yield Check("commit", MISSING, "it is not in this repository: `git fetch` what holds it")
-    if held.tag("git.dirty") == "true":
+    if record.tag("git.dirty") == "true":
         yield Check("working tree", MISSING, "what was not committed then is recorded nowhere")
 
 
-def _check_files(held: Recorded) -> Iterator[Check]:
-    run_id = held.version.run_id
+def _check_files(record: Recorded) -> Iterator[Check]:
+    run_id = record.version.run_id
     for what, tag in ((str(lineage.LOCK), LOCK_SHA256), (str(params.PARAMS_FILE), PARAMS_SHA256)):
-        sha256 = held.tag(tag)
-        if what not in held.files:
+        sha256 = record.tag(tag)
+        if what not in record.files:
             yield Check(what, MISSING, f"run {run_id} does not have it")
         elif not sha256:
             yield Check(what, MISSING, f"the version has no tag {tag} to hold it against")
-        elif (found := file_sha256(held.files[what])) != sha256:
+        elif (found := file_sha256(record.files[what])) != sha256:
             yield Check(what, DIFFERS, f"its sha256 is {found}, and {sha256} was recorded")
         else:
             yield Check(what, OK, "what was kept has the recorded sha256")
-    if LINEAGE not in held.files:
+    if LINEAGE not in record.files:
         yield Check(LINEAGE, MISSING, f"run {run_id} does not have it")
 
 
-def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Iterator[Check]:
-    stage, digest = held.tag(registry.STAGE), held.tag(MODEL_DVC)
+def _check_stages(project: Path, record: Recorded, own: dict[str, Entry]) -> Iterator[Check]:
+    stage, digest = record.tag(registry.STAGE), record.tag(MODEL_DVC)
     if not own:
         yield Check("stage", MISSING, f"the kept dvc.lock has no entry of {stage or 'its stage'}")
         return
@@ -359,7 +356,7 @@ def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Itera
     else:
         made = ", ".join(own[stage].outs.values())
         yield Check("stage", DIFFERS, f"by the kept dvc.lock {stage} made {made}, not {digest}")
-    listed = held.lineage.get("stages", {})
+    listed = record.lineage.get("stages", {})
     wrong = [name for name, outs in listed.items() if name in own and outs != own[name].outs]
     gone = sorted(set(own) - set(listed))
     if wrong:
@@ -370,7 +367,7 @@ def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Itera
         yield Check("upstream stages", MISSING, text)
     else:
         yield Check("upstream stages", OK, f"{len(own)} agree in {LINEAGE} and dvc.lock")
-    commit = held.tag("git.commit")
+    commit = record.tag("git.commit")
     committed = entries.locked(project, commit) if commit else {}
     other = [name for name, entry in own.items() if committed.get(name) != entry]
     if other:
@@ -381,13 +378,13 @@ def _check_stages(project: Path, held: Recorded, own: dict[str, Entry]) -> Itera
 
 
 def _check_runs(
-    held: Recorded,
+    record: Recorded,
     own: Mapping[str, Entry],
-    made: Mapping[str, Run],
+    runs: Mapping[str, Run],
     stage_run: Run | None,
     rebuild: Run | None,
 ) -> Iterator[Check]:
-    stage = held.tag(registry.STAGE)
+    stage = record.tag(registry.STAGE)
     if stage_run is None:
         yield Check("stage run", MISSING, "the store has no run that made this model")
     elif stage in own:
@@ -398,7 +395,7 @@ def _check_runs(
             yield Check("stage run", DIFFERS, f"run {run_id} made another entry of dvc.lock")
         else:
             yield Check("stage run", OK, f"run {run_id} made this entry of dvc.lock")
-    without = [name for name in own if name not in made]
+    without = [name for name in own if name not in runs]
     if without:
         text = f"the store has none that made {', '.join(without)}"
         yield Check("upstream runs", MISSING, text)
@@ -408,23 +405,23 @@ def _check_runs(
         yield Check("parent run", MISSING, "the store does not have the rebuild's run")
 
 
-def _check_model(store: Store, held: Recorded, folder: Path) -> Check:
+def _check_model(store: Store, record: Recorded, folder: Path) -> Check:
     try:
-        found = files_sha256([registry.download(store, held.version, folder / "model")])
+        found = files_sha256([registry.download(store, record.version, folder / "model")])
     except UnreachableError:
         raise
     except RegistryError as error:
         return Check("model", DIFFERS, str(error))
-    digest = held.tag(registry.DIGEST)
+    digest = record.tag(registry.DIGEST)
     if found != digest:
         return Check("model", DIFFERS, f"its sha256 is {found}, and {digest} was recorded")
     return Check("model", OK, "the registry's files have the recorded sha256")
 
 
-def _corpora(held: Recorded, own: dict[str, Entry]) -> tuple[TrainingCorpus, ...]:
+def _corpora(record: Recorded, own: dict[str, Entry]) -> tuple[TrainingCorpus, ...]:
     outs = {path: digest for entry in own.values() for path, digest in entry.outs.items()}
-    known = held.lineage.get("corpora", {})
-    tagged = [name for name in held.tag("corpora").split(", ") if name]
+    known = record.lineage.get("corpora", {})
+    tagged = [name for name in record.tag("corpora").split(", ") if name]
     return tuple(
         TrainingCorpus(
             name,

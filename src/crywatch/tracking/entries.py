@@ -126,12 +126,12 @@ def log_inputs(store: Store, run_id: str, inputs: list[tuple[str, str, str, str]
     """Log data sets, each by name, digest, kind and path, as inputs of a run."""
     from mlflow.entities import Dataset, DatasetInput
 
-    made = [
+    datasets = [
         DatasetInput(Dataset(name, digest, kind, json.dumps({"uri": path})), [])
         for name, digest, kind, path in inputs
     ]
-    if made:
-        store.client.log_inputs(run_id, made)
+    if datasets:
+        store.client.log_inputs(run_id, datasets)
 
 
 def shared(stage: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -171,10 +171,10 @@ def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
     """Whether the lock was brought from elsewhere since: another commit's, or other parameters'."""
 
     def value(name: str) -> Any:
-        found = about["params"]
+        current = about["params"]
         for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
+            current = current.get(part) if isinstance(current, dict) else None
+        return current
 
     listed = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
     if any(value(name) != given for name, given in listed.items()):
@@ -195,7 +195,7 @@ def _stages(folder: Path, experiment: str) -> dict[str, Entry]:
 def _stamp(path: Path) -> list[int]:
     """What tells whether a file was written: DVC does so even where nothing differs."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return []
-    return [found.st_mtime_ns, found.st_ino, found.st_size]
+    return [status.st_mtime_ns, status.st_ino, status.st_size]

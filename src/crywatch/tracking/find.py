@@ -141,9 +141,9 @@ def render(ties: Ties) -> str:
 
 def _of_commit(store: Store, project: Path, what: str, kind: str, commit: str) -> Ties:
     stages = locked(project, commit)
-    found = makers(store, stages)
+    runs_of_stage = makers(store, stages)
     under: dict[str, list[Run]] = {}
-    for runs in found.values():
+    for runs in runs_of_stage.values():
         for run in runs:
             under.setdefault(run.data.tags.get(parent.PARENT, ""), []).append(run)
     if kind == "experiment":  # also a rebuild that failed before its first stage was done
@@ -155,7 +155,7 @@ def _of_commit(store: Store, project: Path, what: str, kind: str, commit: str) -
         key=lambda run: (run.data.tags.get(EXPERIMENT) == what, run.info.start_time), reverse=True
     )
     rebuilds = tuple(_rebuild(project, top, under[top.info.run_id]) for top in tops)
-    unknown = tuple(name for name, runs in found.items() if not runs)
+    unknown = tuple(name for name, runs in runs_of_stage.items() if not runs)
     return Ties(what, kind, commit, len(stages), unknown, rebuilds)
 
 

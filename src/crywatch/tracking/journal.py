@@ -34,7 +34,7 @@ from crywatch.tracking.store import home
 
 FOLDER = paths.WORK / "tracking"
 HEAD, LINES, FILES, CURSOR, LOCK = "head.json", "journal.jsonl", "files", "cursor.json", "lock"
-MOST_HELD = 20_000  # records in memory while the disk takes none; the oldest go first
+MOST_IN_MEMORY = 20_000  # records in memory while the disk takes none; the oldest go first
 # Bytes; larger files are linked, as stages replace files and never write into them.
 COPIED = 1 << 20
 ABANDONED_S = 3600.0  # after which what a kill left of a beginning or an end is taken away
@@ -78,7 +78,7 @@ class Journal:
         self._names = itertools.count()
         self._fd: int | None = None
         self._size = 0
-        self._held: deque[bytes] = deque()
+        self._in_memory: deque[bytes] = deque()
         self._guard = threading.Lock()
         self._cursor = self._read_cursor()
 
@@ -99,16 +99,16 @@ class Journal:
             shutil.rmtree(temp, ignore_errors=True)
             raise
         lock.path = spool / name / LOCK
-        made = cls(spool / name, head, lock)
-        made._fd = os.open(made.folder / LINES, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        return made
+        journal = cls(spool / name, head, lock)
+        journal._fd = os.open(journal.folder / LINES, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return journal
 
     @classmethod
     def temporary(cls, name: str, head: dict[str, Any]) -> Journal:
         """One that is lost with the machine, for a project whose own folder takes no files."""
-        made = cls.create(Path(tempfile.mkdtemp(prefix="crywatch-")), name, head)
-        made._temporary = made.folder.parent
-        return made
+        journal = cls.create(Path(tempfile.mkdtemp(prefix="crywatch-")), name, head)
+        journal._temporary = journal.folder.parent
+        return journal
 
     @classmethod
     def claim(cls, folder: Path) -> Journal | None:
@@ -135,17 +135,17 @@ class Journal:
     def _add(self, line: bytes) -> None:
         with self._guard:
             self.count += 1
-            self._held.append(line)
-            while self._held:
+            self._in_memory.append(line)
+            while self._in_memory:
                 try:
-                    self._write(self._held[0])
+                    self._write(self._in_memory[0])
                 except OSError as error:
-                    if len(self._held) > MOST_HELD:
-                        self._held.popleft()
+                    if len(self._in_memory) > MOST_IN_MEMORY:
+                        self._in_memory.popleft()
                         self.lost += 1
                     self.on_full(error)
                     return
-                self._held.popleft()
+                self._in_memory.popleft()
 
     def _write(self, line: bytes) -> None:
         if self._fd is None:
@@ -224,7 +224,7 @@ class Journal:
 
     def take(self, most: int) -> list[Record]:
         """The next records that were not delivered; a line that is still being written waits."""
-        found: list[Record] = []
+        records: list[Record] = []
         at = self._cursor.get("offset", 0)
         with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
             lines.seek(at)
@@ -232,11 +232,13 @@ class Journal:
                 if not line.endswith(b"\n"):
                     break
                 at += len(line)
-                found.append(Record(_read(line), at))
-        if not found:  # in order: memory holds what came after the disk was full
+                records.append(Record(_read(line), at))
+        if not records:  # in order: memory holds what came after the disk was full
             with self._guard:
-                found = [Record(_read(line), None) for line in itertools.islice(self._held, most)]
-        return found
+                records = [
+                    Record(_read(line), None) for line in itertools.islice(self._in_memory, most)
+                ]
+        return records
 
     def done(self, records: list[Record]) -> None:
         """They are in the store. Written without a sync: to deliver a record again is harmless."""
@@ -246,8 +248,8 @@ class Journal:
                 self._cursor["offset"] = record.end
                 continue
             with self._guard:  # unless the disk took it meanwhile
-                if self._held and _read(self._held[0]) == record.content:
-                    self._held.popleft()
+                if self._in_memory and _read(self._in_memory[0]) == record.content:
+                    self._in_memory.popleft()
         temp = self.folder / f"{TEMP_PREFIX}{CURSOR}"
         with contextlib.suppress(OSError):
             temp.write_text(json.dumps(self._cursor))
@@ -259,7 +261,7 @@ class Journal:
         with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
             lines.seek(self._cursor.get("offset", 0))
             left = sum(line.endswith(b"\n") for line in lines)
-        return left + len(self._held)
+        return left + len(self._in_memory)
 
     def finish(self) -> None:
         """All of it was delivered: take the folder away, under a name that is no journal's."""

@@ -160,10 +160,10 @@ def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
     A second one, made because the answer to the first request was lost, is deleted: the one that
     has less on it, and not the ``known`` one.
     """
-    found = list(store.runs(tagged(tag, value)))
-    if len(found) > 1:
-        found = sorted(
-            found,
+    runs = list(store.runs(tagged(tag, value)))
+    if len(runs) > 1:
+        runs = sorted(
+            runs,
             key=lambda run: (
                 run.info.run_id != known,
                 -len(children(store, run.info.run_id)),
@@ -171,9 +171,22 @@ def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
                 run.info.run_id,
             ),
         )
-        for surplus in found[1:]:
+        for surplus in runs[1:]:
             store.client.delete_run(surplus.info.run_id)
-    return found[0].info.run_id if found else ""
+    return runs[0].info.run_id if runs else ""
+
+
+@contextmanager
+def command_run(store: Store, name: str, tags: dict[str, str]) -> Iterator[str]:
+    """A run of a command that writes to the store at once; it ends with the block."""
+    own = {HOST: socket.gethostname(), PROCESS: this_process().text}
+    run = store.client.create_run(store.experiment_id, run_name=name, tags=own | tags)
+    status = "FAILED"
+    try:
+        yield run.info.run_id
+        status = "FINISHED"
+    finally:
+        store.client.set_terminated(run.info.run_id, status)
 
 
 @contextmanager
@@ -269,8 +282,8 @@ def note_skipped(store: Store, parent_id: str, outs: dict[str, str], at_ms: int)
         for name, digest in outs.items():
             if name in known:
                 continue
-            made = maker(store, name, digest)
-            source = "" if made is None else made.info.run_id
+            original = maker(store, name, digest)
+            source = "" if original is None else original.info.run_id
             origin = f"run {source}" if source else "a run that is not in this store"
             note = store.client.create_run(
                 store.experiment_id,

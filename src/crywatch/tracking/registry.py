@@ -21,7 +21,7 @@ from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import entries, lineage, parent
 from crywatch.tracking.model_files import check
-from crywatch.tracking.pyfunc import log_pyfunc
+from crywatch.tracking.pyfunc import log_saved, save
 from crywatch.tracking.store import SQLITE, Store, address, open_store, reached, store_is_lost
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -100,16 +100,16 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
     if "'" in name:  # filters cannot spell it
         return []
     aliases = _aliases(store, name)
-    found: list[Any] = []
+    entities: list[Any] = []
     with reached():
         token: str | None = ""
         while token is not None:
             page = store.client.search_model_versions(
                 f"name = '{name}'", max_results=200, page_token=token or None
             )
-            found += page
+            entities += page
             token = page.token or None
-    made = [
+    registered = [
         ModelVersion(
             name=name,
             version=int(entity.version),
@@ -117,10 +117,10 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
             aliases=tuple(sorted(a for a, n in aliases.items() if n == int(entity.version))),
             tags=dict(entity.tags),
         )
-        for entity in found
+        for entity in entities
         if DIGEST in entity.tags
     ]
-    return sorted(made, key=lambda version: version.version)
+    return sorted(registered, key=lambda version: version.version)
 
 
 def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
@@ -132,10 +132,10 @@ def making(store: Store, stage: str, outs: Mapping[str, str]) -> Making:
     """The last run of ``stage`` that ended well with these outputs (path to DVC digest)."""
     with reached():
         entries.settle(store)
-        found = parent.maker(store, stage, lineage.outs_digest(dict(outs)))
-    if found is None:
+        run = parent.maker(store, stage, lineage.outs_digest(dict(outs)))
+    if run is None:
         return Making("", "")
-    return Making(found.info.run_id, found.data.tags.get(parent.PARENT, ""))
+    return Making(run.info.run_id, run.data.tags.get(parent.PARENT, ""))
 
 
 def add(
@@ -154,44 +154,37 @@ def add(
     """
     from mlflow.exceptions import MlflowException
 
-    with reached():
-        client = store.client
-        under = tags.get(REBUILD_RUN, "")
-        run_tags = parent.common_tags(profile, lineage.commit()) | {
-            parent.STAGE: "register",
-            parent.PROCESS: parent.this_process().text,
-            "stage": "register",
-            DIGEST: tags[DIGEST],
-        }
-        run = client.create_run(
-            store.experiment_id,
-            run_name=f"register {name}",
-            tags=run_tags | ({parent.PARENT: under} if under else {}),
-        )
-        run_id, ended = run.info.run_id, "FAILED"
+    run_tags = parent.common_tags(profile, lineage.commit()) | {
+        parent.STAGE: "register",
+        "stage": "register",
+        DIGEST: tags[DIGEST],
+    }
+    if tags.get(REBUILD_RUN):
+        run_tags[parent.PARENT] = tags[REBUILD_RUN]
+    client = store.client
+    with reached(), parent.command_run(store, f"register {name}", run_tags) as run_id:
+        with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
+            saved = Path(scratch, MODEL)
+            terms = save(folder, saved)
+            model_id = log_saved(store, run_id, name, saved, terms)
+        client.log_artifacts(run_id, str(files))
+        for metric, value in metrics.items():
+            client.log_metric(run_id, metric, value)
         try:
-            logged = log_pyfunc(store, run_id, name, folder)
-            client.log_artifacts(run_id, str(files))
-            for metric, value in metrics.items():
-                client.log_metric(run_id, metric, value)
-            try:
-                client.create_registered_model(
-                    name, description="Infant cry detectors; see the card of each version."
-                )
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            # Tags come with the version in one call: there is no moment without them.
-            made = client.create_model_version(
-                name,
-                source=logged.uri,
-                run_id=run_id,
-                tags=dict(tags) | logged.terms.as_tags(),
-                model_id=logged.uri.removeprefix("models:/"),
+            client.create_registered_model(
+                name, description="Infant cry detectors; see the card of each version."
             )
-            ended = "FINISHED"
-        finally:
-            client.set_terminated(run_id, ended)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # Tags come with the version in one call: there is no moment without them.
+        made = client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            tags=dict(tags) | terms,
+            model_id=model_id,
+        )
     return ModelVersion(name, int(made.version), run_id, (), dict(made.tags))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -169,32 +168,21 @@ def log_comparison(
     seconds = list(dict.fromkeys(second.run_id or WORKSPACE for _, second in pairs))
     links = {_link(store, run) for pair in pairs for run in pair}
     here = lineage.commit()
-    run = store.client.create_run(
-        store.experiment_id,
-        run_name=name,
-        tags={
-            parent.STAGE: COMPARISON,
-            parent.HOST: socket.gethostname(),
-            parent.PROCESS: parent.this_process().text,
-            FIRST: ",".join(firsts),
-            SECOND: ",".join(seconds),
-            "git.commit": here.sha,
-            "git.dirty": str(here.dirty).lower(),
-            "mlflow.note.content": "Compared: " + ", ".join(sorted(links)),
-        },
-    )
-    run_id = run.info.run_id
+    tags = {
+        parent.STAGE: COMPARISON,
+        FIRST: ",".join(firsts),
+        SECOND: ",".join(seconds),
+        "git.commit": here.sha,
+        "git.dirty": str(here.dirty).lower(),
+        "mlflow.note.content": "Compared: " + ", ".join(sorted(links)),
+    }
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    try:
-        values = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
+    values = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
+    with parent.command_run(store, name, tags) as run_id:
         for start in range(0, len(values), BATCH):
             store.client.log_batch(run_id, metrics=values[start : start + BATCH])
         for file in files:
             store.client.log_artifact(run_id, str(file))
-    except BaseException:
-        store.client.set_terminated(run_id, "FAILED")
-        raise
-    store.client.set_terminated(run_id, "FINISHED")
     return run_id
 
 
@@ -220,15 +208,12 @@ def _matches(store: Store, which: str) -> list[Run]:
     dvc.lock says what it made.
     """
     found = list(_of_stages(store, tagged(ties.EXPERIMENT, which)))
-    sha = git.commit(Path.cwd(), which) or (which if SHA.fullmatch(which) else "")
-    if not found and sha:
-        began = list(_of_stages(store, tagged(ties.BASELINE, sha)))
+    if not found:
+        sha = git.commit(Path.cwd(), which) or (which if SHA.fullmatch(which) else "")
+        began = list(_of_stages(store, tagged(ties.BASELINE, sha))) if sha else []
+        made = _by_lock(store, which)
         found = [run for run in began if not run.data.tags.get(ties.EXPERIMENT)]
-        if not found:
-            made = _by_lock(store, which)
-            found = began if made is None else [made]
-    elif not found and (made := _by_lock(store, which)):
-        found = [made]
+        found = found or ([made] if made else began)
     rebuilds = {run.info.run_id for run in found}
     return [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crywatch.core import params
+from crywatch.tracking import entries, parent, store
 from crywatch.tracking import journal as spool
-from crywatch.tracking import parent, store
 from crywatch.tracking.journal import Journal
 from crywatch.tracking.replay import Replay, Stopped, StoreLost
 from crywatch.tracking.store import Store, Target, TrackingConfig, open_at, reason, warn
@@ -54,7 +54,7 @@ class Sender(threading.Thread):
             self._wake.set()
 
     def flush(self, wait_s: float) -> bool:
-        """Whether the store has all that was said, after at most ``wait_s``."""
+        """Whether the store has all that was recorded, after at most ``wait_s``."""
         self.more()
         return self._idle.wait(wait_s) and self._lost_s is None
 
@@ -122,14 +122,14 @@ class Sender(threading.Thread):
 
     def _open(self) -> Replay:
         try:
-            opened = open_at(self._target)
-            deliver_leftovers(opened, self._target, self._left.is_set)
-            parent.mark_killed(opened)
+            destination = open_at(self._target)
+            deliver_leftovers(destination, self._target, self._left.is_set)
+            parent.mark_killed(destination)
         except (StoreLost, Stopped):
             raise
         except Exception as error:  # whatever the store or its driver raises
             raise StoreLost from error
-        return Replay(opened, self._journal, self._refuse, self._left.is_set)
+        return Replay(destination, self._journal, self._refuse, self._left.is_set)
 
     def _lost(self, error: BaseException) -> None:
         if self._lost_s is not None:
@@ -168,7 +168,7 @@ class Delivery:
         return f"{text}; {self.why}" if self.why else text
 
 
-def deliver_leftovers(opened: Store, target: Target, stopped: Callable[[], bool]) -> None:
+def deliver_leftovers(destination: Store, target: Target, stopped: Callable[[], bool]) -> None:
     """Deliver what earlier stages left for this store, each to its own experiment.
 
     Journals that another process holds are passed over.
@@ -179,7 +179,7 @@ def deliver_leftovers(opened: Store, target: Target, stopped: Callable[[], bool]
         The store is gone.
     """
     spool.sweep_spool()
-    experiments = {target.experiment: opened}
+    experiments = {target.experiment: destination}
     for folder in spool.journals():
         journal = Journal.claim(folder)
         if journal is None:
@@ -190,9 +190,9 @@ def deliver_leftovers(opened: Store, target: Target, stopped: Callable[[], bool]
             name = journal.head["experiment"]
             if name not in experiments:
                 experiments[name] = store.open_at(replace(target, experiment=name))
-            done = _deliver(experiments[name], journal, stopped)
-            if done.left and not _answers(opened, target):
-                raise StoreLost(done.why)
+            delivery = _deliver(experiments[name], journal, stopped)
+            if delivery.left and not _answers(destination, target):
+                raise StoreLost(delivery.why)
         finally:
             journal.close()
 
@@ -207,7 +207,7 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
     """
     store.be_quiet_and_quick(PATIENT_S)
     present = store.target(params.section("tracking", TrackingConfig))
-    opened: dict[Target, Store | str] = {}
+    stores: dict[Target, Store | str] = {}
     spool.sweep_spool()
     for folder in spool.journals():
         journal = Journal.claim(folder)
@@ -216,17 +216,18 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
                 yield Delivery(_name(folder), "", 0, 0, running=True)
             continue
         try:
-            yield _one(journal, present, here, opened)
+            yield _one(journal, present, here, stores)
         finally:
             journal.close()
-    for found in opened.values():
-        if isinstance(found, Store):
+    for destination in stores.values():
+        if isinstance(destination, Store):
             with contextlib.suppress(Exception):  # the next stage does it too
-                parent.mark_killed(found)
+                parent.mark_killed(destination)
+                entries.settle(destination)
 
 
 def _one(
-    journal: Journal, present: Target, here: bool, opened: dict[Target, Store | str]
+    journal: Journal, present: Target, here: bool, stores: dict[Target, Store | str]
 ) -> Delivery:
     head = journal.head
     if not head:
@@ -236,23 +237,23 @@ def _one(
         target = Target(head["store"], head["experiment"], None)
     elif not here:
         target = replace(present, experiment=head["experiment"])
-    if target not in opened:
+    if target not in stores:
         try:
-            opened[target] = store.open_at(target)
+            stores[target] = store.open_at(target)
         except Exception as error:  # whatever a store or its driver raises
-            opened[target] = reason(error)
-    found = opened[target]
-    if isinstance(found, str):
-        return Delivery(head["name"], target.address, 0, journal.left(), found)
-    done = _deliver(found, journal, lambda: False)
-    if done.left and not _answers(found, target):
-        opened[target] = done.why
-    return done
+            stores[target] = reason(error)
+    destination = stores[target]
+    if isinstance(destination, str):
+        return Delivery(head["name"], target.address, 0, journal.left(), destination)
+    delivery = _deliver(destination, journal, lambda: False)
+    if delivery.left and not _answers(destination, target):
+        stores[target] = delivery.why
+    return delivery
 
 
-def _deliver(opened: Store, journal: Journal, stopped: Callable[[], bool]) -> Delivery:
+def _deliver(destination: Store, journal: Journal, stopped: Callable[[], bool]) -> Delivery:
     refused: list[str] = []
-    replay = Replay(opened, journal, lambda error: refused.append(reason(error)), stopped)
+    replay = Replay(destination, journal, lambda error: refused.append(reason(error)), stopped)
     name, address = journal.head["name"], journal.head["store"]
     before = journal.done_count
     try:
@@ -267,10 +268,10 @@ def _deliver(opened: Store, journal: Journal, stopped: Callable[[], bool]) -> De
     return Delivery(name, address, count, 0, f"refused: {refused[0]}" if refused else "")
 
 
-def _answers(opened: Store, target: Target) -> bool:
+def _answers(destination: Store, target: Target) -> bool:
     """Whether it is there, and only one journal cannot be delivered to it."""
     try:
-        opened.client.get_experiment_by_name(target.experiment)
+        destination.client.get_experiment_by_name(target.experiment)
     except Exception:  # whatever the store or its driver raises
         return False
     return True

@@ -152,10 +152,10 @@ def markdown(rows: list[Row]) -> str:
 
 
 def _refresh(store: Store, sweep_id: str) -> None:
-    made = rows(store, sweep_id)
-    store.client.set_tag(sweep_id, "mlflow.note.content", markdown(made))
-    store.client.log_text(sweep_id, table(made).to_csv(index=False), TABLE)
-    status = parent.worst(row.status for row in made)
+    rebuilds = rows(store, sweep_id)
+    store.client.set_tag(sweep_id, "mlflow.note.content", markdown(rebuilds))
+    store.client.log_text(sweep_id, table(rebuilds).to_csv(index=False), TABLE)
+    status = parent.worst(row.status for row in rebuilds)
     if status:
         ends_ms = [run.info.end_time for run in _rebuilds(store, sweep_id) if run.info.end_time]
         store.client.set_terminated(sweep_id, status, max(ends_ms, default=None))
