@@ -4,7 +4,8 @@ import sys
 
 from crywatch import corpora, tracking
 from crywatch.core import params, paths
-from crywatch.data.datasheet import DatasheetConfig, is_generated, run
+from crywatch.corpora.base import is_generated
+from crywatch.data.datasheet import DatasheetConfig, run
 
 
 def main(corpus: str) -> None:

@@ -15,7 +15,7 @@ from crywatch.tracking.lineage import commit
 
 def main() -> None:
     with tracking.stage_run("report") as log:
-        corpora = params.plain("corpora")
+        corpora = list(params.plain("corpora"))
         here = commit()
         run(
             ReportInputs(

@@ -2,6 +2,7 @@
 
 from crywatch import tracking
 from crywatch.core import params, paths
+from crywatch.corpora.base import is_generated
 from crywatch.infants.timeline import METRICS, PAGE, run
 from crywatch.infants.timeline.charts import timelines_figure
 from crywatch.infants.timeline.config import TimelineConfig
@@ -9,14 +10,14 @@ from crywatch.infants.timeline.config import TimelineConfig
 
 def main() -> None:
     with tracking.stage_run("timeline") as log:
-        made = params.plain("data.source") == "generated"
-        folders = {name: params.plain(f"corpus.{name}.folder") for name in params.plain("corpora")}
+        source = params.plain("data.source")
+        corpora = params.plain("corpora").items()
         result = run(
             paths.FOLLOW_INFANTS,
             paths.CRIES,
             params.section("timeline", TimelineConfig),
             params.plain("seed"),
-            [name for name, folder in folders.items() if made and not folder],
+            [name for name, own in corpora if is_generated(source, own["folder"])],
             paths.TIMELINE,
         )
         log.metrics(result.as_metrics())

@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import constants
 
 from crywatch import corpora
-from crywatch.core import params
+from crywatch.core import params, paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError, DownloadError
 from crywatch.corpora.base import MISSING_NOTE, CorpusConfig
@@ -343,4 +343,4 @@ def test_every_corpus_has_its_section_and_its_folder():
     assert set(config.corpus) == set(corpora.NAMES)
     for name in corpora.NAMES:
         section = params.typed(config.corpus[name], corpora.get(name).options, f"corpus.{name}")
-        assert section.folder == ("../nights" if name == "recordings" else "")
+        assert section.folder == ("../nights" if name == "recordings" else str(paths.NO_CORPUS))

@@ -258,7 +258,7 @@ def test_the_command_for_a_folder_is_right_as_it_stands(folder, raw, tmp_path):
     [told] = check_folder("recordings", tmp_path / folder).missing
     words = shlex.split(told.partition("dvc exp run ")[2].partition(" (with the other")[0])
     config = params.compose([word for word in words if word != "-S"], CONF)
-    assert config.corpora == ["recordings"]
+    assert list(config.corpora) == ["recordings"]
     assert config.corpus.recordings.folder == str(tmp_path / folder)
 
 

@@ -12,14 +12,15 @@ import pytest
 from crywatch import corpora
 from crywatch.audio.decode import write_flac
 from crywatch.audio.segments import RATE_HZ
-from crywatch.core import params
+from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError
+from crywatch.corpora.base import is_generated
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.data import clean, datasheet, split
 from crywatch.data.clean import CleanConfig
-from crywatch.data.datasheet import DatasheetConfig, figures, is_generated, measures
+from crywatch.data.datasheet import DatasheetConfig, figures, measures
 from crywatch.data.datasheet.figures import head, spectrum_db
 from crywatch.data.split import SplitConfig
 from tests.helpers.blazenet_cases import clip_rows
@@ -92,7 +93,7 @@ def test_every_corpus_gets_a_page_that_stands_alone(name, world, tmp_path):
 def test_the_page_says_whether_the_sounds_are_generated(world, tmp_path):
     assert "Generated sounds" in make(world, "esc50", tmp_path / "a")[1]
     assert "Generated sounds" not in make(world, "esc50", tmp_path / "b", generated=False)[1]
-    assert is_generated("generated", "")
+    assert is_generated("generated", "") and is_generated("generated", str(paths.NO_CORPUS))
     assert not is_generated("generated", "some/folder")
     assert not is_generated("mirror", "")
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.paths import NO_CORPUS
 from crywatch.operations.retrain import champion, recipe, watch
 from crywatch.operations.retrain.decide import Look, decide
 from crywatch.operations.retrain.recipe import Recipe
@@ -62,17 +63,16 @@ def corpus(values: dict, before: Seen | None = None, ask: bool = False) -> Seen:
 
 
 def test_a_corpus_is_looked_for_where_it_is_read_from(tmp_path):
-    put(tmp_path / "mirror" / "esc50" / "a.wav", "a")
     put(tmp_path / "own" / "b.wav", "b")
-    mirror = {"data": {"source": "mirror", "mirror": str(tmp_path / "mirror")}}
-    assert list(corpus(mirror).files) == ["a.wav"]
-    own = mirror | {"corpus": {"esc50": {"folder": str(tmp_path / "own")}}}
-    assert list(corpus(own).files) == ["b.wav"]
-    assert corpus({"data": {"source": "generated", "mirror": ""}}) == Seen("generated", {})
-    gone = {"data": {"source": "mirror", "mirror": str(tmp_path)}}
-    assert corpus(gone).said == "its folder is not there"
-    with pytest.raises(ConfigError, match="data.mirror.*relative"):
-        corpus({"data": {"source": "mirror", "mirror": "../corpora"}})
+
+    def read_from(folder: str, source: str = "generated") -> Seen:
+        return corpus({"data": {"source": source}, "corpus": {"esc50": {"folder": folder}}})
+
+    assert list(read_from(str(tmp_path / "own")).files) == ["b.wav"]
+    assert read_from(str(NO_CORPUS)) == Seen("generated", {})
+    assert read_from(str(tmp_path / "gone"), "mirror").said == "its folder is not there"
+    with pytest.raises(ConfigError, match="data.mirror.*the root on"):
+        read_from("../corpora/esc50", "mirror")
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,17 @@ def test_the_local_profile_needs_a_mirror(tmp_path):
 
     with pytest.raises(ConfigError, match=r"-S data\.mirror=VALUE"):
         params.section("data", Data, tmp_path / "params.yaml")
+    with pytest.raises(ConfigError, match=r"data\.mirror must be set"):
+        params.write(config, tmp_path)
+
+
+def test_a_mirror_gives_every_corpus_its_folder_and_each_can_have_its_own():
+    chosen = ["profile=local", "data.mirror=../m", "corpora=[esc50,icsd]"]
+    config = params.compose([*chosen, "corpus.icsd.folder=/other"], ROOT / "conf")
+    assert OmegaConf.to_container(config.corpora, resolve=True) == {
+        "esc50": {"folder": "../m/esc50"},
+        "icsd": {"folder": "/other"},
+    }
 
 
 @dataclass

@@ -233,7 +233,7 @@ def data_check(
         checks = [check_folder(corpus, folder)]
     else:
         here = root()
-        listed = params.plain("corpora", here / params.PARAMS_FILE)
+        listed = list(params.plain("corpora", here / params.PARAMS_FILE))
         names = listed if corpus is None else [corpus]
         checks = [check_corpus(name, here, listed) for name in names]
     typer.echo(render(checks))

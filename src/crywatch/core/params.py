@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from crywatch.core.errors import ConfigError
 
@@ -142,9 +142,17 @@ def list_sections(conf_dir: Path) -> None:
 def write(config: DictConfig, root: Path | str = ".") -> None:
     """Write a composed configuration to params.yaml below ``root``.
 
-    ConfigError, and nothing is written, where a secret would stand in it.
+    ConfigError, and nothing is written, where a secret would stand in it, or where a value is made
+    of one that must be set.
     """
     from crywatch.core.atomic import write_text
 
     _without_secrets(config, Path(root) / CONF_DIR)
-    write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(config, resolve=True))
+    try:
+        text = OmegaConf.to_yaml(config, resolve=True)
+    except InterpolationToMissingValueError as error:
+        key = str(error).splitlines()[0].rpartition(" ")[2]
+        raise ConfigError(
+            f"{CONF_DIR}: {key} must be set (it is '???'), for instance with {key}=VALUE"
+        ) from error
+    write_text(Path(root) / PARAMS_FILE, text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from crywatch.core.errors import named
 
 DATA = Path("data")
+NO_CORPUS = Path("conf/corpora/none")  # empty: the folder of a corpus that is named none
 WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
 
 SPLIT = DATA / "split"

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from crywatch.core import paths
 from crywatch.core.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -102,7 +103,18 @@ class Refused:
 class CorpusConfig:
     """Section ``corpus.<name>``."""
 
-    folder: str  # in the publisher's layout, read before the source of the profile; "" for none
+    # In the publisher's layout, read before the source of the profile; `paths.NO_CORPUS` for none.
+    folder: str
+
+
+def is_generated(source: str, folder: str) -> bool:
+    """Whether data.source generates a corpus' sounds: a ``folder`` named for it goes before."""
+    return source == "generated" and not is_named(folder)
+
+
+def is_named(folder: str) -> bool:
+    """Whether ``corpus.<name>.folder`` names a folder."""
+    return Path(folder) not in (Path(), paths.NO_CORPUS)
 
 
 class Corpus(ABC):

@@ -2,8 +2,8 @@
 
 DVC takes an object of its cache for right by its name and read-only bit, and a file of the tree by
 its inode, size and time. What a disk, a program or a person changed behind these shows only when
-every byte is read again, as here. A corpus that changed under the same name is not DVC's at all:
-its folder, or its publisher, is no dependency of a stage.
+every byte is read again, as here, also of the folders that corpora are copied from. What a
+publisher changed under the same name is no dependency of a stage: it shows by what came of it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from crywatch.core import git, params, paths
+from crywatch.core import git
 from crywatch.core.atomic import atomic_path
-from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.errors import CrywatchError
 from crywatch.core.progress import progress_bar
 from crywatch.tracking import lineage
 
@@ -117,7 +117,7 @@ def verify(root: Path, only: Sequence[str] = ()) -> list[Finding]:
         for name, body in chosen.items():
             for out in body.get("outs", []):
                 found += _check_out(root, objects, name, Path(out["path"]), str(out["md5"]))
-        found += _check_corpora(root, objects, chosen)
+        found += _check_folders(root, objects, chosen)
         found = [_with_copies(finding, objects.copies) for finding in found]
     return found + _check_sources(root, chosen, stages)
 
@@ -183,43 +183,30 @@ def _check_out(root: Path, objects: _Objects, stage: str, out: Path, digest: str
     return found
 
 
-def _check_corpora(
+def _check_folders(
     root: Path, objects: _Objects, stages: dict[str, dict[str, Any]]
 ) -> list[Finding]:
-    """Folders that corpora were copied from, against what was copied."""
-    try:
-        values = params.plain(path=root / params.PARAMS_FILE)
-    except ConfigError:
-        return []  # a project without one has no corpora
+    """Folders outside the project that corpora were copied from, against what was copied."""
     found = []
     for stage, body in stages.items():
-        step, _, corpus = stage.partition("@")
-        source = _folder(values, corpus) if step == "download" else None
-        if source is None:
-            continue
-        raw = paths.raw(corpus)
-        digest = next((str(o["md5"]) for o in body["outs"] if Path(o["path"]) == raw), "")
-        listing = objects.listing(digest)
-        if not source.is_dir():
-            said = f"{source}, which it was copied from, is not there any more"
-            found.append(Finding(CORPUS, stage, raw, said, "the copy stays", wrong=False))
-        elif listing is not None:
-            names = lineage.names(source, root, place=raw)
-            have = {name: objects.md5(source / name) for name in names}
-            if have != listing:
-                said = f"{source} has changed since it was copied: {_difference(listing, have)}"
-                found.append(Finding(CORPUS, stage, raw, said, f"`dvc repro -f -s {stage}`"))
+        folders = [root / dep["path"] for dep in body.get("deps", []) if _is_outside(dep["path"])]
+        for source in folders:
+            (out,) = body["outs"]
+            copy, listing = Path(out["path"]), objects.listing(str(out["md5"]))
+            if not source.is_dir():
+                said = f"{source}, which it was copied from, is not there any more"
+                found.append(Finding(CORPUS, stage, copy, said, "the copy stays", wrong=False))
+            elif listing is not None:
+                names = lineage.names(source, root, place=copy)
+                have = {name: objects.md5(source / name) for name in names}
+                if have != listing:
+                    said = f"{source} has changed since it was copied: {_difference(listing, have)}"
+                    found.append(Finding(CORPUS, stage, copy, said, f"`dvc repro {stage}`"))
     return found
 
 
-def _folder(values: dict[str, Any], corpus: str) -> Path | None:
-    """Where a corpus is copied from; None for one that is made or fetched."""
-    data = values.get("data", {})
-    if own := values.get("corpus", {}).get(corpus, {}).get("folder"):
-        return Path(own).expanduser()
-    if data.get("source") == "mirror" and data.get("mirror"):
-        return Path(data["mirror"]).expanduser() / corpus
-    return None
+def _is_outside(path: str) -> bool:
+    return Path(path).is_absolute() or Path(path).parts[0] == ".."
 
 
 def _check_sources(

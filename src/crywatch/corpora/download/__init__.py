@@ -13,7 +13,7 @@ from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.core.progress import progress
-from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, CorpusConfig, Remote
+from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, CorpusConfig, Remote, is_named
 from crywatch.corpora.download import clips
 from crywatch.corpora.download.archive import extract
 from crywatch.corpora.download.transfer import TransferConfig, fetch
@@ -122,11 +122,12 @@ def _bring(
     options: CorpusConfig,
 ) -> str:
     """Fill ``folder``; the report of clips that came one by one, where there are any."""
-    if own := options.folder:
-        source = Path(own).expanduser()
-        if not source.is_dir():
-            raise ConfigError(f"corpus.{loader.name}.folder: {own!r} is not a folder")
-        _copy(loader, source, folder)
+    own = Path(options.folder).expanduser()
+    mirrored = Path(data.mirror).expanduser() / loader.name
+    if is_named(options.folder) and own != mirrored:
+        if not own.is_dir():
+            raise ConfigError(f"corpus.{loader.name}.folder: {options.folder!r} is not a folder")
+        _copy(loader, own, folder)
     elif data.source == "generated":
         if data.generator is None:
             raise ConfigError("data.generator is missing: choose -S data=generated")

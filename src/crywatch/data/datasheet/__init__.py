@@ -95,11 +95,6 @@ class Datasheet:
         return found
 
 
-def is_generated(source: str, folder: str) -> bool:
-    """Whether the profile generates a corpus' sounds: a ``folder`` named for it goes before."""
-    return source == "generated" and not folder
-
-
 def run(
     corpus: Corpus,
     config: DatasheetConfig,

@@ -16,6 +16,7 @@ from typing import Any
 from crywatch.core.atomic import read_json, write_json
 from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import ConfigError
+from crywatch.corpora.base import is_named
 
 # A file that changed so shortly ago may change again without a new time: it is read next time too.
 SETTLED_NS = 2_000_000_000
@@ -103,16 +104,13 @@ def corpus(
     """
     data = values["data"]
     own = values.get("corpus", {}).get(name, {}).get("folder") or ""
-    mirror = data.get("mirror") or ""
-    if own or data["source"] == "mirror":
-        key = f"corpus.{name}.folder" if own else "data.mirror"
-        folder = Path(own or mirror).expanduser()
+    if is_named(own):
+        folder = Path(own).expanduser()
         if not folder.is_absolute():
             raise ConfigError(
-                f"{key}: {str(folder)!r} is relative: name it from the root on, a rebuild runs in "
-                "another folder"
+                f"corpus.{name}.folder: {str(folder)!r} is relative: name it (or data.mirror) from "
+                "the root on, a rebuild runs in another folder"
             )
-        folder = folder if own else folder / name
         if not folder.is_dir():
             return Seen(FOLDER, {}, "its folder is not there")
         return Seen(FOLDER, listing(folder, cache, write))
