@@ -1,4 +1,8 @@
-"""Locks that are free again when their owner is gone, however it went."""
+"""Locks that are free again when their owner is gone, however it went.
+
+(The filelock library makes a folder that is gone anew: it would bring back a journal that another
+process has delivered and removed.)
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import fcntl
 import os
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from crywatch.core.atomic import PRIVATE_FILE
 
 POLL_S = 0.05
 
@@ -23,7 +30,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle: IO[str] | None = None
+        self.handle = -1  # of the open file, while the lock is held: its content is the holder's
 
     def take(self, wait_s: float = 0.0) -> bool:
         """Whether the lock is held now; False if another one still had it after ``wait_s``.
@@ -34,26 +41,41 @@ class FileLock:
             The file cannot be made, or its folder is gone.
         """
         until_s = time.monotonic() + wait_s
-        handle = open(self.path, "a")  # noqa: SIM115 - closing it frees the lock
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= until_s:
-                    handle.close()
+                    os.close(handle)
                     return False
                 time.sleep(POLL_S)
                 continue
-            self._handle = handle
+            except BaseException:
+                os.close(handle)
+                raise
+            self.handle = handle
             _held.add(self)
             return True
 
     def free(self) -> None:
         """Let the next one in."""
         _held.discard(self)
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
+        if self.handle >= 0:
+            os.close(self.handle)  # which frees it
+            self.handle = -1
+
+
+@contextmanager
+def waiting(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path``, once those before are done; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    lock.take(wait_s=float("inf"))
+    try:
+        yield
+    finally:
+        lock.free()
 
 
 def _drop_in_child() -> None:

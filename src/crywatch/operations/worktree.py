@@ -7,7 +7,6 @@ remotes, so what was ever made there is not made again. A copy belongs to one co
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from crywatch.core import git
 from crywatch.core.errors import CrywatchError
+from crywatch.core.lock import waiting
 from crywatch.operations import recover
 
 FOLDER = Path(".dvc") / "tmp" / "worktrees"
@@ -116,10 +116,7 @@ def alone(project: Path) -> Iterator[None]:
     """One at a time: git's worktrees and references are shared by all copies."""
     if not (project / ".dvc").is_dir():
         raise CrywatchError(f"{project}: no DVC project: run `dvc init` there first")
-    lock = project / FOLDER / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a") as handle:  # closing it frees the lock, and so does a kill
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with waiting(project / FOLDER / ".lock"):
         yield
 
 

@@ -9,7 +9,6 @@ still. No wall clock decides, so one that jumps does no harm.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -23,12 +22,12 @@ from pathlib import Path
 import psutil
 
 from crywatch.core.errors import CrywatchError
+from crywatch.core.lock import FileLock
 from crywatch.tracking.parent import Process, this_process
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BEATS = 3  # without one of so many the owner on another machine is gone
 READ_TRIES = 5
-MODE = 0o600
 
 
 class Held(CrywatchError):
@@ -75,14 +74,14 @@ def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
         A live owner has it; the message says who.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+    lock = FileLock(path)
+    if not lock.take():
+        with open(path, "rb") as content:
+            owner = _read(content.fileno())
+        said = "a process that has not said its name yet" if owner is None else owner.said
+        raise Held(f"another retraining is running: {said} ({path})")
+    handle = lock.handle
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = _read(handle)
-            said = "a process that has not said its name yet" if owner is None else owner.said
-            raise Held(f"another retraining is running: {said} ({path})") from None
         before = _read(handle)
         took = "" if before is None else _taken_over(handle, before, path, heartbeat_s)
         mine = me(now)
@@ -99,7 +98,7 @@ def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
             beating.join()
             os.ftruncate(handle, 0)  # given back: the next one takes nothing over
     finally:
-        os.close(handle)
+        lock.free()
 
 
 def _taken_over(handle: int, before: Owner, path: Path, heartbeat_s: float) -> str:
