@@ -83,6 +83,44 @@ def test_a_stage_that_is_not_run_by_corpus_depends_on_all_that_can_be_opened(pro
     assert "src/crywatch/corpora" in stage["do"]["deps"]
 
 
+@pytest.mark.parametrize(
+    ("read", "opened"),
+    [
+        ("data/train_one/small", {"one"}),
+        ("data/train_two", {"one", "two"}),
+        ("/models", {"one", "two"}),
+    ],
+)
+def test_a_stage_opens_the_detectors_of_the_stages_before_it(project, read, opened):
+    package = project / "src" / "crywatch"
+    for name in ("one", "two"):
+        (package / name).mkdir()
+        for module in ("detector", f"train_{name}"):
+            (package / name / f"{module}.py").write_text("")
+        (project / "pipelines" / f"train_{name}.py").write_text("")
+    kinds = {name: f"crywatch.{name}.detector:Detector" for name in ("one", "two")}
+    (package / "part" / "d.py").write_text(f"KINDS = {kinds}")
+    stage = {"deps": ["pipelines/listen.py", "${listened.folder}"]}
+    stages = {
+        "train_one": {"deps": ["pipelines/train_one.py"], "outs": ["data/train_one"]},
+        "train_two": {
+            "foreach": "${listeners}",
+            "do": {
+                "deps": ["pipelines/train_two.py", "data/train_${item}"],
+                "outs": ["data/train_two/${item}"],
+            },
+        },
+        "listen": stage,
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (project / "params.yaml").write_text(
+        yaml.safe_dump({"listeners": ["one"], "listened": {"folder": read}})
+    )
+    dag.write(project)
+    deps = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["listen"]["deps"]
+    assert {dep.split("/")[2] for dep in deps if dep.endswith("detector.py")} == opened
+
+
 def test_the_command_writes_or_only_says(tmp_path, monkeypatch):
     for name in ("dvc.yaml", "params.yaml", "pipelines"):
         path = ROOT / name

@@ -72,8 +72,17 @@ def test_nothing_under_data_is_tracked_but_git_and_dvc_files():
 def test_a_loader_is_code_of_its_own_corpus_alone():
     loaders = {f"src/crywatch/corpora/{name}.py" for name in NAMES}
     for stage, body in stages().items():
-        if stage != "download":  # generated sounds are written by what the loaders read
-            assert loaders.isdisjoint(body["deps"]), stage
-            assert "src/crywatch/corpora" not in body["deps"], stage
-    for stage in ("clean", "datasheet"):
-        assert "src/crywatch/corpora/${item}.py" in stages()[stage]["deps"]
+        assert loaders.isdisjoint(body["deps"]), stage
+        assert "src/crywatch/corpora" not in body["deps"], stage
+    for stage in ("download", "clean", "datasheet"):
+        assert "src/crywatch/corpora/${key}.py" in stages()[stage]["deps"]
+
+
+def test_a_detector_is_code_of_the_stages_that_read_its_models():
+    def rooms(stage: str) -> set[str]:
+        deps = [dep.split("/") for dep in stages()[stage]["deps"] if "/detection/" in dep]
+        return {parts[3] for parts in deps}
+
+    assert "baselines" not in rooms("cries") | rooms("embed_robust") | rooms("evaluate_detection")
+    for stage in ("audit_shortcuts", "compare_detectors"):
+        assert {"anomaly", "baselines", "blazenet", "robust"} <= rooms(stage)

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,6 +20,8 @@ from crywatch.core.code import closure
 FILE = Path("dvc.yaml")
 SOURCES = "src/crywatch"
 _STAGE = re.compile(r"  (\w+):$")
+_TEMPLATE = re.compile(r"\$\{\s*([^}]+?)\s*\}")
+DETECTORS = ("detector", "detectors")  # modules of a room that open its models
 _SCRIPT = re.compile(r"( +- )pipelines/(\w+)\.py$")
 
 
@@ -31,7 +34,7 @@ def write(root: Path = Path("."), check: bool = False) -> list[str]:
     text = (root / FILE).read_text(encoding="utf-8")
     bodies = yaml.safe_load(text)["stages"]
     config = params.plain(path=root / params.PARAMS_FILE)
-    sources = {name: stage_sources(root, name, bodies[name], config) for name in bodies}
+    sources = {name: stage_sources(root, name, bodies, config) for name in bodies}
     lines = list(_with_sources(text.splitlines(), sources))
     if not check:
         (root / FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,12 +60,13 @@ def _with_sources(lines: Iterable[str], sources: dict[str, list[str]]) -> Iterat
             yield from (f"{match[1]}{path}" for path in sources[stage])
 
 
-def stage_sources(root: Path, stage: str, body: dict, config: dict) -> list[str]:
+def stage_sources(root: Path, stage: str, bodies: dict, config: dict) -> list[str]:
     """Files and whole folders below ``root`` that the script of ``stage`` reaches, sorted.
 
-    A stage that is run for each of ``${corpora}`` opens, of the modules ``corpora/<item>.py`` that
-    are opened by name, its own alone: ``src/crywatch/corpora/${item}.py``, and what any of them
-    imports.
+    Of the modules that are opened by name it reaches all, with two exceptions. A stage that is run
+    for each of ``${corpora}`` opens, of the modules ``corpora/<item>.py``, its own alone:
+    ``src/crywatch/corpora/${item}.py``. And the models that a stage reads are made by the stages
+    before it: it opens the detectors of their rooms alone.
     """
     by_item: set[Path] = set()
 
@@ -71,10 +75,16 @@ def stage_sources(root: Path, stage: str, body: dict, config: dict) -> list[str]
         if items and items <= {path.stem for path in own}:
             by_item.update(own)
             return (path for path in modules.values() if path not in own)
-        return iter(modules.values())
+        return (
+            path
+            for path in modules.values()
+            if rooms is None or path.stem not in DETECTORS or path.parent in rooms
+        )
 
     package = root / SOURCES
-    group, items, variable = _foreach(body, config)
+    before = _before(stage, bodies, config)
+    rooms = None if before is None else _rooms(before, package)
+    group, items, variable = _foreach(bodies[stage], config)
     files = closure(root / "pipelines" / f"{stage}.py", package, opened)
     for module in frozenset(by_item):
         # The modules of one item may import each other: they stand there for that item.
@@ -91,10 +101,59 @@ def _foreach(body: dict, config: dict) -> tuple[str, set[str], str]:
     """Last word of the parameter that a stage is run for each of, its names, and their variable."""
     if "foreach" not in body:
         return "", set(), ""
-    *above, group = body["foreach"].strip("${}").split(".")
-    for name in (*above, group):
-        config = config[name]
-    return group, set(config), "key" if isinstance(config, dict) else "item"
+    name = body["foreach"].strip("${}")
+    items = _value(config, name)
+    return name.rpartition(".")[2], set(items), "key" if isinstance(items, dict) else "item"
+
+
+def _before(stage: str, bodies: dict, config: dict) -> set[str] | None:
+    """The stages that ``stage`` stands on; None where it reads data that none of them makes."""
+    made = {path: name for name in bodies for path in _paths(bodies[name], "outs", config)}
+    found: set[str] = set()
+    queue = [stage]
+    while queue:
+        name = queue.pop()
+        for dep in _paths(bodies[name], "deps", config):
+            if dep.startswith(("src/", "pipelines/")):
+                continue
+            makers = {
+                maker
+                for path, maker in made.items()
+                if path == dep or path.startswith(f"{dep}/") or dep.startswith(f"{path}/")
+            }
+            if not makers and name == stage:
+                return None
+            queue += makers - found
+            found |= makers
+    return found
+
+
+def _paths(body: dict, kind: str, config: dict) -> Iterator[str]:
+    """Paths of ``deps`` or ``outs`` of a stage, of each of its items."""
+    items: list[dict] = [{}]
+    if "foreach" in body:
+        chosen = _value(config, body["foreach"].strip("${}"))
+        pairs = chosen.items() if isinstance(chosen, dict) else zip(chosen, chosen, strict=True)
+        items = [{"key": key, "item": item} for key, item in pairs]
+    for item in items:
+        for path in body.get("do", body).get(kind, []):
+            yield _TEMPLATE.sub(lambda match, own=item: str(_value(config | own, match[1])), path)
+
+
+def _value(config: dict, name: str) -> Any:
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+def _rooms(stages: Iterable[str], package: Path) -> set[Path]:
+    """Folders of the modules of ``stages``."""
+    return {
+        file.parent
+        for stage in stages
+        for pattern in (f"{stage}.py", f"{stage}/__init__.py")
+        for file in package.rglob(pattern)
+    }
 
 
 def _folded(files: set[Path], package: Path) -> set[Path]:
