@@ -14,13 +14,13 @@ from crywatch.data.selection import labelled, strong_labels
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.blazenet import frontend as paper
+from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.augmentation import augmented, masked
 from crywatch.detection.robust.batches import NO_CORPUS, Batches, ahead
 from crywatch.detection.robust.context import ContextConfig, pooled, windows
 from crywatch.detection.robust.draws import Pools, pools
 from crywatch.detection.robust.folds import folds
-from crywatch.detection.robust.frontend import pictures
 from crywatch.detection.robust.losses import (
     Alignment,
     AlignmentConfig,
@@ -87,7 +87,7 @@ def test_the_papers_picture_is_that_of_blazenet_and_knows_the_level():
 def test_pcen_is_the_filter_frame_by_frame():
     given = recipe("robust_front_end@train_robust.front_end=pcen").front_end
     wave = seconds(1)
-    level = paper.decibels(wave / wave.square().mean().sqrt(), given.mel())[0].double()
+    level = paper.decibels(wave / wave.square().mean().sqrt(), given)[0].double()
     power = 10 ** (level / 10)
     frames = given.pcen.time_s / given.hop_s
     s = ((1 + 4 * frames**2) ** 0.5 - 1) / (2 * frames**2)

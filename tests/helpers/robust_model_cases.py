@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from crywatch.core.models import ModelFolder, save
+from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.context import ContextConfig
-from crywatch.detection.robust.frontend import PictureConfig
 
-FRONT_END = PictureConfig(
+FRONT_END = FrontEndConfig(
     scale="mean",
     rate_hz=8000,
     n_mels=64,

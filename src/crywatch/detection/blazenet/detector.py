@@ -18,7 +18,7 @@ class BlazeNetDetector(FeatureDetector):
     """The classifier alone; a second of a 5 s front end has the score of its segment."""
 
     def __init__(self, model: ModelFolder):
-        self.front_end = FrontEndConfig(**model.setting("frontend"))
+        self.front_end = FrontEndConfig.of(model.setting("frontend"))
         self.network = BlazeNet()
         model.fill(self.network, "backbone")
         self.network.eval()

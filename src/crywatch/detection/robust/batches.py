@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.robust.augmentation import AugmentationConfig, augmented, masked, speeds
 from crywatch.detection.robust.draws import SAMPLES, Drawn, Pool, Pools
-from crywatch.detection.robust.frontend import PictureConfig, pictures
 from crywatch.detection.robust.negatives import scrambled, tones
 from crywatch.detection.robust.recipe import RecipeConfig
 from crywatch.detection.robust.teaching import doubts, softened
@@ -147,7 +147,7 @@ class Batches:
     @staticmethod
     def _pictures(
         waves: np.ndarray,
-        front_end: PictureConfig,
+        front_end: FrontEndConfig,
         config: AugmentationConfig,
         rng: np.random.Generator,
     ) -> Tensor:

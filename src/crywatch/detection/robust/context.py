@@ -14,8 +14,8 @@ import torch
 
 from crywatch.audio.segments import n_segments
 from crywatch.core.errors import ConfigError
+from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.blazenet.network import BlazeNet
-from crywatch.detection.robust.frontend import PictureConfig, pictures
 
 POOLING = ("mean", "max", "soft")
 BATCH = 256  # windows
@@ -72,7 +72,7 @@ def windows(wave: np.ndarray, rate_hz: int, hops: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def window_logits(
-    network: BlazeNet, wave: np.ndarray, front_end: PictureConfig, hops: int
+    network: BlazeNet, wave: np.ndarray, front_end: FrontEndConfig, hops: int
 ) -> np.ndarray:
     """[samples] at the front end's rate to the logits of a cry [windows]."""
     parts = []

@@ -11,6 +11,7 @@ import torch
 from crywatch.audio.decode import resample
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.models import ModelFolder, n_parameters
+from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
 from crywatch.detection.detectors import BATCH, FeatureDetector, blocks
 from crywatch.detection.robust.context import (
@@ -20,15 +21,13 @@ from crywatch.detection.robust.context import (
     window_logits,
     windows,
 )
-from crywatch.detection.robust.frontend import picture_config
-from crywatch.detection.robust.frontend import pictures as robust_pictures
 
 
 class RobustDetector(FeatureDetector):
     """BlazeNet on level-free pictures; a second listens to the windows around it."""
 
     def __init__(self, model: ModelFolder):
-        self.front_end = picture_config(model.setting("frontend"))
+        self.front_end = FrontEndConfig.of(model.setting("frontend"))
         self.context = ContextConfig(**model.setting("context"))
         self.lookahead_s = self.context.farthest_s
         self.network = BlazeNet()
@@ -50,7 +49,7 @@ class RobustDetector(FeatureDetector):
     def pictures(self, wave: np.ndarray) -> np.ndarray:
         """[samples] at 16 kHz to [plain seconds, bands, frames], what the network is given."""
         seconds = windows(self._low(wave), self.front_end.rate_hz, 1)
-        return robust_pictures(seconds, self.front_end).numpy()
+        return pictures(seconds, self.front_end).numpy()
 
     @torch.inference_mode()
     def features_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
@@ -59,7 +58,7 @@ class RobustDetector(FeatureDetector):
         for block in blocks(chunks, 1.0):
             seconds = windows(self._low(block.wave), self.front_end.rate_hz, 1)
             for batch in seconds[block.first : block.last].split(BATCH):
-                seen = robust_pictures(batch, self.front_end)
+                seen = pictures(batch, self.front_end)
                 parts.append(self.network.features(seen).numpy())
         return np.concatenate(parts) if parts else np.zeros((0, FEATURES), dtype=np.float32)
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from crywatch.core.errors import ConfigError
+from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.robust.augmentation import AugmentationConfig
 from crywatch.detection.robust.context import ContextConfig
 from crywatch.detection.robust.draws import DrawsConfig
-from crywatch.detection.robust.frontend import PictureConfig
 from crywatch.detection.robust.losses import AlignmentConfig
 from crywatch.detection.robust.negatives import NegativesConfig
 from crywatch.detection.robust.sounds import RATE_HZ
@@ -42,7 +42,7 @@ class TrainingConfig:
 class RecipeConfig:
     """All parts of a training but its seed and what it leaves out."""
 
-    front_end: PictureConfig
+    front_end: FrontEndConfig
     augmentation: AugmentationConfig
     draws: DrawsConfig
     negatives: NegativesConfig
@@ -93,7 +93,7 @@ class RecipeConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return asdict(self) | {"front_end": self.front_end.as_dict()}
 
 
 def changed(base: RecipeConfig, changes: Mapping[str, Any], where: str) -> RecipeConfig:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from crywatch.core.errors import TableError
 from crywatch.data.truth import Truth, silent_seconds
+from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.context import ContextConfig, pooled, probabilities, window_logits
-from crywatch.detection.robust.frontend import PictureConfig
 from crywatch.detection.robust.sounds import CLEAN, Sounds
 
 
@@ -37,7 +37,7 @@ def score_clips(
     sounds: Sounds,
     clip_ids: Sequence[str],
     copy: str,
-    front_end: PictureConfig,
+    front_end: FrontEndConfig,
     context: ContextConfig,
 ) -> dict[str, np.ndarray]:
     """Logits of the plain seconds of each clip."""
@@ -69,7 +69,7 @@ class Validation:
         clips: pd.DataFrame,
         events: pd.DataFrame,
         sounds: Sounds,
-        front_end: PictureConfig,
+        front_end: FrontEndConfig,
         context: ContextConfig,
         channel: str,
     ):
