@@ -26,7 +26,7 @@ from crywatch.detection.blazenet import blazenet_features
 from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.detection.blazenet.data import SegmentDataset
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
-from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
+from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, plain_segments
 from crywatch.detection.embedders import EmbedderConfig, build
@@ -139,7 +139,7 @@ class Bench:
         size = self.training.batch_size
         batches = list(zip(pictures.split(size), labels.split(size), strict=True))
         config = self.training
-        recipe = Recipe(config.lr, config.momentum, config.lr_step, config.lr_gamma)
+        recipe = BlazenetRecipe(config.lr, config.momentum, config.lr_step, config.lr_gamma)
         n = float(len(pictures))
         cases = (
             Case(OUR_STEP, n, _our_steps(recipe, batches)),
@@ -231,7 +231,7 @@ def _detect(network: BlazeNet, wave: np.ndarray, front_end: FrontEndConfig) -> N
 Batches = list[tuple[Tensor, Tensor]]
 
 
-def _our_steps(recipe: Recipe, batches: Batches) -> Callable[[], None]:
+def _our_steps(recipe: BlazenetRecipe, batches: Batches) -> Callable[[], None]:
     """The module's own step and optimiser, as Lightning calls them."""
     torch.manual_seed(sounds.SEED)
     module = BlazeNetModule(recipe)
@@ -246,7 +246,7 @@ def _our_steps(recipe: Recipe, batches: Batches) -> Callable[[], None]:
     return call
 
 
-def _plain_steps(recipe: Recipe, batches: Batches) -> Callable[[], None]:
+def _plain_steps(recipe: BlazenetRecipe, batches: Batches) -> Callable[[], None]:
     """PyTorch's defaults on the plain network."""
     torch.manual_seed(sounds.SEED)
     network = plain_copy(BlazeNet())

@@ -9,9 +9,9 @@ from crywatch.core import params, paths
 from crywatch.data.selection import Source
 from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import (
+    BlazenetInputs,
     BlazenetSummary,
     Epoch,
-    Inputs,
     TrainBlazenetConfig,
     rank,
     run,
@@ -41,7 +41,7 @@ def train(variant: str, on_epoch: Callable[[Epoch], None] | None = None) -> Blaz
         variant,
         config,
         params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
-        Inputs(
+        BlazenetInputs(
             features=paths.BLAZENET_FEATURES / folder_name(segment_s),
             split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             soundscapes=Source(

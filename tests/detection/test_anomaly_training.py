@@ -14,9 +14,9 @@ from crywatch.detection.anomaly.bags import Bags
 from crywatch.detection.anomaly.losses import build, top_k
 from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
 from crywatch.detection.anomaly.training import (
+    BagEvaluation,
     EndlessOrder,
-    Evaluation,
-    Trained,
+    TrainedHead,
     evaluate,
     train,
 )
@@ -32,13 +32,13 @@ def go(work_dir, config=None, seed=3, on_evaluation=None, bags=TRAIN, val=VAL, s
     return train(bags, val, config, scale, seed, work_dir, on_evaluation)
 
 
-def same_weights(one: Trained, other: Trained) -> bool:
+def same_weights(one: TrainedHead, other: TrainedHead) -> bool:
     ours, theirs = one.network.state_dict(), other.network.state_dict()
     return all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Trained:
+def undisturbed(tmp_path_factory) -> TrainedHead:
     return go(tmp_path_factory.mktemp("undisturbed") / "work")
 
 
@@ -117,7 +117,7 @@ def test_a_training_that_diverges_says_so(tmp_path):
 
 
 def test_a_better_validation_has_a_higher_auc_or_then_a_lower_loss():
-    first = Evaluation(1, 0.0, val_auc=0.8, val_loss=0.5)
+    first = BagEvaluation(1, 0.0, val_auc=0.8, val_loss=0.5)
     assert replace(first, val_auc=0.9, val_loss=9.0).better_than(first)
     assert replace(first, val_loss=0.4).better_than(first)
     assert not first.better_than(first)

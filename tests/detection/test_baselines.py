@@ -11,7 +11,13 @@ from crywatch.core.errors import ConfigError
 from crywatch.core.models import n_parameters
 from crywatch.detection.baselines import mfcc
 from crywatch.detection.baselines.averaged import NAMES, averages
-from crywatch.detection.baselines.fitting import Data, Schedule, fit_network, fit_svc, mean_recall
+from crywatch.detection.baselines.fitting import (
+    Data,
+    NetworkSchedule,
+    fit_network,
+    fit_svc,
+    mean_recall,
+)
 from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 from crywatch.detection.baselines.windows import means, vote, windows
@@ -190,7 +196,7 @@ def fit(train: Data, val: Data, **changed) -> tuple:
     schedule = {"lr": 0.01, "batch_size": 32, "epochs": 12, "patience_epochs": 3} | changed
     torch.manual_seed(1)
     network = DenseNetwork(18, 16, 3)
-    return fit_network(network, train, val, Schedule(**schedule), seed=1)
+    return fit_network(network, train, val, NetworkSchedule(**schedule), seed=1)
 
 
 def test_a_network_keeps_the_epoch_of_the_lowest_loss_and_stops_after_it():

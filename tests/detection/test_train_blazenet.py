@@ -20,12 +20,12 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.blazenet import train_blazenet
 from crywatch.detection.blazenet.data import EpochSampler, SegmentDataset, SegmentRef
-from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
+from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.train_blazenet import (
-    Inputs,
+    BlazenetInputs,
+    BlazenetVariant,
     TrainBlazenetConfig,
-    VariantConfig,
     plain_segments,
     run,
     training_segments,
@@ -44,7 +44,7 @@ KINDS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimm
 
 
 def config(**changes) -> TrainBlazenetConfig:
-    variants = {kind: VariantConfig(1.0, kind, "") for kind in KINDS}
+    variants = {kind: BlazenetVariant(1.0, kind, "") for kind in KINDS}
     given = {
         "max_epochs": 4,
         "batch_size": 8,
@@ -53,7 +53,7 @@ def config(**changes) -> TrainBlazenetConfig:
         "lr_step": 3,
         "lr_gamma": 0.1,
         "cache_mb": 64,
-        "variants": variants | {"no_b": VariantConfig(1.0, "all", "b")},
+        "variants": variants | {"no_b": BlazenetVariant(1.0, "all", "b")},
     }
     return TrainBlazenetConfig(**(given | changes))
 
@@ -64,7 +64,7 @@ def rows(clips: dict[str, int], part: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Inputs:
+def inputs(tmp_path_factory) -> BlazenetInputs:
     folder = tmp_path_factory.mktemp("inputs")
     split = rows(TRAIN, "train") + rows(VAL, "val")
     # A copy of a clip of corpus b in corpus a, one duplicate, one without a label, one for testing.
@@ -78,7 +78,7 @@ def inputs(tmp_path_factory) -> Inputs:
     made = rows(SOUNDSCAPES, "train")
     clips = TRAIN | VAL | UNTRIMMED | SOUNDSCAPES | {"a/cry_copy": 2, "a/cry_test": 3}
     cries = {clip_id for clip_id in clips if "cry" in clip_id}
-    return Inputs(
+    return BlazenetInputs(
         features=picture_store(folder / "1s", clips, cries),
         split=Source(
             write_clips(folder / "split.parquet", split),
@@ -124,7 +124,7 @@ CRIES, OTHERS = ("a/cry1", "a/cry2", "b/cry3"), ("a/other1", "a/other2", "b/othe
 )
 def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
     store = FeatureStore(inputs.features)
-    refs = training_segments(VariantConfig(1.0, kind, ""), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, kind, ""), inputs, store, 1)
     assert {(ref.clip_id, ref.index) for ref in refs} == expected
     assert len(refs) == len(expected)
     assert all(ref.is_cry == ("cry" in ref.clip_id) for ref in refs)
@@ -132,8 +132,8 @@ def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
 
 def test_soundscapes_join_all_with_the_labels_of_their_seconds(inputs):
     store = FeatureStore(inputs.features)
-    refs = training_segments(VariantConfig(1.0, "soundscapes", ""), inputs, store, 1)
-    of_clips = training_segments(VariantConfig(1.0, "all", ""), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, "soundscapes", ""), inputs, store, 1)
+    of_clips = training_segments(BlazenetVariant(1.0, "all", ""), inputs, store, 1)
     assert refs[: len(of_clips)] == of_clips
     made = {(ref.clip_id, ref.index): ref.is_cry for ref in refs[len(of_clips) :]}
     assert made == {
@@ -148,7 +148,7 @@ def test_soundscapes_join_all_with_the_labels_of_their_seconds(inputs):
 def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
     placed = {"a/cry1": [(1.5, 3.0)]}  # of 5 s
     split = replace(inputs.split, events=write_cries(tmp_path / "events.parquet", placed))
-    variant, store = VariantConfig(1.0, "all", ""), FeatureStore(inputs.features)
+    variant, store = BlazenetVariant(1.0, "all", ""), FeatureStore(inputs.features)
     refs = training_segments(variant, replace(inputs, split=split), store, 1)
     found = [ref.is_cry for ref in refs if ref.clip_id == "a/cry1"]
     assert found == [False, True, True, False, False]
@@ -158,7 +158,7 @@ def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
 def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
     store = FeatureStore(inputs.features)
     draws = [
-        training_segments(VariantConfig(1.0, "random", ""), inputs, store, seed)
+        training_segments(BlazenetVariant(1.0, "random", ""), inputs, store, seed)
         for seed in (1, 1, 2, 3)
     ]
     for refs in draws:
@@ -172,19 +172,19 @@ def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
 
 def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
     store = FeatureStore(inputs.features)
-    refs = training_segments(VariantConfig(1.0, "all", "b"), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, "all", "b"), inputs, store, 1)
     assert {ref.clip_id for ref in refs} == {"a/cry2", "a/other1", "a/other2"}
 
 
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        (VariantConfig(1.0, "best", ""), "'best' is unknown"),
-        (VariantConfig(5.0, "mined_both", ""), "seconds are mined"),
-        (VariantConfig(1.0, "all", "c"), "no corpus 'c'"),
-        (VariantConfig(1.0, "mined_untrimmed", "b"), "with leave_out 'b': .* know every corpus"),
-        (VariantConfig(1.0, "mined_neg", "b"), "with leave_out 'b': .* know every corpus"),
-        (VariantConfig(1.0, "soundscapes", "b"), "with leave_out 'b': .* know every corpus"),
+        (BlazenetVariant(1.0, "best", ""), "'best' is unknown"),
+        (BlazenetVariant(5.0, "mined_both", ""), "seconds are mined"),
+        (BlazenetVariant(1.0, "all", "c"), "no corpus 'c'"),
+        (BlazenetVariant(1.0, "mined_untrimmed", "b"), "with leave_out 'b': .* know every corpus"),
+        (BlazenetVariant(1.0, "mined_neg", "b"), "with leave_out 'b': .* know every corpus"),
+        (BlazenetVariant(1.0, "soundscapes", "b"), "with leave_out 'b': .* know every corpus"),
     ],
 )
 def test_bad_variants_are_named(inputs, variant, message):
@@ -243,7 +243,7 @@ def test_streamed_batches_are_the_cached_ones(inputs):
 
 
 def test_the_rate_falls_in_steps():
-    module = BlazeNetModule(Recipe(lr=0.001, momentum=0.9, lr_step=20, lr_gamma=0.1))
+    module = BlazeNetModule(BlazenetRecipe(lr=0.001, momentum=0.9, lr_step=20, lr_gamma=0.1))
     made = module.configure_optimizers()
     optimiser, schedule = made["optimizer"], made["lr_scheduler"]
     assert optimiser.param_groups[0]["momentum"] == 0.9

@@ -15,15 +15,15 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import load
 from crywatch.detection.robust import train_robust
-from crywatch.detection.robust.train_robust import TrainRobustConfig, VariantConfig, run
+from crywatch.detection.robust.train_robust import RobustVariant, TrainRobustConfig, run
 from crywatch.detection.robust.training import scaled
 from tests.helpers.blazenet_cases import write_clips
 from tests.helpers.robust_cases import World, recipe, section
 
 VARIANTS = {
-    "one": VariantConfig(1, "", "one"),
-    "two": VariantConfig(2, "", "one"),
-    "no_b": VariantConfig(1, "b", "no_b"),
+    "one": RobustVariant(1, "", "one"),
+    "two": RobustVariant(2, "", "one"),
+    "no_b": RobustVariant(1, "b", "no_b"),
 }
 
 

@@ -10,13 +10,15 @@ import torch
 
 from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.detection.anomaly.bags import Bags
-from crywatch.detection.anomaly.losses import LossConfig
+from crywatch.detection.anomaly.losses import BagLossConfig
 from crywatch.detection.anomaly.network import RtfmOutput
-from crywatch.detection.anomaly.training import TrainingConfig
+from crywatch.detection.anomaly.training import BagTrainingConfig
 from tests.helpers.blazenet_cases import write_clips
 
-MIL = LossConfig("mil", alpha=0.0, margin=1.0, margin_dim=0, sparsity=8e-5, smoothness=8e-5)
-RTFM = LossConfig("rtfm", alpha=1e-4, margin=100.0, margin_dim=2048, sparsity=8e-3, smoothness=8e-4)
+MIL = BagLossConfig("mil", alpha=0.0, margin=1.0, margin_dim=0, sparsity=8e-5, smoothness=8e-5)
+RTFM = BagLossConfig(
+    "rtfm", alpha=1e-4, margin=100.0, margin_dim=2048, sparsity=8e-3, smoothness=8e-4
+)
 
 
 def output(features, scores) -> RtfmOutput:
@@ -24,7 +26,7 @@ def output(features, scores) -> RtfmOutput:
     return RtfmOutput(torch.tensor(features), torch.tensor(scores))
 
 
-def training_config(**changes) -> TrainingConfig:
+def training_config(**changes) -> BagTrainingConfig:
     """A training of a few steps."""
     given = {
         "loss": RTFM,
@@ -37,10 +39,10 @@ def training_config(**changes) -> TrainingConfig:
         "patience_steps": 1000,
         "dropout": 0.7,
     }
-    return TrainingConfig(**(given | changes))
+    return BagTrainingConfig(**(given | changes))
 
 
-def fields_of(config: TrainingConfig) -> dict:
+def fields_of(config: BagTrainingConfig) -> dict:
     """The fields of a training as keywords of a stage's own configuration."""
     return asdict(config) | {"loss": config.loss}
 

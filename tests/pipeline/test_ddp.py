@@ -23,8 +23,8 @@ from crywatch.core.errors import ConfigError
 from crywatch.core.models import load
 from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
-from crywatch.detection.blazenet.data import EpochSampler, Place, SharedBatches
-from crywatch.detection.blazenet.module import BlazeNetModule, Recipe
+from crywatch.detection.blazenet.data import EpochSampler, Process, SharedBatches
+from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, TrainerConfig, rank
 from tests.helpers.blazenet_cases import picture_store, write_clips
 from tests.helpers.dag import ROOT
@@ -40,14 +40,14 @@ SHARED = {"accelerator": "cpu", "devices": 2, "num_nodes": 1, "strategy": "ddp"}
 @pytest.mark.parametrize("of", [1, 2, 3])
 @pytest.mark.parametrize("n", [16, 17, 25])
 def test_the_parts_of_a_batch_make_up_the_batch_of_one_process(n, of):
-    def batches(place: Place) -> list[list[int]]:
+    def batches(place: Process) -> list[list[int]]:
         sampler = SharedBatches(EpochSampler(n, 1), 8, lambda: place)
         sampler.sampler.set_epoch(3)
         assert len(list(sampler)) == len(sampler)
         return list(sampler)
 
-    alone = batches(Place())
-    parts = [batches(Place(number, of)) for number in range(of)]
+    alone = batches(Process())
+    parts = [batches(Process(number, of)) for number in range(of)]
     for whole, *shared in zip(alone, *parts, strict=True):
         own = shared[: len(whole)]  # the others leave the row they are given out
         assert sorted(sum(own, [])) == sorted(whole)
@@ -63,7 +63,7 @@ def test_the_shares_of_all_processes_give_the_mean_over_a_batch(of):
     whole = [values[:8].mean(), values[8:16].mean(), values[16]]
     means = np.zeros((of, 3))
     for number in range(of):
-        place = Place(number, of)
+        place = Process(number, of)
         batches = SharedBatches(SequentialSampler(values), 8, lambda place=place: place)
         assert batches.of == of
         means[number] = [batches.share(i) * values[part].sum() for i, part in enumerate(batches)]
@@ -72,9 +72,9 @@ def test_the_shares_of_all_processes_give_the_mean_over_a_batch(of):
 
 def test_a_row_that_fills_a_part_is_not_validated():
     for number, expected in enumerate((1, 0)):
-        place = Place(number, 2)
+        place = Process(number, 2)
         batches = SharedBatches(SequentialSampler(range(1)), 8, lambda place=place: place)
-        module = BlazeNetModule(Recipe(0.1, 0.9, 1, 0.1), None, batches)
+        module = BlazeNetModule(BlazenetRecipe(0.1, 0.9, 1, 0.1), None, batches)
         assert list(batches) == [[0]]
         module.validation_step((torch.zeros(1, 64, 64), torch.ones(1, dtype=torch.int64)), 0)
         assert [len(part) for part in module._val[0]] == [expected, expected]

@@ -23,15 +23,15 @@ from crywatch.speaker.batches import AveragingConfig, BatchConfig, CropConfig
 from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
 from crywatch.speaker.ecapa import RANDOM, EcapaConfig, EcapaShape, build, from_model
 from crywatch.speaker.finetune_ecapa import FinetuneEcapaConfig, run, weights_sha256
-from crywatch.speaker.finetune_ecapa.augmentation import AugmentationConfig, NoiseConfig
-from crywatch.speaker.finetune_ecapa.training import Schedule, _optimiser
+from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentationConfig, CropNoiseConfig
+from crywatch.speaker.finetune_ecapa.training import EcapaSchedule, _optimiser
 from crywatch.speaker.finetune_ecapa.validation import (
     ACROSS,
     LOSS,
     WITHIN,
-    Validation,
+    InfantValidation,
+    InfantVerdict,
     ValidationConfig,
-    Verdict,
     chosen,
 )
 from crywatch.speaker.losses import AamConfig, Ge2eConfig, LossConfig, NtXentConfig, SpeakerLoss
@@ -54,7 +54,7 @@ def config(**changes) -> FinetuneEcapaConfig:
         "changed": ["planted"],
         "batches": BatchConfig(4, 2),
         "crops": CropConfig(0.4, 0.5, "join"),
-        "augmentation": AugmentationConfig(noise=NoiseConfig(0.5, 5.0, 30.0)),
+        "augmentation": CropAugmentationConfig(noise=CropNoiseConfig(0.5, 5.0, 30.0)),
         "validation": VALIDATION,
         "epochs": 4,
         "epoch_steps": 2,
@@ -139,7 +139,7 @@ def test_the_best_epoch_is_in_the_folder_and_tells_what_it_heard(cries, undistur
     ranked = sorted(summary.history, key=lambda e: (e.val.eer, e.val.loss))
     assert summary.best == ranked[0]
     ecapa = from_model(load(out))
-    verdict = Validation(CryStore(cries), VALIDATION, 5).judge(ecapa)
+    verdict = InfantValidation(CryStore(cries), VALIDATION, 5).judge(ecapa)
     assert (verdict.eer, verdict.eer_within) == (summary.best.val.eer, summary.best.val.eer_within)
     assert verdict.loss == pytest.approx(summary.best.val.loss, rel=1e-5)
     found = load(out).description
@@ -160,7 +160,7 @@ def test_a_tiny_network_learns_to_tell_unheard_infants_apart(tmp_path):
     longer = config(
         batches=BatchConfig(8, 3),
         crops=CropConfig(0.6, 0.6, "join"),
-        augmentation=AugmentationConfig(),
+        augmentation=CropAugmentationConfig(),
         epochs=5,
         epoch_steps=24,
         lr=6e-3,
@@ -295,7 +295,7 @@ def test_only_what_is_not_frozen_moves(cries, tmp_path):
 
 def test_what_decays_and_what_learns_at_which_rate():
     ecapa, loss = build(TINY, 0), SpeakerLoss(LOSSES["sum"], 3, 192)
-    schedule = Schedule(4, 2, 4, lr=1e-5, loss_lr=1e-2, warmup=0.1, weight_decay=0.5)
+    schedule = EcapaSchedule(4, 2, 4, lr=1e-5, loss_lr=1e-2, warmup=0.1, weight_decay=0.5)
     optimiser = _optimiser(ecapa, loss, schedule)
     groups = {id(p): group for group in optimiser.param_groups for p in group["params"]}
     for name, parameter in ecapa.network.named_parameters():
@@ -309,19 +309,19 @@ def test_what_decays_and_what_learns_at_which_rate():
 
 
 def test_the_rate_rises_then_falls_to_nothing():
-    shares = [Schedule(10, 10, 1, 1.0, 1.0, 0.1, 0.0).share(step) for step in range(101)]
+    shares = [EcapaSchedule(10, 10, 1, 1.0, 1.0, 0.1, 0.0).share(step) for step in range(101)]
     assert shares[0] == pytest.approx(1 / 11)
     assert int(np.argmax(shares)) == 10 and max(shares) == 1
     assert (np.diff(shares[:11]) > 0).all() and (np.diff(shares[10:]) < 0).all()
     assert shares[100] == 0 and shares[99] > 0
-    assert Schedule(1, 1, 1, 1.0, 1.0, 0.0, 0.0).share(0) == 1
+    assert EcapaSchedule(1, 1, 1, 1.0, 1.0, 0.0, 0.0).share(0) == 1
 
 
 def test_the_schedule_is_scaled_and_patience_stops(cries, tmp_path, monkeypatch):
     schedule = config(epochs=125, patience_epochs=50, epoch_steps=10).schedule(0.12)
     assert (schedule.epochs, schedule.patience_epochs, schedule.epoch_steps) == (15, 6, 10)
-    verdicts = iter([Verdict(0.5, 0.5, loss) for loss in (9.0, 3.0, 2.0, 2.5, 2.5, 2.5, 1.0)])
-    monkeypatch.setattr(Validation, "judge", lambda self, ecapa: next(verdicts))
+    verdicts = iter([InfantVerdict(0.5, 0.5, loss) for loss in (9.0, 3.0, 2.0, 2.5, 2.5, 2.5, 1.0)])
+    monkeypatch.setattr(InfantValidation, "judge", lambda self, ecapa: next(verdicts))
     summary = train(cries, tmp_path, cfg=config(epochs=9, epoch_steps=1, patience_epochs=3))
     assert summary.start.loss == 9.0
     assert [epoch.val.loss for epoch in summary.history] == [3.0, 2.0, 2.5, 2.5, 2.5]
@@ -343,7 +343,10 @@ def test_a_training_that_diverges_says_so(cries, tmp_path):
         ({"warmup": 1.0}, "warmup 1: set the rates above 0"),
         ({"batches": BatchConfig(13, 2)}, "batches.infants is 13, but only 12 infants"),
         ({"crops": CropConfig(2.0, 1.0)}, "crops: min_s is 2"),
-        ({"augmentation": AugmentationConfig(noise=NoiseConfig(2.0, 0, 1))}, "noise.share is 2"),
+        (
+            {"augmentation": CropAugmentationConfig(noise=CropNoiseConfig(2.0, 0, 1))},
+            "noise.share is 2",
+        ),
         (
             {"validation": replace(VALIDATION, averaging=AveragingConfig(1, 0.5))},
             "validation.averaging.crops is 1: set it to 2",
@@ -389,7 +392,7 @@ def test_changed_recordings_are_neither_learnt_from_nor_validated_on(tmp_path, u
 def test_error_rates_are_of_trials_of_their_kind(cries):
     """An embedding of the session alone: no error within sessions, half of all across them."""
     store = CryStore(cries)
-    found = Validation(store, VALIDATION, 5)
+    found = InfantValidation(store, VALIDATION, 5)
     sessions = {
         c: f"{i}{s}" for c, i, s in store.table[["clip_id", "infant_id", "session_id"]].values
     }
@@ -411,7 +414,7 @@ def test_error_rates_are_of_trials_of_their_kind(cries):
 def test_what_decides_is_what_the_part_has(tmp_path, sessions, takes, measure):
     rows = [row for row in cry_rows("val", 4, sessions) if int(row.clip["clip_id"][-1]) < takes]
     store = CryStore(write(tmp_path, *rows))
-    found = Validation(store, VALIDATION, 0)
+    found = InfantValidation(store, VALIDATION, 0)
     assert found.measure == measure
     verdict = found.judge(build(TINY, 0))
     assert (verdict.eer is None) == (measure == LOSS)
@@ -422,14 +425,14 @@ def test_what_decides_is_what_the_part_has(tmp_path, sessions, takes, measure):
 
 
 def test_error_rate_first_then_loss():
-    assert Verdict(0.1, None, 9.0).better_than(Verdict(0.2, 0.0, 1.0))
-    assert Verdict(0.1, 0.9, 1.0).better_than(Verdict(0.1, 0.0, 2.0))
-    assert not Verdict(0.1, None, 1.0).better_than(Verdict(0.1, None, 1.0))
-    assert Verdict(None, None, 1.0).better_than(Verdict(None, None, 2.0))
+    assert InfantVerdict(0.1, None, 9.0).better_than(InfantVerdict(0.2, 0.0, 1.0))
+    assert InfantVerdict(0.1, 0.9, 1.0).better_than(InfantVerdict(0.1, 0.0, 2.0))
+    assert not InfantVerdict(0.1, None, 1.0).better_than(InfantVerdict(0.1, None, 1.0))
+    assert InfantVerdict(None, None, 1.0).better_than(InfantVerdict(None, None, 2.0))
 
 
 def test_validation_does_not_depend_on_order_or_on_what_was_drawn_before(cries):
-    found, ecapa = Validation(CryStore(cries), VALIDATION, 3), build(TINY, 0)
+    found, ecapa = InfantValidation(CryStore(cries), VALIDATION, 3), build(TINY, 0)
     ecapa.train()
     first = found.judge(ecapa)
     np.random.seed(1)

@@ -95,13 +95,13 @@ class Decision:
 
     def rated(self, per_hour: float | None = None) -> RatedRule:
         """Of a stated rate, the default one without; ConfigError if it was not prepared."""
-        wanted = self.default_per_hour if per_hour is None else per_hour
-        for found in self.rates:
-            if found.false_alarms_per_hour == wanted:
-                return found
-        stated = ", ".join(f"{found.false_alarms_per_hour:g}" for found in self.rates)
+        stated_rate = self.default_per_hour if per_hour is None else per_hour
+        for rated_rule in self.rates:
+            if rated_rule.false_alarms_per_hour == stated_rate:
+                return rated_rule
+        stated = ", ".join(f"{rated_rule.false_alarms_per_hour:g}" for rated_rule in self.rates)
         raise ConfigError(
-            f"{wanted:g} false alarms an hour is no rate that this model was calibrated for: "
+            f"{stated_rate:g} false alarms an hour is no rate that this model was calibrated for: "
             f"name one of {stated}, or add it to calibrate.false_alarms_per_hour and run "
             "`dvc repro`"
         )
@@ -113,19 +113,19 @@ class Decision:
 
 def decision_of(description: Mapping[str, Any], where: str = "model") -> Decision | None:
     """The decision in a model's description, None if it has none; ModelError if it is damaged."""
-    told = description.get(KEY)
-    if told is None:
+    stored = description.get(KEY)
+    if stored is None:
         return None
     try:
-        calibration = dict(told["calibration"])
+        calibration = dict(stored["calibration"])
         for name in ("scores", "probabilities"):
             calibration[name] = tuple(calibration.get(name, ()))
-        rates = [dict(one) | {"rule": Rule(**one["rule"])} for one in told["rates"]]
+        rates = [dict(rate) | {"rule": Rule(**rate["rule"])} for rate in stored["rates"]]
         return Decision(
             Calibration(**calibration),
-            tuple(RatedRule(**one) for one in rates),
-            told["default_per_hour"],
-            told["fitted_on"],
+            tuple(RatedRule(**rate) for rate in rates),
+            stored["default_per_hour"],
+            stored["fitted_on"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: {KEY}: {type(error).__name__}: {error}: {REMAKE}") from error

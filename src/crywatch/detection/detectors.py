@@ -96,21 +96,21 @@ def blocks(
     segment = round(segment_s * RATE_HZ)
     margin = margin_segments * segment
     size = segment * max(1, int(BLOCK_S // segment_s))
-    held: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     count = left = 0
     for chunk in chunks:
-        held.append(chunk)
+        parts.append(chunk)
         count += len(chunk)
         # What is left for the last block is longer than a segment, so that its tail counts right.
         if count < left + size + 2 * margin:
             continue
-        wave = np.concatenate(held)
+        wave = np.concatenate(parts)
         while len(wave) >= left + size + 2 * margin:
             end = left + size
             yield Block(wave[: end + margin], left // segment, end // segment)
             wave, left = wave[end - margin :], margin
-        held, count = [wave.copy()], len(wave)
-    yield Block(np.concatenate(held), left // segment, None)
+        parts, count = [wave.copy()], len(wave)
+    yield Block(np.concatenate(parts), left // segment, None)
 
 
 class CountedChunks:

@@ -54,12 +54,12 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
     ConfigError
         A name is no ``family/variant``, or there is no such family or variant.
     """
-    found = []
+    result = []
     for name in names:
         family, _, variant = name.partition("/")
         if family == "yamnet":
             if yamnet:
-                found.append(System(name, yamnet, "", name))
+                result.append(System(name, yamnet, "", name))
             continue
         if family not in variants:
             families = ", ".join([*variants, "yamnet"])
@@ -67,8 +67,8 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
         body = named(variants[family], variant, VARIANTS[family]) or {}
         row = f"{family}/{body.get('row') or variant}"
         source = str(FOLDERS[family] / variant)
-        found.append(System(name, source, body.get("leave_out", ""), row))
-    return found
+        result.append(System(name, source, body.get("leave_out", ""), row))
+    return result
 
 
 def load_system(system: System) -> Detector:

@@ -44,7 +44,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingLength:
     """How long a training lasts."""
 
     steps: int
@@ -117,7 +117,7 @@ class Training(ABC, Generic[B, E]):
 
 def fit(
     training: Training[B, E],
-    schedule: Schedule,
+    schedule: TrainingLength,
     folder: Path | None = None,
     on_evaluation: Callable[[E], None] | None = None,
 ) -> Best[E]:
@@ -153,7 +153,7 @@ def fit(
     return best
 
 
-def _out_of_patience(best: Best[E], schedule: Schedule, done: int) -> bool:
+def _out_of_patience(best: Best[E], schedule: TrainingLength, done: int) -> bool:
     if schedule.patience_steps is None or best.index < 0:
         return False
     since = done - min((best.index + 1) * schedule.evaluate_every, schedule.steps)

@@ -43,8 +43,8 @@ def collect(clips: pd.DataFrame, store: FeatureStore, segments: int, part: str) 
     """Bags of the clips of ``part``; TableError if one of the two labels is missing."""
     sides = {}
     for label in ("cry", "other"):
-        chosen = clips[(clips["split"] == part) & (clips["label"] == label)]
-        ids: Sequence[str] = chosen["clip_id"].tolist()
+        clips_of_label = clips[(clips["split"] == part) & (clips["label"] == label)]
+        ids: Sequence[str] = clips_of_label["clip_id"].tolist()
         if not ids:
             raise TableError(f"part {part} has no clip labelled {label!r} to learn from")
         bags = np.empty((len(ids), segments, store.info.dim), dtype=np.float32)

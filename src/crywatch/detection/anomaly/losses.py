@@ -19,7 +19,7 @@ from crywatch.detection.anomaly.network import RtfmOutput
 
 
 @dataclass
-class LossConfig:
+class BagLossConfig:
     """Config group ``loss``."""
 
     name: str  # rtfm, mil
@@ -50,11 +50,11 @@ class BagLoss(Protocol):
 
 def top_k(output: RtfmOutput, k: int) -> TopK:
     """Select by magnitudes, which no dropout touches: always k live segments."""
-    chosen = output.magnitudes.topk(min(k, output.scores.shape[1]), dim=1).indices
+    indices = output.magnitudes.topk(min(k, output.scores.shape[1]), dim=1).indices
     features = output.features.gather(
-        1, chosen.unsqueeze(2).expand(-1, -1, output.features.shape[2])
+        1, indices.unsqueeze(2).expand(-1, -1, output.features.shape[2])
     )
-    return TopK(features.mean(dim=1), output.scores.gather(1, chosen).mean(dim=1))
+    return TopK(features.mean(dim=1), output.scores.gather(1, indices).mean(dim=1))
 
 
 def smoothness(scores: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def sparsity(scores: Tensor) -> Tensor:
 class MilRanking:
     """Hinge between the highest scores of paired bags (Eq. 2 and 3)."""
 
-    def __init__(self, config: LossConfig):
+    def __init__(self, config: BagLossConfig):
         self.config = config
 
     def __call__(self, abnormal: RtfmOutput, normal: RtfmOutput) -> Tensor:
@@ -91,7 +91,7 @@ class MilRanking:
 class Rtfm:
     """Cross-entropy and magnitude margin on the top-k segments (Eq. 4 to 6)."""
 
-    def __init__(self, config: LossConfig, k: int, dim: int):
+    def __init__(self, config: BagLossConfig, k: int, dim: int):
         self.config, self.k = config, k
         scale = (dim / config.margin_dim) ** 0.5 if config.margin_dim else 1.0
         self.margin = config.margin * scale  # norms of random vectors grow as sqrt(dim)
@@ -116,7 +116,7 @@ class Rtfm:
         return top_k(output, self.k).score
 
 
-def build(config: LossConfig, k: int, dim: int) -> BagLoss:
+def build(config: BagLossConfig, k: int, dim: int) -> BagLoss:
     """The loss that ``config`` names."""
     if config.name == "mil":
         return MilRanking(config)

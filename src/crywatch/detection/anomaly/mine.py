@@ -104,9 +104,9 @@ def run(
     """Mine the labelled clips of every part; with ``events_table`` the precision is measured."""
     clips = labelled(clips_table)
     work, ids = Mining(model_dir, features_dir, config.top_t), clips["clip_id"].tolist()
-    made = engine.map(work, (ids[at : at + BATCH] for at in range(0, len(ids), BATCH)))
+    mined_clips = engine.map(work, (ids[at : at + BATCH] for at in range(0, len(ids), BATCH)))
     rows = []
-    for clip in progress(made, "mine", len(ids), "clip"):
+    for clip in progress(mined_clips, "mine", len(ids), "clip"):
         pairs = zip(clip.seconds, clip.scores, strict=True)
         rows += [(clip.clip_id, float(s), score, rank) for rank, (s, score) in enumerate(pairs)]
     mined = pd.DataFrame(rows, columns=list(empty(MINED).columns))
@@ -134,8 +134,8 @@ def mining_precision(
     for clip_id in held_out["clip_id"]:
         n_seconds = len(store.clip(clip_id))
         crying = truth.segments(clip_id, n_seconds)
-        chosen = by_clip[clip_id]["start_s"].astype(int)
-        hits.append(crying[chosen].mean())
+        seconds = by_clip[clip_id]["start_s"].astype(int)
+        hits.append(crying[seconds].mean())
         chances.append(crying.mean())
     if not hits:
         return None, None

@@ -78,13 +78,13 @@ class ShardMining(Work[Path, MinedRows]):
 
     def __call__(self, batch: Sequence[Path]) -> Iterator[MinedRows]:
         for shard in batch:
-            held: list[PublishedClip] = []
+            clips: list[PublishedClip] = []
             for clip in read_shard(shard):
-                held.append(clip)
-                if len(held) == BATCH:
-                    yield from self._mined(shard, held)
-                    held = []
-            yield from self._mined(shard, held)
+                clips.append(clip)
+                if len(clips) == BATCH:
+                    yield from self._mined(shard, clips)
+                    clips = []
+            yield from self._mined(shard, clips)
 
     def _mined(self, shard: Path, clips: list[PublishedClip]) -> Iterator[MinedRows]:
         for clip, scores in zip(clips, _scores(clips, self.network), strict=True):
@@ -155,13 +155,13 @@ def run(
 def check_model(folder: Path) -> None:
     """Raise ModelError unless the model scores VGGish's numbers after PCA and quantisation."""
     model = load(folder)
-    told = model.description.get("embedder")
-    if model.description["kind"] != "rtfm" or not isinstance(told, dict):
+    embedder = model.description.get("embedder")
+    if model.description["kind"] != "rtfm" or not isinstance(embedder, dict):
         raise ModelError(
             f"{folder}: no miner on an embedder's features; data/train_miner holds such models"
         )
-    if told.get("name") != "vggish" or not told.get("pca") or model.setting("dim") != DIM:
-        space = f"{told.get('name')}{' with PCA' if told.get('pca') else ' without PCA'}"
+    if embedder.get("name") != "vggish" or not embedder.get("pca") or model.setting("dim") != DIM:
+        space = f"{embedder.get('name')}{' with PCA' if embedder.get('pca') else ' without PCA'}"
         raise ModelError(
             f"{folder}: trained on {space}, but the published features are vggish with PCA: train "
             "it with `dvc exp run -S embedder=vggish -S embedder.pca=vggish_pca_params.npz`"
@@ -176,8 +176,8 @@ def _scores(clips: Sequence[PublishedClip], network: RtfmNetwork) -> list[np.nda
     for length in sorted(set(lengths)):
         members = [at for at, n in enumerate(lengths) if n == length]
         bags = torch.from_numpy(np.stack([clips[at].vectors for at in members]))
-        found = network(bags).scores.numpy() if length else np.empty((len(members), 0))
-        scores |= dict(zip(members, found.astype(np.float64), strict=True))
+        bag_scores = network(bags).scores.numpy() if length else np.empty((len(members), 0))
+        scores |= dict(zip(members, bag_scores.astype(np.float64), strict=True))
     return [scores[at] for at in range(len(clips))]
 
 

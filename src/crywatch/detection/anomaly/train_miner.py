@@ -15,7 +15,7 @@ from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
 from crywatch.data.sources import corpora_of
 from crywatch.detection.anomaly.bags import collect
-from crywatch.detection.anomaly.training import Evaluation, Trained, TrainingConfig, train
+from crywatch.detection.anomaly.training import BagEvaluation, BagTrainingConfig, TrainedHead, train
 from crywatch.detection.embedders import EmbedderConfig
 
 
@@ -27,7 +27,7 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
-class TrainMinerConfig(TrainingConfig):
+class TrainMinerConfig(BagTrainingConfig):
     """Section ``train_miner``."""
 
     datasets: dict[str, DatasetConfig]  # trimmed, untrimmed
@@ -39,7 +39,7 @@ class AnomalySummary:
 
     n_abnormal: int  # bags trained on
     n_normal: int
-    best: Evaluation
+    best: BagEvaluation
     steps: int  # taken until it stopped
     corpora: tuple[str, ...]  # whose clips it was trained or validated on
 
@@ -65,7 +65,7 @@ def run(
     seed: int,
     out_dir: Path,
     work_dir: Path,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_evaluation: Callable[[BagEvaluation], None] | None = None,
 ) -> AnomalySummary:
     """Train on the table of ``dataset`` in ``clips_tables``; writes a model folder."""
     segments = named(config.datasets, dataset, "train_miner.datasets").segments
@@ -94,17 +94,17 @@ def train_on(
     leave_out: str,
     store: FeatureStore,
     segments: int,
-    config: TrainingConfig,
+    config: BagTrainingConfig,
     scale: float,
     seed: int,
     work_dir: Path,
-    on_evaluation: Callable[[Evaluation], None] | None,
-) -> tuple[Trained, AnomalySummary]:
+    on_evaluation: Callable[[BagEvaluation], None] | None,
+) -> tuple[TrainedHead, AnomalySummary]:
     """Train the anomaly network on the labelled clips of a table and their features."""
     clips = labelled(clips_table, leave_out)
     bags = {part: collect(clips, store, segments, part) for part in ("train", "val")}
-    own = {field.name: getattr(config, field.name) for field in fields(TrainingConfig)}
-    plain = TrainingConfig(**own)
+    values = {field.name: getattr(config, field.name) for field in fields(BagTrainingConfig)}
+    plain = BagTrainingConfig(**values)
     key = value_sha256(
         [asdict(plain), segments, scale, seed, leave_out, asdict(store.info)]
         + [files_sha256([clips_table]), code_sha256(__name__)]
@@ -123,7 +123,7 @@ def train_on(
 
 
 def write_model(
-    out_dir: Path, description: dict, backbone: dict, trained: Trained, summary: AnomalySummary
+    out_dir: Path, description: dict, backbone: dict, trained: TrainedHead, summary: AnomalySummary
 ) -> None:
     """A self-contained model folder: the head, and the backbone it sits on."""
     head = {f"head.{name}": value for name, value in trained.network.state_dict().items()}

@@ -10,7 +10,7 @@ from crywatch.core.errors import ConfigError, named
 from crywatch.core.models import load
 from crywatch.data.features import FeatureStore
 from crywatch.detection.anomaly.train_miner import AnomalySummary, train_on, write_model
-from crywatch.detection.anomaly.training import Evaluation, TrainingConfig
+from crywatch.detection.anomaly.training import BagEvaluation, BagTrainingConfig
 
 
 @dataclass
@@ -25,7 +25,7 @@ class RtfmVariant:
 
 
 @dataclass(frozen=True)
-class TrainRtfmConfig(TrainingConfig):
+class TrainRtfmConfig(BagTrainingConfig):
     """Section ``train_rtfm``."""
 
     variants: dict[str, RtfmVariant]
@@ -45,7 +45,7 @@ def run(
     seed: int,
     out_dir: Path,
     work_dir: Path,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_evaluation: Callable[[BagEvaluation], None] | None = None,
 ) -> AnomalySummary:
     """Train variant ``name``; ``clips_tables`` has a table for each data set."""
     variant = config.variant(name)

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from crywatch.detection.anomaly.bags import Bags
-from crywatch.detection.anomaly.losses import BagLoss, LossConfig, build
+from crywatch.detection.anomaly.losses import BagLoss, BagLossConfig, build
 from crywatch.detection.anomaly.network import RtfmNetwork, RtfmOutput
-from crywatch.detection.training import Schedule, Training, fit, require_finite
+from crywatch.detection.training import Training, TrainingLength, fit, require_finite
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class BagTrainingConfig:
     """How a network is trained; steps are those of the full schedule."""
 
-    loss: LossConfig
+    loss: BagLossConfig
     top_k: int
     lr: float
     weight_decay: float
@@ -42,7 +42,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class BagEvaluation:
     """One validation."""
 
     step: int
@@ -50,18 +50,18 @@ class Evaluation:
     val_auc: float
     val_loss: float  # cross-entropy of the bag scores
 
-    def better_than(self, other: Evaluation) -> bool:
+    def better_than(self, other: BagEvaluation) -> bool:
         """Higher AUC; at equal AUC, lower loss."""
         return (self.val_auc, -self.val_loss) > (other.val_auc, -other.val_loss)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedHead:
     """The network at its best validation."""
 
     network: RtfmNetwork
-    best: Evaluation
-    history: list[Evaluation]
+    best: BagEvaluation
+    history: list[BagEvaluation]
 
 
 class EndlessOrder:
@@ -84,10 +84,10 @@ class EndlessOrder:
         return torch.from_numpy(rows)
 
 
-class BagTraining(Training[tuple[Tensor, Tensor], Evaluation]):
+class BagTraining(Training[tuple[Tensor, Tensor], BagEvaluation]):
     """Steps on batches of row numbers of abnormal and of normal bags, as many of each."""
 
-    def __init__(self, train_bags: Bags, val_bags: Bags, config: TrainingConfig, seed: int):
+    def __init__(self, train_bags: Bags, val_bags: Bags, config: BagTrainingConfig, seed: int):
         torch.manual_seed(seed)
         self.network = RtfmNetwork(train_bags.dim, config.dropout)
         both = torch.cat([train_bags.abnormal, train_bags.normal]).reshape(-1, train_bags.dim)
@@ -118,39 +118,39 @@ class BagTraining(Training[tuple[Tensor, Tensor], Evaluation]):
         self.optimiser.step()
         return {"loss": loss.detach()}
 
-    def evaluate(self, steps: int, losses: dict[str, float]) -> Evaluation:
-        return Evaluation(
+    def evaluate(self, steps: int, losses: dict[str, float]) -> BagEvaluation:
+        return BagEvaluation(
             steps, losses["loss"], *evaluate(self.network, self._val_bags, self._loss)
         )
 
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
 
-    def better(self, new: Evaluation, best: Evaluation) -> bool:
+    def better(self, new: BagEvaluation, best: BagEvaluation) -> bool:
         return new.better_than(best)
 
-    def restore(self, **fields: Any) -> Evaluation:
-        return Evaluation(**fields)
+    def restore(self, **fields: Any) -> BagEvaluation:
+        return BagEvaluation(**fields)
 
 
 def train(
     train_bags: Bags,
     val_bags: Bags,
-    config: TrainingConfig,
+    config: BagTrainingConfig,
     scale: float,
     seed: int,
     work_dir: Path,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
-) -> Trained:
+    on_evaluation: Callable[[BagEvaluation], None] | None = None,
+) -> TrainedHead:
     """Train a network on ``train_bags``; ``work_dir`` holds the state until it is done."""
     training = BagTraining(train_bags, val_bags, config, seed)
     steps = config.scaled(config.steps, scale)
     val_every = min(config.scaled(config.val_every, scale), steps)
-    schedule = Schedule(steps, val_every, config.scaled(config.patience_steps, scale))
+    schedule = TrainingLength(steps, val_every, config.scaled(config.patience_steps, scale))
     best = fit(training, schedule, work_dir, on_evaluation)
     training.network.load_state_dict(best.weights)
     shutil.rmtree(work_dir, ignore_errors=True)
-    return Trained(training.network.eval(), best.evaluation, best.history)
+    return TrainedHead(training.network.eval(), best.evaluation, best.history)
 
 
 def _paired(

@@ -49,7 +49,7 @@ def _shape(magnitude: np.ndarray) -> np.ndarray:
     reached = np.cumsum(magnitude, axis=0) >= ROLL_OFF * totals
     roll_off = hz[reached.argmax(axis=0)]
     means = (centroid, roll_off, bandwidth)
-    return np.array([one.mean(dtype=np.float64) for one in means])
+    return np.array([values.mean(dtype=np.float64) for values in means])
 
 
 @cache

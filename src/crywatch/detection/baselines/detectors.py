@@ -39,15 +39,15 @@ class WindowDetector(Detector):
                 n_samples += len(chunk)
                 yield chunk
 
-        starts, parts, held = [], [], []
+        starts, parts, waves = [], [], []
         for window in windows(counted(), self.window_s):
             starts.append(window.start_s)
-            held.append(window.wave)
-            if len(held) == BATCH:
-                parts.append(self.shares(held))
-                held = []
-        if held:
-            parts.append(self.shares(held))
+            waves.append(window.wave)
+            if len(waves) == BATCH:
+                parts.append(self.shares(waves))
+                waves = []
+        if waves:
+            parts.append(self.shares(waves))
         if not parts:
             return np.zeros(0)
         return self._seconds(np.concatenate(parts), np.array(starts), n_segments(n_samples))

@@ -28,7 +28,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class NetworkSchedule:
     """How a network is trained."""
 
     lr: float
@@ -38,7 +38,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedBaseline:
     """What goes into a model folder."""
 
     weights: dict[str, Tensor]
@@ -47,7 +47,9 @@ class Fitted:
     history: list[dict[str, float]]
 
 
-def fit_svc(train: Data, val: Data, c_values: Sequence[float], gammas: Sequence[float]) -> Fitted:
+def fit_svc(
+    train: Data, val: Data, c_values: Sequence[float], gammas: Sequence[float]
+) -> FittedBaseline:
     """Standardised, RBF kernel; C and gamma by the mean recall over classes of ``val``."""
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
@@ -60,38 +62,38 @@ def fit_svc(train: Data, val: Data, c_values: Sequence[float], gammas: Sequence[
         for gamma in gammas:
             svc = SVC(C=c, gamma=gamma, class_weight="balanced").fit(rows, train.labels)
             arrays = SvcArrays.of(scaler, svc)
-            called = arrays.decisions(val.inputs).argmax(axis=1)
-            accuracy = mean_recall(val.labels, called)
-            if best is None or accuracy > max(one["val_accuracy"] for one in history):
+            predicted = arrays.decisions(val.inputs).argmax(axis=1)
+            accuracy = mean_recall(val.labels, predicted)
+            if best is None or accuracy > max(row["val_accuracy"] for row in history):
                 best = arrays  # the first of equals: the smoother one
             history.append({"c": c, "gamma": gamma, "val_accuracy": accuracy})
     if best is None:
         raise ConfigError("train_baselines.svc: c and gamma must name at least one value each")
-    chosen = max(history, key=lambda one: one["val_accuracy"])
+    metrics = max(history, key=lambda row: row["val_accuracy"])
     weights = {f"svc.{name}": torch.from_numpy(value) for name, value in vars(best).items()}
-    return Fitted(weights, best.n_parameters, chosen, history)
+    return FittedBaseline(weights, best.n_parameters, metrics, history)
 
 
 def fit_network(
     network: DenseNetwork | CnnNetwork,
     train: Data,
     val: Data,
-    schedule: Schedule,
+    schedule: NetworkSchedule,
     seed: int,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> Fitted:
+) -> FittedBaseline:
     """Adam on cross-entropy; the weights of the epoch with the lowest loss on ``val``."""
     epoch_steps = -(-len(train.labels) // schedule.batch_size)
     best = training.fit(
         NetworkTraining(network, train, val, schedule, seed),
-        training.Schedule(
+        training.TrainingLength(
             schedule.epochs * epoch_steps, epoch_steps, schedule.patience_epochs * epoch_steps
         ),
         on_evaluation=on_epoch,
     )
     metrics = {f"best_{k}" if k == "epoch" else k: v for k, v in best.evaluation.items()}
     weights = {f"network.{name}": value for name, value in best.weights.items()}
-    return Fitted(weights, n_parameters(network), metrics, best.history)
+    return FittedBaseline(weights, n_parameters(network), metrics, best.history)
 
 
 class NetworkTraining(training.Training[Tensor, dict[str, float]]):
@@ -104,7 +106,7 @@ class NetworkTraining(training.Training[Tensor, dict[str, float]]):
         network: DenseNetwork | CnnNetwork,
         train: Data,
         val: Data,
-        schedule: Schedule,
+        schedule: NetworkSchedule,
         seed: int,
     ):
         self._network, self._val, self._schedule = network, val, schedule
@@ -157,6 +159,8 @@ class NetworkTraining(training.Training[Tensor, dict[str, float]]):
         return new["val_loss"] < best["val_loss"]
 
 
-def mean_recall(labels: np.ndarray, called: np.ndarray) -> float:
+def mean_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Over the classes among ``labels`` [n], whatever their sizes."""
-    return float(np.mean([(called[labels == one] == one).mean() for one in np.unique(labels)]))
+    return float(
+        np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)])
+    )

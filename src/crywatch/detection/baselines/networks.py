@@ -18,7 +18,7 @@ from crywatch.detection.baselines.mfcc import FRAMES, N_COEFFICIENTS
 DROPOUT = 0.5  # of the tutorial
 
 
-class Standard(nn.Module):
+class Standardise(nn.Module):
     """Takes the mean and the deviation of the training windows off; neither is trained."""
 
     def __init__(self, width: int):
@@ -42,7 +42,7 @@ class DenseNetwork(nn.Module):
 
     def __init__(self, n_features: int, hidden: int, n_classes: int):
         super().__init__()
-        self.standard = Standard(n_features)
+        self.standard = Standardise(n_features)
         self.hidden = nn.Linear(n_features, hidden)
         self.out = nn.Linear(hidden, n_classes)
 
@@ -56,7 +56,7 @@ class CnnNetwork(nn.Module):
 
     def __init__(self, filters: int, n_classes: int):
         super().__init__()
-        self.standard = Standard(N_COEFFICIENTS)
+        self.standard = Standardise(N_COEFFICIENTS)
         self.first = nn.Conv2d(1, filters, (20, 8))
         self.second = nn.Conv2d(filters, filters, (10, 4))
         self.dropout = nn.Dropout(DROPOUT)

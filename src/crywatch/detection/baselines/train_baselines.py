@@ -34,7 +34,13 @@ from crywatch.data.sources import heard
 from crywatch.data.truth import Truth
 from crywatch.detection.baselines import CRYING, mfcc
 from crywatch.detection.baselines.averaged import NAMES, averages
-from crywatch.detection.baselines.fitting import Data, Fitted, Schedule, fit_network, fit_svc
+from crywatch.detection.baselines.fitting import (
+    Data,
+    FittedBaseline,
+    NetworkSchedule,
+    fit_network,
+    fit_svc,
+)
 from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.windows import windows
 
@@ -102,7 +108,7 @@ class BaselineSummary:
     corpora: tuple[str, ...]
     n_train: int  # windows
     n_val: int
-    fitted: Fitted
+    fitted: FittedBaseline
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
@@ -139,8 +145,8 @@ def run(
     }
     present = set(parts["train"].classes)
     classes = tuple(c for c in (CRYING, *config.classes, NOISE) if c in present)
-    for part, found in parts.items():
-        if CRYING not in found.classes or len(set(found.classes) & present) < 2:
+    for part, windows_of_part in parts.items():
+        if CRYING not in windows_of_part.classes or len(set(windows_of_part.classes) & present) < 2:
             raise TableError(f"model {name}: the {part} part lacks cries or other sounds")
     train, val = (_data(parts[part], classes) for part in ("train", "val"))
     fitted = _fit(model, config, train, val, len(classes), scale, on_epoch)
@@ -159,8 +165,8 @@ def class_of(label: str, category: str, classes: Mapping[str, list[str]]) -> str
     """The class of a clip by its ``label`` and its publisher's ``category``."""
     if label == "cry":
         return CRYING
-    found = (name for name, categories in classes.items() if category in categories)
-    return next(found, NOISE)
+    names = (name for name, categories in classes.items() if category in categories)
+    return next(names, NOISE)
 
 
 def _hear(
@@ -171,18 +177,18 @@ def _hear(
     channel: Channel | None,
 ) -> _Heard:
     """Inputs and classes of all windows of ``clips``."""
-    inputs, found = [np.zeros((0, *_shape(kind)), dtype=np.float32)], []
+    inputs, window_classes = [np.zeros((0, *_shape(kind)), dtype=np.float32)], []
     columns = (clips[name] for name in ("clip_id", "path", "label", "category"))
     rows = list(zip(*columns, strict=True))
     for clip_id, path, label, category in progress(rows, "windows", unit="clip"):
         wave = read_clean(path)
         if channel is not None:
             wave = apply(channel, wave, clip_id)
-        own = class_of(label, category, classes)
+        clip_class = class_of(label, category, classes)
         for window, has_cry in _windows(wave, clip_id, WINDOW_S[kind], truth):
             inputs.append(_input(window, kind)[None])
-            found.append(NOISE if own == CRYING and not has_cry else own)
-    return _Heard(np.concatenate(inputs), np.array(found, dtype=str))
+            window_classes.append(NOISE if clip_class == CRYING and not has_cry else clip_class)
+    return _Heard(np.concatenate(inputs), np.array(window_classes, dtype=str))
 
 
 def _windows(
@@ -205,12 +211,12 @@ def _input(wave: np.ndarray, kind: str) -> np.ndarray:
     return averages(wave)
 
 
-def _data(found: _Heard, classes: tuple[str, ...]) -> Data:
+def _data(part: _Heard, classes: tuple[str, ...]) -> Data:
     """Without windows of a class that the training part lacks."""
     number = {name: index for index, name in enumerate(classes)}
-    known = np.isin(found.classes, classes)
-    labels = np.array([number[name] for name in found.classes[known]], dtype=np.int64)
-    return Data(found.inputs[known], labels)
+    known = np.isin(part.classes, classes)
+    labels = np.array([number[name] for name in part.classes[known]], dtype=np.int64)
+    return Data(part.inputs[known], labels)
 
 
 def _fit(
@@ -221,7 +227,7 @@ def _fit(
     n_classes: int,
     scale: float,
     on_epoch: Callable[[dict], None] | None,
-) -> Fitted:
+) -> FittedBaseline:
     if model.kind == "svc":
         return fit_svc(train, val, config.svc.c, config.svc.gamma)
     settings = config.dense if model.kind == "dense" else config.cnn
@@ -232,7 +238,7 @@ def _fit(
             if model.kind == "dense"
             else CnnNetwork(settings.width, n_classes)
         )
-        schedule = Schedule(
+        schedule = NetworkSchedule(
             settings.lr,
             settings.batch_size,
             max(1, round(settings.epochs * scale)),

@@ -31,21 +31,21 @@ def windows(chunks: Iterable[np.ndarray], length_s: float) -> Iterator[Window]:
     one more.
     """
     length = round(length_s * RATE_HZ)
-    held = np.zeros(0, dtype=np.float32)
+    buffer = np.zeros(0, dtype=np.float32)
     first = start = 0  # sample numbers: of ``held``, and of the next window
     for chunk in chunks:
-        held = np.concatenate([held, chunk.astype(np.float32, copy=False)])
-        while start + length <= first + len(held):
-            yield Window(start / RATE_HZ, held[start - first : start - first + length])
+        buffer = np.concatenate([buffer, chunk.astype(np.float32, copy=False)])
+        while start + length <= first + len(buffer):
+            yield Window(start / RATE_HZ, buffer[start - first : start - first + length])
             start += RATE_HZ
-        drop = min(start, first + len(held) - length) - first
+        drop = min(start, first + len(buffer) - length) - first
         if drop > 0:  # what the last window may still need stays
-            held, first = held[drop:], first + drop
-    n_samples = first + len(held)
+            buffer, first = buffer[drop:], first + drop
+    n_samples = first + len(buffer)
     if 0 < n_samples < length:
-        yield Window(0.0, np.resize(held, length))
+        yield Window(0.0, np.resize(buffer, length))
     elif n_segments(n_samples) * RATE_HZ > start - RATE_HZ + length:
-        yield Window((n_samples - length) / RATE_HZ, held[-length:])
+        yield Window((n_samples - length) / RATE_HZ, buffer[-length:])
 
 
 def holding_sums(

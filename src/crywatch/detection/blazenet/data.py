@@ -58,11 +58,11 @@ class SegmentDataset(Dataset):
     def _read(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), self.store.info.dim), dtype=self.store.info.dtype)
         for number, corpus in enumerate(self._corpora):
-            mine = np.flatnonzero(self._corpus[rows] == number)
-            if len(mine):
+            places = np.flatnonzero(self._corpus[rows] == number)
+            if len(places):
                 # In file order: one pass over the disk instead of a walk.
-                mine = mine[np.argsort(self._row[rows[mine]], kind="stable")]
-                out[mine] = self.store.array(corpus)[self._row[rows[mine]]]
+                places = places[np.argsort(self._row[rows[places]], kind="stable")]
+                out[places] = self.store.array(corpus)[self._row[rows[places]]]
         return out
 
 
@@ -84,7 +84,7 @@ class EpochSampler(Sampler[int]):
 
 
 @dataclass(frozen=True)
-class Place:
+class Process:
     """One of the processes that share a training."""
 
     rank: int = 0
@@ -99,7 +99,7 @@ class SharedBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, rows: EpochSampler | SequentialSampler, size: int, place: Callable[[], Place]
+        self, rows: EpochSampler | SequentialSampler, size: int, place: Callable[[], Process]
     ):
         self.sampler, self.size = rows, size  # Lightning looks for the first by this name
         self._place = place  # known only when the training has begun

@@ -55,11 +55,11 @@ def run(
     key = value_sha256([vars(info), pictures.info.digest, list(pictures), code_sha256(__name__)])
     writer = FeatureWriter(info, work_dir, key)
     for corpus in pictures.corpora:
-        done = set(writer.done(corpus))
+        finished = set(writer.done(corpus))
         left = [
             clip_id
             for clip_id in pictures
-            if pictures.rows(clip_id).corpus == corpus and clip_id not in done
+            if pictures.rows(clip_id).corpus == corpus and clip_id not in finished
         ]
         shown = progress(left, f"embed {corpus}", unit="clip")
         writer.write(corpus, forward(pictures, shown, network.features, config.batch_size))

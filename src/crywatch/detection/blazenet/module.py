@@ -19,7 +19,7 @@ from crywatch.detection.training import Best
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BlazenetRecipe:
     """SGD with steps of the rate (section 4.2 of the paper)."""
 
     lr: float
@@ -29,7 +29,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class BlazenetEpoch:
     """What one epoch gave."""
 
     epoch: int  # from 0
@@ -48,7 +48,7 @@ class BlazeNetModule(lightning.LightningModule):
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: BlazenetRecipe,
         train_batches: SharedBatches | None = None,
         val_batches: SharedBatches | None = None,
     ):
@@ -56,7 +56,7 @@ class BlazeNetModule(lightning.LightningModule):
         self.recipe = recipe
         self._batches = (train_batches, val_batches)
         self.network = BlazeNet()
-        self.last_epoch: Epoch | None = None
+        self.last_epoch: BlazenetEpoch | None = None
         self._train: list[Tensor] = []
         self._val: list[tuple[Tensor, Tensor]] = []
 
@@ -79,8 +79,8 @@ class BlazeNetModule(lightning.LightningModule):
         """Keeps logits for the end of the epoch."""
         pictures, labels = batch
         logits, batches = self.network(pictures), self._batches[1]
-        own = len(labels) if batches is None or batches.share(index) else 0
-        self._val.append((logits[:own], labels[:own]))
+        n_rows = len(labels) if batches is None or batches.share(index) else 0
+        self._val.append((logits[:n_rows], labels[:n_rows]))
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over the whole validation part."""
@@ -96,7 +96,7 @@ class BlazeNetModule(lightning.LightningModule):
                 f"{self.current_epoch}: lower train_blazenet.lr ({self.recipe.lr:g})"
             )
         scores = cry_probability(logits)
-        self.last_epoch = Epoch(
+        self.last_epoch = BlazenetEpoch(
             epoch=self.current_epoch,
             train_loss=train_loss,
             val_loss=functional.cross_entropy(logits, labels).item(),
@@ -135,9 +135,11 @@ def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
 class KeepBest(lightning.Callback):
     """Keeps the weights of the epoch with the lowest validation loss, and the history."""
 
-    def __init__(self, on_epoch: Callable[[Epoch], None] | None = None):
+    def __init__(self, on_epoch: Callable[[BlazenetEpoch], None] | None = None):
         self.on_epoch = on_epoch
-        self.best: Best[Epoch] = Best(lambda new, best: new.val_loss < best.val_loss, Epoch)
+        self.best: Best[BlazenetEpoch] = Best(
+            lambda new, best: new.val_loss < best.val_loss, BlazenetEpoch
+        )
 
     def on_validation_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule

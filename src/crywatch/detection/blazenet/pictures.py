@@ -22,15 +22,15 @@ def forward(
 
     A batch has at least ``batch_size`` segments (the last one fewer) and whole clips.
     """
-    held: list[ClipFeatures] = []
+    clips: list[ClipFeatures] = []
     count = 0
     for number, clip_id in enumerate(clip_ids, start=1):
-        held.append(ClipFeatures(clip_id, store.clip(clip_id)))
-        count += len(held[-1].vectors)
+        clips.append(ClipFeatures(clip_id, store.clip(clip_id)))
+        count += len(clips[-1].vectors)
         if count >= batch_size or number == len(clip_ids):
-            rows = np.concatenate([clip.vectors for clip in held]).astype(np.float32)
+            rows = np.concatenate([clip.vectors for clip in clips]).astype(np.float32)
             out = network(torch.from_numpy(rows).reshape(len(rows), -1, FRAMES)).numpy()
-            cuts = np.cumsum([len(clip.vectors) for clip in held])[:-1]
-            for clip, part in zip(held, np.split(out, cuts), strict=True):
+            cuts = np.cumsum([len(clip.vectors) for clip in clips])[:-1]
+            for clip, part in zip(clips, np.split(out, cuts), strict=True):
                 yield ClipFeatures(clip.clip_id, part)
-            held, count = [], 0
+            clips, count = [], 0

@@ -32,14 +32,19 @@ from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
 from crywatch.data.truth import Truth
 from crywatch.detection.blazenet.data import (
     EpochSampler,
-    Place,
+    Process,
     SegmentDataset,
     SegmentRef,
     SharedBatches,
     whole_batch,
 )
 from crywatch.detection.blazenet.frontend import FrontEndConfig
-from crywatch.detection.blazenet.module import BlazeNetModule, Epoch, KeepBest, Recipe
+from crywatch.detection.blazenet.module import (
+    BlazenetEpoch,
+    BlazeNetModule,
+    BlazenetRecipe,
+    KeepBest,
+)
 from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.training import Best
 
@@ -55,7 +60,7 @@ RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a process, as 
 
 
 @dataclass
-class VariantConfig:
+class BlazenetVariant:
     """One line of Table 4."""
 
     segment_s: float
@@ -99,8 +104,8 @@ class TrainerConfig:
 
 def rank() -> int:
     """Above 0 in a process that was started to share a training, by what its launcher set."""
-    told = (os.environ.get(name, "") for name in RANKS)
-    return max((int(text) for text in told if text.isdecimal()), default=0)
+    texts = (os.environ.get(name, "") for name in RANKS)
+    return max((int(text) for text in texts if text.isdecimal()), default=0)
 
 
 @dataclass(frozen=True)
@@ -114,16 +119,16 @@ class TrainBlazenetConfig:
     lr_step: int
     lr_gamma: float
     cache_mb: int
-    variants: dict[str, VariantConfig]
+    variants: dict[str, BlazenetVariant]
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
-    def variant(self, name: str) -> VariantConfig:
+    def variant(self, name: str) -> BlazenetVariant:
         """By name; ConfigError if there is none."""
         return named(self.variants, name, "train_blazenet.variants")
 
 
 @dataclass(frozen=True)
-class Inputs:
+class BlazenetInputs:
     """The files the stage reads."""
 
     features: Path  # of the front end of the variant
@@ -144,8 +149,8 @@ class BlazenetSummary:
     n_val: int
     corpora: tuple[str, ...]  # whose clips it was trained or validated on
     epochs: int
-    best: Epoch
-    history: list[Epoch]
+    best: BlazenetEpoch
+    history: list[BlazenetEpoch]
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
@@ -164,12 +169,12 @@ def run(
     name: str,
     config: TrainBlazenetConfig,
     front_end: FrontEndConfig,
-    inputs: Inputs,
+    inputs: BlazenetInputs,
     scale: float,
     seed: int,
     out_dir: Path,
     work_dir: Path,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[BlazenetEpoch], None] | None = None,
 ) -> BlazenetSummary:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
 
@@ -225,8 +230,8 @@ def fit(
     scale: float,
     seed: int,
     work_dir: Path,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Best[Epoch]:
+    on_epoch: Callable[[BlazenetEpoch], None] | None = None,
+) -> Best[BlazenetEpoch]:
     """Lightning's loop; goes on from the checkpoint in ``work_dir`` if there is one."""
     import logging
     import sys
@@ -239,10 +244,10 @@ def fit(
     warnings.filterwarnings("ignore", module="lightning")
     lightning.seed_everything(seed, verbose=False)
     lr_step = max(1, round(config.lr_step * scale))
-    recipe = Recipe(config.lr, config.momentum, lr_step, config.lr_gamma)
+    recipe = BlazenetRecipe(config.lr, config.momentum, lr_step, config.lr_gamma)
 
-    def place() -> Place:
-        return Place(trainer.global_rank, trainer.world_size)
+    def place() -> Process:
+        return Process(trainer.global_rank, trainer.world_size)
 
     batches = SharedBatches(EpochSampler(len(train), seed), config.batch_size, place)
     in_order = SharedBatches(SequentialSampler(val), VAL_BATCH * config.trainer.processes, place)
@@ -294,7 +299,7 @@ def plain_segments(
 
 
 def training_segments(
-    variant: VariantConfig, inputs: Inputs, store: FeatureStore, seed: int
+    variant: BlazenetVariant, inputs: BlazenetInputs, store: FeatureStore, seed: int
 ) -> list[SegmentRef]:
     """The segments that a line of Table 4 trains on."""
     if variant.segments not in SEGMENTS:
@@ -317,10 +322,10 @@ def training_segments(
     if variant.segments == "all":
         return plain_segments(clips, store, events)
     if variant.segments == "soundscapes":
-        made = labelled(inputs.soundscapes.clips)
-        made = made[made["split"] == "train"]
+        scenes = labelled(inputs.soundscapes.clips)
+        scenes = scenes[scenes["split"] == "train"]
         known = strong_labels([inputs.soundscapes.events])
-        return plain_segments(clips, store, events) + plain_segments(made, store, known)
+        return plain_segments(clips, store, events) + plain_segments(scenes, store, known)
     if variant.segments == "random":
         return _random(plain_segments(clips, store, events), seed)
     if variant.segments == "mined_both":
@@ -337,16 +342,16 @@ def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
     for ref in refs:
         by_clip.setdefault(ref.clip_id, []).append(ref)
     rng = np.random.default_rng(seed)
-    chosen = []
+    drawn_refs = []
     for members in by_clip.values():
         count = min(RANDOM_SEGMENTS, len(members))
         picked = rng.choice(len(members), count, replace=False)
-        chosen += [members[index] for index in sorted(picked.tolist())]
-    return chosen
+        drawn_refs += [members[index] for index in sorted(picked.tolist())]
+    return drawn_refs
 
 
 def _mined(
-    clips: pd.DataFrame, table: Path, variant: VariantConfig, store: FeatureStore
+    clips: pd.DataFrame, table: Path, variant: BlazenetVariant, store: FeatureStore
 ) -> list[SegmentRef]:
     if variant.segment_s != 1.0:
         raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
@@ -364,9 +369,9 @@ def _mined(
 
 def _write(
     summary: BlazenetSummary,
-    variant: VariantConfig,
+    variant: BlazenetVariant,
     front_end: FrontEndConfig,
-    best: Best[Epoch],
+    best: Best[BlazenetEpoch],
     out_dir: Path,
 ) -> None:
     description = {

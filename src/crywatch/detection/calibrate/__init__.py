@@ -18,7 +18,7 @@ from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source
 from crywatch.data.sources import corpora_of
 from crywatch.detection.calibrate.choosing import Choices, choose_rules
-from crywatch.detection.calibrate.fitting import Fitted, agreement, choose, reliability
+from crywatch.detection.calibrate.fitting import FittedCalibration, agreement, choose, reliability
 from crywatch.detection.calibrate.listening import Recording, known_clips, known_seconds, listen
 from crywatch.detection.calibrate.measures import ALL, Hearing, RateRow, measure
 from crywatch.detection.decisions import KEY, Decision, Rule
@@ -107,23 +107,25 @@ def run(
         )
     detector = load_detector(model_dir)
     clips = {part: known_clips(sources, part) for part in ("val", "test")}
-    heard = {
+    recordings = {
         part: listen(detector, rows, sources, f"{name} {part}") for part, rows in clips.items()
     }
-    fitted = choose(config.methods, known_seconds(heard["val"]))
+    fitted = choose(config.methods, known_seconds(recordings["val"]))
     choices = Choices(config.off_probabilities, config.min_events_s, config.max_gap_s)
-    rates = choose_rules(heard["val"], fitted.calibration, config.false_alarms_per_hour, choices)
+    rates = choose_rules(
+        recordings["val"], fitted.calibration, config.false_alarms_per_hour, choices
+    )
     decision = Decision(
-        fitted.calibration, tuple(rates), config.default_per_hour, _fitted_on(heard["val"])
+        fitted.calibration, tuple(rates), config.default_per_hour, _fitted_on(recordings["val"])
     )
     hearing = Hearing(float(model.description.get("segment_s", 1.0)), detector.lookahead_s)
     rows: list[RateRow] = []
     for part in ("val", "test"):
-        rows += measure(heard[part], None, PLAIN, None, part, hearing)
+        rows += measure(recordings[part], None, PLAIN, None, part, hearing)
         for rated in rates:
             stated = rated.false_alarms_per_hour
-            rows += measure(heard[part], fitted.calibration, rated.rule, stated, part, hearing)
-    summary = CalibrateSummary(decision, rows, _tables(name, decision, rows, fitted, heard))
+            rows += measure(recordings[part], fitted.calibration, rated.rule, stated, part, hearing)
+    summary = CalibrateSummary(decision, rows, _tables(name, decision, rows, fitted, recordings))
     description = model.description | {
         KEY: decision.as_dict(),
         "corpora": sorted({*model.setting("corpora"), *corpora_of(clips["val"])}),
@@ -150,24 +152,30 @@ def _tables(
     name: str,
     decision: Decision,
     rows: Sequence[RateRow],
-    fitted: Fitted,
-    heard: dict[str, list[Recording]],
+    fitted: FittedCalibration,
+    recordings_of: dict[str, list[Recording]],
 ) -> dict:
     compared, bins = [], []
-    for part, recordings in heard.items():
+    for part, recordings in recordings_of.items():
         seconds = known_seconds(recordings)
         if not len(seconds.scores):
             continue
         for when, calibration in (("before", None), ("after", decision.calibration)):
-            said = seconds.scores if calibration is None else calibration(seconds.scores)
+            probabilities = seconds.scores if calibration is None else calibration(seconds.scores)
             head = {"part": part, "when": when}
-            compared.append(head | asdict(agreement(seconds.labels, said)))
-            bins += [head | asdict(one) for one in reliability(seconds.labels, said)]
+            compared.append(head | asdict(agreement(seconds.labels, probabilities)))
+            bins += [
+                head | asdict(reliability_bin)
+                for reliability_bin in reliability(seconds.labels, probabilities)
+            ]
     return {
         "model": name,
         "decision": decision.as_dict(),
         "rates": [row.as_dict() for row in rows],
         "calibration": compared,
         "reliability": bins,
-        "held_out": [{"method": m} | asdict(found) for m, found in fitted.tried.items()],
+        "held_out": [
+            {"method": m} | asdict(held_out_agreement)
+            for m, held_out_agreement in fitted.tried.items()
+        ],
     }

@@ -90,25 +90,29 @@ def choose_rules(
     choices: Choices,
 ) -> list[RatedRule]:
     """A rule for each of ``rates`` (false alarms an hour), in rising order."""
-    said = [calibration(recording.scores) for recording in recordings]
-    tried = [
-        (off, min_event_s, _outcomes(recordings, said, off, min_event_s, choices.max_gap_s))
+    probabilities = [calibration(recording.scores) for recording in recordings]
+    candidates = [
+        (
+            off,
+            min_event_s,
+            _outcomes(recordings, probabilities, off, min_event_s, choices.max_gap_s),
+        )
         for off in choices.offs
         for min_event_s in choices.min_events_s
     ]
-    hours = tried[0][2].hours
-    found = []
+    hours = candidates[0][2].hours
+    rules = []
     for per_hour in sorted(rates):
-        chosen = _chosen(per_hour, tried)
+        best = _chosen(per_hour, candidates)
         rule = Rule(
-            max(_said(chosen.on, calibration), chosen.off),
-            chosen.off,
-            chosen.min_event_s,
+            max(_said(best.on, calibration), best.off),
+            best.off,
+            best.min_event_s,
             choices.max_gap_s,
         )
-        upper = poisson_upper(chosen.alarms) / hours if hours else np.finfo(float).max
-        found.append(RatedRule(per_hour, rule, chosen.alarms, upper, upper <= per_hour))
-    return found
+        upper = poisson_upper(best.alarms) / hours if hours else np.finfo(float).max
+        rules.append(RatedRule(per_hour, rule, best.alarms, upper, upper <= per_hour))
+    return rules
 
 
 def _said(on: float, calibration: Calibration) -> float:
@@ -128,11 +132,11 @@ class _Chosen:
     alarms: int
 
 
-def _chosen(per_hour: float, tried: Sequence[tuple[float, float, _Outcomes]]) -> _Chosen:
-    hours = tried[0][2].hours
+def _chosen(per_hour: float, candidates: Sequence[tuple[float, float, _Outcomes]]) -> _Chosen:
+    hours = candidates[0][2].hours
     allowed = allowed_alarms(per_hour, hours)
     best: tuple[bool, float, float, float] | None = None
-    for off, min_event_s, outcomes in tried:
+    for off, min_event_s, outcomes in candidates:
         on = outcomes.on_for(max(allowed, 0))
         tail = outcomes.on_by_tail(per_hour) if allowed < 0 else -np.inf
         known = not np.isnan(tail)
@@ -142,8 +146,8 @@ def _chosen(per_hour: float, tried: Sequence[tuple[float, float, _Outcomes]]) ->
         key = (known, round(outcomes.worth(on), 9), -min_event_s, on)
         if best is None or key > best:
             best = key
-            chosen = _Chosen(on, off, min_event_s, outcomes.n_alarms(on))
-    return chosen
+            candidate = _Chosen(on, off, min_event_s, outcomes.n_alarms(on))
+    return candidate
 
 
 def allowed_alarms(per_hour: float, hours: float) -> int:
@@ -156,29 +160,29 @@ def allowed_alarms(per_hour: float, hours: float) -> int:
 
 def _outcomes(
     recordings: Sequence[Recording],
-    said: Sequence[np.ndarray],
+    probabilities_of: Sequence[np.ndarray],
     off: float,
     min_event_s: float,
     max_gap_s: float,
 ) -> _Outcomes:
     rule = Rule(off, off, min_event_s, max_gap_s)
-    alarms, found, peaks, quiet = [], [], [], []
-    for recording, probabilities in zip(recordings, said, strict=True):
-        mine = np.full(recording.n_cries, -np.inf)
+    alarms, peaks_of_cries, peaks, quiet = [], [], [], []
+    for recording, probabilities in zip(recordings, probabilities_of, strict=True):
+        cry_peaks = np.full(recording.n_cries, -np.inf)
         for event in merge_events(probabilities, recording.duration_s, rule):
             inside = slice(int(event.onset_s), int(np.ceil(event.offset_s)))
             peak = float(logit(recording.scores[inside].max()))
             touched = recording.touched(event.onset_s, event.offset_s)
-            mine[touched] = np.maximum(mine[touched], peak)
+            cry_peaks[touched] = np.maximum(cry_peaks[touched], peak)
             if not touched:
                 alarms.append(peak)
             if recording.strong:
                 peaks.append(peak)
                 quiet.append(recording.quiet_between(event.onset_s, event.offset_s))
-        found.append(mine)
+        peaks_of_cries.append(cry_peaks)
     return _Outcomes(
         np.sort(np.array(alarms, dtype=float))[::-1],
-        np.concatenate(found),
+        np.concatenate(peaks_of_cries),
         np.array(peaks, dtype=float),
         np.array(quiet, dtype=float),
         sum(recording.quiet_s for recording in recordings) / 3600,

@@ -42,7 +42,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedCalibration:
     """The calibration that was chosen, and what each method reached on groups left out."""
 
     calibration: Calibration
@@ -65,8 +65,8 @@ def fit(method: str, scores: np.ndarray, labels: np.ndarray) -> Calibration:
     targets = np.where(labels, (n_cry + 1) / (n_cry + 2), 1 / (len(labels) - n_cry + 2))
 
     def loss(line: np.ndarray) -> float:
-        said = line[0] * nats + (line[1] if len(line) > 1 else 0.0)
-        return float(np.mean(np.logaddexp(0, said) - targets * said))
+        predicted = line[0] * nats + (line[1] if len(line) > 1 else 0.0)
+        return float(np.mean(np.logaddexp(0, predicted) - targets * predicted))
 
     free = 2 if method == "platt" else 1
     bounds = [SLOPES, (-50.0, 50.0)][:free]
@@ -83,7 +83,7 @@ def _isotonic(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     return Calibration("isotonic", scores=tuple(knots[0]), probabilities=tuple(knots[1]))
 
 
-def choose(methods: Sequence[str], seconds: Seconds) -> Fitted:
+def choose(methods: Sequence[str], seconds: Seconds) -> FittedCalibration:
     """Fit the first method whose cross-validated loss is within `EQUAL_NATS` of the lowest.
 
     Folds are of whole groups; the final fit is on all seconds.
@@ -92,12 +92,14 @@ def choose(methods: Sequence[str], seconds: Seconds) -> Fitted:
         raise ConfigError("calibrate.methods is empty: name temperature, platt or isotonic")
     if seconds.labels.all() or not seconds.labels.any():
         raise ConfigError("calibrate: the validation part has no cry or nothing else: add clips")
-    tried = {
-        method: found for method in methods if (found := _held_out(method, seconds)) is not None
+    agreements = {
+        method: result for method in methods if (result := _held_out(method, seconds)) is not None
     }
-    least = min((found.nll for found in tried.values()), default=0.0)
-    near = [method for method, found in tried.items() if found.nll <= least + EQUAL_NATS]
-    return Fitted(fit(near[0] if near else methods[0], seconds.scores, seconds.labels), tried)
+    least = min((result.nll for result in agreements.values()), default=0.0)
+    near = [method for method, result in agreements.items() if result.nll <= least + EQUAL_NATS]
+    return FittedCalibration(
+        fit(near[0] if near else methods[0], seconds.scores, seconds.labels), agreements
+    )
 
 
 def _held_out(method: str, seconds: Seconds) -> Agreement | None:
@@ -108,11 +110,11 @@ def _held_out(method: str, seconds: Seconds) -> Agreement | None:
     folds = min(FOLDS, len(np.unique(groups[labels])), len(np.unique(groups[~labels])))
     if folds < 2:
         return None
-    said = np.zeros(len(scores))
+    probabilities = np.zeros(len(scores))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     for inside, outside in splitter.split(scores, labels, groups):
-        said[outside] = fit(method, scores[inside], labels[inside])(scores[outside])
-    return agreement(labels, said)
+        probabilities[outside] = fit(method, scores[inside], labels[inside])(scores[outside])
+    return agreement(labels, probabilities)
 
 
 def agreement(labels: np.ndarray, probabilities: np.ndarray) -> Agreement:
@@ -124,17 +126,18 @@ def agreement(labels: np.ndarray, probabilities: np.ndarray) -> Agreement:
         share=float(labels.mean()),
         nll=float(-np.mean(np.where(labels, np.log(inside), np.log1p(-inside)))),
         brier=float(np.mean((probabilities - labels) ** 2)),
-        ece=sum(one.seconds * abs(one.probability - one.share) for one in bins) / len(labels),
+        ece=sum(group.seconds * abs(group.probability - group.share) for group in bins)
+        / len(labels),
     )
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
     """Bins of one width that hold a second, rising."""
     index = np.minimum((np.asarray(probabilities) * BINS).astype(int), BINS - 1)
-    found = []
+    rows = []
     for number in np.unique(index).tolist():
         inside = index == number
-        said, true = probabilities[inside].mean(), labels[inside].mean()
+        probability, true = probabilities[inside].mean(), labels[inside].mean()
         edges = number / BINS, (number + 1) / BINS
-        found.append(Bin(*edges, int(inside.sum()), float(said), float(true)))
-    return found
+        rows.append(Bin(*edges, int(inside.sum()), float(probability), float(true)))
+    return rows

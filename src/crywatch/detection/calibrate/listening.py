@@ -81,13 +81,13 @@ def listen(
     """Score ``clips`` (table "split_clips"); their strong labels are those of ``events_of``."""
     truth = Truth(clips, strong_labels(source.events for source in events_of))
     columns = [clips[name] for name in ("clip_id", "corpus", "group_id", "path")]
-    found = []
+    recordings = []
     rows = zip(*columns, strict=True)
     for clip_id, corpus, group_id, path in progress(rows, what, len(clips), "clip"):
         wave = read_clean(path)
         scores = np.asarray(detector.score(wave), dtype=np.float64)
         duration_s = len(wave) / RATE_HZ
-        found.append(
+        recordings.append(
             Recording(
                 clip_id=clip_id,
                 corpus=corpus,
@@ -100,7 +100,7 @@ def listen(
                 cries=tuple(cut_at(truth.cries(clip_id), duration_s)),
             )
         )
-    return found
+    return recordings
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,11 @@ def known_seconds(recordings: Sequence[Recording]) -> Seconds:
     Recordings that were made of clips are groups of their own: as one group, which `split` makes
     of them since they share clips, there would be nothing to hold out.
     """
-    kept = [r.strong | ~r.silent for r in recordings]
-    pairs = list(zip(recordings, kept, strict=True))
+    masks = [r.strong | ~r.silent for r in recordings]
+    pairs = list(zip(recordings, masks, strict=True))
     groups = [r.clip_id if r.corpus in MADE else r.group_id for r in recordings]
     return Seconds(
-        np.concatenate([one.scores[mask] for one, mask in pairs]),
-        np.concatenate([one.is_cry[mask] for one, mask in pairs]),
-        np.repeat(np.array(groups), [int(mask.sum()) for mask in kept]),
+        np.concatenate([recording.scores[mask] for recording, mask in pairs]),
+        np.concatenate([recording.is_cry[mask] for recording, mask in pairs]),
+        np.repeat(np.array(groups), [int(mask.sum()) for mask in masks]),
     )

@@ -62,10 +62,12 @@ def measure(
     for recording in recordings:
         scopes.setdefault(recording.corpus, []).append(recording)
     events = {
-        one.clip_id: merge_events(
-            one.scores if calibration is None else calibration(one.scores), one.duration_s, rule
+        recording.clip_id: merge_events(
+            recording.scores if calibration is None else calibration(recording.scores),
+            recording.duration_s,
+            rule,
         )
-        for one in recordings
+        for recording in recordings
     }
     for scope, inside in scopes.items():
         yield _row(scope, part, stated, rule, inside, events, calibration, hearing)
@@ -81,22 +83,22 @@ def _row(
     calibration: Calibration | None,
     hearing: Hearing,
 ) -> RateRow:
-    alarms = found = 0
+    alarms = n_found = 0
     called_s = 0.0
     waits: list[float] = []
-    for one in recordings:
+    for recording in recordings:
         touched: set[int] = set()
-        for event in events[one.clip_id]:
-            mine = one.touched(event.onset_s, event.offset_s)
-            touched.update(mine)
-            alarms += not mine
-            if one.strong:
-                called_s += one.quiet_between(event.onset_s, event.offset_s)
-        found += len(touched)
-        said = one.scores if calibration is None else calibration(one.scores)
-        waits += latencies(one, said, events[one.clip_id], rule, hearing)
-    quiet_s = sum(one.quiet_s for one in recordings)
-    n_cries = sum(one.n_cries for one in recordings)
+        for event in events[recording.clip_id]:
+            cries = recording.touched(event.onset_s, event.offset_s)
+            touched.update(cries)
+            alarms += not cries
+            if recording.strong:
+                called_s += recording.quiet_between(event.onset_s, event.offset_s)
+        n_found += len(touched)
+        probabilities = recording.scores if calibration is None else calibration(recording.scores)
+        waits += latencies(recording, probabilities, events[recording.clip_id], rule, hearing)
+    quiet_s = sum(recording.quiet_s for recording in recordings)
+    n_cries = sum(recording.n_cries for recording in recordings)
     hours, bounds = quiet_s / 3600, poisson_interval(alarms)
     return RateRow(
         scope=scope,
@@ -112,7 +114,7 @@ def _row(
         high=bounds.high / hours if hours else None,
         called=called_s / quiet_s if quiet_s else None,
         cries=n_cries,
-        found=found / n_cries if n_cries else None,
+        found=n_found / n_cries if n_cries else None,
         latency_s=float(np.median(waits)) if waits else None,
         latency_p90_s=float(np.quantile(waits, LATE)) if waits else None,
     )
@@ -120,7 +122,7 @@ def _row(
 
 def latencies(
     recording: Recording,
-    said: np.ndarray,
+    probabilities: np.ndarray,
     events: Sequence[DetectedEvent],
     rule: Rule,
     hearing: Hearing,
@@ -136,7 +138,10 @@ def latencies(
     waits = []
     for cry in recording.cries:
         decided = [
-            max(_called_s(event, said, rule, hearing), _end(max(event.onset_s, cry.onset_s)))
+            max(
+                _called_s(event, probabilities, rule, hearing),
+                _end(max(event.onset_s, cry.onset_s)),
+            )
             for event in events
             if cry.onset_s < event.offset_s and cry.offset_s > event.onset_s
         ]
@@ -151,8 +156,10 @@ def _end(at_s: float, segment_s: float = 1.0) -> float:
     return (at_s // segment_s + 1) * segment_s
 
 
-def _called_s(event: DetectedEvent, said: np.ndarray, rule: Rule, hearing: Hearing) -> float:
+def _called_s(
+    event: DetectedEvent, probabilities: np.ndarray, rule: Rule, hearing: Hearing
+) -> float:
     """When an event is known to be one."""
     first, last = int(event.onset_s), int(np.ceil(event.offset_s))
-    sure = first + int(np.argmax(said[first:last] >= rule.on))
+    sure = first + int(np.argmax(probabilities[first:last] >= rule.on))
     return max(_end(sure, hearing.segment_s), event.onset_s + rule.min_event_s)

@@ -84,10 +84,10 @@ def run(
     corpora = sorted(clips["corpus"].unique())
     for corpus in corpora:
         rows = clips[clips["corpus"] == corpus]
-        done = set(writer.done(corpus))
-        left = rows[~rows["clip_id"].isin(done)]
-        made = engine.map(work, batches(left, config.batch_s))
-        writer.write(corpus, progress(made, f"embed {corpus}", len(left), "clip"))
+        finished = set(writer.done(corpus))
+        left = rows[~rows["clip_id"].isin(finished)]
+        features = engine.map(work, batches(left, config.batch_s))
+        writer.write(corpus, progress(features, f"embed {corpus}", len(left), "clip"))
     writer.finish(corpora, out_dir)
     seconds = sum(n_segments(round(d * RATE_HZ)) for d in clips["duration_s"])
     return EmbedSummary(len(clips), seconds, info.name, info.dim, info.digest)

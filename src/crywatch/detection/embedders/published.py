@@ -35,10 +35,10 @@ class PublishedClip:
 
 def shards(folder: Path) -> list[Path]:
     """All files of features below ``folder``, sorted; TableError if there is none."""
-    found = sorted(path for path in Path(folder).rglob(f"*{SUFFIX}") if path.is_file())
-    if not found:
+    files = sorted(path for path in Path(folder).rglob(f"*{SUFFIX}") if path.is_file())
+    if not files:
         raise TableError(f"{folder}: no {SUFFIX} files; it should be audioset_v1_embeddings")
-    return found
+    return files
 
 
 def read_shard(path: Path) -> Iterator[PublishedClip]:

@@ -56,10 +56,10 @@ class _Task:
             _works[self.work] = pickle.loads(self.work)
         try:
             work = _works[self.work]
-            made = [one for batch in pickle.loads(row["batches"]) for one in work(batch)]
+            results = [result for batch in pickle.loads(row["batches"]) for result in work(batch)]
         except CrywatchError as error:
             return _failed(error)
-        return {"made": pickle.dumps(made), "error": b""}
+        return {"made": pickle.dumps(results), "error": b""}
 
 
 def _failed(error: CrywatchError) -> dict[str, bytes]:
@@ -92,14 +92,14 @@ class RayEngine:
         with warnings.catch_warnings():
             # The one way to bound the repetitions, until Ray 2.64 at least.
             warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
-            made = ray.data.from_items(items, override_num_blocks=len(items)).map(
+            dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(
                 _function(task),
                 num_cpus=self.cpus,
                 concurrency=self.config.tasks or None,
                 max_retries=self.config.retries,
             )
         try:
-            yield from made.iter_rows()
+            yield from dataset.iter_rows()
         except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
             raise EngineError(
                 f"engine: the cluster gave up ({type(error).__name__}: "
@@ -170,10 +170,10 @@ def _threads() -> dict[str, str]:
     from threadpoolctl import threadpool_info
 
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    found = {name: os.environ[name] for name in THREADS if name in os.environ}
+    variables = {name: os.environ[name] for name in THREADS if name in os.environ}
     # Ray would set the first to the task's CPUs.
-    found["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-    return found | ({"OPENBLAS_NUM_THREADS": str(blas[0])} if blas else {})
+    variables["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    return variables | ({"OPENBLAS_NUM_THREADS": str(blas[0])} if blas else {})
 
 
 def _quiet(ray: Any) -> None:

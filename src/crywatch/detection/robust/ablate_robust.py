@@ -22,7 +22,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust.context import probabilities
 from crywatch.detection.robust.folds import folds
-from crywatch.detection.robust.measures import CHANNEL, CLEAN, Measured, headline, measure
+from crywatch.detection.robust.measures import CHANNEL, CLEAN, ScopeMetrics, headline, measure
 from crywatch.detection.robust.recipe import RecipeConfig, changed
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.train_robust import at_hand, heard_clips, train_on
@@ -63,7 +63,7 @@ class AblationSummary:
 
     recipe: str
     n_clips: int
-    measured: list[Measured]
+    measured: list[ScopeMetrics]
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store, whose names have no commas."""
@@ -100,27 +100,29 @@ def run(
     (channel,) = sounds.channels
     scores: dict[str, dict[str, np.ndarray]] = {CLEAN: {}, CHANNEL: {}}
     for fold in range(config.folds):
-        held, rest = clips[fold_of == fold], clips[(fold_of != fold) & clips["canonical"]]
+        outside, rest = clips[fold_of == fold], clips[(fold_of != fold) & clips["canonical"]]
         known = unlabelled[unlabelled["fold"] != fold].drop(columns="fold")
         trained, _ = train_on(
             heard_clips(rest.reset_index(drop=True), known, sounds, recipe),
-            held[held["canonical"]].reset_index(drop=True),
+            outside[outside["canonical"]].reset_index(drop=True),
             events,
             sounds,
             recipe,
             config.seed,
             work_dir / str(fold),
         )
-        for heard, copy in ((CLEAN, "clean"), (CHANNEL, channel)):
-            found = score_clips(
+        for route, copy in ((CLEAN, "clean"), (CHANNEL, channel)):
+            logits_of = score_clips(
                 trained.network,
                 sounds,
-                held["clip_id"].tolist(),
+                outside["clip_id"].tolist(),
                 copy,
                 recipe.front_end,
                 recipe.context,
             )
-            scores[heard] |= {clip_id: probabilities(logits) for clip_id, logits in found.items()}
+            scores[route] |= {
+                clip_id: probabilities(logits) for clip_id, logits in logits_of.items()
+            }
     quiet = {clip_id: silent(sounds, clip_id) for clip_id in clips["clip_id"]}
     summary = AblationSummary(name, len(clips), measure(clips, events, quiet, scores))
     with atomic_dir(out_dir) as temp:

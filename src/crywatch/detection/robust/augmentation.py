@@ -137,8 +137,8 @@ def speeds(config: AugmentationConfig, rng: np.random.Generator, n: int) -> np.n
     part = config.speed
     if part is None:
         return None
-    drawn = np.exp(rng.uniform(np.log(part.factor.min), np.log(part.factor.max), n))
-    return np.where(rng.random(n) < part.share, drawn, 1.0)
+    factors = np.exp(rng.uniform(np.log(part.factor.min), np.log(part.factor.max), n))
+    return np.where(rng.random(n) < part.share, factors, 1.0)
 
 
 def augmented(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.robust.augmentation import AugmentationConfig, augmented, masked, speeds
-from crywatch.detection.robust.draws import SAMPLES, Drawn, Pool, Pools
+from crywatch.detection.robust.draws import SAMPLES, DrawnSeconds, Pool, Pools
 from crywatch.detection.robust.negatives import scrambled, tones
 from crywatch.detection.robust.recipe import RecipeConfig
 from crywatch.detection.robust.teaching import doubts, softened
@@ -67,40 +67,40 @@ class Batches:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, step])
         n = recipe.training.batch_size
-        drawn = self._seconds(rng, n)
-        labels = drawn.labels
+        seconds = self._seconds(rng, n)
+        labels = seconds.labels
         config = recipe.augmentation
         backgrounds = None
         if config.background is not None:
             backgrounds = self.pools.others.draw(rng, n).waves
-        waves = augmented(drawn.waves, backgrounds, config, rng)
-        seen = self._pictures(waves, recipe.front_end, config, rng)
+        waves = augmented(seconds.waves, backgrounds, config, rng)
+        images = self._pictures(waves, recipe.front_end, config, rng)
         targets = labels.astype(np.float32)
         smoothing = recipe.training.label_smoothing
         targets = targets * (1 - 2 * smoothing) + smoothing
         weights = np.ones(n, dtype=np.float32)
         classes = None
-        if drawn.classes is not None:
-            classes = torch.from_numpy(drawn.classes)
-            targets = softened(targets, drawn.classes, drawn.taught, recipe.teacher)
+        if seconds.classes is not None:
+            classes = torch.from_numpy(seconds.classes)
+            targets = softened(targets, seconds.classes, seconds.taught, recipe.teacher)
             if recipe.teacher.doubt:
-                weights = doubts(labels, drawn.classes, drawn.taught, recipe.teacher)
+                weights = doubts(labels, seconds.classes, seconds.taught, recipe.teacher)
         target = torch.from_numpy(targets)
         if recipe.training.mixup:
             share = float(rng.beta(recipe.training.mixup, recipe.training.mixup))
             share = max(share, 1 - share)
             other = torch.from_numpy(rng.permutation(n))
-            seen = share * seen + (1 - share) * seen[other]
+            images = share * images + (1 - share) * images[other]
             target = share * target + (1 - share) * target[other]
             # The head on classes learns from the one that prevails.
         return Batch(
-            seen,
+            images,
             target,
             torch.from_numpy(labels),
-            torch.from_numpy(drawn.corpora),
+            torch.from_numpy(seconds.corpora),
             torch.from_numpy(weights),
             classes,
-            torch.from_numpy(drawn.taught),
+            torch.from_numpy(seconds.taught),
             self._keep(rng, n),
         )
 
@@ -109,16 +109,16 @@ class Batches:
         recipe, pools = self.recipe, self.pools
         labels = rng.random(n) < recipe.draws.cry_share
         kind = rng.random(n)
-        made = np.cumsum([recipe.negatives.scrambled, recipe.negatives.tones])
-        is_scrambled = ~labels & (kind < made[0])
-        is_tone = ~labels & (kind >= made[0]) & (kind < made[1])
-        from_others = ~labels & (kind >= made[1])
+        limits = np.cumsum([recipe.negatives.scrambled, recipe.negatives.tones])
+        is_scrambled = ~labels & (kind < limits[0])
+        is_tone = ~labels & (kind >= limits[0]) & (kind < limits[1])
+        from_others = ~labels & (kind >= limits[1])
         # Of what is drawn, and not made, a share comes from pauses.
         is_pause = from_others & (rng.random(n) < recipe.draws.pauses) & (len(pools.pauses) > 0)
         factors = speeds(recipe.augmentation, rng, n)
         waves = np.zeros((n, SAMPLES), dtype=np.float32)
         corpora = np.full(n, NO_CORPUS, dtype=np.int64)
-        taught = np.zeros(n, dtype=bool)
+        has_teacher = np.zeros(n, dtype=bool)
         classes = None
         if recipe.teacher.needed:
             classes = np.zeros((n, pools.n_classes), dtype=np.float32)
@@ -126,12 +126,12 @@ class Batches:
         def fill(rows: np.ndarray, pool: Pool) -> None:
             if not rows.any():
                 return
-            drawn: Drawn = pool.draw(
+            seconds: DrawnSeconds = pool.draw(
                 rng, int(rows.sum()), None if factors is None else factors[rows]
             )
-            waves[rows], corpora[rows] = drawn.waves, drawn.corpora
-            if classes is not None and drawn.classes is not None:
-                classes[rows], taught[rows] = drawn.classes, True
+            waves[rows], corpora[rows] = seconds.waves, seconds.corpora
+            if classes is not None and seconds.classes is not None:
+                classes[rows], has_teacher[rows] = seconds.classes, True
 
         fill(labels, pools.cries)
         fill(from_others & ~is_pause, pools.others)
@@ -139,10 +139,10 @@ class Batches:
         fill(is_scrambled, pools.cries)
         if is_scrambled.any():
             waves[is_scrambled] = scrambled(waves[is_scrambled], rng)
-            taught[is_scrambled], corpora[is_scrambled] = False, NO_CORPUS
+            has_teacher[is_scrambled], corpora[is_scrambled] = False, NO_CORPUS
         if is_tone.any():
             waves[is_tone] = tones(int(is_tone.sum()), SAMPLES, rng)
-        return _Seconds(waves, labels, corpora, classes, taught)
+        return _Seconds(waves, labels, corpora, classes, has_teacher)
 
     @staticmethod
     def _pictures(
@@ -154,17 +154,17 @@ class Batches:
         floor_db = None
         if config.floor_db is not None:
             floor_db = torch.from_numpy(config.floor_db.draw(rng, len(waves)).astype(np.float32))
-        seen = pictures(torch.from_numpy(waves.astype(np.float32)), front_end, floor_db)
+        images = pictures(torch.from_numpy(waves.astype(np.float32)), front_end, floor_db)
         if config.masking is not None:
-            seen = torch.from_numpy(masked(seen.numpy(), config.masking, rng))
-        return seen
+            images = torch.from_numpy(masked(images.numpy(), config.masking, rng))
+        return images
 
     def _keep(self, rng: np.random.Generator, n: int) -> Tensor | None:
         share = self.recipe.training.dropout
         if not share:
             return None
-        kept = rng.random((n, self._n_features), dtype=np.float32) >= share
-        return torch.from_numpy(kept.astype(np.float32) / (1 - share))
+        mask = rng.random((n, self._n_features), dtype=np.float32) >= share
+        return torch.from_numpy(mask.astype(np.float32) / (1 - share))
 
 
 def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T, None, None]:
@@ -176,9 +176,9 @@ def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T, None,
         waiting = deque(pool.submit(make, step) for step in range(first, min(last, first + AHEAD)))
         try:
             for step in range(first, last):
-                made = waiting.popleft().result()
+                batch = waiting.popleft().result()
                 if step + AHEAD < last:
                     waiting.append(pool.submit(make, step + AHEAD))
-                yield made
+                yield batch
         finally:
             pool.shutdown(cancel_futures=True)

@@ -86,11 +86,11 @@ def pooled(logits: np.ndarray, context: ContextConfig) -> np.ndarray:
     """Logits of windows to logits of plain seconds; at the ends there are fewer neighbours."""
     if not len(logits):
         return logits
-    own = _around(logits, context.own_reach_s, context, "mean")
+    own_logits = _around(logits, context.own_reach_s, context, "mean")
     if context.own_weight == 1:
-        return own
+        return own_logits
     near = _around(logits, context.reach_s, context, context.pooling)
-    return context.own_weight * own + (1 - context.own_weight) * near
+    return context.own_weight * own_logits + (1 - context.own_weight) * near
 
 
 def _around(logits: np.ndarray, reach_s: float, context: ContextConfig, how: str) -> np.ndarray:

@@ -58,8 +58,8 @@ class RobustDetector(FeatureDetector):
         for block in blocks(chunks, 1.0):
             seconds = windows(self._low(block.wave), self.front_end.rate_hz, 1)
             for batch in seconds[block.first : block.last].split(BATCH):
-                seen = pictures(batch, self.front_end)
-                parts.append(self.network.features(seen).numpy())
+                images = pictures(batch, self.front_end)
+                parts.append(self.network.features(images).numpy())
         return np.concatenate(parts) if parts else np.zeros((0, FEATURES), dtype=np.float32)
 
     def _low(self, wave: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class DrawsConfig:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnSeconds:
     """Seconds of sound, row by row."""
 
     waves: np.ndarray  # [n, 8000] float32 at 8 kHz
@@ -69,15 +69,15 @@ class Pool:
         config: DrawsConfig,
         corpora: list[str],
     ):
-        kept = [index for index, found in enumerate(starts) if len(found)]
-        clips = clips.iloc[kept].reset_index(drop=True)
-        starts = [starts[index] for index in kept]
+        rows = [index for index, clip_starts in enumerate(starts) if len(clip_starts)]
+        clips = clips.iloc[rows].reset_index(drop=True)
+        starts = [starts[index] for index in rows]
         self.clip_ids = clips["clip_id"].tolist()
         self.corpora = corpora
         self._sounds = sounds
         self._codec = config.codec
         self._starts = np.concatenate([[], *starts]).astype(np.int64)
-        self._count = np.array([len(found) for found in starts], dtype=np.int64)
+        self._count = np.array([len(clip_starts) for clip_starts in starts], dtype=np.int64)
         self._first = np.cumsum(self._count) - self._count
         self._corpus = np.array([corpora.index(name) for name in clips["corpus"]], dtype=np.int64)
         copies = [CLEAN, *sounds.codecs]
@@ -91,31 +91,33 @@ class Pool:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def draw(self, rng: np.random.Generator, n: int, speeds: np.ndarray | None = None) -> Drawn:
+    def draw(
+        self, rng: np.random.Generator, n: int, speeds: np.ndarray | None = None
+    ) -> DrawnSeconds:
         """``n`` seconds; ``speeds`` [n] are how much faster each is played."""
-        chosen = np.searchsorted(self._weights, rng.random(n) * self._weights[-1], side="right")
-        chosen = np.minimum(chosen, len(self) - 1)
-        which = np.floor(rng.random(n) * self._count[chosen]).astype(np.int64)
-        starts = FRAME * self._starts[self._first[chosen] + which] + rng.integers(0, FRAME, n)
+        clip_rows = np.searchsorted(self._weights, rng.random(n) * self._weights[-1], side="right")
+        clip_rows = np.minimum(clip_rows, len(self) - 1)
+        which = np.floor(rng.random(n) * self._count[clip_rows]).astype(np.int64)
+        starts = FRAME * self._starts[self._first[clip_rows] + which] + rng.integers(0, FRAME, n)
         coded = rng.random(n) < self._codec
         n_codecs = len(self._sounds.codecs)
         copies = np.where(coded, 1 + rng.integers(0, max(1, n_codecs), n), 0) if n_codecs else 0
         copies = np.broadcast_to(copies, n)
         waves = np.zeros((n, SAMPLES), dtype=np.float32)
-        for row, (clip, start, copy) in enumerate(zip(chosen, starts, copies, strict=True)):
+        for row, (clip, start, copy) in enumerate(zip(clip_rows, starts, copies, strict=True)):
             place = self._places[clip][copy]
             source = self._sounds.samples(place.copy, place.corpus)
             speed = 1.0 if speeds is None else float(speeds[row])
             _take(source, place.first + start, place.first + place.samples, speed, waves[row])
-        return Drawn(waves, self._corpus[chosen], self._teach(chosen, starts))
+        return DrawnSeconds(waves, self._corpus[clip_rows], self._teach(clip_rows, starts))
 
-    def _teach(self, chosen: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
+    def _teach(self, clip_rows: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
         teacher = self._sounds.teacher
         if teacher is None:
             return None
         windows = np.rint(starts / (TEACHER_HOP_S * RATE_HZ)).astype(np.int64)
         rows = []
-        for clip, window in zip(chosen, windows, strict=True):
+        for clip, window in zip(clip_rows, windows, strict=True):
             where = teacher.rows(self.clip_ids[clip])
             row = min(where.first + window, where.last - 1)
             rows.append(teacher.array(where.corpus)[row])
@@ -125,12 +127,12 @@ class Pool:
 def _take(source: np.ndarray, first: int, end: int, speed: float, out: np.ndarray) -> None:
     """Fill ``out`` from ``source`` between ``first`` and ``end``; zeros behind it."""
     if speed == 1.0:
-        found = source[first : min(first + len(out), end)]
-        out[: len(found)] = found
+        samples = source[first : min(first + len(out), end)]
+        out[: len(samples)] = samples
         return
-    found = source[first : min(first + int(speed * len(out)) + 1, end)].astype(np.float32)
+    samples = source[first : min(first + int(speed * len(out)) + 1, end)].astype(np.float32)
     at = speed * np.arange(len(out))
-    out[:] = np.interp(at, np.arange(len(found)), found, right=0.0)
+    out[:] = np.interp(at, np.arange(len(samples)), samples, right=0.0)
 
 
 def _weights(clips: pd.DataFrame, config: DrawsConfig) -> np.ndarray:
@@ -171,18 +173,18 @@ def pools(clips: pd.DataFrame, events: pd.DataFrame, sounds: Sounds, config: Dra
         if rows.empty:
             raise TableError(f"train_robust: nothing to train on is labelled {label}")
         parts[label] = rows
-    found: dict[str, list[np.ndarray]] = {"cry": [], "pause": [], "other": []}
+    starts: dict[str, list[np.ndarray]] = {"cry": [], "pause": [], "other": []}
     for clip_id in parts["cry"]["clip_id"]:
         levels = frame_levels(sounds.frames(clip_id))
         crying = _crying(truth, clip_id, len(levels))
-        found["cry"].append(cry_starts(levels, crying, config.activity))
-        found["pause"].append(pause_starts(levels, crying, config.activity))
+        starts["cry"].append(cry_starts(levels, crying, config.activity))
+        starts["pause"].append(pause_starts(levels, crying, config.activity))
     for clip_id in parts["other"]["clip_id"]:
-        found["other"].append(other_starts(frame_levels(sounds.frames(clip_id))))
+        starts["other"].append(other_starts(frame_levels(sounds.frames(clip_id))))
     return Pools(
-        Pool(parts["cry"], found["cry"], sounds, config, corpora),
-        Pool(parts["other"], found["other"], sounds, config, corpora),
-        Pool(parts["cry"], found["pause"], sounds, config, corpora),
+        Pool(parts["cry"], starts["cry"], sounds, config, corpora),
+        Pool(parts["other"], starts["other"], sounds, config, corpora),
+        Pool(parts["cry"], starts["pause"], sounds, config, corpora),
         corpora,
         0 if sounds.teacher is None else sounds.teacher.info.dim,
     )

@@ -48,9 +48,11 @@ def folds(clips: pd.DataFrame, k: int, whole: Collection[str]) -> dict[str, int]
     fold_of: dict[str, int] = {}
     for unit in sorted(of_unit, key=lambda name: (-round(sizes[name], 3), _digest(name))):
         # Equal loads go to the fold that holds least in all, so that rare kinds spread too.
-        own = load[of_unit[unit]]
-        fold = min(range(k), key=lambda f: (own[f], sum(part[f] for part in load.values())))
-        own[fold] += sizes[unit]
+        seconds_by_fold = load[of_unit[unit]]
+        fold = min(
+            range(k), key=lambda f: (seconds_by_fold[f], sum(part[f] for part in load.values()))
+        )
+        seconds_by_fold[fold] += sizes[unit]
         fold_of[unit] = fold
     return {group: fold_of[unit] for group, unit in units.items()}
 
@@ -64,8 +66,8 @@ def _units(clips: pd.DataFrame, whole: Collection[str]) -> dict[str, str]:
             name = parent[name]
         return name
 
-    held = clips[clips["corpus"].isin(whole) & (clips["label"] == "other")]
-    for _, rows in held.groupby(["corpus", "category"]):
+    whole_clips = clips[clips["corpus"].isin(whole) & (clips["label"] == "other")]
+    for _, rows in whole_clips.groupby(["corpus", "category"]):
         groups = sorted({root(group) for group in rows["group_id"]})
         for other in groups[1:]:
             parent[other] = groups[0]

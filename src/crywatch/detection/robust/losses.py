@@ -58,15 +58,15 @@ def moment_gap(features: Tensor, labels: Tensor, corpora: Tensor) -> Tensor:
     gaps = []
     for label in (False, True):
         rows = (labels == label) & (corpora >= 0)
-        own = [features[rows & (corpora == c)] for c in corpora[rows].unique().tolist()]
-        own = [part for part in own if len(part) >= LEAST_ROWS]
-        if len(own) < 2:
+        features_of = [features[rows & (corpora == c)] for c in corpora[rows].unique().tolist()]
+        features_of = [part for part in features_of if len(part) >= LEAST_ROWS]
+        if len(features_of) < 2:
             continue
-        together = torch.cat(own)
+        together = torch.cat(features_of)
         # Not through the scale: features would grow to make the gap look small.
         scale = together.std(dim=0).detach() + 1e-3
         mean, spread = together.mean(dim=0), together.std(dim=0)
-        for part in own:
+        for part in features_of:
             gaps.append(((part.mean(dim=0) - mean) / scale).square().mean())
             gaps.append(((part.std(dim=0) - spread) / scale).square().mean())
     return torch.stack(gaps).mean() if gaps else features.sum() * 0
@@ -108,10 +108,10 @@ class Alignment(nn.Module):
         if self.config.kind == "moments":
             return weight * moment_gap(features, labels, corpora)
         known = corpora >= 0
-        told = self.head(Reversed.apply(features[known], weight))
-        of_class = told.reshape(-1, 2, self.n_corpora)[
-            torch.arange(len(told)), labels[known].long()
+        logits = self.head(Reversed.apply(features[known], weight))
+        of_class = logits.reshape(-1, 2, self.n_corpora)[
+            torch.arange(len(logits)), labels[known].long()
         ]
-        if not len(told):
+        if not len(logits):
             return features.sum() * 0
         return functional.cross_entropy(of_class, corpora[known])

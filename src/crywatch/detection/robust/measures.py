@@ -21,7 +21,7 @@ THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScopeMetrics:
     """Metrics of one scope."""
 
     scope: str  # pooled, a corpus, or "<corpus> cries, <other> others"
@@ -40,11 +40,11 @@ def measure(
     events: pd.DataFrame,
     silent: Mapping[str, np.ndarray],
     scores: Mapping[str, Mapping[str, np.ndarray]],
-) -> list[Measured]:
+) -> list[ScopeMetrics]:
     """Of ``clips`` (labelled, duplicates too); ``scores`` by what was heard and clip_id."""
     seconds = _seconds(clips, events, silent, scores)
     rows = []
-    for heard, frame in seconds.groupby("heard", sort=False):
+    for route, frame in seconds.groupby("heard", sort=False):
         for scope, part in _scopes(frame):
             loud = part[~part["silent"]]
             by_clip = part.groupby("clip_id", sort=False).agg(
@@ -54,7 +54,7 @@ def measure(
                 labels = table["is_cry"].to_numpy(dtype=bool)
                 if 0 < labels.sum() < len(labels):
                     metrics = binary_metrics(labels, table["score"].to_numpy(), THRESHOLD)
-                    rows.append(Measured(scope, str(heard), unit, metrics))
+                    rows.append(ScopeMetrics(scope, str(route), unit, metrics))
     return rows
 
 
@@ -66,20 +66,20 @@ def _seconds(
 ) -> pd.DataFrame:
     truth = Truth(clips, events)
     parts = []
-    for heard, by_clip in scores.items():
+    for route, by_clip in scores.items():
         for row in clips.itertuples():
-            found = by_clip[row.clip_id]
+            clip_scores = by_clip[row.clip_id]
             parts.append(
                 pd.DataFrame(
                     {
-                        "heard": heard,
+                        "heard": route,
                         "clip_id": row.clip_id,
                         "corpus": row.corpus,
                         "canonical": row.canonical,
                         "clip_is_cry": row.label == "cry",
-                        "is_cry": truth.segments(row.clip_id, len(found)),
+                        "is_cry": truth.segments(row.clip_id, len(clip_scores)),
                         "silent": silent[row.clip_id],
-                        "score": found,
+                        "score": clip_scores,
                     }
                 )
             )
@@ -88,25 +88,25 @@ def _seconds(
 
 def _scopes(seconds: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """A corpus of cries alone is set against the other sounds of each other corpus."""
-    found = [(POOLED, seconds[seconds["canonical"]])]
+    scopes = [(POOLED, seconds[seconds["canonical"]])]
     others, alone = {}, {}
     for corpus, frame in seconds.groupby("corpus"):
         both = frame["clip_is_cry"].nunique() == 2
         if both:
-            found.append((str(corpus), frame))
+            scopes.append((str(corpus), frame))
         if (~frame["clip_is_cry"]).any():
             others[str(corpus)] = frame[~frame["clip_is_cry"]]
         if not both and frame["clip_is_cry"].all():
             alone[str(corpus)] = frame
     for corpus, frame in alone.items():
         for other, negatives in others.items():
-            found.append((f"{corpus} cries, {other} others", pd.concat([frame, negatives])))
-    return found
+            scopes.append((f"{corpus} cries, {other} others", pd.concat([frame, negatives])))
+    return scopes
 
 
-def headline(rows: Sequence[Measured]) -> dict[str, float]:
+def headline(rows: Sequence[ScopeMetrics]) -> dict[str, float]:
     """``scope/heard/unit/metric``: pooled AUC and recall at 1 %, and average precisions."""
-    found = {}
+    values = {}
     for row in rows:
         key = f"{row.scope}/{row.heard}/{row.unit}"
         names = ["average_precision", "auc"]
@@ -114,5 +114,5 @@ def headline(rows: Sequence[Measured]) -> dict[str, float]:
         for name in names:
             value = getattr(row.metrics, name)
             if value is not None:
-                found[f"{key}/{name}"] = round(value, 6)
-    return found
+                values[f"{key}/{name}"] = round(value, 6)
+    return values

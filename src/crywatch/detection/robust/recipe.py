@@ -20,7 +20,7 @@ KEEP = ("last", "best")
 
 
 @dataclass  # not frozen: OmegaConf merges into it
-class TrainingConfig:
+class RobustTrainingConfig:
     """How long and how fast; steps are those of the full schedule."""
 
     steps: int
@@ -48,7 +48,7 @@ class RecipeConfig:
     negatives: NegativesConfig
     alignment: AlignmentConfig
     teacher: TeacherConfig
-    training: TrainingConfig
+    training: RobustTrainingConfig
     context: ContextConfig
 
     def check(self, key: str) -> None:
@@ -69,27 +69,29 @@ class RecipeConfig:
                 "floor to raise: set it to null"
             )
         self.teacher.check(f"{key}.teacher")
-        given = self.training
-        counts = {"steps": given.steps, "batch_size": given.batch_size}
-        counts |= {"val_every": given.val_every}
+        training = self.training
+        counts = {"steps": training.steps, "batch_size": training.batch_size}
+        counts |= {"val_every": training.val_every}
         for name, value in counts.items():
             if value < 1:
                 raise ConfigError(f"{key}.training.{name} is {value}: set it to 1 or more")
         for name in ("lr", "clip_norm"):
-            if getattr(given, name) <= 0:
-                raise ConfigError(f"{key}.training.{name} is {getattr(given, name):g}: set it > 0")
-        for name in ("warmup", "ema", "dropout"):
-            if not 0 <= getattr(given, name) < 1:
+            if getattr(training, name) <= 0:
                 raise ConfigError(
-                    f"{key}.training.{name} is {getattr(given, name):g}: set it within [0, 1)"
+                    f"{key}.training.{name} is {getattr(training, name):g}: set it > 0"
                 )
-        if not 0 <= given.label_smoothing < 0.5:
+        for name in ("warmup", "ema", "dropout"):
+            if not 0 <= getattr(training, name) < 1:
+                raise ConfigError(
+                    f"{key}.training.{name} is {getattr(training, name):g}: set it within [0, 1)"
+                )
+        if not 0 <= training.label_smoothing < 0.5:
             raise ConfigError(
-                f"{key}.training.label_smoothing is {given.label_smoothing:g}: set it within "
+                f"{key}.training.label_smoothing is {training.label_smoothing:g}: set it within "
                 "[0, 0.5)"
             )
-        if given.keep not in KEEP:
-            raise ConfigError(f"{key}.training.keep is {given.keep!r}: it is last or best")
+        if training.keep not in KEEP:
+            raise ConfigError(f"{key}.training.keep is {training.keep!r}: it is last or best")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -102,8 +104,8 @@ def changed(base: RecipeConfig, changes: Mapping[str, Any], where: str) -> Recip
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        own = OmegaConf.structured(RecipeConfig(**{k: getattr(base, k) for k in _PARTS}))
-        merged = OmegaConf.merge(own, OmegaConf.create(dict(changes)))
+        structured = OmegaConf.structured(RecipeConfig(**{k: getattr(base, k) for k in _PARTS}))
+        merged = OmegaConf.merge(structured, OmegaConf.create(dict(changes)))
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(f"{where}: {', '.join(missing)} must be set, as a whole part is new")

@@ -112,33 +112,33 @@ def run(
         return lambda row: _frames(through_codec(clean(row), row.clip_id, number, config))
 
     def measured(row: Any) -> np.ndarray:
-        heard = apply(fixed, read_clean(row.path), row.clip_id)
-        return _frames(resample(heard, CLEAN_RATE_HZ, RATE_HZ))
+        through = apply(fixed, read_clean(row.path), row.clip_id)
+        return _frames(resample(through, CLEAN_RATE_HZ, RATE_HZ))
 
     makers: dict[str, Callable[[Any], np.ndarray]]
     makers = {CLEAN: as_it_is, config.channel: measured}
     makers |= {f"{CODEC}{number}": coded(number) for number in range(config.copies)}
-    told = {CLEAN: None, config.channel: channels[config.channel]}
+    sources = {CLEAN: None, config.channel: channels[config.channel]}
     written: dict[str, FeatureWriter] = {}
     for name, make in makers.items():
         info = StoreInfo(
             f"robust sounds, {name}",
             FRAME,
-            value_sha256([*key, told.get(name, asdict(config))]),
+            value_sha256([*key, sources.get(name, asdict(config))]),
             "<f2",
             FRAME / RATE_HZ,
         )
         written[name] = _written(clips, info, make, work_dir / name)
-    taught = clips[clips["canonical"]] if yamnet else clips[:0]
+    teacher_clips = clips[clips["canonical"]] if yamnet else clips[:0]
     if yamnet:
-        written[TEACHER] = _taught(taught, key, yamnet, work_dir / TEACHER)
+        written[TEACHER] = _taught(teacher_clips, key, yamnet, work_dir / TEACHER)
     # Only now: a store that is finished leaves nothing to go on from.
     with atomic_dir(out_dir) as temp:
         for name, writer in written.items():
-            heard = taught if name == TEACHER else clips
-            writer.finish(sorted(heard["corpus"].unique()), temp / name)
+            store_clips = teacher_clips if name == TEACHER else clips
+            writer.finish(sorted(store_clips["corpus"].unique()), temp / name)
     seconds = sum(n_segments(round(d * CLEAN_RATE_HZ)) for d in clips["duration_s"])
-    return SoundsSummary(len(clips), seconds, len(makers), len(taught))
+    return SoundsSummary(len(clips), seconds, len(makers), len(teacher_clips))
 
 
 def _written(
@@ -147,8 +147,8 @@ def _written(
     """What ``make`` gives of each clip, [rows, dim], ready to be finished."""
     writer = FeatureWriter(info, work_dir, value_sha256(asdict(info)))
     for corpus in sorted(clips["corpus"].unique()):
-        done = set(writer.done(corpus))
-        rows = clips[(clips["corpus"] == corpus) & ~clips["clip_id"].isin(done)]
+        finished = set(writer.done(corpus))
+        rows = clips[(clips["corpus"] == corpus) & ~clips["clip_id"].isin(finished)]
         bar = progress(rows.itertuples(), f"{info.name} {corpus}", len(rows), "clip")
         writer.write(corpus, (ClipFeatures(row.clip_id, make(row)) for row in bar))
     return writer

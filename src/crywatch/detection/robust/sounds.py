@@ -27,7 +27,7 @@ TEACHER_HOP_S = 0.25
 
 
 @dataclass(frozen=True)
-class Place:
+class ClipSamples:
     """Where the samples of a clip lie."""
 
     copy: str
@@ -71,10 +71,10 @@ class Sounds:
         stores = self._stores | ({TEACHER: self.teacher} if self.teacher else {})
         return value_sha256({name: asdict(store.info) for name, store in stores.items()})
 
-    def place(self, clip_id: str, copy: str = CLEAN) -> Place:
+    def place(self, clip_id: str, copy: str = CLEAN) -> ClipSamples:
         """Where a clip lies; TableError if it is not there."""
         rows = self._stores[copy].rows(clip_id)
-        return Place(copy, rows.corpus, rows.first * FRAME, (rows.last - rows.first) * FRAME)
+        return ClipSamples(copy, rows.corpus, rows.first * FRAME, (rows.last - rows.first) * FRAME)
 
     def has(self, clip_id: str, copy: str) -> bool:
         """Whether there is such a copy of the clip."""

@@ -67,8 +67,8 @@ def softened(
     targets: np.ndarray, classes: np.ndarray, known: np.ndarray, config: TeacherConfig
 ) -> np.ndarray:
     """[n] targets, moved towards the teacher's where it is ``known`` [n] what it says."""
-    taught = np.clip(cry_scores(classes), LEAST, MOST) ** config.power
-    mixed = (1 - config.weight) * targets + config.weight * taught
+    soft_targets = np.clip(cry_scores(classes), LEAST, MOST) ** config.power
+    mixed = (1 - config.weight) * targets + config.weight * soft_targets
     return np.where(known, mixed, targets).astype(np.float32)
 
 
@@ -76,8 +76,8 @@ def doubts(
     labels: np.ndarray, classes: np.ndarray, known: np.ndarray, config: TeacherConfig
 ) -> np.ndarray:
     """[n] weights: cries that the teacher does not hear count less."""
-    heard = np.clip(cry_scores(classes) / config.doubt, config.doubt_weight, 1.0)
-    return np.where(labels & known, heard, 1.0).astype(np.float32)
+    certainty = np.clip(cry_scores(classes) / config.doubt, config.doubt_weight, 1.0)
+    return np.where(labels & known, certainty, 1.0).astype(np.float32)
 
 
 def with_unlabelled(
@@ -108,6 +108,8 @@ class ClassHead(nn.Module):
         """Cross-entropy of rows ``known`` [n], summed over the classes."""
         if not known.any():
             return features.sum() * 0
-        told = self.layer(features[known])
-        losses = functional.binary_cross_entropy_with_logits(told, classes[known], reduction="none")
+        logits = self.layer(features[known])
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, classes[known], reduction="none"
+        )
         return losses.sum(dim=1).mean()

@@ -25,14 +25,14 @@ from crywatch.detection.robust.draws import pools
 from crywatch.detection.robust.recipe import RecipeConfig
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.teaching import with_unlabelled
-from crywatch.detection.robust.training import Progress, Trained, scaled, train
-from crywatch.detection.robust.validation import Validation
+from crywatch.detection.robust.training import Progress, TrainedRobust, scaled, train
+from crywatch.detection.robust.validation import RobustValidation
 
 KEY = "train_robust"
 
 
 @dataclass
-class VariantConfig:
+class RobustVariant:
     """One training."""
 
     seed: int
@@ -44,9 +44,9 @@ class VariantConfig:
 class TrainRobustConfig(RecipeConfig):
     """Section ``train_robust``: the recipe, and the trainings by it."""
 
-    variants: dict[str, VariantConfig]
+    variants: dict[str, RobustVariant]
 
-    def variant(self, name: str) -> VariantConfig:
+    def variant(self, name: str) -> RobustVariant:
         """By name; ConfigError if there is none."""
         return named(self.variants, name, "train_robust.variants")
 
@@ -126,14 +126,14 @@ def run(
     trained, n_pauses = train_on(
         parts["train"], parts["val"], events, sounds, recipe, variant.seed, work_dir, on_validation
     )
-    heard = pd.concat(parts.values())
+    all_clips = pd.concat(parts.values())
     summary = RobustSummary(
         variant=name,
         n_train=len(parts["train"]),
         n_train_cry=int((parts["train"]["label"] == "cry").sum()),
         n_val=len(parts["val"]),
         n_pauses=n_pauses,
-        corpora=corpora_of(heard),
+        corpora=corpora_of(all_clips),
         chosen=trained.chosen,
         history=trained.history,
     )
@@ -146,8 +146,8 @@ def without_label(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     """Canonical clips that nobody has labelled, none that shares a group with ``leave_out``."""
     clips = read_table(clips_table, SPLIT_CLIPS)
     touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
-    kept = clips["canonical"] & (clips["label"] == "unknown") & ~clips["group_id"].isin(touched)
-    return clips[kept].reset_index(drop=True)
+    rows = clips["canonical"] & (clips["label"] == "unknown") & ~clips["group_id"].isin(touched)
+    return clips[rows].reset_index(drop=True)
 
 
 def at_hand(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:
@@ -180,11 +180,13 @@ def train_on(
     seed: int,
     work_dir: Path,
     on_validation: Callable[[Progress], None] | None = None,
-) -> tuple[Trained, int]:
+) -> tuple[TrainedRobust, int]:
     """Train on those clips (canonical, labelled); also how many crying clips have pauses."""
     (channel,) = sounds.channels
-    drawn = pools(train_clips, events, sounds, recipe.draws)
-    validation = Validation(val_clips, events, sounds, recipe.front_end, recipe.context, channel)
+    clip_pools = pools(train_clips, events, sounds, recipe.draws)
+    validation = RobustValidation(
+        val_clips, events, sounds, recipe.front_end, recipe.context, channel
+    )
     key = value_sha256(
         [recipe.as_dict(), seed, sounds.digest, code_sha256(__name__)]
         + [
@@ -193,15 +195,15 @@ def train_on(
         ]
         + [events.values.tolist()]
     )
-    trained = train(drawn, recipe, validation, seed, work_dir / key[:16], on_validation)
-    return trained, len(drawn.pauses)
+    trained = train(clip_pools, recipe, validation, seed, work_dir / key[:16], on_validation)
+    return trained, len(clip_pools.pauses)
 
 
 def _write(
     summary: RobustSummary,
-    variant: VariantConfig,
+    variant: RobustVariant,
     recipe: RecipeConfig,
-    trained: Trained,
+    trained: TrainedRobust,
     out_dir: Path,
 ) -> None:
     description = {

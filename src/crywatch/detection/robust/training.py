@@ -15,10 +15,10 @@ from crywatch.detection.blazenet.network import FEATURES, BlazeNet
 from crywatch.detection.robust.batches import Batch, Batches, ahead
 from crywatch.detection.robust.draws import Pools
 from crywatch.detection.robust.losses import Alignment, target_loss
-from crywatch.detection.robust.recipe import RecipeConfig, TrainingConfig
+from crywatch.detection.robust.recipe import RecipeConfig, RobustTrainingConfig
 from crywatch.detection.robust.teaching import ClassHead
-from crywatch.detection.robust.validation import Validation, Verdict
-from crywatch.detection.training import Schedule, Training, fit, require_finite
+from crywatch.detection.robust.validation import RobustValidation, RobustVerdict
+from crywatch.detection.training import Training, TrainingLength, fit, require_finite
 
 LEAST_STEPS = 2  # the one cycle needs a rise and a fall
 
@@ -30,7 +30,7 @@ class Progress:
     step: int  # steps done
     train_loss: float
     terms: float  # of alignment and the teacher's classes, weighted; 0 without any
-    val: Verdict  # of the averaged weights
+    val: RobustVerdict  # of the averaged weights
     lr: float  # of the last step
 
     def as_row(self) -> dict[str, float]:
@@ -40,7 +40,7 @@ class Progress:
 
 
 @dataclass
-class Trained:
+class TrainedRobust:
     """The averaged network, in evaluation mode."""
 
     network: BlazeNet
@@ -48,7 +48,7 @@ class Trained:
     history: list[Progress]
 
 
-def scaled(config: TrainingConfig, scale: float) -> TrainingConfig:
+def scaled(config: RobustTrainingConfig, scale: float) -> RobustTrainingConfig:
     """Under a schedule of ``scale``."""
     out = copy.copy(config)
     out.steps = max(LEAST_STEPS, round(config.steps * scale))
@@ -59,7 +59,7 @@ def scaled(config: TrainingConfig, scale: float) -> TrainingConfig:
 class RobustTraining(Training[Batch, Progress]):
     """AdamW and one cycle of the rate; what is evaluated and kept is the average of the weights."""
 
-    def __init__(self, pools: Pools, recipe: RecipeConfig, validation: Validation, seed: int):
+    def __init__(self, pools: Pools, recipe: RecipeConfig, validation: RobustValidation, seed: int):
         config = recipe.training
         self._recipe, self._validation = recipe, validation
         self._batches = Batches(pools, recipe, seed, FEATURES)
@@ -93,16 +93,16 @@ class RobustTraining(Training[Batch, Progress]):
         """The loss on the targets, and ``terms``: of alignment and the teacher's classes."""
         recipe, config = self._recipe, self._recipe.training
         features = self.network.features(batch.pictures)
-        kept = features if batch.keep is None else features * batch.keep
-        logits = self.network.classifier(kept)
+        dropped_out = features if batch.keep is None else features * batch.keep
+        logits = self.network.classifier(dropped_out)
         margins = logits[:, 1] - logits[:, 0]
         loss = target_loss(margins, batch.targets, batch.weights, config.hard_power)
         terms = torch.zeros(())
         if self.alignment.needed:
             terms = self.alignment(features, batch.labels, batch.corpora, number / config.steps)
         if recipe.teacher.classes and batch.classes is not None:
-            taught = self.class_head(features, batch.classes, batch.taught)
-            terms = terms + recipe.teacher.classes * taught
+            class_loss = self.class_head(features, batch.classes, batch.taught)
+            terms = terms + recipe.teacher.classes * class_loss
         total = loss + terms
         rate = "train_robust.training.lr"
         require_finite(total, "train_robust: the loss is", number, rate, config.lr)
@@ -130,7 +130,7 @@ class RobustTraining(Training[Batch, Progress]):
         return self._recipe.training.keep == "last" or new.val.better_than(best.val)
 
     def restore(self, **fields: Any) -> Progress:
-        return Progress(**fields | {"val": Verdict(**fields["val"])})
+        return Progress(**fields | {"val": RobustVerdict(**fields["val"])})
 
 
 class Average:
@@ -143,8 +143,8 @@ class Average:
     def add(self, network: nn.Module, share: float) -> None:
         """Take the weights in; what was there keeps ``share``."""
         now = network.state_dict()
-        own = list(self.weights.values())
-        torch._foreach_lerp_(own, [now[name] for name in self.weights], 1 - share)
+        averages = list(self.weights.values())
+        torch._foreach_lerp_(averages, [now[name] for name in self.weights], 1 - share)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by name."""
@@ -165,13 +165,13 @@ def network_of(weights: Mapping[str, Tensor]) -> BlazeNet:
 def train(
     pools: Pools,
     recipe: RecipeConfig,
-    validation: Validation,
+    validation: RobustValidation,
     seed: int,
     work_dir: Path,
     on_validation: Callable[[Progress], None] | None = None,
-) -> Trained:
+) -> TrainedRobust:
     """Train a BlazeNet; ``work_dir`` holds the state and is the caller's to remove."""
     training = RobustTraining(pools, recipe, validation, seed)
-    schedule = Schedule(recipe.training.steps, recipe.training.val_every)
+    schedule = TrainingLength(recipe.training.steps, recipe.training.val_every)
     best = fit(training, schedule, work_dir, on_validation)
-    return Trained(network_of(best.weights), best.evaluation, best.history)
+    return TrainedRobust(network_of(best.weights), best.evaluation, best.history)

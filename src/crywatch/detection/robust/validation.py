@@ -17,7 +17,7 @@ from crywatch.detection.robust.sounds import CLEAN, Sounds
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RobustVerdict:
     """Per second, on all corpora; silent seconds left out. ``channel_`` through the channel."""
 
     loss: float  # cross-entropy
@@ -26,10 +26,10 @@ class Verdict:
     channel_auc: float
     channel_average_precision: float
 
-    def better_than(self, other: Verdict) -> bool:
+    def better_than(self, other: RobustVerdict) -> bool:
         """By the mean of both average precisions."""
-        mine, theirs = (v.average_precision + v.channel_average_precision for v in (self, other))
-        return mine > theirs
+        ours, theirs = (v.average_precision + v.channel_average_precision for v in (self, other))
+        return ours > theirs
 
 
 def score_clips(
@@ -55,7 +55,7 @@ def silent(sounds: Sounds, clip_id: str) -> np.ndarray:
     return silent_seconds(np.repeat(sounds.wave(clip_id), 2))
 
 
-class Validation:
+class RobustValidation:
     """The seconds of ``clips`` (canonical, labelled) and what is known of them.
 
     Raises
@@ -77,25 +77,25 @@ class Validation:
         self._copies = (CLEAN, channel)
         self.clip_ids = clips["clip_id"].tolist()
         truth = Truth(clips, events)
-        heard = {clip_id: ~silent(sounds, clip_id) for clip_id in self.clip_ids}
-        labels = [truth.segments(c, len(heard[c]))[heard[c]] for c in self.clip_ids]
-        self._heard = np.concatenate([[], *heard.values()]).astype(bool)
+        audible = {clip_id: ~silent(sounds, clip_id) for clip_id in self.clip_ids}
+        labels = [truth.segments(c, len(audible[c]))[audible[c]] for c in self.clip_ids]
+        self._heard = np.concatenate([[], *audible.values()]).astype(bool)
         self._labels = np.concatenate([[], *labels]).astype(bool)
         if len(np.unique(self._labels)) < 2:
             raise TableError("train_robust: the val part lacks cries or other sounds")
 
-    def judge(self, network: BlazeNet) -> Verdict:
+    def judge(self, network: BlazeNet) -> RobustVerdict:
         """Scores all seconds twice."""
         from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-        found = []
+        routes = []
         for copy in self._copies:
             scores = score_clips(
                 network, self._sounds, self.clip_ids, copy, self._front_end, self._context
             )
-            found.append(probabilities(np.concatenate(list(scores.values()))[self._heard]))
-        clean, through = found
-        return Verdict(
+            routes.append(probabilities(np.concatenate(list(scores.values()))[self._heard]))
+        clean, through = routes
+        return RobustVerdict(
             loss=float(log_loss(self._labels, clean, labels=[False, True])),
             auc=float(roc_auc_score(self._labels, clean)),
             average_precision=float(average_precision_score(self._labels, clean)),

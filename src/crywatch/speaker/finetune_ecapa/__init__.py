@@ -24,19 +24,19 @@ from crywatch.core.models import save
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
-from crywatch.speaker.finetune_ecapa.augmentation import Augmentation, AugmentationConfig
+from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentation, CropAugmentationConfig
 from crywatch.speaker.finetune_ecapa.training import (
-    Epoch,
+    EcapaEpoch,
+    EcapaSchedule,
     Material,
-    Schedule,
-    Trained,
+    TrainedEcapa,
     scaled,
     train,
 )
 from crywatch.speaker.finetune_ecapa.validation import (
-    Validation,
+    InfantValidation,
+    InfantVerdict,
     ValidationConfig,
-    Verdict,
     unchanged,
 )
 from crywatch.speaker.losses import LossConfig, SpeakerLoss
@@ -53,7 +53,7 @@ class FinetuneEcapaConfig:
     changed: list[str]  # beginnings of the categories of recordings that are not heard
     batches: BatchConfig
     crops: CropConfig
-    augmentation: AugmentationConfig
+    augmentation: CropAugmentationConfig
     validation: ValidationConfig
     epochs: int
     epoch_steps: int
@@ -64,7 +64,7 @@ class FinetuneEcapaConfig:
     weight_decay: float
     threads: int  # that torch computes with; another number gives other last digits
 
-    def schedule(self, scale: float) -> Schedule:
+    def schedule(self, scale: float) -> EcapaSchedule:
         """Epochs times ``scale``; ConfigError for what is out of range."""
         counts = (self.epochs, self.epoch_steps, self.patience_epochs, self.threads)
         if min(counts) < 1 or not scale > 0:
@@ -78,7 +78,7 @@ class FinetuneEcapaConfig:
                 f"{self.weight_decay:g} and warmup {self.warmup:g}: set the rates above 0, the "
                 "decay to 0 or more and the warm-up within [0, 1)"
             )
-        return Schedule(
+        return EcapaSchedule(
             epochs=scaled(self.epochs, scale),
             epoch_steps=self.epoch_steps,
             patience_epochs=scaled(self.patience_epochs, scale),
@@ -100,13 +100,13 @@ class FinetuneSummary:
     n_val_recordings: int
     corpora: tuple[str, ...]  # whose cries it was trained or validated on
     measure: str  # what chose the epoch
-    start: Verdict  # before the first step
-    best: Epoch
-    history: list[Epoch]
+    start: InfantVerdict  # before the first step
+    best: EcapaEpoch
+    history: list[EcapaEpoch]
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
-        found = {
+        values = {
             "train_infants": self.n_infants,
             "train_cries": self.n_cries,
             "val_infants": self.n_val_infants,
@@ -120,7 +120,7 @@ class FinetuneSummary:
             "start_val_eer_within": self.start.eer_within,
             "start_val_loss": self.start.loss,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def run(
@@ -132,7 +132,7 @@ def run(
     seed: int,
     out_dir: Path,
     work_dir: Path,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[EcapaEpoch], None] | None = None,
 ) -> FinetuneSummary:
     """Train with loss ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
 
@@ -148,18 +148,18 @@ def run(
     loss_config = named(config.losses, name, "finetune_ecapa.losses")
     schedule = config.schedule(scale)
     store = CryStore(cries_dir)
-    heard = unchanged(store.table, config.changed, "train", "val")
+    cries = unchanged(store.table, config.changed, "train", "val")
     with torch_threads(config.threads):
-        material, n_cries = _material(store, heard, config, seed)
-        validation = Validation(store, config.validation, seed, config.changed)
+        material, n_cries = _material(store, cries, config, seed)
+        validation = InfantValidation(store, config.validation, seed, config.changed)
         ecapa = build(network, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             loss = SpeakerLoss(loss_config, len(material.batches.infants), DIM)
         start_sha256 = weights_sha256(ecapa.network.state_dict())
-        own = asdict(config) | {"losses": asdict(loss_config)}
+        values = asdict(config) | {"losses": asdict(loss_config)}
         key = value_sha256(
-            [own, list(network.frozen), start_sha256, scale, seed]
+            [values, list(network.frozen), start_sha256, scale, seed]
             + [store.digest, code_sha256(__name__)]
         )
         trained = train(ecapa, loss, material, validation, schedule, work_dir / key[:16], on_epoch)
@@ -169,7 +169,7 @@ def run(
         n_cries=n_cries,
         n_val_infants=len(validation.infants),
         n_val_recordings=len(validation.recordings),
-        corpora=tuple(sorted(heard["corpus"].unique())),
+        corpora=tuple(sorted(cries["corpus"].unique())),
         measure=validation.measure,
         start=trained.start,
         best=trained.best,
@@ -182,17 +182,17 @@ def run(
 
 
 def _material(
-    store: CryStore, heard: pd.DataFrame, config: FinetuneEcapaConfig, seed: int
+    store: CryStore, cries: pd.DataFrame, config: FinetuneEcapaConfig, seed: int
 ) -> tuple[Material, int]:
     """Batches, crops and augmentation of part train, and its cries."""
-    table = heard[heard["split"] == "train"]
+    table = cries[cries["split"] == "train"]
     rows = table.index.to_numpy()
     columns = zip(table["cry_id"], table["infant_id"], table["session_id"], strict=True)
     refs = [CryRef(cry, infant, _known(session)) for cry, infant, session in columns]
     material = Material(
         InfantBatches(refs, config.batches, seed),
         Crops(refs, lambda row: store.wave(rows[row]), config.crops, seed),
-        Augmentation(config.augmentation, seed),
+        CropAugmentation(config.augmentation, seed),
     )
     return material, len(refs)
 
@@ -214,7 +214,7 @@ def _write(
     summary: FinetuneSummary,
     loss: LossConfig,
     start: dict[str, str],
-    trained: Trained,
+    trained: TrainedEcapa,
     out_dir: Path,
 ) -> None:
     model = to_model(

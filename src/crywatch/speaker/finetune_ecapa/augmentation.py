@@ -23,7 +23,7 @@ _AUGMENT = 3  # stream of random numbers, beside those of speaker/batches.py
 
 
 @dataclass
-class RoomConfig:
+class CropRoomConfig:
     """A direct sound and a tail of noise that decays exponentially."""
 
     share: float  # of the crops
@@ -34,7 +34,7 @@ class RoomConfig:
 
 
 @dataclass
-class NoiseConfig:
+class CropNoiseConfig:
     """Steady noise from white to brown."""
 
     share: float  # of the crops
@@ -43,7 +43,7 @@ class NoiseConfig:
 
 
 @dataclass
-class BandConfig:
+class CropBandConfig:
     """A phone or a codec that carries nothing above some frequency."""
 
     share: float  # of the crops
@@ -52,15 +52,15 @@ class BandConfig:
 
 
 @dataclass
-class AugmentationConfig:
+class CropAugmentationConfig:
     """What may happen to a crop, in this order; null for never."""
 
-    room: RoomConfig | None = None
-    noise: NoiseConfig | None = None
-    band: BandConfig | None = None
+    room: CropRoomConfig | None = None
+    noise: CropNoiseConfig | None = None
+    band: CropBandConfig | None = None
 
 
-class Augmentation:
+class CropAugmentation:
     """A changed copy of a batch; the draw is a function of seed, epoch, batch and row alone.
 
     Raises
@@ -69,7 +69,7 @@ class Augmentation:
         A share or a range that cannot be.
     """
 
-    def __init__(self, config: AugmentationConfig, seed: int):
+    def __init__(self, config: CropAugmentationConfig, seed: int):
         self.config, self.seed = config, seed
         room, noise, band = config.room, config.noise, config.band
         if room is not None:
@@ -97,8 +97,8 @@ class Augmentation:
             wave = reverberant(wave, taps)[: len(wave)]
         if noise is not None and rng.random() < noise.share:
             snr_db = rng.uniform(noise.min_snr_db, noise.max_snr_db)
-            made = coloured_noise(len(wave), rng.uniform(0, MAX_EXPONENT), rng)
-            wave = wave + np.sqrt(np.mean(np.square(wave)) / 10 ** (snr_db / 10)) * made
+            noise_wave = coloured_noise(len(wave), rng.uniform(0, MAX_EXPONENT), rng)
+            wave = wave + np.sqrt(np.mean(np.square(wave)) / 10 ** (snr_db / 10)) * noise_wave
         if band is not None and rng.random() < band.share:
             wave = limited(wave, rng.uniform(band.min_hz, band.max_hz))
         return wave

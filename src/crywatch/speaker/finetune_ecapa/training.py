@@ -19,13 +19,13 @@ from crywatch.detection import training
 from crywatch.detection.training import Training, fit, require_finite
 from crywatch.speaker.batches import Crops, InfantBatches
 from crywatch.speaker.ecapa import Ecapa
-from crywatch.speaker.finetune_ecapa.augmentation import Augmentation
-from crywatch.speaker.finetune_ecapa.validation import Validation, Verdict
+from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentation
+from crywatch.speaker.finetune_ecapa.validation import InfantValidation, InfantVerdict
 from crywatch.speaker.losses import SpeakerLoss
 
 
 @dataclass(frozen=True)
-class Schedule:
+class EcapaSchedule:
     """How long and how fast."""
 
     epochs: int
@@ -42,20 +42,20 @@ class Schedule:
         rise = self.warmup * steps
         return min((step + 1) / (rise + 1), (steps - step) / (steps - rise))
 
-    def in_steps(self) -> training.Schedule:
+    def in_steps(self) -> training.TrainingLength:
         """An evaluation after every epoch."""
         each = self.epoch_steps
-        return training.Schedule(self.epochs * each, each, self.patience_epochs * each)
+        return training.TrainingLength(self.epochs * each, each, self.patience_epochs * each)
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EcapaEpoch:
     """What one epoch gave."""
 
     epoch: int  # from 0
     train_loss: float
     terms: dict[str, float]  # of the loss, by name, unweighted
-    val: Verdict
+    val: InfantVerdict
     lr: float  # of the last step
 
     def as_row(self) -> dict[str, float | None]:
@@ -77,7 +77,7 @@ class Material:
 
     batches: InfantBatches
     crops: Crops
-    augmentation: Augmentation
+    augmentation: CropAugmentation
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Waves [N x M, samples] and the infants' numbers [N x M] of a step."""
@@ -88,16 +88,16 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedEcapa:
     """The network at its best epoch, in evaluation mode."""
 
     ecapa: Ecapa
-    start: Verdict  # before the first step
-    best: Epoch
-    history: list[Epoch]
+    start: InfantVerdict  # before the first step
+    best: EcapaEpoch
+    history: list[EcapaEpoch]
 
 
-class EcapaTraining(Training[tuple[Tensor, Tensor], Epoch]):
+class EcapaTraining(Training[tuple[Tensor, Tensor], EcapaEpoch]):
     """AdamW on the losses of batches of several cries of several infants."""
 
     def __init__(
@@ -105,8 +105,8 @@ class EcapaTraining(Training[tuple[Tensor, Tensor], Epoch]):
         ecapa: Ecapa,
         loss: SpeakerLoss,
         material: Material,
-        validation: Validation,
-        schedule: Schedule,
+        validation: InfantValidation,
+        schedule: EcapaSchedule,
     ):
         self.ecapa, self.loss, self.schedule = ecapa, loss, schedule
         self._material, self._validation = material, validation
@@ -132,8 +132,8 @@ class EcapaTraining(Training[tuple[Tensor, Tensor], Epoch]):
         self.optimiser.step()
         return {"total": value.total.detach(), **value.terms}
 
-    def evaluate(self, steps: int, losses: dict[str, float]) -> Epoch:
-        return Epoch(
+    def evaluate(self, steps: int, losses: dict[str, float]) -> EcapaEpoch:
+        return EcapaEpoch(
             epoch=steps // self.schedule.epoch_steps - 1,
             train_loss=losses.pop("total"),
             terms=losses,
@@ -144,43 +144,43 @@ class EcapaTraining(Training[tuple[Tensor, Tensor], Epoch]):
     def weights(self) -> dict[str, Tensor]:
         return self.ecapa.network.state_dict()
 
-    def better(self, new: Epoch, best: Epoch) -> bool:
+    def better(self, new: EcapaEpoch, best: EcapaEpoch) -> bool:
         return new.val.better_than(best.val)
 
-    def restore(self, **fields: Any) -> Epoch:
-        return Epoch(**fields | {"val": Verdict(**fields["val"])})
+    def restore(self, **fields: Any) -> EcapaEpoch:
+        return EcapaEpoch(**fields | {"val": InfantVerdict(**fields["val"])})
 
 
 def train(
     ecapa: Ecapa,
     loss: SpeakerLoss,
     material: Material,
-    validation: Validation,
-    schedule: Schedule,
+    validation: InfantValidation,
+    schedule: EcapaSchedule,
     work_dir: Path,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Trained:
+    on_epoch: Callable[[EcapaEpoch], None] | None = None,
+) -> TrainedEcapa:
     """Train ``ecapa`` (in place); ``work_dir`` holds the state and is the caller's to remove."""
-    own = EcapaTraining(ecapa, loss, material, validation, schedule)
+    ecapa_training = EcapaTraining(ecapa, loss, material, validation, schedule)
     start = validation.judge(ecapa)
-    best = fit(own, schedule.in_steps(), work_dir, on_epoch)
+    best = fit(ecapa_training, schedule.in_steps(), work_dir, on_epoch)
     ecapa.network.load_state_dict(best.weights)
-    return Trained(ecapa.eval(), start, best.evaluation, best.history)
+    return TrainedEcapa(ecapa.eval(), start, best.evaluation, best.history)
 
 
-def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: Schedule) -> torch.optim.AdamW:
+def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: EcapaSchedule) -> torch.optim.AdamW:
     """AdamW; only matrices and filters decay: not biases, norms, nor what a loss learns."""
-    own = [p for p in ecapa.network.parameters() if p.requires_grad]
-    if not own:
+    trainable = [p for p in ecapa.network.parameters() if p.requires_grad]
+    if not trainable:
         raise ConfigError("ecapa.frozen: no layer is left to learn: name fewer")
-    flat = [p for p in own if p.ndim < 2]
+    flat = [p for p in trainable if p.ndim < 2]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in own if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": flat},
         {"params": list(loss.parameters()), "lr": schedule.loss_lr},
     ]
-    kept = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(kept, lr=schedule.lr, weight_decay=0.0)
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, lr=schedule.lr, weight_decay=0.0)
 
 
 def scaled(count: int, scale: float) -> int:

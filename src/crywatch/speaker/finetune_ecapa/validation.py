@@ -39,20 +39,20 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class InfantVerdict:
     """What a network is worth."""
 
     eer: float | None  # of the measure that decides; None where that is the loss
     eer_within: float | None  # within sessions; None without such trials
     loss: float  # NT-Xent
 
-    def better_than(self, other: Verdict) -> bool:
+    def better_than(self, other: InfantVerdict) -> bool:
         """A lower error rate; at equal ones, a lower loss."""
-        mine, theirs = (0.0 if v.eer is None else v.eer for v in (self, other))
-        return (mine, self.loss) < (theirs, other.loss)
+        ours, theirs = (0.0 if v.eer is None else v.eer for v in (self, other))
+        return (ours, self.loss) < (theirs, other.loss)
 
 
-class Validation:
+class InfantValidation:
     """Recordings of part val that are not ``changed`` (see `unchanged`), and trials between them.
 
     Raises
@@ -95,7 +95,7 @@ class Validation:
             return ACROSS
         return WITHIN if self._within is not None else LOSS
 
-    def judge(self, ecapa: Ecapa) -> Verdict:
+    def judge(self, ecapa: Ecapa) -> InfantVerdict:
         """The same crops each time; no random state is touched."""
         crops = self._embedded(ecapa)  # [recordings, crops, dim]
         means = unit(crops.mean(axis=1))
@@ -103,7 +103,7 @@ class Validation:
         within, across = (self._eer(t, vectors) for t in (self._within, self._across))
         labels = torch.from_numpy(np.repeat(self._labels, crops.shape[1]))
         loss = self._loss(torch.from_numpy(crops.reshape(-1, crops.shape[2])), labels)
-        return Verdict(within if across is None else across, within, float(loss))
+        return InfantVerdict(within if across is None else across, within, float(loss))
 
     def _embedded(self, ecapa: Ecapa) -> np.ndarray:
         parts = []
@@ -143,12 +143,17 @@ def chosen(recordings: pd.DataFrame, config: ValidationConfig, seed: int) -> pd.
     """
     rng = np.random.default_rng(seed)
     by_infant = []
-    for _, own in recordings.groupby("infant_id", sort=True):
-        shuffled = own.iloc[rng.permutation(len(own))]
+    for _, recordings_of in recordings.groupby("infant_id", sort=True):
+        shuffled = recordings_of.iloc[rng.permutation(len(recordings_of))]
         session = pd.Series(pd.factorize(shuffled["session_id"])[0], shuffled.index)
         turn = session.groupby(session).cumcount() // OF_SESSION
         by_infant.append(shuffled.iloc[np.lexsort((session, turn))][: config.per_infant])
     order = [by_infant[at] for at in rng.permutation(len(by_infant))]
-    order.sort(key=lambda own: (own["session_id"].nunique() < 2, len(own) < 2))
+    order.sort(
+        key=lambda recordings_of: (
+            recordings_of["session_id"].nunique() < 2,
+            len(recordings_of) < 2,
+        )
+    )
     picked = pd.concat(order)[: config.recordings] if order else recordings
     return recordings[recordings["clip_id"].isin(picked["clip_id"])]
