@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from crywatch.core.atomic import atomic_path, read_json, write_json
 from crywatch.core.errors import ModelError, TableError
+from crywatch.core.progress import progress
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,19 @@ class FeatureWriter:
                 record = {"clip_id": clip.clip_id, "n": len(clip.vectors)}
                 journal.write(json.dumps(record).encode() + b"\n")
                 journal.flush()
+
+    def write_clips(
+        self, clips: pd.DataFrame, make: Callable[[Any], np.ndarray], what: str
+    ) -> None:
+        """Append what ``make`` gives of each row of ``clips``, [segments, dim], with progress.
+
+        Corpus by corpus, without the clips that are written already.
+        """
+        for corpus in sorted(clips["corpus"].unique()):
+            written = set(self.done(corpus))
+            left = clips[(clips["corpus"] == corpus) & ~clips["clip_id"].isin(written)]
+            rows = progress(left.itertuples(), f"{what} {corpus}", len(left), "clip")
+            self.write(corpus, (ClipFeatures(row.clip_id, make(row)) for row in rows))
 
     def finish(self, corpora: Iterable[str], out_dir: Path) -> None:
         """Turn what was written into a store at ``out_dir`` and remove the working folder."""

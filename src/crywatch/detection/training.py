@@ -10,7 +10,7 @@ batches and steps are functions of seed and step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crywatch.core.atomic import atomic_path
+from crywatch.core.atomic import atomic_dir, atomic_path, write_json
 from crywatch.core.errors import ConfigError
+from crywatch.core.models import ModelFolder, save
 from crywatch.core.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -174,6 +175,23 @@ def _load(path: Path, parts: Mapping[str, Stateful]) -> int:
     for name, part in parts.items():
         part.load_state_dict(saved["parts"][name])
     return saved["step"]
+
+
+def write_trained(
+    folder: Path,
+    model: ModelFolder,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """A model folder with metrics.json and, where there is a history, history.csv; all or none."""
+    with atomic_dir(folder) as temp:
+        save(temp, model)
+        write_json(temp / "metrics.json", metrics)
+        if history:
+            import pandas as pd
+
+            table = pd.DataFrame(history)
+            table.to_csv(temp / "history.csv", index=False, lineterminator="\n")
 
 
 def require_finite(values: Tensor, what: str, step: int, rate: str, lr: float) -> None:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import named
-from crywatch.core.models import ModelFolder, save
+from crywatch.core.models import ModelFolder
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
 from crywatch.data.sources import corpora_of
 from crywatch.detection.anomaly.bags import collect
 from crywatch.detection.anomaly.training import BagEvaluation, BagTrainingConfig, TrainedHead, train
 from crywatch.detection.embedders import EmbedderConfig
+from crywatch.detection.training import write_trained
 
 
 @dataclass
@@ -127,6 +127,4 @@ def write_model(
 ) -> None:
     """A self-contained model folder: the head, and the backbone it sits on."""
     head = {f"head.{name}": value for name, value in trained.network.state_dict().items()}
-    with atomic_dir(out_dir) as temp:
-        save(temp, ModelFolder(description, backbone | head))
-        write_json(temp / "metrics.json", summary.as_metrics())
+    write_trained(out_dir, ModelFolder(description, backbone | head), summary.as_metrics())

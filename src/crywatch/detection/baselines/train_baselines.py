@@ -24,9 +24,8 @@ import torch
 from crywatch.audio.channels import Channel, apply
 from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import n_segments
-from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError, TableError, named
-from crywatch.core.models import ModelFolder, save
+from crywatch.core.models import ModelFolder
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, labelled, strong_labels
@@ -43,6 +42,7 @@ from crywatch.detection.baselines.fitting import (
 )
 from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.windows import windows
+from crywatch.detection.training import write_trained
 
 NOISE = "noise"
 WINDOW_S = {"svc": 5.0, "dense": 5.0, "cnn": 1.0}  # of the study; of the tutorial it refers to
@@ -260,8 +260,5 @@ def _write(
         "corpora": list(summary.corpora),
         "trained_on": asdict(model) | {"windows_n": summary.n_train},
     } | sizes
-    with atomic_dir(out_dir) as temp:
-        save(temp, ModelFolder(description, summary.fitted.weights))
-        write_json(temp / "metrics.json", summary.as_metrics())
-        history = pd.DataFrame(summary.fitted.history)
-        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")
+    model_folder = ModelFolder(description, summary.fitted.weights)
+    write_trained(out_dir, model_folder, summary.as_metrics(), summary.fitted.history)

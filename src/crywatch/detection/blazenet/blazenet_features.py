@@ -8,20 +8,20 @@ memory maps.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from crywatch.audio.decode import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
-from crywatch.data.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
+from crywatch.data.features import FeatureStore, FeatureWriter, StoreInfo
 from crywatch.data.selection import sounds
 from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
 
@@ -80,10 +80,8 @@ def run(
         )
         key = value_sha256([vars(info), code])
         writer = FeatureWriter(info, work_dir / folder_name(segment_s), key)
-        for corpus in corpora:
-            rows = clips[clips["corpus"] == corpus]
-            left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]
-            writer.write(corpus, _pictures(left, front_end, corpus))
+        make = partial(_pictures, front_end=front_end)
+        writer.write_clips(clips, make, f"pictures {folder_name(segment_s)}")
         store = out_dir / folder_name(segment_s)
         writer.finish(corpora, store)
         counts[folder_name(segment_s)] = FeatureStore(store).n_rows
@@ -91,9 +89,7 @@ def run(
     return FeaturesSummary(len(clips), counts)
 
 
-def _pictures(clips: pd.DataFrame, front_end: FrontEndConfig, what: str) -> Iterator[ClipFeatures]:
-    rows = zip(clips["clip_id"], clips["path"], strict=True)
-    label = f"pictures {folder_name(front_end.segment_s)} {what}"
-    for clip_id, path in progress(rows, label, len(clips), "clip"):
-        pictures = from_wave(read_clean(path), front_end).numpy()
-        yield ClipFeatures(clip_id, pictures.reshape(len(pictures), -1).astype(np.float16))
+def _pictures(clip: Any, front_end: FrontEndConfig) -> np.ndarray:
+    """[segments, 64 * 64] float16 of a row of table split_clips."""
+    pictures = from_wave(read_clean(clip.path), front_end).numpy()
+    return pictures.reshape(len(pictures), -1).astype(np.float16)

@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError, TableError, named
-from crywatch.core.models import ModelFolder, save
+from crywatch.core.models import ModelFolder
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled, strong_labels
@@ -46,7 +45,7 @@ from crywatch.detection.blazenet.module import (
     KeepBest,
 )
 from crywatch.detection.blazenet.network import N_PARAMETERS
-from crywatch.detection.training import Best
+from crywatch.detection.training import Best, write_trained
 
 SEGMENTS = (  # soundscapes: all, and those of the soundscapes
     *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed", "soundscapes"),
@@ -383,12 +382,7 @@ def _write(
         "corpora": list(summary.corpora),
         "trained_on": asdict(variant) | {"segments_n": summary.n_train},
     }
-    with atomic_dir(out_dir) as temp:
-        weights = {f"backbone.{name}": value for name, value in best.weights.items()}
-        save(temp, ModelFolder(description, weights))
-        write_json(
-            temp / "metrics.json",
-            summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry},
-        )
-        history = pd.DataFrame([asdict(epoch) for epoch in summary.history])
-        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")
+    weights = {f"backbone.{name}": value for name, value in best.weights.items()}
+    metrics = summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry}
+    history = [asdict(epoch) for epoch in summary.history]
+    write_trained(out_dir, ModelFolder(description, weights), metrics, history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +17,7 @@ from crywatch.data.truth import Interval, Truth, cut_at, silent_seconds
 if TYPE_CHECKING:
     import pandas as pd
 
-
-class Scorer(Protocol):
-    """What `crywatch.detection.detectors.Detector` offers here."""
-
-    def score(self, wave: np.ndarray) -> np.ndarray:
-        """[samples] at 16 kHz to [plain seconds] in 0..1."""
+    from crywatch.detection.detectors import Detector
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def known_clips(sources: Sequence[Source], part: str) -> pd.DataFrame:
 
 
 def listen(
-    detector: Scorer, clips: pd.DataFrame, events_of: Iterable[Source], what: str
+    detector: Detector, clips: pd.DataFrame, events_of: Iterable[Source], what: str
 ) -> list[Recording]:
     """Score ``clips`` (table "split_clips"); their strong labels are those of ``events_of``."""
     truth = Truth(clips, strong_labels(source.events for source in events_of))

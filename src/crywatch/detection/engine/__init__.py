@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crywatch.core.errors import ConfigError
-from crywatch.detection.engine.base import Engine, EngineConfig, Work
-from crywatch.detection.engine.local import LocalEngine
+from crywatch.detection.engine.base import Engine, EngineConfig, LocalEngine, Work
 
 __all__ = ["LOCAL", "NAMES", "Engine", "EngineConfig", "Work", "opened"]
 

@@ -46,3 +46,12 @@ class Engine(Protocol):
 
         The first error that work raises is raised here, after all that comes before it.
         """
+
+
+class LocalEngine:
+    """In this process. Nothing runs ahead: a batch is begun when the one before was taken."""
+
+    def map(self, work: Work[Item, Made], batches: Iterable[Sequence[Item]]) -> Iterator[Made]:
+        """As `Engine.map`."""
+        for batch in batches:
+            yield from work(batch)

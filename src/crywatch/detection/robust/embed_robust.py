@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crywatch.audio.decode import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import DESCRIPTION, WEIGHTS
-from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
-from crywatch.data.features import ClipFeatures, FeatureStore, FeatureWriter, StoreInfo
+from crywatch.data.features import FeatureStore, FeatureWriter, StoreInfo
 from crywatch.data.selection import sounds
 from crywatch.detection.blazenet.network import FEATURES
 from crywatch.detection.detectors import FeatureDetector, load_detector
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -55,16 +50,6 @@ def run(
         [vars(info), clips[["clip_id", "sha256"]].values.tolist(), code_sha256(__name__)]
     )
     writer = FeatureWriter(info, work_dir, key)
-    corpora = sorted(clips["corpus"].unique())
-    for corpus in corpora:
-        rows = clips[clips["corpus"] == corpus]
-        left = rows[~rows["clip_id"].isin(set(writer.done(corpus)))]
-        writer.write(corpus, _embedded(left, detector, corpus))
-    writer.finish(corpora, out_dir)
+    writer.write_clips(clips, lambda clip: detector.features(read_clean(clip.path)), "embed")
+    writer.finish(sorted(clips["corpus"].unique()), out_dir)
     return EmbedRobustSummary(FeatureStore(out_dir).n_rows)
-
-
-def _embedded(clips: pd.DataFrame, detector: FeatureDetector, what: str) -> Iterator[ClipFeatures]:
-    rows = zip(clips["clip_id"], clips["path"], strict=True)
-    for clip_id, path in progress(rows, f"embed {what}", len(clips), "clip"):
-        yield ClipFeatures(clip_id, detector.features(read_clean(path)))

@@ -26,9 +26,8 @@ from crywatch.core.atomic import atomic_dir
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
-from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
+from crywatch.data.features import FeatureWriter, StoreInfo
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders import Embedder
@@ -146,11 +145,7 @@ def _written(
 ) -> FeatureWriter:
     """What ``make`` gives of each clip, [rows, dim], ready to be finished."""
     writer = FeatureWriter(info, work_dir, value_sha256(asdict(info)))
-    for corpus in sorted(clips["corpus"].unique()):
-        finished = set(writer.done(corpus))
-        rows = clips[(clips["corpus"] == corpus) & ~clips["clip_id"].isin(finished)]
-        bar = progress(rows.itertuples(), f"{info.name} {corpus}", len(rows), "clip")
-        writer.write(corpus, (ClipFeatures(row.clip_id, make(row)) for row in bar))
+    writer.write_clips(clips, make, info.name)
     return writer
 
 

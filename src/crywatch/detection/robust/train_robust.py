@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import TableError, named
-from crywatch.core.models import ModelFolder, save
+from crywatch.core.models import ModelFolder
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, labelled, strong_labels
 from crywatch.data.sources import corpora_of
@@ -27,6 +26,7 @@ from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.teaching import with_unlabelled
 from crywatch.detection.robust.training import Progress, TrainedRobust, scaled, train
 from crywatch.detection.robust.validation import RobustValidation
+from crywatch.detection.training import write_trained
 
 KEY = "train_robust"
 
@@ -216,9 +216,6 @@ def _write(
         "corpora": list(summary.corpora),
         "trained_on": asdict(variant) | {"clips_n": summary.n_train, "recipe": recipe.as_dict()},
     }
-    weights = trained.network.state_dict()
-    with atomic_dir(out_dir) as temp:
-        save(temp, ModelFolder(description, {f"backbone.{k}": v for k, v in weights.items()}))
-        write_json(temp / "metrics.json", summary.as_metrics())
-        history = pd.DataFrame([progress.as_row() for progress in summary.history])
-        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")
+    weights = {f"backbone.{k}": v for k, v in trained.network.state_dict().items()}
+    history = [progress.as_row() for progress in summary.history]
+    write_trained(out_dir, ModelFolder(description, weights), summary.as_metrics(), history)

@@ -16,11 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, named
-from crywatch.core.models import save
+from crywatch.detection.training import write_trained
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
@@ -227,9 +226,5 @@ def _write(
             "weights_sha256": weights_sha256(trained.ecapa.network.state_dict()),
         },
     )
-    with atomic_dir(out_dir) as temp:
-        save(temp, model)
-        measures = {"loss": summary.loss, "measure": summary.measure}
-        write_json(temp / "metrics.json", summary.as_metrics() | measures)
-        history = pd.DataFrame([epoch.as_row() for epoch in summary.history])
-        history.to_csv(temp / "history.csv", index=False, lineterminator="\n")
+    metrics = summary.as_metrics() | {"loss": summary.loss, "measure": summary.measure}
+    write_trained(out_dir, model, metrics, [epoch.as_row() for epoch in summary.history])
