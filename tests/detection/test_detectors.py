@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -340,3 +342,22 @@ def test_a_network_that_embeds_infants_is_no_detector(tmp_path):
         ModelError, match="'ecapa' embeds infants and is no detector; blazenet, rtfm"
     ):
         load_detector(tmp_path)
+
+
+def test_a_detector_loads_only_what_its_kind_needs(folders):
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from crywatch.detection.detect import DetectConfig\n"
+        "from crywatch.detection.detectors import load_detector\n"
+        f"load_detector({str(folders / 'robust')!r}).score(np.zeros(32_000, dtype='float32'))\n"
+        "print(*(name for name in sys.modules if '.' not in name or name.startswith('crywatch.')))"
+    )
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+    assert {"pandas", "sklearn", "lightning", "librosa", "mlflow", "tensorflow"}.isdisjoint(loaded)
+    rooms = {".".join(name.split(".")[1:3]) for name in loaded if name.count(".") > 2}
+    assert rooms == {"detection.blazenet", "detection.robust"}
