@@ -168,7 +168,7 @@ def _measure(
 ) -> Rates:
     from dataclasses import replace
 
-    from crywatch.detection.engine import LOCAL, EngineConfig, opened
+    from crywatch.detection.engine import LOCAL, EngineConfig, open_engine
 
     model = _model(config, folder / f"model-{config.name}")
     local: list[float] = []
@@ -185,7 +185,7 @@ def _measure(
     if not options.tasks:
         local = [spent(LOCAL).own_s for _ in range(options.rounds)]
     else:
-        with opened(EngineConfig("ray", cpus=1.0)) as engine:
+        with open_engine(EngineConfig("ray", cpus=1.0)) as engine:
             spent(engine)  # starts the processes
             for _ in range(options.rounds):
                 local.append(spent(LOCAL).own_s)

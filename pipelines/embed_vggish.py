@@ -4,12 +4,12 @@ from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.detection.embedders import EmbedderConfig
 from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig, run
-from crywatch.detection.engine import EngineConfig, opened
+from crywatch.detection.engine import EngineConfig, open_engine
 
 
 def main() -> None:
     with tracking.stage_run("embed_vggish") as log:
-        with opened(params.section("engine", EngineConfig)) as engine:
+        with open_engine(params.section("engine", EngineConfig)) as engine:
             summary = run(
                 paths.CLIPS_TABLES,
                 params.section("embedder", EmbedderConfig),

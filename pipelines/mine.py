@@ -4,14 +4,14 @@ from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.detection.anomaly.mine import MineConfig, run
-from crywatch.detection.engine import EngineConfig, opened
+from crywatch.detection.engine import EngineConfig, open_engine
 
 
 def main() -> None:
     with tracking.stage_run("mine") as log:
         config = params.section("mine", MineConfig)
         untrimmed = paths.UNTRIMMED
-        where = opened(params.section("engine", EngineConfig))
+        where = open_engine(params.section("engine", EngineConfig))
         with atomic_dir(paths.MINE) as temp, where as engine:
             metrics = run(
                 paths.SPLIT_CLIPS,

@@ -19,7 +19,7 @@ from crywatch.core.errors import ConfigError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.calibrate import CalibrateConfig, CalibratedModel, run
-from crywatch.detection.calibrate.choosing import Choices, allowed_alarms, choose_rules
+from crywatch.detection.calibrate.choosing import Choices, choose_rules, count_allowed_alarms
 from crywatch.detection.calibrate.fitting import agreement, choose, fit, reliability
 from crywatch.detection.calibrate.listening import Seconds, known_clips, known_seconds, listen
 from crywatch.detection.calibrate.measures import Hearing, measure
@@ -181,7 +181,7 @@ def test_agreement_against_a_slow_reference():
 
 def test_how_many_alarms_a_promise_allows():
     # Bounds of 0, 1 and 2 alarms, one-sided 95 %: 3.00, 4.74 and 6.30.
-    assert [allowed_alarms(10.0, hours) for hours in (0.0, 0.29, 0.3, 0.48, 0.64)] == [
+    assert [count_allowed_alarms(10.0, hours) for hours in (0.0, 0.29, 0.3, 0.48, 0.64)] == [
         -1,
         -1,
         0,

@@ -16,9 +16,9 @@ from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.blazenet import frontend as paper
 from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.blazenet.network import BlazeNet
-from crywatch.detection.robust.augmentation import augmented, masked
-from crywatch.detection.robust.batches import NO_CORPUS, Batches, ahead
-from crywatch.detection.robust.context import ContextConfig, pooled, windows
+from crywatch.detection.robust.augmentation import augment, mask_strips
+from crywatch.detection.robust.batches import NO_CORPUS, Batches, make_ahead
+from crywatch.detection.robust.context import ContextConfig, pool, windows
 from crywatch.detection.robust.draws import Pools, pools
 from crywatch.detection.robust.folds import folds
 from crywatch.detection.robust.losses import (
@@ -28,10 +28,10 @@ from crywatch.detection.robust.losses import (
     moment_gap,
     target_loss,
 )
-from crywatch.detection.robust.negatives import scrambled, tones
-from crywatch.detection.robust.recipe import changed
+from crywatch.detection.robust.negatives import make_tones, scramble
+from crywatch.detection.robust.recipe import change_recipe
 from crywatch.detection.robust.sounds import Sounds
-from crywatch.detection.robust.teaching import ClassHead, doubts, with_unlabelled
+from crywatch.detection.robust.teaching import ClassHead, add_unlabelled, doubt_weights
 from tests.helpers.blazenet_cases import ONE_SECOND
 from tests.helpers.robust_cases import CATEGORIES, World, recipe, section
 
@@ -213,13 +213,13 @@ def test_augmentation_does_not_look_at_the_class(world):
     config.background = None
     rng = np.random.default_rng
     wave = seconds(40).numpy()[:1].repeat(40, axis=0)
-    louder = augmented(3.0 * wave, None, config, rng(5))
-    np.testing.assert_allclose(louder, augmented(wave, None, config, rng(5)), atol=2e-4)
+    louder = augment(3.0 * wave, None, config, rng(5))
+    np.testing.assert_allclose(louder, augment(wave, None, config, rng(5)), atol=2e-4)
     shuffled = wave.copy()
     shuffled[::2] = seconds(1, seed=3).numpy()
-    changed_rows = augmented(shuffled, None, config, rng(5))
+    changed_rows = augment(shuffled, None, config, rng(5))
     np.testing.assert_allclose(
-        changed_rows[1::2], augmented(wave, None, config, rng(5))[1::2], atol=2e-4
+        changed_rows[1::2], augment(wave, None, config, rng(5))[1::2], atol=2e-4
     )
 
 
@@ -230,11 +230,11 @@ def test_backgrounds_go_into_cries_and_other_sounds_alike(world, monkeypatch):
 
     def spy(waves, backgrounds, config, rng):
         seen["waves"], seen["backgrounds"] = waves, backgrounds
-        out = augmented(waves, backgrounds, config, rng)
+        out = augment(waves, backgrounds, config, rng)
         seen["out"] = out
         return out
 
-    monkeypatch.setattr("crywatch.detection.robust.batches.augmented", spy)
+    monkeypatch.setattr("crywatch.detection.robust.batches.augment", spy)
     given.augmentation.background.share = 1.0
     for part in ("room", "equaliser", "highpass", "lowpass", "far", "clipping", "noise"):
         setattr(given.augmentation, part, None)
@@ -254,19 +254,19 @@ def test_backgrounds_go_into_cries_and_other_sounds_alike(world, monkeypatch):
 def test_each_part_changes_the_sound_and_can_be_switched_off(part):
     none = recipe("robust_augmentation@train_robust.augmentation=none").augmentation
     wave = seconds(8).numpy()
-    same = augmented(wave, None, none, np.random.default_rng(1))
+    same = augment(wave, None, none, np.random.default_rng(1))
     level = 0.1 / np.sqrt((wave**2).mean(axis=1, keepdims=True))
     np.testing.assert_allclose(same, wave * level, rtol=1e-4, atol=1e-6)
     setattr(none, part, getattr(recipe().augmentation, part))
     if part != "level_db" and hasattr(getattr(none, part), "share"):
         getattr(none, part).share = 1.0
-    out = augmented(wave, None, none, np.random.default_rng(1))
+    out = augment(wave, None, none, np.random.default_rng(1))
     assert out.shape == wave.shape and np.isfinite(out).all()
     assert (np.abs(out - same).max(axis=1) > 1e-4).all()
 
 
 def test_silence_stays_finite():
-    out = augmented(
+    out = augment(
         np.zeros((4, 8_000), np.float32),
         np.zeros((4, 8_000), np.float32),
         recipe().augmentation,
@@ -282,7 +282,7 @@ def test_a_band_limit_takes_what_is_above_it():
     config.lowpass.edge_hz.min = config.lowpass.edge_hz.max = 2_000.0
     config.lowpass.slope_db.min = config.lowpass.slope_db.max = 48.0
     white = np.random.default_rng(1).standard_normal((1, 8_000)).astype(np.float32)
-    power = np.abs(np.fft.rfft(augmented(white, None, config, np.random.default_rng(1))[0])) ** 2
+    power = np.abs(np.fft.rfft(augment(white, None, config, np.random.default_rng(1))[0])) ** 2
     low, high = power[200:1_900].mean(), power[3_900:].mean()
     assert -10 * np.log10(high / low) == pytest.approx(48 * np.log2(3_950 / 2_000), abs=3)
 
@@ -290,7 +290,7 @@ def test_a_band_limit_takes_what_is_above_it():
 def test_masking_takes_a_strip_of_bands_and_one_of_frames():
     config = recipe("train_robust.augmentation.masking={share: 1.0, bands: 8, frames: 12}")
     given = np.random.default_rng(1).standard_normal((20, 64, 64)).astype(np.float32)
-    out = masked(given, config.augmentation.masking, np.random.default_rng(2))
+    out = mask_strips(given, config.augmentation.masking, np.random.default_rng(2))
     lost = out != given
     rows, columns = lost.all(axis=2).sum(axis=1), lost.all(axis=1).sum(axis=1)
     assert rows.min() >= 1 and rows.max() <= 8 and columns.min() >= 1 and columns.max() <= 12
@@ -298,14 +298,14 @@ def test_masking_takes_a_strip_of_bands_and_one_of_frames():
 
 def test_scrambled_keeps_the_spectrum_and_loses_the_sound():
     waves = seconds(3).numpy()
-    made = scrambled(waves, np.random.default_rng(0))
+    made = scramble(waves, np.random.default_rng(0))
     sizes = [np.abs(np.fft.rfft(x, axis=1))[:, 1:-1] for x in (waves, made)]
     np.testing.assert_allclose(sizes[0], sizes[1], rtol=1e-2, atol=1e-2)
     assert max(abs(np.corrcoef(a, b)[0, 1]) for a, b in zip(waves, made, strict=True)) < 0.5
 
 
 def test_tones_are_heard_and_stay_within_reason():
-    made = tones(20, 8_000, np.random.default_rng(0))
+    made = make_tones(20, 8_000, np.random.default_rng(0))
     assert made.shape == (20, 8_000) and (np.abs(made).max(axis=1) < 10).all()
     assert len({round(float(x), 6) for x in made.std(axis=1)}) == 20
 
@@ -335,7 +335,7 @@ def test_a_batch_is_a_function_of_seed_and_step(world, overrides):
 def test_batches_made_ahead_are_the_same_in_order(world):
     given = recipe()
     batches = Batches(drawn_from(world, given), given, 7, 224)
-    for step, batch in zip(range(2, 8), ahead(batches.batch, 2, 8), strict=True):
+    for step, batch in zip(range(2, 8), make_ahead(batches.batch, 2, 8), strict=True):
         assert torch.equal(batch.pictures, batches.batch(step).pictures)
 
 
@@ -346,7 +346,7 @@ def test_an_error_while_batches_are_made_is_raised():
         return step
 
     with pytest.raises(ConfigError, match="step two"):
-        list(ahead(failing, 0, 5))
+        list(make_ahead(failing, 0, 5))
 
 
 def test_targets_are_smoothed(world):
@@ -386,7 +386,7 @@ def test_a_cry_that_the_teacher_does_not_hear_weighs_less():
     classes = np.zeros((5, 521), np.float32)
     classes[:, 20] = [0.5, 0.05, 0.0, 0.0, 0.0]
     labels, known = np.array([1, 1, 1, 0, 1], bool), np.array([1, 1, 1, 1, 0], bool)
-    assert doubts(labels, classes, known, given) == pytest.approx([1, 0.5, 0.15, 1, 1])
+    assert doubt_weights(labels, classes, known, given) == pytest.approx([1, 0.5, 0.15, 1, 1])
 
 
 def test_unlabelled_clips_are_heard_where_the_teacher_is_sure(taught):
@@ -395,12 +395,12 @@ def test_unlabelled_clips_are_heard_where_the_teacher_is_sure(taught):
     unlabelled = clips[clips["label"] == "unknown"]
     labelled_clips = clips[clips["label"] != "unknown"]
     teacher = Sounds(taught.sounds).teacher
-    found = with_unlabelled(labelled_clips, unlabelled, teacher, given.teacher)
+    found = add_unlabelled(labelled_clips, unlabelled, teacher, given.teacher)
     added = found.iloc[len(labelled_clips) :]
     labels = dict(zip(added["clip_id"], added["label"], strict=True))
     assert labels == {"a/unknown-train-0": "cry", "b/unknown-train-1": "other"}
     given.teacher.sure_cry, given.teacher.sure_other = 0.9, 0.001
-    assert len(with_unlabelled(labelled_clips, unlabelled, teacher, given.teacher)) == len(
+    assert len(add_unlabelled(labelled_clips, unlabelled, teacher, given.teacher)) == len(
         labelled_clips
     )
 
@@ -476,17 +476,15 @@ def test_a_second_has_hops_windows_and_the_last_one():
 def test_seconds_hear_their_neighbourhood():
     logits = np.array([0.0, 1.0, 4.0, 2.0, 8.0], dtype=np.float32)  # hop 0.5 s
     own = ContextConfig(0.5, 0.0, 0.0, 1.0, "mean")
-    assert pooled(logits, own).tolist() == [0, 4, 8]
+    assert pool(logits, own).tolist() == [0, 4, 8]
     mean = ContextConfig(0.5, 0.0, 0.5, 0.5, "mean")
     expected = [0.25, (4 + 7 / 3) / 2, (8 + 5) / 2]
-    assert pooled(logits, mean) == pytest.approx(expected)
-    assert pooled(logits, ContextConfig(0.5, 0.5, 0.0, 1.0, "mean")) == pytest.approx(
-        [0.5, 7 / 3, 5]
-    )
-    assert pooled(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "max")).tolist() == [4, 8, 8]
-    soft = pooled(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "soft"))
+    assert pool(logits, mean) == pytest.approx(expected)
+    assert pool(logits, ContextConfig(0.5, 0.5, 0.0, 1.0, "mean")) == pytest.approx([0.5, 7 / 3, 5])
+    assert pool(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "max")).tolist() == [4, 8, 8]
+    soft = pool(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "soft"))
     assert soft[0] == pytest.approx(np.log(np.mean(np.exp([0, 1, 4]))))
-    assert len(pooled(np.zeros(0, np.float32), mean)) == 0
+    assert len(pool(np.zeros(0, np.float32), mean)) == 0
 
 
 def test_folds_never_split_a_group_and_hold_whole_categories_out(world):
@@ -538,12 +536,12 @@ def test_a_group_of_two_categories_keeps_both_together(world):
 )
 def test_bad_changes_of_a_recipe_are_named(changes, message):
     with pytest.raises(ConfigError, match=message):
-        changed(recipe(), changes, "ablate_robust.recipes.x")
+        change_recipe(recipe(), changes, "ablate_robust.recipes.x")
 
 
 def test_a_change_leaves_the_rest_and_the_base_alone():
     base = recipe()
-    found = changed(base, {"augmentation": {"room": None}, "draws": {"codec": 0.0}}, "x")
+    found = change_recipe(base, {"augmentation": {"room": None}, "draws": {"codec": 0.0}}, "x")
     assert found.augmentation.room is None and base.augmentation.room is not None
     assert found.draws.codec == 0.0 and found.draws.pauses == base.draws.pauses
     assert found.training == base.training

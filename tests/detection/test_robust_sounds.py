@@ -10,7 +10,7 @@ import pytest
 from crywatch.audio.decode import read_clean, resample
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.detection.robust.robust_sounds import run, through_codec
+from crywatch.detection.robust.robust_sounds import apply_codec, run
 from crywatch.detection.robust.sounds import Sounds
 from tests.helpers.blazenet_cases import write_clips
 from tests.helpers.robust_cases import CHANNELS, SOUNDS, World
@@ -70,7 +70,7 @@ def test_copies_of_a_clip_differ_in_codec(monkeypatch):
         lambda wave, rate, codec: seen.append(codec.name),
     )
     for number in range(2):
-        through_codec(np.ones(8_000, np.float32), "a/1", number, SOUNDS)
+        apply_codec(np.ones(8_000, np.float32), "a/1", number, SOUNDS)
     assert len(set(seen)) == 2
 
 
@@ -88,22 +88,22 @@ def test_a_killed_run_reads_no_clip_again(world, tmp_path, monkeypatch):
         if number == 1 and "b/other-train-2" in clip_id:
             raise KeyboardInterrupt
         made.append(f"{clip_id} {number}")
-        return through_codec(wave, clip_id, number, config)
+        return apply_codec(wave, clip_id, number, config)
 
     def again():
         run(world.split.clips, SOUNDS, CHANNELS, "", tmp_path / "sounds", tmp_path / "work")
 
     with monkeypatch.context() as patch:
-        patch.setattr("crywatch.detection.robust.robust_sounds.through_codec", failing)
+        patch.setattr("crywatch.detection.robust.robust_sounds.apply_codec", failing)
         with pytest.raises(KeyboardInterrupt):
             again()
     assert made and not (tmp_path / "sounds").exists()
 
     def counting(wave, clip_id, number, config):
         assert f"{clip_id} {number}" not in made
-        return through_codec(wave, clip_id, number, config)
+        return apply_codec(wave, clip_id, number, config)
 
-    monkeypatch.setattr("crywatch.detection.robust.robust_sounds.through_codec", counting)
+    monkeypatch.setattr("crywatch.detection.robust.robust_sounds.apply_codec", counting)
     again()
     assert files_sha256([tmp_path / "sounds"]) == files_sha256([world.sounds])
 

@@ -137,10 +137,10 @@ def test_windows_without_a_cry_of_a_strongly_labelled_clip_are_noise(source, tmp
     write_table(events, tmp_path / "events.parquet", EVENTS)
     write_table(clips, tmp_path / "clips.parquet", SPLIT_CLIPS)
     from crywatch.data.truth import Truth
-    from crywatch.detection.baselines.train_baselines import _hear
+    from crywatch.detection.baselines.train_baselines import _read_windows
 
     one = clips[clips["clip_id"] == clip_id]
-    found = _hear(one, CONFIG.classes, "svc", Truth(one, events), None)
+    found = _read_windows(one, CONFIG.classes, "svc", Truth(one, events), None)
     assert found.classes.tolist() == ["noise", "crying"]
 
 

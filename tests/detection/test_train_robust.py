@@ -16,7 +16,7 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import load
 from crywatch.detection.robust import train_robust
 from crywatch.detection.robust.train_robust import RobustVariant, TrainRobustConfig, run
-from crywatch.detection.robust.training import scaled
+from crywatch.detection.robust.training import scale_schedule
 from tests.helpers.blazenet_cases import write_clips
 from tests.helpers.robust_cases import World, recipe, section
 
@@ -246,6 +246,6 @@ def test_bad_inputs_are_named(world, tmp_path):
 def test_the_schedule_scales_steps():
     given = recipe().training
     given.steps, given.val_every = 100, 30
-    assert (scaled(given, 0.12).steps, scaled(given, 0.12).val_every) == (12, 4)
-    assert (scaled(given, 0.0001).steps, scaled(given, 0.0001).val_every) == (2, 1)
+    assert (scale_schedule(given, 0.12).steps, scale_schedule(given, 0.12).val_every) == (12, 4)
+    assert (scale_schedule(given, 0.0001).steps, scale_schedule(given, 0.0001).val_every) == (2, 1)
     assert given.steps == 100

@@ -128,7 +128,7 @@ class World:
         self.sounds = root / "sounds"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "crywatch.detection.robust.robust_sounds._yamnet", lambda handle: FakeTeacher()
+                "crywatch.detection.robust.robust_sounds._open_yamnet", lambda handle: FakeTeacher()
             )
             handle = "fake" if taught else ""
             work = root / "work"

@@ -28,7 +28,7 @@ from crywatch.detection.anomaly.mine import MineConfig
 from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.embedders import EmbedderConfig, embed_vggish
 from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig
-from crywatch.detection.engine import LOCAL, EngineConfig, opened
+from crywatch.detection.engine import LOCAL, EngineConfig, open_engine
 from crywatch.detection.engine.cluster import RayEngine, _Task
 from tests.helpers.anomaly_cases import write_two_corpora
 from tests.helpers.engine_cases import NOTES, Doubling, Note, SlowEmbedding, SlowMining, notes
@@ -63,16 +63,16 @@ def test_what_is_costly_is_not_sent():
 
 def test_an_unknown_engine_and_bad_numbers_are_named():
     with pytest.raises(ConfigError, match="'spark' is unknown; there are local, ray"):
-        opened(EngineConfig("spark")).__enter__()
+        open_engine(EngineConfig("spark")).__enter__()
     for changed in ({"batches": 0}, {"tasks": -1}, {"cpus": -1.0}, {"retries": -1}):
         with pytest.raises(ConfigError, match="batches must be at least 1"):
-            opened(EngineConfig("ray", **changed)).__enter__()
+            open_engine(EngineConfig("ray", **changed)).__enter__()
 
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install 'crywatch\[ray\]', or set engine=local"):
-        opened(EngineConfig("ray")).__enter__()
+        open_engine(EngineConfig("ray")).__enter__()
 
 
 def test_a_node_that_does_not_share_the_folder_says_so(tmp_path):
@@ -104,7 +104,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(cluster):
     """The cluster's engine."""
-    with opened(EngineConfig("ray", cpus=1.0, batches=1)) as engine:
+    with open_engine(EngineConfig("ray", cpus=1.0, batches=1)) as engine:
         yield engine
 
 

@@ -32,7 +32,7 @@ from crywatch.speaker.finetune_ecapa.validation import (
     InfantValidation,
     InfantVerdict,
     ValidationConfig,
-    chosen,
+    choose_recordings,
 )
 from crywatch.speaker.losses import AamConfig, Ge2eConfig, LossConfig, NtXentConfig, SpeakerLoss
 from tests.helpers.code_cases import edit
@@ -449,13 +449,15 @@ def test_recordings_are_chosen_in_pairs_of_sessions():
         for t in range(4)
     ]
     table = pd.DataFrame(rows)
-    found = chosen(table, ValidationConfig(10, 6, AveragingConfig(2)), 1)
+    found = choose_recordings(table, ValidationConfig(10, 6, AveragingConfig(2)), 1)
     assert list(found["clip_id"]) == [c for c in table["clip_id"] if c in set(found["clip_id"])]
     counts = found.groupby("infant_id").size()
     # Infants of two sessions are first, and no more of each than the limit; then the limit of all.
     assert set(counts.index) == {"i1", "i2"} and sorted(counts) == [4, 6]
     assert set(found.groupby("session_id").size()) == {2}
-    assert len(chosen(table, ValidationConfig(999, 999, AveragingConfig(2)), 1)) == len(table)
+    assert len(choose_recordings(table, ValidationConfig(999, 999, AveragingConfig(2)), 1)) == len(
+        table
+    )
 
 
 # conf/

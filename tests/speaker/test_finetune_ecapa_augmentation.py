@@ -15,8 +15,8 @@ from crywatch.speaker.finetune_ecapa.augmentation import (
     CropBandConfig,
     CropNoiseConfig,
     CropRoomConfig,
-    coloured_noise,
-    limited,
+    limit_band,
+    make_noise,
 )
 from tests.helpers.speaker_cases import noise
 
@@ -74,7 +74,7 @@ def test_noise_lies_as_far_below_as_it_says(snr_db):
 def test_noise_falls_with_frequency_as_its_exponent_says():
     rng = np.random.default_rng(0)
     for exponent in (0.0, 2.0):
-        made = coloured_noise(16 * RATE_HZ, exponent, rng)
+        made = make_noise(16 * RATE_HZ, exponent, rng)
         assert np.mean(made**2) == pytest.approx(1)
         power = np.abs(np.fft.rfft(made)) ** 2
         freqs = np.fft.rfftfreq(len(made), 1 / RATE_HZ)
@@ -84,7 +84,7 @@ def test_noise_falls_with_frequency_as_its_exponent_says():
 
 def test_a_band_ends_at_its_edge():
     wave = noise(4 * RATE_HZ)
-    cut = limited(wave, 3500.0)
+    cut = limit_band(wave, 3500.0)
     assert above(cut, 3700.0) < 1e-20
     kept = np.fft.rfftfreq(len(wave), 1 / RATE_HZ) <= 3500
     np.testing.assert_allclose(np.fft.rfft(cut)[kept], np.fft.rfft(wave)[kept], atol=1e-6)

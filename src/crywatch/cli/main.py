@@ -177,12 +177,12 @@ def mine_published(
     from crywatch.core import params
     from crywatch.corpora.audioset_selection import AudioSetConfig
     from crywatch.detection.anomaly.mine_published import run
-    from crywatch.detection.engine import EngineConfig, opened
+    from crywatch.detection.engine import EngineConfig, open_engine
 
     file = root() / params.PARAMS_FILE
     named = params.section("corpus.audioset", AudioSetConfig, file).classes()
     top_t = params.plain("mine.top_t", file) if top_t is None else top_t
-    with opened(params.section("engine", EngineConfig, file)) as engine:
+    with open_engine(params.section("engine", EngineConfig, file)) as engine:
         mined = run(features, model, named, out, top_t, classes, engine)
     typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
 

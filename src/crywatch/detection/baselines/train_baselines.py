@@ -117,7 +117,7 @@ class BaselineSummary:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _PartWindows:
     """Windows of one part."""
 
     inputs: np.ndarray  # [windows, ...]
@@ -140,7 +140,9 @@ def run(
     clips = clips[clips["split"].isin(("train", "val"))]
     truth = Truth(clips, strong_labels([split.events]))
     parts = {
-        part: _hear(clips[clips["split"] == part], config.classes, model.kind, truth, channel)
+        part: _read_windows(
+            clips[clips["split"] == part], config.classes, model.kind, truth, channel
+        )
         for part in ("train", "val")
     }
     present = set(parts["train"].classes)
@@ -169,13 +171,13 @@ def class_of(label: str, category: str, classes: Mapping[str, list[str]]) -> str
     return next(names, NOISE)
 
 
-def _hear(
+def _read_windows(
     clips: pd.DataFrame,
     classes: Mapping[str, list[str]],
     kind: str,
     truth: Truth,
     channel: Channel | None,
-) -> _Heard:
+) -> _PartWindows:
     """Inputs and classes of all windows of ``clips``."""
     inputs, window_classes = [np.zeros((0, *_shape(kind)), dtype=np.float32)], []
     columns = (clips[name] for name in ("clip_id", "path", "label", "category"))
@@ -188,7 +190,7 @@ def _hear(
         for window, has_cry in _windows(wave, clip_id, WINDOW_S[kind], truth):
             inputs.append(_input(window, kind)[None])
             window_classes.append(NOISE if clip_class == CRYING and not has_cry else clip_class)
-    return _Heard(np.concatenate(inputs), np.array(window_classes, dtype=str))
+    return _PartWindows(np.concatenate(inputs), np.array(window_classes, dtype=str))
 
 
 def _windows(
@@ -211,7 +213,7 @@ def _input(wave: np.ndarray, kind: str) -> np.ndarray:
     return averages(wave)
 
 
-def _data(part: _Heard, classes: tuple[str, ...]) -> Data:
+def _data(part: _PartWindows, classes: tuple[str, ...]) -> Data:
     """Without windows of a class that the training part lacks."""
     number = {name: index for index, name in enumerate(classes)}
     known = np.isin(part.classes, classes)

@@ -313,7 +313,9 @@ def training_segments(
         )
     if variant.segments == "mined_untrimmed":
         clips = read_table(inputs.untrimmed_clips, SPLIT_CLIPS)
-        return _mined(clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store)
+        return _mined_segments(
+            clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store
+        )
     clips = labelled(inputs.split.clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
     events = strong_labels([inputs.split.events])
@@ -326,17 +328,17 @@ def training_segments(
         known = strong_labels([inputs.soundscapes.events])
         return plain_segments(clips, store, events) + plain_segments(scenes, store, known)
     if variant.segments == "random":
-        return _random(plain_segments(clips, store, events), seed)
+        return _draw_segments(plain_segments(clips, store, events), seed)
     if variant.segments == "mined_both":
-        return _mined(clips, inputs.mined_trimmed, variant, store)
+        return _mined_segments(clips, inputs.mined_trimmed, variant, store)
     if variant.segments == "mined_pos":
-        mined = _mined(cries, inputs.mined_trimmed, variant, store)
+        mined = _mined_segments(cries, inputs.mined_trimmed, variant, store)
         return mined + plain_segments(others, store, events)
-    mined = _mined(others, inputs.mined_trimmed, variant, store)
+    mined = _mined_segments(others, inputs.mined_trimmed, variant, store)
     return plain_segments(cries, store, events) + mined
 
 
-def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
+def _draw_segments(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
     by_clip: dict[str, list[SegmentRef]] = {}
     for ref in refs:
         by_clip.setdefault(ref.clip_id, []).append(ref)
@@ -349,7 +351,7 @@ def _random(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
     return drawn_refs
 
 
-def _mined(
+def _mined_segments(
     clips: pd.DataFrame, table: Path, variant: BlazenetVariant, store: FeatureStore
 ) -> list[SegmentRef]:
     if variant.segment_s != 1.0:

@@ -95,7 +95,7 @@ def choose_rules(
         (
             off,
             min_event_s,
-            _outcomes(recordings, probabilities, off, min_event_s, choices.max_gap_s),
+            _try_rule(recordings, probabilities, off, min_event_s, choices.max_gap_s),
         )
         for off in choices.offs
         for min_event_s in choices.min_events_s
@@ -103,9 +103,9 @@ def choose_rules(
     hours = candidates[0][2].hours
     rules = []
     for per_hour in sorted(rates):
-        best = _chosen(per_hour, candidates)
+        best = _choose_rule(per_hour, candidates)
         rule = Rule(
-            max(_said(best.on, calibration), best.off),
+            max(_probability_of(best.on, calibration), best.off),
             best.off,
             best.min_event_s,
             choices.max_gap_s,
@@ -115,7 +115,7 @@ def choose_rules(
     return rules
 
 
-def _said(on: float, calibration: Calibration) -> float:
+def _probability_of(on: float, calibration: Calibration) -> float:
     """The probability of a score whose logit is ``on``; above all of them where no score is."""
     if on == -np.inf:
         return 0.0
@@ -125,16 +125,18 @@ def _said(on: float, calibration: Calibration) -> float:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class _RuleChoice:
     on: float  # logit of a score
     off: float  # probability
     min_event_s: float
     alarms: int
 
 
-def _chosen(per_hour: float, candidates: Sequence[tuple[float, float, _Outcomes]]) -> _Chosen:
+def _choose_rule(
+    per_hour: float, candidates: Sequence[tuple[float, float, _Outcomes]]
+) -> _RuleChoice:
     hours = candidates[0][2].hours
-    allowed = allowed_alarms(per_hour, hours)
+    allowed = count_allowed_alarms(per_hour, hours)
     best: tuple[bool, float, float, float] | None = None
     for off, min_event_s, outcomes in candidates:
         on = outcomes.on_for(max(allowed, 0))
@@ -146,11 +148,11 @@ def _chosen(per_hour: float, candidates: Sequence[tuple[float, float, _Outcomes]
         key = (known, round(outcomes.worth(on), 9), -min_event_s, on)
         if best is None or key > best:
             best = key
-            candidate = _Chosen(on, off, min_event_s, outcomes.n_alarms(on))
+            candidate = _RuleChoice(on, off, min_event_s, outcomes.n_alarms(on))
     return candidate
 
 
-def allowed_alarms(per_hour: float, hours: float) -> int:
+def count_allowed_alarms(per_hour: float, hours: float) -> int:
     """The most alarms in ``hours`` whose upper bound keeps ``per_hour``; -1: not even none does."""
     allowed = -1
     while hours > 0 and poisson_upper(allowed + 1) / hours <= per_hour:
@@ -158,7 +160,7 @@ def allowed_alarms(per_hour: float, hours: float) -> int:
     return allowed
 
 
-def _outcomes(
+def _try_rule(
     recordings: Sequence[Recording],
     probabilities_of: Sequence[np.ndarray],
     off: float,

@@ -93,7 +93,9 @@ def choose(methods: Sequence[str], seconds: Seconds) -> FittedCalibration:
     if seconds.labels.all() or not seconds.labels.any():
         raise ConfigError("calibrate: the validation part has no cry or nothing else: add clips")
     agreements = {
-        method: result for method in methods if (result := _held_out(method, seconds)) is not None
+        method: result
+        for method in methods
+        if (result := _cross_validate(method, seconds)) is not None
     }
     least = min((result.nll for result in agreements.values()), default=0.0)
     near = [method for method, result in agreements.items() if result.nll <= least + EQUAL_NATS]
@@ -102,7 +104,7 @@ def choose(methods: Sequence[str], seconds: Seconds) -> FittedCalibration:
     )
 
 
-def _held_out(method: str, seconds: Seconds) -> Agreement | None:
+def _cross_validate(method: str, seconds: Seconds) -> Agreement | None:
     """Of probabilities that no group had a part in itself; None where there are too few groups."""
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from crywatch.core.errors import ConfigError
 from crywatch.detection.engine.base import Engine, EngineConfig, LocalEngine, Work
 
-__all__ = ["LOCAL", "NAMES", "Engine", "EngineConfig", "Work", "opened"]
+__all__ = ["LOCAL", "NAMES", "Engine", "EngineConfig", "Work", "open_engine"]
 
 NAMES = ("local", "ray")
 LOCAL: Engine = LocalEngine()
 
 
 @contextmanager
-def opened(config: EngineConfig) -> Iterator[Engine]:
+def open_engine(config: EngineConfig) -> Iterator[Engine]:
     """The engine that ``config`` names, connected for as long as it is entered.
 
     Raises
@@ -32,9 +32,9 @@ def opened(config: EngineConfig) -> Iterator[Engine]:
     if config.name == "local":
         yield LOCAL
     elif config.name == "ray":
-        from crywatch.detection.engine.cluster import connected
+        from crywatch.detection.engine.cluster import connect
 
-        with connected(config) as engine:
+        with connect(config) as engine:
             yield engine
     else:
         raise ConfigError(f"engine.name: {config.name!r} is unknown; there are {', '.join(NAMES)}")

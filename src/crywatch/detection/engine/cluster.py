@@ -45,7 +45,7 @@ class _Task:
         try:
             os.chdir(self.root)
         except OSError as error:
-            return _failed(
+            return _failure(
                 EngineError(
                     f"engine: node {os.uname().nodename} does not see {self.root} "
                     f"({error.strerror}): all nodes must share the project's folder, under one path"
@@ -58,11 +58,11 @@ class _Task:
             work = _works[self.work]
             results = [result for batch in pickle.loads(row["batches"]) for result in work(batch)]
         except CrywatchError as error:
-            return _failed(error)
+            return _failure(error)
         return {"made": pickle.dumps(results), "error": b""}
 
 
-def _failed(error: CrywatchError) -> dict[str, bytes]:
+def _failure(error: CrywatchError) -> dict[str, bytes]:
     return {"made": b"", "error": pickle.dumps(error)}
 
 
@@ -78,7 +78,7 @@ class RayEngine:
 
         # Work may be of a script or a notebook, which no node could import.
         task = _Task(cloudpickle.dumps(work), os.getcwd())
-        groups = _grouped(iter(batches), self.config.batches)
+        groups = _group(iter(batches), self.config.batches)
         while window := list(islice(groups, WINDOW)):
             for row in self._rows(task, window):
                 if row["error"]:
@@ -114,13 +114,13 @@ def _function(task: _Task) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
     return lambda row: task(row)
 
 
-def _grouped(batches: Iterator[Sequence[Item]], count: int) -> Iterator[list[Sequence[Item]]]:
+def _group(batches: Iterator[Sequence[Item]], count: int) -> Iterator[list[Sequence[Item]]]:
     while group := list(islice(batches, count)):
         yield group
 
 
 @contextmanager
-def connected(config: EngineConfig) -> Iterator[RayEngine]:
+def connect(config: EngineConfig) -> Iterator[RayEngine]:
     """Ray's engine; where there is no cluster, one of this machine alone is started for it."""
     if config.batches < 1 or config.tasks < 0 or config.cpus < 0 or config.retries < 0:
         raise ConfigError(
@@ -136,7 +136,7 @@ def connected(config: EngineConfig) -> Iterator[RayEngine]:
             "pip install 'crywatch[ray]', or set engine=local"
         ) from error
     threads = _threads()
-    _quiet(ray)
+    _silence(ray)
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     alone: dict[str, Any] = {} if address else {"object_store_memory": LOCAL_STORE_BYTES}
     try:
@@ -176,7 +176,7 @@ def _threads() -> dict[str, str]:
     return variables | ({"OPENBLAS_NUM_THREADS": str(blas[0])} if blas else {})
 
 
-def _quiet(ray: Any) -> None:
+def _silence(ray: Any) -> None:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

@@ -23,10 +23,10 @@ from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust.context import probabilities
 from crywatch.detection.robust.folds import folds
 from crywatch.detection.robust.measures import CHANNEL, CLEAN, ScopeMetrics, headline, measure
-from crywatch.detection.robust.recipe import RecipeConfig, changed
+from crywatch.detection.robust.recipe import RecipeConfig, change_recipe
 from crywatch.detection.robust.sounds import Sounds
-from crywatch.detection.robust.train_robust import at_hand, heard_clips, train_on
-from crywatch.detection.robust.training import scaled
+from crywatch.detection.robust.train_robust import add_teacher_clips, drop_missing_teacher, train_on
+from crywatch.detection.robust.training import scale_schedule
 from crywatch.detection.robust.validation import score_clips, silent
 
 PARTS = ("train", "val")
@@ -48,7 +48,7 @@ class AblateRobustConfig:
         changes = named(self.recipes, name, "ablate_robust.recipes") or {}
         if not isinstance(changes, Mapping):
             raise ConfigError(f"{where}: {changes!r} stands where changes of a recipe are expected")
-        recipe = changed(base, changes, where)
+        recipe = change_recipe(base, changes, where)
         if "steps" not in dict(changes.get("training") or {}):
             recipe.training.steps = self.steps
         # No validation in between: nothing is chosen by it.
@@ -86,9 +86,9 @@ def run(
     A killed run goes on in the fold where it was. Raises as `train_robust.run` does.
     """
     recipe = config.recipe(name, base)
-    recipe.training = scaled(recipe.training, scale)
+    recipe.training = scale_schedule(recipe.training, scale)
     sounds = Sounds(sounds_dir)
-    recipe = at_hand(recipe, sounds)
+    recipe = drop_missing_teacher(recipe, sounds)
     table = read_table(split.clips, SPLIT_CLIPS)
     table = table[table["split"].isin(PARTS)]
     events = strong_labels([split.events])
@@ -103,7 +103,7 @@ def run(
         outside, rest = clips[fold_of == fold], clips[(fold_of != fold) & clips["canonical"]]
         known = unlabelled[unlabelled["fold"] != fold].drop(columns="fold")
         trained, _ = train_on(
-            heard_clips(rest.reset_index(drop=True), known, sounds, recipe),
+            add_teacher_clips(rest.reset_index(drop=True), known, sounds, recipe),
             outside[outside["canonical"]].reset_index(drop=True),
             events,
             sounds,

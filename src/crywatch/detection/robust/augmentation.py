@@ -132,7 +132,7 @@ class AugmentationConfig:
                         value.check(where, 0.0 if field in positive else -np.inf)
 
 
-def speeds(config: AugmentationConfig, rng: np.random.Generator, n: int) -> np.ndarray | None:
+def draw_speeds(config: AugmentationConfig, rng: np.random.Generator, n: int) -> np.ndarray | None:
     """[n] factors, 1 where nothing happens; None without this part."""
     part = config.speed
     if part is None:
@@ -141,7 +141,7 @@ def speeds(config: AugmentationConfig, rng: np.random.Generator, n: int) -> np.n
     return np.where(rng.random(n) < part.share, factors, 1.0)
 
 
-def augmented(
+def augment(
     waves: np.ndarray,
     backgrounds: np.ndarray | None,
     config: AugmentationConfig,
@@ -150,15 +150,15 @@ def augmented(
     """[n, 8000] float32 to the same, changed; ``backgrounds`` [n, 8000] may be mixed in."""
     out = waves
     if config.background is not None and backgrounds is not None:
-        out = _mixed(out, backgrounds, config.background, rng)
-    out = _filtered(out, config, rng)
+        out = _mix(out, backgrounds, config.background, rng)
+    out = _filter(out, config, rng)
     if config.far is not None:
-        out = _far(_levelled(out), config.far, rng)
-    out = _levelled(out)
+        out = _move_away(_set_level(out), config.far, rng)
+    out = _set_level(out)
     if config.clipping is not None:
-        out = _clipped(out, config.clipping, rng)
+        out = _clip(out, config.clipping, rng)
     if config.noise is not None:
-        out = _noisy(out, config.noise, rng)
+        out = _add_noise(out, config.noise, rng)
     if config.level_db:
         gains_db = -rng.uniform(0, config.level_db, (len(out), 1))
         out = out * (10 ** (gains_db / 20)).astype(np.float32)
@@ -169,11 +169,11 @@ def _rms(waves: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(waves), axis=1, keepdims=True))
 
 
-def _levelled(waves: np.ndarray) -> np.ndarray:
+def _set_level(waves: np.ndarray) -> np.ndarray:
     return waves * (LEVEL / np.maximum(_rms(waves), SILENT))
 
 
-def _mixed(
+def _mix(
     waves: np.ndarray, others: np.ndarray, config: BackgroundConfig, rng: np.random.Generator
 ) -> np.ndarray:
     n = len(waves)
@@ -182,9 +182,7 @@ def _mixed(
     return waves + others * (ratio * gain).astype(np.float32)
 
 
-def _filtered(
-    waves: np.ndarray, config: AugmentationConfig, rng: np.random.Generator
-) -> np.ndarray:
+def _filter(waves: np.ndarray, config: AugmentationConfig, rng: np.random.Generator) -> np.ndarray:
     """Room and response in one transform."""
     import scipy.fft
 
@@ -246,7 +244,7 @@ def _response(config: AugmentationConfig, rng: np.random.Generator, n: int) -> n
     return np.exp(gains_db, out=gains_db)
 
 
-def _far(waves: np.ndarray, config: FarConfig, rng: np.random.Generator) -> np.ndarray:
+def _move_away(waves: np.ndarray, config: FarConfig, rng: np.random.Generator) -> np.ndarray:
     rows = np.flatnonzero(rng.random(len(waves)) < config.share)
     gain = 10 ** (-config.loss_db.draw(rng, len(rows))[:, None] / 20)
     level = 10 ** (config.noise_dbfs.draw(rng, len(rows))[:, None] / 20)
@@ -256,7 +254,7 @@ def _far(waves: np.ndarray, config: FarConfig, rng: np.random.Generator) -> np.n
     return out
 
 
-def _clipped(waves: np.ndarray, config: ClippingConfig, rng: np.random.Generator) -> np.ndarray:
+def _clip(waves: np.ndarray, config: ClippingConfig, rng: np.random.Generator) -> np.ndarray:
     n = len(waves)
     on = rng.random((n, 1)) < config.share
     share = np.where(on, config.peak_share.draw(rng, n)[:, None], 1.0).astype(np.float32)
@@ -264,7 +262,7 @@ def _clipped(waves: np.ndarray, config: ClippingConfig, rng: np.random.Generator
     return np.clip(waves, -most, most)
 
 
-def _noisy(waves: np.ndarray, config: NoiseConfig, rng: np.random.Generator) -> np.ndarray:
+def _add_noise(waves: np.ndarray, config: NoiseConfig, rng: np.random.Generator) -> np.ndarray:
     import scipy.fft
 
     n, length = waves.shape
@@ -284,7 +282,9 @@ def _noisy(waves: np.ndarray, config: NoiseConfig, rng: np.random.Generator) -> 
     return out
 
 
-def masked(pictures: np.ndarray, config: MaskingConfig, rng: np.random.Generator) -> np.ndarray:
+def mask_strips(
+    pictures: np.ndarray, config: MaskingConfig, rng: np.random.Generator
+) -> np.ndarray:
     """[n, bands, frames] with a strip of bands and one of frames at each picture's mean."""
     n, n_bands, n_frames = pictures.shape
     on = rng.random(n) < config.share

@@ -17,11 +17,16 @@ import torch
 from torch import Tensor
 
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
-from crywatch.detection.robust.augmentation import AugmentationConfig, augmented, masked, speeds
+from crywatch.detection.robust.augmentation import (
+    AugmentationConfig,
+    augment,
+    draw_speeds,
+    mask_strips,
+)
 from crywatch.detection.robust.draws import SAMPLES, DrawnSeconds, Pool, Pools
-from crywatch.detection.robust.negatives import scrambled, tones
+from crywatch.detection.robust.negatives import make_tones, scramble
 from crywatch.detection.robust.recipe import RecipeConfig
-from crywatch.detection.robust.teaching import doubts, softened
+from crywatch.detection.robust.teaching import doubt_weights, soften_targets
 
 AHEAD = 3  # batches in memory that no step has seen yet
 NO_CORPUS = -1  # of what is made
@@ -73,7 +78,7 @@ class Batches:
         backgrounds = None
         if config.background is not None:
             backgrounds = self.pools.others.draw(rng, n).waves
-        waves = augmented(seconds.waves, backgrounds, config, rng)
+        waves = augment(seconds.waves, backgrounds, config, rng)
         images = self._pictures(waves, recipe.front_end, config, rng)
         targets = labels.astype(np.float32)
         smoothing = recipe.training.label_smoothing
@@ -82,9 +87,9 @@ class Batches:
         classes = None
         if seconds.classes is not None:
             classes = torch.from_numpy(seconds.classes)
-            targets = softened(targets, seconds.classes, seconds.taught, recipe.teacher)
+            targets = soften_targets(targets, seconds.classes, seconds.taught, recipe.teacher)
             if recipe.teacher.doubt:
-                weights = doubts(labels, seconds.classes, seconds.taught, recipe.teacher)
+                weights = doubt_weights(labels, seconds.classes, seconds.taught, recipe.teacher)
         target = torch.from_numpy(targets)
         if recipe.training.mixup:
             share = float(rng.beta(recipe.training.mixup, recipe.training.mixup))
@@ -115,7 +120,7 @@ class Batches:
         from_others = ~labels & (kind >= limits[1])
         # Of what is drawn, and not made, a share comes from pauses.
         is_pause = from_others & (rng.random(n) < recipe.draws.pauses) & (len(pools.pauses) > 0)
-        factors = speeds(recipe.augmentation, rng, n)
+        factors = draw_speeds(recipe.augmentation, rng, n)
         waves = np.zeros((n, SAMPLES), dtype=np.float32)
         corpora = np.full(n, NO_CORPUS, dtype=np.int64)
         has_teacher = np.zeros(n, dtype=bool)
@@ -138,10 +143,10 @@ class Batches:
         fill(is_pause, pools.pauses)
         fill(is_scrambled, pools.cries)
         if is_scrambled.any():
-            waves[is_scrambled] = scrambled(waves[is_scrambled], rng)
+            waves[is_scrambled] = scramble(waves[is_scrambled], rng)
             has_teacher[is_scrambled], corpora[is_scrambled] = False, NO_CORPUS
         if is_tone.any():
-            waves[is_tone] = tones(int(is_tone.sum()), SAMPLES, rng)
+            waves[is_tone] = make_tones(int(is_tone.sum()), SAMPLES, rng)
         return _Seconds(waves, labels, corpora, classes, has_teacher)
 
     @staticmethod
@@ -156,7 +161,7 @@ class Batches:
             floor_db = torch.from_numpy(config.floor_db.draw(rng, len(waves)).astype(np.float32))
         images = pictures(torch.from_numpy(waves.astype(np.float32)), front_end, floor_db)
         if config.masking is not None:
-            images = torch.from_numpy(masked(images.numpy(), config.masking, rng))
+            images = torch.from_numpy(mask_strips(images.numpy(), config.masking, rng))
         return images
 
     def _keep(self, rng: np.random.Generator, n: int) -> Tensor | None:
@@ -167,7 +172,7 @@ class Batches:
         return torch.from_numpy(mask.astype(np.float32) / (1 - share))
 
 
-def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T, None, None]:
+def make_ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T, None, None]:
     """``make(first)`` to ``make(last - 1)`` in order, made ahead on another thread.
 
     NumPy, SciPy and torch let go of the interpreter while they compute: two cores are used.

@@ -82,18 +82,20 @@ def window_logits(
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
 
-def pooled(logits: np.ndarray, context: ContextConfig) -> np.ndarray:
+def pool(logits: np.ndarray, context: ContextConfig) -> np.ndarray:
     """Logits of windows to logits of plain seconds; at the ends there are fewer neighbours."""
     if not len(logits):
         return logits
-    own_logits = _around(logits, context.own_reach_s, context, "mean")
+    own_logits = _pool_around(logits, context.own_reach_s, context, "mean")
     if context.own_weight == 1:
         return own_logits
-    near = _around(logits, context.reach_s, context, context.pooling)
+    near = _pool_around(logits, context.reach_s, context, context.pooling)
     return context.own_weight * own_logits + (1 - context.own_weight) * near
 
 
-def _around(logits: np.ndarray, reach_s: float, context: ContextConfig, how: str) -> np.ndarray:
+def _pool_around(
+    logits: np.ndarray, reach_s: float, context: ContextConfig, how: str
+) -> np.ndarray:
     """[plain seconds]: of the windows within ``reach_s`` of each second's own."""
     reach = round(reach_s * context.hops)
     padded = np.pad(logits.astype(np.float64), reach, constant_values=np.nan)

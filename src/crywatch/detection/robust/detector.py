@@ -16,7 +16,7 @@ from crywatch.detection.blazenet.network import FEATURES, BlazeNet
 from crywatch.detection.detectors import BATCH, FeatureDetector, blocks
 from crywatch.detection.robust.context import (
     ContextConfig,
-    pooled,
+    pool,
     probabilities,
     window_logits,
     windows,
@@ -43,7 +43,7 @@ class RobustDetector(FeatureDetector):
             logits = window_logits(
                 self.network, self._low(block.wave), self.front_end, self.context.hops
             )
-            parts.append(pooled(logits, self.context)[block.first : block.last])
+            parts.append(pool(logits, self.context)[block.first : block.last])
         return probabilities(np.concatenate(parts))
 
     def pictures(self, wave: np.ndarray) -> np.ndarray:

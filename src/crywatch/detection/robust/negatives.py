@@ -1,8 +1,8 @@
 """Other sounds that are made: what a cry shares with much else, without the cry.
 
-`scrambled` keeps the average spectrum of a second of crying, and with it the corpus's band, colour
-and floor, and lets its phases go. `tones` are voices of other things: steady or gliding harmonics
-with pitches, lengths and rhythms that are drawn wide.
+`scramble` keeps the average spectrum of a second of crying, and with it the corpus's band, colour
+and floor, and lets its phases go. `make_tones` makes voices of other things: steady or gliding
+harmonics with pitches, lengths and rhythms that are drawn wide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NegativesConfig:
         check_share(f"{key}.scrambled + {key}.tones", self.scrambled + self.tones)
 
 
-def scrambled(waves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def scramble(waves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """[n, samples] with the magnitudes of their spectra and phases that are drawn."""
     import scipy.fft
 
@@ -43,7 +43,7 @@ def scrambled(waves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return scipy.fft.irfft(size * phase, waves.shape[1], axis=1).astype(np.float32)
 
 
-def tones(n: int, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+def make_tones(n: int, n_samples: int, rng: np.random.Generator) -> np.ndarray:
     """[n, n_samples] float32: harmonics that start and stop."""
     at_s = np.arange(n_samples) / RATE_HZ
     out = np.zeros((n, n_samples), dtype=np.float32)

@@ -98,7 +98,7 @@ class RecipeConfig:
         return asdict(self) | {"front_end": self.front_end.as_dict()}
 
 
-def changed(base: RecipeConfig, changes: Mapping[str, Any], where: str) -> RecipeConfig:
+def change_recipe(base: RecipeConfig, changes: Mapping[str, Any], where: str) -> RecipeConfig:
     """``base`` with a tree of ``changes``; ConfigError, naming ``where``, for unknown keys."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -32,7 +32,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders import Embedder
 from crywatch.detection.embedders.base import EmbedderConfig
-from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEACHER_HOP_S, framed
+from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEACHER_HOP_S, frame
 from crywatch.detection.robust.spans import Span
 
 PARTS = ("train", "val")
@@ -108,7 +108,7 @@ def run(
         return _frames(clean(row))
 
     def coded(number: int) -> Callable[[Any], np.ndarray]:
-        return lambda row: _frames(through_codec(clean(row), row.clip_id, number, config))
+        return lambda row: _frames(apply_codec(clean(row), row.clip_id, number, config))
 
     def measured(row: Any) -> np.ndarray:
         through = apply(fixed, read_clean(row.path), row.clip_id)
@@ -127,10 +127,10 @@ def run(
             "<f2",
             FRAME / RATE_HZ,
         )
-        written[name] = _written(clips, info, make, work_dir / name)
+        written[name] = _write_clips(clips, info, make, work_dir / name)
     teacher_clips = clips[clips["canonical"]] if yamnet else clips[:0]
     if yamnet:
-        written[TEACHER] = _taught(teacher_clips, key, yamnet, work_dir / TEACHER)
+        written[TEACHER] = _write_teacher(teacher_clips, key, yamnet, work_dir / TEACHER)
     # Only now: a store that is finished leaves nothing to go on from.
     with atomic_dir(out_dir) as temp:
         for name, writer in written.items():
@@ -140,7 +140,7 @@ def run(
     return SoundsSummary(len(clips), seconds, len(makers), len(teacher_clips))
 
 
-def _written(
+def _write_clips(
     clips: pd.DataFrame, info: StoreInfo, make: Callable[[Any], np.ndarray], work_dir: Path
 ) -> FeatureWriter:
     """What ``make`` gives of each clip, [rows, dim], ready to be finished."""
@@ -150,10 +150,10 @@ def _written(
 
 
 def _frames(wave: np.ndarray) -> np.ndarray:
-    return np.clip(framed(wave), -LOUDEST, LOUDEST).astype(np.float16)
+    return np.clip(frame(wave), -LOUDEST, LOUDEST).astype(np.float16)
 
 
-def through_codec(
+def apply_codec(
     wave: np.ndarray, clip_id: str, number: int, config: RobustSoundsConfig
 ) -> np.ndarray:
     """Copy ``number`` of a clip [samples] at 8 kHz: its level and codec go by the clip's name.
@@ -170,9 +170,9 @@ def through_codec(
     return codecs.through(scaled, RATE_HZ, codec)
 
 
-def _taught(clips: pd.DataFrame, key: list, handle: str, work_dir: Path) -> FeatureWriter:
+def _write_teacher(clips: pd.DataFrame, key: list, handle: str, work_dir: Path) -> FeatureWriter:
     """YAMNet's scores of all classes every quarter of a second, a window of a second each."""
-    teacher = _yamnet(handle)
+    teacher = _open_yamnet(handle)
     hop, length = round(TEACHER_HOP_S * CLEAN_RATE_HZ), CLEAN_RATE_HZ
     info = StoreInfo(
         "robust sounds, teacher",
@@ -190,10 +190,10 @@ def _taught(clips: pd.DataFrame, key: list, handle: str, work_dir: Path) -> Feat
         windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop][:count]
         return teacher.embed_seconds(windows)
 
-    return _written(clips, info, scores, work_dir)
+    return _write_clips(clips, info, scores, work_dir)
 
 
-def _yamnet(handle: str) -> Embedder:
+def _open_yamnet(handle: str) -> Embedder:
     """With class scores: the SavedModel's embeddings say nothing of crying."""
     from crywatch.detection.embedders.yamnet import YamnetFile
 

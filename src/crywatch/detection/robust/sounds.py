@@ -36,7 +36,7 @@ class ClipSamples:
     samples: int
 
 
-def framed(wave: np.ndarray) -> np.ndarray:
+def frame(wave: np.ndarray) -> np.ndarray:
     """[samples] at 8 kHz to rows of 20 ms; what does not fill the last one is dropped."""
     count = max(1, len(wave) // FRAME)
     wave = wave[: count * FRAME]

@@ -63,7 +63,7 @@ def cry_scores(classes: np.ndarray) -> np.ndarray:
     return classes[:, list(CRY_CLASSES)].max(axis=1)
 
 
-def softened(
+def soften_targets(
     targets: np.ndarray, classes: np.ndarray, known: np.ndarray, config: TeacherConfig
 ) -> np.ndarray:
     """[n] targets, moved towards the teacher's where it is ``known`` [n] what it says."""
@@ -72,7 +72,7 @@ def softened(
     return np.where(known, mixed, targets).astype(np.float32)
 
 
-def doubts(
+def doubt_weights(
     labels: np.ndarray, classes: np.ndarray, known: np.ndarray, config: TeacherConfig
 ) -> np.ndarray:
     """[n] weights: cries that the teacher does not hear count less."""
@@ -80,7 +80,7 @@ def doubts(
     return np.where(labels & known, certainty, 1.0).astype(np.float32)
 
 
-def with_unlabelled(
+def add_unlabelled(
     clips: pd.DataFrame, unlabelled: pd.DataFrame, teacher: FeatureStore, config: TeacherConfig
 ) -> pd.DataFrame:
     """``clips`` and those of ``unlabelled`` that the teacher is sure of, with its label."""

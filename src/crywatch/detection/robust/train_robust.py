@@ -23,8 +23,8 @@ from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.robust.draws import pools
 from crywatch.detection.robust.recipe import RecipeConfig
 from crywatch.detection.robust.sounds import Sounds
-from crywatch.detection.robust.teaching import with_unlabelled
-from crywatch.detection.robust.training import Progress, TrainedRobust, scaled, train
+from crywatch.detection.robust.teaching import add_unlabelled
+from crywatch.detection.robust.training import Progress, TrainedRobust, scale_schedule, train
 from crywatch.detection.robust.validation import RobustValidation
 from crywatch.detection.training import write_trained
 
@@ -107,7 +107,7 @@ def run(
     """
     variant = config.variant(name)
     recipe = config.recipe()
-    recipe.training = scaled(recipe.training, scale)
+    recipe.training = scale_schedule(recipe.training, scale)
     sounds = Sounds(sounds_dir)
     clips = labelled(split.clips, variant.leave_out)
     events = strong_labels([split.events])
@@ -117,12 +117,12 @@ def run(
     for part, frame in parts.items():
         if frame["label"].nunique() < 2:
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
-    recipe = at_hand(recipe, sounds)
-    unlabelled = without_label(split.clips, variant.leave_out)
+    recipe = drop_missing_teacher(recipe, sounds)
+    unlabelled = read_unlabelled(split.clips, variant.leave_out)
     # Where a corpus is left out, training groups may have been moved to the validation part.
     validated = unlabelled["group_id"].isin(parts["val"]["group_id"])
     unlabelled = unlabelled[(unlabelled["split"] == "train") & ~validated]
-    parts["train"] = heard_clips(parts["train"], unlabelled, sounds, recipe)
+    parts["train"] = add_teacher_clips(parts["train"], unlabelled, sounds, recipe)
     trained, n_pauses = train_on(
         parts["train"], parts["val"], events, sounds, recipe, variant.seed, work_dir, on_validation
     )
@@ -142,7 +142,7 @@ def run(
     return summary
 
 
-def without_label(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
+def read_unlabelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     """Canonical clips that nobody has labelled, none that shares a group with ``leave_out``."""
     clips = read_table(clips_table, SPLIT_CLIPS)
     touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
@@ -150,7 +150,7 @@ def without_label(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     return clips[rows].reset_index(drop=True)
 
 
-def at_hand(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:
+def drop_missing_teacher(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:
     """``recipe``, without its teacher where there is none: that is said, and is in the model."""
     if recipe.teacher.needed and sounds.teacher is None:
         print(
@@ -162,12 +162,12 @@ def at_hand(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:
     return recipe
 
 
-def heard_clips(
+def add_teacher_clips(
     clips: pd.DataFrame, unlabelled: pd.DataFrame, sounds: Sounds, recipe: RecipeConfig
 ) -> pd.DataFrame:
     """``clips``, and of the ``unlabelled`` ones those that the recipe's teacher is sure of."""
     if recipe.teacher.unlabelled and sounds.teacher is not None:
-        return with_unlabelled(clips, unlabelled, sounds.teacher, recipe.teacher)
+        return add_unlabelled(clips, unlabelled, sounds.teacher, recipe.teacher)
     return clips
 
 

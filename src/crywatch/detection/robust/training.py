@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
-from crywatch.detection.robust.batches import Batch, Batches, ahead
+from crywatch.detection.robust.batches import Batch, Batches, make_ahead
 from crywatch.detection.robust.draws import Pools
 from crywatch.detection.robust.losses import Alignment, target_loss
 from crywatch.detection.robust.recipe import RecipeConfig, RobustTrainingConfig
@@ -48,7 +48,7 @@ class TrainedRobust:
     history: list[Progress]
 
 
-def scaled(config: RobustTrainingConfig, scale: float) -> RobustTrainingConfig:
+def scale_schedule(config: RobustTrainingConfig, scale: float) -> RobustTrainingConfig:
     """Under a schedule of ``scale``."""
     out = copy.copy(config)
     out.steps = max(LEAST_STEPS, round(config.steps * scale))
@@ -87,7 +87,7 @@ class RobustTraining(Training[Batch, Progress]):
         }
 
     def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
-        return ahead(self._batches.batch, first, last)
+        return make_ahead(self._batches.batch, first, last)
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """The loss on the targets, and ``terms``: of alignment and the teacher's classes."""

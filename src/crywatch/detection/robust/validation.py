@@ -12,7 +12,7 @@ from crywatch.core.errors import TableError
 from crywatch.data.truth import Truth, silent_seconds
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.network import BlazeNet
-from crywatch.detection.robust.context import ContextConfig, pooled, probabilities, window_logits
+from crywatch.detection.robust.context import ContextConfig, pool, probabilities, window_logits
 from crywatch.detection.robust.sounds import CLEAN, Sounds
 
 
@@ -42,7 +42,7 @@ def score_clips(
 ) -> dict[str, np.ndarray]:
     """Logits of the plain seconds of each clip."""
     return {
-        clip_id: pooled(
+        clip_id: pool(
             window_logits(network, sounds.wave(clip_id, copy), front_end, context.hops), context
         )
         for clip_id in clip_ids

@@ -29,14 +29,14 @@ from crywatch.speaker.finetune_ecapa.training import (
     EcapaSchedule,
     Material,
     TrainedEcapa,
-    scaled,
+    scale_epochs,
     train,
 )
 from crywatch.speaker.finetune_ecapa.validation import (
     InfantValidation,
     InfantVerdict,
     ValidationConfig,
-    unchanged,
+    select_unchanged,
 )
 from crywatch.speaker.losses import LossConfig, SpeakerLoss
 from crywatch.speaker.threads import torch_threads
@@ -78,9 +78,9 @@ class FinetuneEcapaConfig:
                 "decay to 0 or more and the warm-up within [0, 1)"
             )
         return EcapaSchedule(
-            epochs=scaled(self.epochs, scale),
+            epochs=scale_epochs(self.epochs, scale),
             epoch_steps=self.epoch_steps,
-            patience_epochs=scaled(self.patience_epochs, scale),
+            patience_epochs=scale_epochs(self.patience_epochs, scale),
             lr=self.lr,
             loss_lr=self.loss_lr,
             warmup=self.warmup,
@@ -147,7 +147,7 @@ def run(
     loss_config = named(config.losses, name, "finetune_ecapa.losses")
     schedule = config.schedule(scale)
     store = CryStore(cries_dir)
-    cries = unchanged(store.table, config.changed, "train", "val")
+    cries = select_unchanged(store.table, config.changed, "train", "val")
     with torch_threads(config.threads):
         material, n_cries = _material(store, cries, config, seed)
         validation = InfantValidation(store, config.validation, seed, config.changed)

@@ -97,14 +97,14 @@ class CropAugmentation:
             wave = reverberant(wave, taps)[: len(wave)]
         if noise is not None and rng.random() < noise.share:
             snr_db = rng.uniform(noise.min_snr_db, noise.max_snr_db)
-            noise_wave = coloured_noise(len(wave), rng.uniform(0, MAX_EXPONENT), rng)
+            noise_wave = make_noise(len(wave), rng.uniform(0, MAX_EXPONENT), rng)
             wave = wave + np.sqrt(np.mean(np.square(wave)) / 10 ** (snr_db / 10)) * noise_wave
         if band is not None and rng.random() < band.share:
-            wave = limited(wave, rng.uniform(band.min_hz, band.max_hz))
+            wave = limit_band(wave, rng.uniform(band.min_hz, band.max_hz))
         return wave
 
 
-def coloured_noise(n_samples: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
+def make_noise(n_samples: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
     """[n_samples] with a root mean square of 1; its power falls as frequency to ``exponent``."""
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     freqs_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / RATE_HZ), LOWEST_HZ)
@@ -114,7 +114,7 @@ def coloured_noise(n_samples: int, exponent: float, rng: np.random.Generator) ->
     return noise / np.sqrt(np.mean(np.square(noise)))
 
 
-def limited(wave: np.ndarray, edge_hz: float) -> np.ndarray:
+def limit_band(wave: np.ndarray, edge_hz: float) -> np.ndarray:
     """``wave`` [samples] without what lies above ``edge_hz``."""
     freqs_hz = np.fft.rfftfreq(len(wave), 1 / RATE_HZ)
     gain = np.clip((edge_hz - freqs_hz) / (FALL_SHARE * edge_hz) + 1, 0, 1)

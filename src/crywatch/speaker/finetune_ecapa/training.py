@@ -183,6 +183,6 @@ def _optimiser(ecapa: Ecapa, loss: SpeakerLoss, schedule: EcapaSchedule) -> torc
     return torch.optim.AdamW(used, lr=schedule.lr, weight_decay=0.0)
 
 
-def scaled(count: int, scale: float) -> int:
+def scale_epochs(count: int, scale: float) -> int:
     """Epochs under a schedule of ``scale``, at least one."""
     return max(1, math.floor(count * scale + 0.5))

@@ -53,7 +53,7 @@ class InfantVerdict:
 
 
 class InfantValidation:
-    """Recordings of part val that are not ``changed`` (see `unchanged`), and trials between them.
+    """Recordings of part val that are not ``changed`` (see `select_unchanged`), and their trials.
 
     Raises
     ------
@@ -71,8 +71,8 @@ class InfantValidation:
                 f"validation.averaging.crops is {config.averaging.crops}: set it to 2 or more, the "
                 "loss is between crops"
             )
-        of_part = unchanged(store.table, changed, "val")
-        recordings = chosen(of_part.drop_duplicates("clip_id"), config, seed)
+        of_part = select_unchanged(store.table, changed, "val")
+        recordings = choose_recordings(of_part.drop_duplicates("clip_id"), config, seed)
         self.infants = sorted(recordings["infant_id"].unique())
         if len(self.infants) < 2:
             raise TableError(
@@ -128,7 +128,7 @@ def _usable(trials: TrialList) -> bool:
     return 0 < int(np.sum(trials.known())) < len(trials)
 
 
-def unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.DataFrame:
+def select_unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.DataFrame:
     """Rows of ``cries`` of those parts whose category begins with none of ``changed``.
 
     A network that hears changes of an infant learns to miss them.
@@ -136,7 +136,9 @@ def unchanged(cries: pd.DataFrame, changed: Sequence[str], *parts: str) -> pd.Da
     return cries[cries["split"].isin(parts) & ~is_changed(cries, changed)]
 
 
-def chosen(recordings: pd.DataFrame, config: ValidationConfig, seed: int) -> pd.DataFrame:
+def choose_recordings(
+    recordings: pd.DataFrame, config: ValidationConfig, seed: int
+) -> pd.DataFrame:
     """Rows of ``recordings`` (one each) within the limits, in their order.
 
     Of an infant two of a session, then two of the next, so that there are pairs of both kinds.
