@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
-
-if TYPE_CHECKING:
-    from crywatch.detection.detectors import Detector
 
 THRESHOLD = 0.5  # of a model without a decision, where none is set
 
@@ -75,7 +72,16 @@ class Detection:
     truncated: bool = False  # the file broke off; what came before was scored
 
 
-def detect_file(path: Path, detector: Detector, config: DetectConfig) -> Detection:
+class Scorer(Protocol):
+    """What is needed here of a `crywatch.detection.detectors.Detector`, which builds on this."""
+
+    decision: Decision | None  # of a calibrated model
+
+    def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+        """Scores [plain seconds] of a recording at 16 kHz that comes in ``chunks`` [samples]."""
+
+
+def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection:
     """Decode and score one file; an error the user can act on becomes ``Detection.error``.
 
     The file is read block by block: memory grows with its length only by what the detector keeps.
@@ -94,7 +100,7 @@ def detect_file(path: Path, detector: Detector, config: DetectConfig) -> Detecti
 
 
 def detect_wave(
-    wave: np.ndarray, rate_hz: int, detector: Detector, config: DetectConfig
+    wave: np.ndarray, rate_hz: int, detector: Scorer, config: DetectConfig
 ) -> Detection:
     """Score a sound in memory: [samples] or [samples, channels] in -1..1 at ``rate_hz``.
 
@@ -120,7 +126,7 @@ def _detection(
     path: str,
     scores: np.ndarray,
     duration_s: float,
-    detector: Detector,
+    detector: Scorer,
     rule: Rule,
     truncated: bool = False,
 ) -> Detection:
