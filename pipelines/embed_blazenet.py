@@ -10,14 +10,14 @@ from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig, run
 def main(variant: str) -> None:
     with tracking.stage_run("embed_blazenet", variant) as log:
         out = paths.EMBED_BLAZENET / variant
-        summary = run(
+        n_seconds = run(
             paths.TRAIN_BLAZENET / variant,
             paths.BLAZENET_FEATURES / "1s",
             params.section("embed_blazenet", EmbedBlazenetConfig),
             out,
             paths.WORK / "embed_blazenet" / variant,
         )
-        log.metrics({"seconds": summary.n_seconds})
+        log.metrics({"seconds": n_seconds})
 
 
 if __name__ == "__main__":

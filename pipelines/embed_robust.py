@@ -11,8 +11,8 @@ def main(variant: str) -> None:
     with tracking.stage_run("embed_robust", variant) as log:
         out = paths.EMBED_ROBUST / variant
         work = paths.WORK / "embed_robust" / variant
-        summary = run(paths.TRAIN_ROBUST / variant, paths.CLIPS_TABLES, out, work)
-        log.metrics({"seconds": summary.n_seconds})
+        n_seconds = run(paths.TRAIN_ROBUST / variant, paths.CLIPS_TABLES, out, work)
+        log.metrics({"seconds": n_seconds})
 
 
 if __name__ == "__main__":

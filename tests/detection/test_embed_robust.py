@@ -31,18 +31,18 @@ def tables(tmp_path_factory):
 def made(tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     model = write_robust(folder / "robust")
-    summary = embed_robust.run(model, tables, folder / "out", folder / "work")
-    return model, folder / "out", summary
+    n_seconds = embed_robust.run(model, tables, folder / "out", folder / "work")
+    return model, folder / "out", n_seconds
 
 
 def test_every_labelled_clip_has_the_detectors_numbers(tables, made):
-    model, out, summary = made
+    model, out, n_seconds = made
     clips = sounds(tables)
     store, detector = FeatureStore(out), load_detector(model)
     assert set(store) == set(clips["clip_id"]) and "a/unknown" not in store
     assert {"a/copy", "soundscapes/test-0"} <= set(store)  # duplicates and what is made of clips
     assert store.info.dim == FEATURES and store.corpora == ("a", "soundscapes")
-    assert summary.n_seconds == store.n_rows
+    assert n_seconds == store.n_rows
     for clip_id, path in clips[["clip_id", "path"]].values[::7].tolist():
         np.testing.assert_array_equal(store.clip(clip_id), detector.features(read_clean(path)))
 

@@ -24,13 +24,6 @@ class EmbedBlazenetConfig:
     backbones: list[str]  # variants of train_blazenet
 
 
-@dataclass(frozen=True)
-class EmbedBlazenetSummary:
-    """What was embedded."""
-
-    n_seconds: int
-
-
 @one_thread()
 def run(
     model_dir: Path,
@@ -38,8 +31,11 @@ def run(
     config: EmbedBlazenetConfig,
     out_dir: Path,
     work_dir: Path,
-) -> EmbedBlazenetSummary:
-    """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``."""
+) -> int:
+    """Embed every second of the pictures at ``pictures_dir`` with the network at ``model_dir``.
+
+    Returns the number of seconds.
+    """
     model = load(model_dir)
     if model.setting("segment_s") != 1.0:
         raise ConfigError(
@@ -64,4 +60,4 @@ def run(
         shown = progress(left, f"embed {corpus}", unit="clip")
         writer.write(corpus, forward(pictures, shown, network.features, config.batch_size))
     writer.finish(pictures.corpora, out_dir)
-    return EmbedBlazenetSummary(FeatureStore(out_dir).n_rows)
+    return FeatureStore(out_dir).n_rows

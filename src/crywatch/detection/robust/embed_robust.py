@@ -25,18 +25,9 @@ class EmbedRobustConfig:
     backbones: list[str]  # variants of train_robust
 
 
-@dataclass(frozen=True)
-class EmbedRobustSummary:
-    """What was embedded."""
-
-    n_seconds: int
-
-
 @one_thread()
-def run(
-    model_dir: Path, clips_tables: Sequence[Path], out_dir: Path, work_dir: Path
-) -> EmbedRobustSummary:
-    """Embed every second of all clips labelled cry or other of the tables."""
+def run(model_dir: Path, clips_tables: Sequence[Path], out_dir: Path, work_dir: Path) -> int:
+    """Embed every second of all clips labelled cry or other; returns the number of seconds."""
     detector = load_detector(model_dir)
     if not isinstance(detector, FeatureDetector):
         raise ConfigError(
@@ -52,4 +43,4 @@ def run(
     writer = FeatureWriter(info, work_dir, key)
     writer.write_clips(clips, lambda clip: detector.features(read_clean(clip.path)), "embed")
     writer.finish(sorted(clips["corpus"].unique()), out_dir)
-    return EmbedRobustSummary(FeatureStore(out_dir).n_rows)
+    return FeatureStore(out_dir).n_rows
