@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -37,6 +37,22 @@ class RobustTrainingConfig:
     val_every: int  # steps, after which the state is saved too
     keep: str  # last or best averaged weights
 
+    def check(self, key: str) -> None:
+        """ConfigError, naming ``key``, for what cannot be."""
+        limits: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
+            (("steps", "batch_size", "val_every"), "to 1 or more", lambda value: value >= 1),
+            (("lr", "clip_norm"), "> 0", lambda value: value > 0),
+            (("warmup", "ema", "dropout"), "within [0, 1)", lambda value: 0 <= value < 1),
+            (("label_smoothing",), "within [0, 0.5)", lambda value: 0 <= value < 0.5),
+        )
+        for names, limit, is_inside in limits:
+            for name in names:
+                value = getattr(self, name)
+                if not is_inside(value):
+                    raise ConfigError(f"{key}.{name} is {value:g}: set it {limit}")
+        if self.keep not in KEEP:
+            raise ConfigError(f"{key}.keep is {self.keep!r}: it is last or best")
+
 
 @dataclass
 class RecipeConfig:
@@ -69,29 +85,7 @@ class RecipeConfig:
                 "floor to raise: set it to null"
             )
         self.teacher.check(f"{key}.teacher")
-        training = self.training
-        counts = {"steps": training.steps, "batch_size": training.batch_size}
-        counts |= {"val_every": training.val_every}
-        for name, value in counts.items():
-            if value < 1:
-                raise ConfigError(f"{key}.training.{name} is {value}: set it to 1 or more")
-        for name in ("lr", "clip_norm"):
-            if getattr(training, name) <= 0:
-                raise ConfigError(
-                    f"{key}.training.{name} is {getattr(training, name):g}: set it > 0"
-                )
-        for name in ("warmup", "ema", "dropout"):
-            if not 0 <= getattr(training, name) < 1:
-                raise ConfigError(
-                    f"{key}.training.{name} is {getattr(training, name):g}: set it within [0, 1)"
-                )
-        if not 0 <= training.label_smoothing < 0.5:
-            raise ConfigError(
-                f"{key}.training.label_smoothing is {training.label_smoothing:g}: set it within "
-                "[0, 0.5)"
-            )
-        if training.keep not in KEEP:
-            raise ConfigError(f"{key}.training.keep is {training.keep!r}: it is last or best")
+        self.training.check(f"{key}.training")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
