@@ -65,10 +65,10 @@ assert [(event.onset_s, event.offset_s) for event in detection.events] == [(1.0,
 LOSS = """
 import torch
 from crywatch.core import params
-from crywatch.detection.anomaly.losses import LossConfig, build
+from crywatch.detection.anomaly.losses import BagLossConfig, build
 from crywatch.detection.anomaly.network import RtfmNetwork
 
-loss = build(params.section("train_miner.loss", LossConfig), 2, 8)
+loss = build(params.section("train_miner.loss", BagLossConfig), 2, 8)
 assert type(loss).__name__ == "MeanScore"
 output = RtfmNetwork(8)(torch.zeros(4, 5, 8))
 assert loss(output, output).isfinite() and loss.bag_scores(output).shape == (4,)
