@@ -9,9 +9,9 @@ from crywatch.core import params, paths
 from crywatch.data.selection import Source
 from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import (
+    BlazenetEpoch,
     BlazenetInputs,
     BlazenetSummary,
-    Epoch,
     TrainBlazenetConfig,
     rank,
     run,
@@ -24,7 +24,7 @@ def main(variant: str) -> None:
         return
     with tracking.stage_run("train_blazenet", variant) as log:
 
-        def on_epoch(epoch: Epoch) -> None:
+        def on_epoch(epoch: BlazenetEpoch) -> None:
             values = asdict(epoch)
             log.metrics(values, step=values.pop("epoch"))
 
@@ -34,7 +34,7 @@ def main(variant: str) -> None:
         log.model(f"blazenet-{variant}", paths.TRAIN_BLAZENET / variant)
 
 
-def train(variant: str, on_epoch: Callable[[Epoch], None] | None = None) -> BlazenetSummary:
+def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None) -> BlazenetSummary:
     config = params.section("train_blazenet", TrainBlazenetConfig)
     segment_s = config.variant(variant).segment_s
     return run(

@@ -41,7 +41,7 @@ from crywatch.speaker.finetune_ecapa.validation import (
 from crywatch.speaker.losses import LossConfig, SpeakerLoss
 from crywatch.speaker.threads import torch_threads
 
-__all__ = ["Epoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
+__all__ = ["EcapaEpoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
 
 
 @dataclass(frozen=True)
