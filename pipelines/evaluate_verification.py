@@ -3,14 +3,19 @@
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.corpora.cryceleb_tables import CORPUS
-from crywatch.speaker.evaluate_verification import EvaluateVerificationConfig, Inputs, figures, run
+from crywatch.speaker.evaluate_verification import (
+    EvaluateVerificationConfig,
+    VerificationInputs,
+    figures,
+    run,
+)
 
 
 def main() -> None:
     with tracking.stage_run("evaluate_verification") as log:
         out = paths.EVALUATE_VERIFICATION
         summary = run(
-            Inputs(
+            VerificationInputs(
                 cries=paths.CRIES,
                 finetuned={
                     loss: paths.FINETUNE_ECAPA / loss

@@ -20,7 +20,7 @@ from crywatch.data.tables.evaluation import AUDIT_SCORES
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.systems import System, load_system
 from crywatch.evaluation.audit_shortcuts import AuditShortcutsConfig, headlines, run
-from crywatch.evaluation.audit_shortcuts.background import BackgroundConfig, pauses
+from crywatch.evaluation.audit_shortcuts.background import AuditBackgroundConfig, pauses
 from crywatch.evaluation.audit_shortcuts.measures import logit
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig
 from crywatch.evaluation.audit_shortcuts.thresholds import thresholds
@@ -40,7 +40,7 @@ CONFIG = AuditShortcutsConfig(
     threshold=0.5,
     channels=["matched"],
     factors={"level": ["quiet"]},
-    background=BackgroundConfig(["silence"], 25.0, 0.5, -26.0),
+    background=AuditBackgroundConfig(["silence"], 25.0, 0.5, -26.0),
     probe=ProbeConfig(clips=40, folds=2, permutations=1),
 )
 SYSTEMS = [
@@ -257,7 +257,7 @@ def test_background_that_is_loud_is_called_by_who_listens_to_the_level(audited):
 
 
 def test_pauses_are_long_quiet_and_filled_with_themselves():
-    config = BackgroundConfig([], below_db=25.0, min_s=0.5, level_dbfs=-26.0)
+    config = AuditBackgroundConfig([], below_db=25.0, min_s=0.5, level_dbfs=-26.0)
     rng = np.random.default_rng(0)
     parts = [(1.0, 0.5), (0.7, 0.01), (1.0, 0.5), (0.4, 0.001), (0.6, 0.5), (1.7, 0.02)]
     wave = np.concatenate([a * rng.choice([-1.0, 1.0], round(s * RATE_HZ)) for s, a in parts])

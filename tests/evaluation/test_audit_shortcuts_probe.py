@@ -20,7 +20,7 @@ from crywatch.evaluation.audit_shortcuts.front_ends import (
     sources,
 )
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig, permuted, probe, probe_rows
-from crywatch.evaluation.channel_scores import Listener
+from crywatch.evaluation.channel_scores import SystemScorer
 from tests.helpers.blazenet_cases import clip_rows, sound
 
 CONFIG = ProbeConfig(clips=10, folds=4, permutations=4)
@@ -120,12 +120,12 @@ class Network:
         return np.arange(n_segments(len(wave)), dtype=float)[:, None]
 
 
-def listener(name: str, row: str) -> Listener:
-    return Listener(System(name, "", "", row), Network())
+def scorer(name: str, row: str) -> SystemScorer:
+    return SystemScorer(System(name, "", "", row), Network())
 
 
 def test_sources_are_front_ends_and_features(tmp_path):
-    given = sources([listener("blazenet/a", "blazenet/a"), listener("blazenet/a_s2", "blazenet/a")])
+    given = sources([scorer("blazenet/a", "blazenet/a"), scorer("blazenet/a_s2", "blazenet/a")])
     names = [source.name for source in given]
     assert names[0] == LEVEL and len(names) == 5
     assert names[2] == "picture of blazenet, mean and deviation"  # one of each family

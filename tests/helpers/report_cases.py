@@ -10,7 +10,7 @@ import pytest
 from crywatch.core.atomic import write_json
 from crywatch.report.infants import InfantsInputs
 from crywatch.report.tables import Table
-from crywatch.speaker.cries import CryRow, write_cries
+from crywatch.speaker.cries.store import CryRow, write_cries
 
 TABLES = (
     "verification_tables",

@@ -9,7 +9,7 @@ import pytest
 
 from crywatch.data.truth import Interval
 from crywatch.metrics.events import (
-    Scored,
+    ScoredRecording,
     best_threshold,
     event_metrics,
     false_alarms,
@@ -20,8 +20,8 @@ from crywatch.metrics.events import (
 
 def recording(
     scores: list[float], cries=(), others=(), name: str = "a", duration_s: float | None = None
-) -> Scored:
-    return Scored(
+) -> ScoredRecording:
+    return ScoredRecording(
         clip_id=name,
         duration_s=len(scores) if duration_s is None else duration_s,
         scores=np.array(scores),
@@ -69,7 +69,7 @@ def test_false_alarms_are_by_hours_without_cries():
     assert false_alarms(recording(scores), 0.95) == 0
 
 
-def alarming(count: int, others=()) -> list[Scored]:
+def alarming(count: int, others=()) -> list[ScoredRecording]:
     """Recordings with a false alarm each, and a long one without; 600 s together."""
     alarms = [recording([0.95, 0.05], others=others, name=f"alarm{n}") for n in range(count)]
     return [*alarms, recording([0.0] * (600 - 2 * count), name="long")]

@@ -16,16 +16,14 @@ from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.speaker.cries import (
     Annotation,
     CriesConfig,
-    CryRow,
-    CryStore,
-    annotations,
     cut_clips,
     cut_recording,
+    publisher_annotations,
     recordings_of_infants,
     run,
-    write_cries,
 )
 from crywatch.speaker.cries.pictures import draw
+from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
 from tests.helpers.split_cases import row
 
 EXTENTS = ExtentConfig(15.0, 20.0, 0.08, 0.06)
@@ -162,7 +160,7 @@ def test_annotations_are_events_of_crying_and_clips_that_were_cut(tmp_path):
     cut = cut_clips([tmp_path / "d.parquet"])
     assert cut == {"toy/c"}
     clip_ids = ["toy/a", "toy/b", "toy/c", "toy/d"]
-    found = annotations(clip_ids, [tmp_path / "e.parquet"], cut)
+    found = publisher_annotations(clip_ids, [tmp_path / "e.parquet"], cut)
     assert found == {
         "toy/a": Annotation((Stretch(1.0, 3.0),)),
         "toy/c": Annotation(cut=True),

@@ -25,9 +25,9 @@ from crywatch.speaker.ecapa import to_model
 from crywatch.speaker.evaluate_verification import (
     SUBMISSION,
     EvaluateVerificationConfig,
-    Inputs,
     MapConfig,
     Network,
+    VerificationInputs,
     figures,
     run,
 )
@@ -58,7 +58,7 @@ FILES |= {"det.svg", "embedding_map.svg"}
 def measured(monkeypatch, folder, networks, rows, config=CONFIG, **store):
     """The summary of made networks on made recordings."""
     monkeypatch.setattr(module, "open_networks", lambda *_: networks)
-    inputs = Inputs(cases.write_store(folder / "cries", rows, **store), {}, None)
+    inputs = VerificationInputs(cases.write_store(folder / "cries", rows, **store), {}, None)
     return run(inputs, config, 0, folder / "out")
 
 
@@ -284,9 +284,9 @@ def world(tmp_path_factory) -> Path:
     return folder
 
 
-def inputs_of(world, **changes) -> Inputs:
+def inputs_of(world, **changes) -> VerificationInputs:
     models = {name: world / "models" / name for name in ("ge2e", "ntxent")}
-    return replace(Inputs(world / "cries", models, world / "cryceleb"), **changes)
+    return replace(VerificationInputs(world / "cries", models, world / "cryceleb"), **changes)
 
 
 AVERAGED = replace(CONFIG, averaging=AveragingConfig(2, 0.4))
@@ -479,7 +479,7 @@ def test_a_long_curve_keeps_its_shape_on_the_axes_of_a_det_plot():
     rng = np.random.default_rng(0)
     same = np.arange(40_000) % 4 == 0
     scores = rng.standard_normal(40_000) + 1.5 * same
-    points = figures.det_points([figures.Scored("n", "across", same, scores)])
+    points = figures.det_points([figures.ScoredTrials("n", "across", same, scores)])
     assert len(points) <= figures.CURVE_POINTS + 4
     inside = points[points["false_alarm"].between(0.005, 0.9) & points["miss"].between(0.005, 0.9)]
     for name in ("false_alarm", "miss"):

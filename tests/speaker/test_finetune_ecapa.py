@@ -34,7 +34,13 @@ from crywatch.speaker.finetune_ecapa.validation import (
     ValidationConfig,
     choose_recordings,
 )
-from crywatch.speaker.losses import AamConfig, Ge2eConfig, LossConfig, NtXentConfig, SpeakerLoss
+from crywatch.speaker.losses import (
+    AamConfig,
+    Ge2eConfig,
+    NtXentConfig,
+    SpeakerLoss,
+    SpeakerLossConfig,
+)
 from tests.helpers.code_cases import edit
 from tests.helpers.speaker_cases import generated_cries, lively, save_published
 
@@ -42,9 +48,9 @@ ROOT = Path(__file__).parents[2]
 TINY = EcapaConfig(RANDOM, 16, [])
 VALIDATION = ValidationConfig(40, 4, AveragingConfig(2, 0.5))
 LOSSES = {
-    "ge2e": LossConfig(ge2e_softmax=Ge2eConfig()),
-    "ntxent": LossConfig(ntxent=NtXentConfig()),
-    "sum": LossConfig(ge2e_contrast=Ge2eConfig(), aam=AamConfig(weight=0.1)),
+    "ge2e": SpeakerLossConfig(ge2e_softmax=Ge2eConfig()),
+    "ntxent": SpeakerLossConfig(ntxent=NtXentConfig()),
+    "sum": SpeakerLossConfig(ge2e_contrast=Ge2eConfig(), aam=AamConfig(weight=0.1)),
 }
 
 
@@ -351,7 +357,7 @@ def test_a_training_that_diverges_says_so(cries, tmp_path):
             {"validation": replace(VALIDATION, averaging=AveragingConfig(1, 0.5))},
             "validation.averaging.crops is 1: set it to 2",
         ),
-        ({"losses": {"ge2e": LossConfig()}}, "no term is set"),
+        ({"losses": {"ge2e": SpeakerLossConfig()}}, "no term is set"),
     ],
 )
 def test_bad_values_are_named(cries, tmp_path, changes, message):
@@ -484,5 +490,5 @@ def test_the_group_of_losses_has_all_of_them():
     for name in names:
         added = f"+speaker_loss@finetune_ecapa.losses.more={name}"
         composed = params.compose([added], ROOT / "conf")
-        loss = params.typed(composed.finetune_ecapa.losses.more, LossConfig, name)
+        loss = params.typed(composed.finetune_ecapa.losses.more, SpeakerLossConfig, name)
         assert SpeakerLoss(loss, 3, 192).weights

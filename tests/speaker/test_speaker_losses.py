@@ -19,10 +19,10 @@ from crywatch.speaker.losses import (
     AamConfig,
     Ge2e,
     Ge2eConfig,
-    LossConfig,
     NtXent,
     NtXentConfig,
     SpeakerLoss,
+    SpeakerLossConfig,
 )
 
 
@@ -315,7 +315,7 @@ def test_aam_names_what_is_out_of_range():
 
 @dataclass(frozen=True)
 class Section:
-    losses: dict[str, LossConfig]
+    losses: dict[str, SpeakerLossConfig]
 
 
 def test_a_section_of_the_parameters_gives_the_terms():
@@ -323,14 +323,14 @@ def test_a_section_of_the_parameters_gives_the_terms():
         {"losses": {"both": {"ge2e_softmax": {"weight": 0.5}, "ntxent": None, "aam": {}}}}
     )
     config = typed(node, Section, "params.yaml: finetune_ecapa").losses["both"]
-    assert config == LossConfig(ge2e_softmax=Ge2eConfig(weight=0.5), aam=AamConfig())
+    assert config == SpeakerLossConfig(ge2e_softmax=Ge2eConfig(weight=0.5), aam=AamConfig())
     node.losses.both.aam = {"margins": 0.3}
     with pytest.raises(ConfigError, match="finetune_ecapa.*margins"):
         typed(node, Section, "params.yaml: finetune_ecapa")
 
 
 def test_the_sum_is_weighted_and_tells_its_terms():
-    config = LossConfig(
+    config = SpeakerLossConfig(
         Ge2eConfig(weight=0.5), Ge2eConfig(weight=2.0), NtXentConfig(weight=3.0), AamConfig()
     )
     torch.manual_seed(0)
@@ -350,6 +350,6 @@ def test_the_sum_is_weighted_and_tells_its_terms():
 
 def test_a_sum_of_nothing_and_a_weight_of_nothing_are_refused():
     with pytest.raises(ConfigError, match="no term is set; there are ge2e_softmax"):
-        SpeakerLoss(LossConfig(), 3, 4)
+        SpeakerLoss(SpeakerLossConfig(), 3, 4)
     with pytest.raises(ConfigError, match="loss.aam.weight is 0"):
-        SpeakerLoss(LossConfig(aam=AamConfig(weight=0.0)), 3, 4)
+        SpeakerLoss(SpeakerLossConfig(aam=AamConfig(weight=0.0)), 3, 4)

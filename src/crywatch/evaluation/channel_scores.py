@@ -20,27 +20,27 @@ AS_RECORDED = "as recorded"  # stands for the channel of what goes through none
 
 
 @dataclass(frozen=True)
-class Listener:
+class SystemScorer:
     """A system with its detector."""
 
     system: System
     detector: Detector
 
 
-L = TypeVar("L", bound=Listener)
+S = TypeVar("S", bound=SystemScorer)
 
 
 def channel_scores(
-    listeners: Sequence[L],
+    scorers: Sequence[S],
     clips: pd.DataFrame,
     truth: Truth,
     channels: Mapping[str, Channel],
-    wants: Callable[[L, Any, str], bool],
+    wants: Callable[[S, Any, str], bool],
     task: str,
 ) -> pd.DataFrame:
     """Table "audit_scores" of ``clips`` (split_clips, labelled); one clip in memory at a time.
 
-    ``wants`` says whether a listener scores a clip (a row of ``clips``) through a channel, or
+    ``wants`` says whether a system is to score a clip (a row of ``clips``) through a channel, or
     `AS_RECORDED`; a clip that none wants as recorded is passed over. ``task`` names the bar of
     progress.
     """
@@ -48,7 +48,7 @@ def channel_scores(
     rows = [
         clip
         for clip in clips.itertuples()
-        if any(wants(listener, clip, AS_RECORDED) for listener in listeners)
+        if any(wants(scorer, clip, AS_RECORDED) for scorer in scorers)
     ]
     for clip in progress(rows, task, unit="clip"):
         wave = read_clean(clip.path)
@@ -56,13 +56,13 @@ def channel_scores(
         known = {"start_s": np.arange(len(silent), dtype=float), "silent": silent}
         known |= {"is_cry": truth.segments(clip.clip_id, len(silent))}
         for name in (AS_RECORDED, *channels):
-            wanting = [listener for listener in listeners if wants(listener, clip, name)]
+            wanting = [scorer for scorer in scorers if wants(scorer, clip, name)]
             if not wanting:
                 continue
-            heard = wave if name == AS_RECORDED else apply(channels[name], wave, clip.clip_id)
-            for listener in wanting:
-                scores = np.asarray(listener.detector.score(heard), dtype=np.float64)
-                head = {"system": listener.system.name, "channel": name, "clip_id": clip.clip_id}
+            sound = wave if name == AS_RECORDED else apply(channels[name], wave, clip.clip_id)
+            for scorer in wanting:
+                scores = np.asarray(scorer.detector.score(sound), dtype=np.float64)
+                head = {"system": scorer.system.name, "channel": name, "clip_id": clip.clip_id}
                 parts.append(pd.DataFrame(head | known | {"score": scores}))
     return pd.concat(parts, ignore_index=True)
 

@@ -32,7 +32,7 @@ class BinaryMetrics:
 
 
 @dataclass(frozen=True)
-class Curve:
+class OperatingCurve:
     """A ROC or precision-recall curve."""
 
     x: np.ndarray  # false positive rate, or recall
@@ -96,16 +96,16 @@ def recall_at(labels: np.ndarray, scores: np.ndarray, false_alarm_rate: float) -
     return float(tpr[fpr <= false_alarm_rate].max())
 
 
-def roc(labels: np.ndarray, scores: np.ndarray) -> Curve:
+def roc(labels: np.ndarray, scores: np.ndarray) -> OperatingCurve:
     """True against false positive rate."""
     from sklearn.metrics import roc_curve
 
-    return Curve(*roc_curve(labels, scores, drop_intermediate=True))
+    return OperatingCurve(*roc_curve(labels, scores, drop_intermediate=True))
 
 
-def precision_recall(labels: np.ndarray, scores: np.ndarray) -> Curve:
+def precision_recall(labels: np.ndarray, scores: np.ndarray) -> OperatingCurve:
     """Precision against recall."""
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, thresholds = precision_recall_curve(labels, scores, drop_intermediate=True)
-    return Curve(recall, precision, thresholds)
+    return OperatingCurve(recall, precision, thresholds)

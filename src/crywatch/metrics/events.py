@@ -8,17 +8,21 @@ detection is a run of seconds at or above the threshold.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
 from crywatch.data.truth import CRY, Interval
 
-COLLAR_S = 0.2  # of onset and offset
-COLLAR_SHARE = 0.2  # of the event's length, for the offset, where that is more
+COLLARS = {  # of onset and offset, in seconds, and for the offset the share of the event's length
+    "onset_collar": 0.2,
+    "offset_collar": 0.2,
+    "offset_collar_rate": 0.2,
+}
 INTERSECTION = {"dtc_threshold": 0.5, "gtc_threshold": 0.5}
 PSDS1 = {"dtc_threshold": 0.7, "gtc_threshold": 0.7}
 PSDS2 = {"dtc_threshold": 0.1, "gtc_threshold": 0.1}
@@ -29,7 +33,7 @@ LATE = 0.9  # quantile of the latency
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRecording:
     """The scores of one strongly labelled recording and what is true of it."""
 
     clip_id: str
@@ -62,7 +66,7 @@ class EventMetrics:
 
 
 def event_metrics(
-    recordings: Iterable[Scored], threshold: float, segment_s: float = 1.0
+    recordings: Iterable[ScoredRecording], threshold: float, segment_s: float = 1.0
 ) -> EventMetrics:
     """Metrics of ``recordings`` with decisions at ``threshold``.
 
@@ -92,7 +96,7 @@ def event_metrics(
     )
 
 
-def best_threshold(recordings: Iterable[Scored]) -> float | None:
+def best_threshold(recordings: Iterable[ScoredRecording]) -> float | None:
     """Where the intersection F1 of ``recordings`` is highest; None where none is found by any.
 
     The lowest score where it is best to call every second.
@@ -103,7 +107,7 @@ def best_threshold(recordings: Iterable[Scored]) -> float | None:
     return _Library(recordings).best_threshold()
 
 
-def false_alarms(recording: Scored, threshold: float) -> int:
+def false_alarms(recording: ScoredRecording, threshold: float) -> int:
     """Runs of seconds at or above ``threshold`` that touch no cry."""
     return sum(
         not any(c.onset_s < run.offset_s and c.offset_s > run.onset_s for c in recording.cries)
@@ -111,21 +115,21 @@ def false_alarms(recording: Scored, threshold: float) -> int:
     )
 
 
-def latencies(recording: Scored, threshold: float, segment_s: float = 1.0) -> list[float]:
+def latencies(recording: ScoredRecording, threshold: float, segment_s: float = 1.0) -> list[float]:
     """For each cry that is found, seconds from its onset to the end of the first segment called.
 
     Never longer than the recording goes on: at its end everything is decided.
     """
-    found = []
+    waits = []
     called = np.flatnonzero(np.asarray(recording.scores) >= threshold)
     for cry in recording.cries:
-        over = called[(called + 1 > cry.onset_s) & (called < cry.offset_s)]
-        if len(over):
+        hits = called[(called + 1 > cry.onset_s) & (called < cry.offset_s)]
+        if len(hits):
             # The segment of a second; one that was over before the onset did not hear the cry.
-            ends = (over // segment_s + 1) * segment_s
+            ends = (hits // segment_s + 1) * segment_s
             decided_s = min(float(ends[0]), recording.duration_s)
-            found.append(max(decided_s - cry.onset_s, 0.0))
-    return found
+            waits.append(max(decided_s - cry.onset_s, 0.0))
+    return waits
 
 
 def runs(scores: np.ndarray, threshold: float, duration_s: float) -> list[Interval]:
@@ -153,31 +157,13 @@ def _length(intervals: list[Interval]) -> float:
     return sum(interval.offset_s - interval.onset_s for interval in intervals)
 
 
-@dataclass(frozen=True)
-class _Functions:
-    """What is used of sed_scores_eval."""
-
-    collar_f1: Callable
-    intersection_f1: Callable
-    best_intersection_f1: Callable
-    psd_roc: Callable
-    area: Callable
-
-
 @cache
-def _library() -> _Functions:
+def _sed_scores_eval() -> ModuleType:
     """Imported without the warning of pkg_resources that one of its own imports gives."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from sed_scores_eval import collar_based, intersection_based
-        from sed_scores_eval.intersection_based.psds import psd_roc, psds_from_psd_roc
-    return _Functions(
-        collar_based.fscore,
-        intersection_based.fscore,
-        intersection_based.best_fscore,
-        psd_roc,
-        psds_from_psd_roc,
-    )
+        import sed_scores_eval
+    return sed_scores_eval
 
 
 @cache
@@ -201,7 +187,9 @@ def _writable() -> type[pd.DataFrame]:
 class _Library:
     """The recordings as sed_scores_eval wants them, and its metrics for the class of cries."""
 
-    def __init__(self, recordings: list[Scored]):
+    def __init__(self, recordings: list[ScoredRecording]):
+        library = _sed_scores_eval()
+        self.collar, self.intersection = library.collar_based, library.intersection_based
         self.durations = {recording.clip_id: recording.duration_s for recording in recordings}
         self.scores = {recording.clip_id: _frame(recording) for recording in recordings}
         self.truth = {r.clip_id: _rows(r.cries, CRY) for r in recordings}
@@ -209,25 +197,17 @@ class _Library:
 
     def event_f1(self, threshold: float) -> float:
         """By onsets and offsets within the collar."""
-        f1, *_ = _library().collar_f1(
-            self.scores,
-            self.truth,
-            _at(threshold),
-            onset_collar=COLLAR_S,
-            offset_collar=COLLAR_S,
-            offset_collar_rate=COLLAR_SHARE,
-        )
+        f1, *_ = self.collar.fscore(self.scores, self.truth, _at(threshold), **COLLARS)
         return float(f1[CRY])
 
     def intersection_f1(self, threshold: float) -> float:
         """By how much of a detection and of a cry lie in each other."""
-        measure = _library().intersection_f1
-        f1, *_ = measure(self.scores, self.truth, _at(threshold), **INTERSECTION)
+        f1, *_ = self.intersection.fscore(self.scores, self.truth, _at(threshold), **INTERSECTION)
         return float(f1[CRY])
 
     def best_threshold(self) -> float | None:
         """Of the highest intersection F1; None where every F1 is 0."""
-        best = _library().best_intersection_f1(self.scores, self.truth, **INTERSECTION)
+        best = self.intersection.best_fscore(self.scores, self.truth, **INTERSECTION)
         f1, threshold = float(best[0][CRY]), float(best[3][CRY])
         if f1 == 0:
             return None
@@ -242,10 +222,11 @@ class _Library:
             scores = {clip_id: frame.assign(**{OTHER: 0.0}) for clip_id, frame in scores.items()}
             truth = {clip_id: events + self.others[clip_id] for clip_id, events in truth.items()}
             tolerance = tolerance | cross
-        measure = _library().psd_roc
-        _, by_class = measure(scores, truth, self.durations, **tolerance, max_efpr=MAX_FALSE_ALARMS)
+        _, by_class = self.intersection.psd_roc(
+            scores, truth, self.durations, **tolerance, max_efpr=MAX_FALSE_ALARMS
+        )
         rates, alarms, *_ = by_class[CRY]
-        return float(_library().area(rates, alarms, MAX_FALSE_ALARMS))
+        return float(self.intersection.psds_from_psd_roc(rates, alarms, MAX_FALSE_ALARMS))
 
 
 def _at(threshold: float) -> float:
@@ -257,7 +238,7 @@ def _rows(intervals: list[Interval], label: str) -> list[tuple[float, float, str
     return [(interval.onset_s, interval.offset_s, label) for interval in intervals]
 
 
-def _frame(recording: Scored) -> pd.DataFrame:
+def _frame(recording: ScoredRecording) -> pd.DataFrame:
     edges = _edges(len(recording.scores), recording.duration_s)
     columns = {"onset": edges[:-1], "offset": edges[1:]}
     return _writable()(columns | {CRY: np.asarray(recording.scores, dtype=float)})

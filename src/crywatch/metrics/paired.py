@@ -67,7 +67,7 @@ def paired_differences(
         draws = [group_draws(labels, scores, names, seed, DRAWS) for scores in (first, second)]
         gains = draws[1] - draws[0]
         gains, ends = gains[np.isfinite(gains).all(axis=1)], percentiles(gains)
-    found = {}
+    differences = {}
     for column, (name, score) in enumerate(
         zip(METRICS, (roc_auc_score, average_precision_score), strict=True)
     ):
@@ -77,8 +77,9 @@ def paired_differences(
             tail = min(np.sum(gains[:, column] <= 0), np.sum(gains[:, column] >= 0))
             p = float(min(1.0, 2 * (tail + 1) / (len(gains) + 1)))
         values = float(score(labels, first)), float(score(labels, second))
-        found[name] = PairedDifference(name, *values, low, high, p, len(labels), n_cry, n_other)
-    return found
+        rest = low, high, p, len(labels), n_cry, n_other
+        differences[name] = PairedDifference(name, *values, *rest)
+    return differences
 
 
 @dataclass(frozen=True)

@@ -216,10 +216,10 @@ def embed_cries(
     Without averaging that of the cries joined; with it the mean of the unit vectors of shuffled
     crops.
     """
-    return embed_sounds([heard(cries, config, rng)], embed)[0]
+    return embed_sounds([averaged_waves(cries, config, rng)], embed)[0]
 
 
-def heard(
+def averaged_waves(
     cries: Sequence[np.ndarray], config: AveragingConfig, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """The waves [samples] whose mean direction stands for ``cries``."""
@@ -229,7 +229,7 @@ def heard(
 
 
 def embed_sounds(sounds: Sequence[Sequence[np.ndarray]], embed: Embed) -> np.ndarray:
-    """Unit vectors [sounds, dim] of the waves of each (see `heard`), all embedded in one call."""
+    """Unit vectors [sounds, dim] of the `averaged_waves` of each, all embedded in one call."""
     vectors = unit(np.asarray(embed([w for waves in sounds for w in waves]), dtype=np.float64))
     starts = np.cumsum([0, *map(len, sounds)])
     means = [vectors[a:b].mean(axis=0) for a, b in pairwise(starts)]

@@ -210,10 +210,10 @@ def _checkpoint(config: EcapaConfig) -> Path:
     try:
         return Path(hf_hub_download(config.source, CHECKPOINT, revision=config.revision or None))
     except Exception as error:  # the hub's client raises whatever its transport does
-        said = str(error).splitlines()
+        lines = str(error).splitlines()
         raise ModelError(
             f"ecapa.source: no folder {config.source!r}, and the hub did not give {CHECKPOINT} "
-            f"({type(error).__name__}: {said[0] if said else ''}); set ecapa.source to a folder "
+            f"({type(error).__name__}: {lines[0] if lines else ''}); set ecapa.source to a folder "
             f"that holds it, or to {RANDOM!r}"
         ) from error
 
@@ -223,9 +223,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever a damaged file leads it to
-        said = str(error).splitlines()
+        lines = str(error).splitlines()
         raise ModelError(
-            f"{path}: not a file of weights alone ({said[0] if said else type(error).__name__})"
+            f"{path}: not a file of weights alone ({lines[0] if lines else type(error).__name__})"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path}: not a state dict: names and tensors are expected")

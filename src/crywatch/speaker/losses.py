@@ -8,7 +8,9 @@ over pairs, so that weights do not depend on the size of a batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +50,7 @@ class AamConfig:
 
 
 @dataclass
-class LossConfig:
+class SpeakerLossConfig:
     """Config group ``loss``: the sum of all that are not null."""
 
     ge2e_softmax: Ge2eConfig | None = None
@@ -177,15 +179,15 @@ class Aam(nn.Module):
 class SpeakerLoss(nn.Module):
     """The weighted sum of the terms that a config names."""
 
-    def __init__(self, config: LossConfig, n_infants: int, dim: int):
+    def __init__(self, config: SpeakerLossConfig, n_infants: int, dim: int):
         super().__init__()
-        make = {
+        make: dict[str, Callable[[Any], nn.Module]] = {
             "ge2e_softmax": lambda term: Ge2e(term, contrast=False),
             "ge2e_contrast": lambda term: Ge2e(term, contrast=True),
             "ntxent": NtXent,
             "aam": lambda term: Aam(term, n_infants, dim),
         }
-        chosen = {f.name: getattr(config, f.name) for f in fields(LossConfig)}
+        chosen = {f.name: getattr(config, f.name) for f in fields(SpeakerLossConfig)}
         chosen = {name: term for name, term in chosen.items() if term is not None}
         if not chosen:
             raise ConfigError(f"loss: no term is set; there are {', '.join(make)}")

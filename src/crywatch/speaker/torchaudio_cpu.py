@@ -66,10 +66,12 @@ def prepare_speechbrain() -> None:
 def _stand_in() -> ModuleType:
     """What torchaudio asks of its extension, with every compiled part said to be absent."""
     module = ModuleType(EXTENSION, "Stands for the compiled part of torchaudio.")
-    module._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    module._IS_ALIGN_AVAILABLE = False
-    module.fail_if_no_align = lambda function: function
-    module._check_cuda_version = lambda: None
+    vars(module).update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+        _IS_ALIGN_AVAILABLE=False,
+        fail_if_no_align=lambda function: function,
+        _check_cuda_version=lambda: None,
+    )
     return module
 
 

@@ -16,7 +16,14 @@ import pandas as pd
 from crywatch.core.errors import TableError
 from crywatch.corpora.cryceleb_tables import Pair, read_metadata
 from crywatch.corpora.sessions import GAP_S
-from crywatch.speaker.batches import AveragingConfig, Embed, embed_sounds, heard, named_rng, unit
+from crywatch.speaker.batches import (
+    AveragingConfig,
+    Embed,
+    averaged_waves,
+    embed_sounds,
+    named_rng,
+    unit,
+)
 
 SAME_SOUND = ("recording_id", "cluster_id")
 AT_ONCE = 16  # utterances
@@ -89,7 +96,8 @@ def session_trials(
     clips = clips[clips["infant_id"].notna()].sort_values("clip_id").reset_index(drop=True)
     table = _Columns(clips, tuple(column for column in apart if column in clips))
     rng = np.random.default_rng(seed)
-    within, across = [], []
+    within: list[np.ndarray] = []
+    across: list[np.ndarray] = []
     for rows in clips.groupby("infant_id", sort=True).indices.values():
         first, second = (rows[side] for side in np.triu_indices(len(rows), 1))
         free = table.free(first, second)
@@ -172,16 +180,16 @@ def _pairs_of_two(table: _Columns, count: int, rng: np.random.Generator) -> np.n
         rows = _at_most(np.flatnonzero(allowed(first, second)), count, rng)
         return np.stack([first[rows], second[rows]])
     # So many that they are not listed: drawn until there are enough, each pair once.
-    found = np.empty(0, dtype=np.int64)
+    drawn = np.empty(0, dtype=np.int64)
     for _ in range(64):
         first, second = np.sort(rng.integers(n, size=(2, 4 * count)), axis=0)
         keys = (first * n + second)[(first != second) & allowed(first, second)]
-        found = np.concatenate([found, keys])
-        found = found[np.sort(np.unique(found, return_index=True)[1])]
-        if len(found) >= count:
+        drawn = np.concatenate([drawn, keys])
+        drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        if len(drawn) >= count:
             break
-    found = np.sort(found[:count])
-    return np.stack([found // n, found % n])
+    drawn = np.sort(drawn[:count])
+    return np.stack([drawn // n, drawn % n])
 
 
 def cosine_scores(trials: TrialList, embeddings: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -202,17 +210,17 @@ def cosine_scores(trials: TrialList, embeddings: Mapping[str, np.ndarray]) -> np
 
 def cryceleb_utterances(folder: Path, part: str) -> list[Utterance]:
     """All cries of a baby at birth (B) or at discharge (D) as one, for every baby of ``part``."""
-    found: dict[tuple[str, str], list] = {}
+    by_period: dict[tuple[str, str], list] = {}
     for cry in read_metadata(folder):
         if cry.part == part:
-            found.setdefault((cry.baby_id, cry.period), []).append(cry)
+            by_period.setdefault((cry.baby_id, cry.period), []).append(cry)
     return [
         Utterance(
             _name(baby, period),
             baby,
             tuple(cry.path for cry in sorted(cries, key=lambda cry: cry.number)),
         )
-        for (baby, period), cries in sorted(found.items())
+        for (baby, period), cries in sorted(by_period.items())
     ]
 
 
@@ -258,7 +266,7 @@ def embed_utterances(
     for utterance in progress(utterances, what, unit="utterance"):
         cries = [load(path) for path in utterance.paths]
         names.append(utterance.name)
-        sounds.append(heard(cries, config, named_rng(seed, utterance.name)))
+        sounds.append(averaged_waves(cries, config, named_rng(seed, utterance.name)))
         # Several at once: crops of one length make a batch.
         if len(names) == AT_ONCE or utterance is utterances[-1]:
             vectors |= zip(names, embed_sounds(sounds, embed), strict=True)

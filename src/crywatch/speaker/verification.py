@@ -78,8 +78,7 @@ def det_curve(same: np.ndarray, scores: np.ndarray) -> DetCurve:
     if not same.any() or same.all():
         raise TableError("verification: trials of one infant and of two are needed, one is missing")
     levels, level = np.unique(scores, return_inverse=True)
-    points = _points(level, len(levels), same.astype(float), (~same).astype(float))
-    return DetCurve(*points, np.concatenate([[np.inf], levels[::-1]]))
+    return _curve(levels, level, same.astype(float), (~same).astype(float))
 
 
 def equal_error(curve: DetCurve) -> EqualError:
@@ -88,14 +87,21 @@ def equal_error(curve: DetCurve) -> EqualError:
     Exact in every point; between the two neighbours of the crossing it is linear, which is what
     choosing between their thresholds at random gives. Trials of equal score move together.
     """
-    at = int(np.argmax(curve.false_alarm >= curve.miss))
-    return EqualError(_equal_error(curve.false_alarm, curve.miss), float(curve.thresholds[at]))
+    false_alarm = curve.false_alarm
+    gap = false_alarm - curve.miss  # from -1 to 1, never falling
+    at = int(np.argmax(gap >= 0))
+    share = -gap[at - 1] / (gap[at] - gap[at - 1])
+    rate = false_alarm[at - 1] + share * (false_alarm[at] - false_alarm[at - 1])
+    return EqualError(float(rate), float(curve.thresholds[at]))
 
 
 def min_dcf(curve: DetCurve, config: VerificationConfig) -> float:
     """The lowest detection cost over all thresholds, as a share of the better of accepting all and
     accepting nothing (NIST SRE)."""
-    return _min_dcf(curve.false_alarm, curve.miss, config)
+    of_miss = config.cost_miss * config.p_same
+    of_false_alarm = config.cost_false_alarm * (1 - config.p_same)
+    cost = of_miss * curve.miss + of_false_alarm * curve.false_alarm
+    return float(cost.min() / min(of_miss, of_false_alarm))
 
 
 def verify(
@@ -125,8 +131,8 @@ def verify(
         own, others = weight * same, weight * ~same
         if not own.any() or not others.any():
             return np.nan, np.nan
-        points = _points(level, len(levels), own, others)
-        return _equal_error(*points), _min_dcf(*points, config)
+        curve = _curve(levels, level, own, others)
+        return equal_error(curve).rate, min_dcf(curve, config)
 
     ends = None
     if config.resamples and len(names) > 2 and len(np.unique(first[same])) > 1:
@@ -168,28 +174,12 @@ def _checked(trials: TrialList, scores: np.ndarray, config: VerificationConfig) 
     return scores
 
 
-def _points(
-    level: np.ndarray, n_levels: int, own: np.ndarray, others: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """False alarms and misses [levels + 1] from the weights of the trials, strictest first."""
+def _curve(levels: np.ndarray, level: np.ndarray, own: np.ndarray, others: np.ndarray) -> DetCurve:
+    """From the scores that there are, rising, and each trial's level and weight [trials]."""
     rates = [
-        np.concatenate([[0.0], np.cumsum(np.bincount(level, weights, n_levels)[::-1])])
+        np.concatenate([[0.0], np.cumsum(np.bincount(level, weights, len(levels))[::-1])])
         for weights in (others, own)
     ]
     # Divided by their own last value, not by a sum in another order: the ends are exact.
     false_alarm, hit = (rate / rate[-1] for rate in rates)
-    return false_alarm, 1 - hit
-
-
-def _equal_error(false_alarm: np.ndarray, miss: np.ndarray) -> float:
-    gap = false_alarm - miss  # from -1 to 1, never falling
-    at = int(np.argmax(gap >= 0))
-    share = -gap[at - 1] / (gap[at] - gap[at - 1])
-    return float(false_alarm[at - 1] + share * (false_alarm[at] - false_alarm[at - 1]))
-
-
-def _min_dcf(false_alarm: np.ndarray, miss: np.ndarray, config: VerificationConfig) -> float:
-    of_miss = config.cost_miss * config.p_same
-    of_false_alarm = config.cost_false_alarm * (1 - config.p_same)
-    cost = of_miss * miss + of_false_alarm * false_alarm
-    return float(cost.min() / min(of_miss, of_false_alarm))
+    return DetCurve(false_alarm, 1 - hit, np.concatenate([[np.inf], levels[::-1]]))

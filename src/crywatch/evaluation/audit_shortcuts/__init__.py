@@ -25,7 +25,7 @@ from crywatch.data.truth import CRY, Truth
 from crywatch.detection.systems import System, load_system
 from crywatch.evaluation.audit_shortcuts.background import (
     SCALED,
-    BackgroundConfig,
+    AuditBackgroundConfig,
     BackgroundRow,
     background_rows,
     score_background,
@@ -41,7 +41,7 @@ from crywatch.evaluation.audit_shortcuts.measures import (
 )
 from crywatch.evaluation.audit_shortcuts.probe import ALL, ProbeConfig, ProbeRow, probe_rows
 from crywatch.evaluation.audit_shortcuts.thresholds import is_heard, thresholds
-from crywatch.evaluation.channel_scores import AS_RECORDED, Listener, channel_scores, with_clips
+from crywatch.evaluation.channel_scores import AS_RECORDED, SystemScorer, channel_scores, with_clips
 from crywatch.evaluation.scopes import POOLED, SECOND
 from crywatch.metrics.curves import FALSE_ALARM_RATE
 
@@ -78,7 +78,7 @@ class AuditShortcutsConfig:
     threshold: float  # of a decision
     channels: list[str]  # of section ``channels``: one for all clips alike
     factors: dict[str, list[str]]  # what changes alone, and the channels that change it
-    background: BackgroundConfig
+    background: AuditBackgroundConfig
     probe: ProbeConfig
 
 
@@ -132,12 +132,12 @@ def run(
     channels = {name: channel(name, channel_section) for name in names}
     clips = sounds([source.clips])
     truth = Truth(clips, strong_labels([source.events]))
-    listeners = [Listener(system, load_system(system)) for system in systems]
+    scorers = [SystemScorer(system, load_system(system)) for system in systems]
 
-    scores = channel_scores(listeners, clips, truth, channels, is_heard, "audit: channels")
+    scores = channel_scores(scorers, clips, truth, channels, is_heard, "audit: channels")
     seconds = with_clips(scores, clips)
-    background = score_background(listeners, clips, config.background)
-    probed = sources(listeners)
+    background = score_background(scorers, clips, config.background)
+    probed = sources(scorers)
     vectors = hear(chosen(clips, config.probe.clips), probed)
     at_1pct = thresholds(seconds, FALSE_ALARM_RATE, systems)
     summary = AuditSummary(

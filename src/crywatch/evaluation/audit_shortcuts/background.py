@@ -17,7 +17,7 @@ from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.progress import progress
 from crywatch.data.truth import CRY, SILENT_DBFS
 from crywatch.detection.systems import System
-from crywatch.evaluation.channel_scores import AS_RECORDED, Listener
+from crywatch.evaluation.channel_scores import AS_RECORDED, SystemScorer
 
 CLIP, PAUSE = "clip", "pause"
 SCALED = "scaled"
@@ -26,7 +26,7 @@ PEAK = 0.99  # a scaled stretch is at most so loud: nothing is clipped
 
 
 @dataclass
-class BackgroundConfig:
+class AuditBackgroundConfig:
     """Section ``audit_shortcuts.background``."""
 
     categories: list[str]  # of clips that hold nothing but background
@@ -36,7 +36,7 @@ class BackgroundConfig:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class QuietStretch:
     """A part of a clip with no cry in it."""
 
     kind: str  # clip, pause
@@ -65,7 +65,7 @@ class BackgroundRow:
 
 
 def score_background(
-    listeners: Sequence[Listener], clips: pd.DataFrame, config: BackgroundConfig
+    scorers: Sequence[SystemScorer], clips: pd.DataFrame, config: AuditBackgroundConfig
 ) -> pd.DataFrame:
     """Table "audit_background" of the test part of ``clips`` (split_clips, labelled)."""
     is_background = clips["category"].isin(config.categories) & (clips["label"] != CRY)
@@ -73,19 +73,19 @@ def score_background(
     parts = [pd.DataFrame()]
     for clip in progress(wanted.itertuples(), "audit: background", len(wanted), "clip"):
         wave = read_clean(clip.path)
-        whole = Stretch(CLIP, 0.0, wave)
+        whole = QuietStretch(CLIP, 0.0, wave)
         for stretch in pauses(wave, config) if clip.label == CRY else [whole]:
-            for heard, changed in _levels(stretch.wave, config.level_dbfs).items():
-                for listener in listeners:
-                    scores = np.asarray(listener.detector.score(changed), dtype=np.float64)
-                    head = {"system": listener.system.name, "clip_id": clip.clip_id}
-                    head |= {"kind": stretch.kind, "heard": heard, "onset_s": stretch.onset_s}
+            for level, sound in _levels(stretch.wave, config.level_dbfs).items():
+                for scorer in scorers:
+                    scores = np.asarray(scorer.detector.score(sound), dtype=np.float64)
+                    head = {"system": scorer.system.name, "clip_id": clip.clip_id}
+                    head |= {"kind": stretch.kind, "heard": level, "onset_s": stretch.onset_s}
                     starts = np.arange(len(scores), dtype=float)
                     parts.append(pd.DataFrame(head | {"start_s": starts, "score": scores}))
     return pd.concat(parts, ignore_index=True)
 
 
-def pauses(wave: np.ndarray, config: BackgroundConfig) -> Iterator[Stretch]:
+def pauses(wave: np.ndarray, config: AuditBackgroundConfig) -> Iterator[QuietStretch]:
     """The quiet parts of a recording [samples] at 16 kHz, of ``min_s`` or more.
 
     Quiet are 25 ms frames ``below_db`` or more under the loudest one. A pause is mirrored at its
@@ -100,17 +100,17 @@ def pauses(wave: np.ndarray, config: BackgroundConfig) -> Iterator[Stretch]:
             part = wave[first * FRAME : last * FRAME]
             length = n_segments(len(part)) * RATE_HZ
             padded = np.pad(part, (0, max(0, length - len(part))), mode="symmetric")[:length]
-            yield Stretch(PAUSE, first * FRAME / RATE_HZ, padded)
+            yield QuietStretch(PAUSE, first * FRAME / RATE_HZ, padded)
 
 
 def _levels(wave: np.ndarray, level_dbfs: float) -> dict[str, np.ndarray]:
     """The sound as recorded, and at one level; digital silence cannot be scaled."""
-    heard = {AS_RECORDED: wave}
+    levels = {AS_RECORDED: wave}
     rms = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
     if rms >= 10 ** (SILENT_DBFS / 20):
         gain = min(10 ** (level_dbfs / 20) / rms, PEAK / float(np.abs(wave).max()))
-        heard[SCALED] = (wave * np.float32(gain)).astype(np.float32)
-    return heard
+        levels[SCALED] = (wave * np.float32(gain)).astype(np.float32)
+    return levels
 
 
 def background_rows(
@@ -127,14 +127,14 @@ def background_rows(
     keys = ["corpus", "kind", "heard"]
     for system in systems:
         at_1pct = thresholds_1pct.get(system.name)
-        for (corpus, kind, heard), frame in seconds[seconds["system"] == system.name].groupby(keys):
+        for (corpus, kind, level), frame in seconds[seconds["system"] == system.name].groupby(keys):
             values = frame["score"].to_numpy()
             yield BackgroundRow(
                 system=system.name,
                 row=system.row,
                 corpus=str(corpus),
                 kind=str(kind),
-                heard=str(heard),
+                heard=str(level),
                 n=len(values),
                 clips=frame["clip_id"].nunique(),
                 called=float((values >= threshold).mean()),

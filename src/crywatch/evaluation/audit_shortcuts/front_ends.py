@@ -16,10 +16,11 @@ from crywatch.core.progress import progress
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.embedders.base import EmbedderConfig
 from crywatch.detection.embedders.logmel import BANDS, LogMel
-from crywatch.evaluation.channel_scores import Listener
+from crywatch.evaluation.channel_scores import SystemScorer
 
 LEVEL, LOGMEL = "level alone", "log-mel, mean and deviation"
 QUIET = 1e-10  # stands for the amplitude of digital silence
+Vectors = Callable[[np.ndarray], np.ndarray]  # [samples] at 16 kHz to [plain seconds, d]
 CLIP_COLUMNS = ("clip_id", "corpus", "label", "split", "group_id")
 
 
@@ -30,7 +31,7 @@ class ProbeInput:
     name: str
     row: str  # of a table: the name without the system's seed
     system_row: str  # of the system whose features these are, "" for a front end
-    vectors: Callable[[np.ndarray], np.ndarray]  # [samples] at 16 kHz to [plain seconds, d]
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,19 @@ class ProbedSeconds:
     vectors: dict[str, np.ndarray]  # by the name of a source: [seconds, d] float32
 
 
-def sources(listeners: Sequence[Listener]) -> list[ProbeInput]:
+def sources(scorers: Sequence[SystemScorer]) -> list[ProbeInput]:
     """Level, log-mel, the pictures of the networks (one of each kind), and their features."""
     logmel = LogMel(EmbedderConfig("logmel", 2 * BANDS, ""))
-    front_ends = {LEVEL: levels, LOGMEL: logmel.embed}
-    for listener in listeners:
-        pictures = getattr(listener.detector, "pictures", None)
-        name = f"picture of {listener.system.family}, mean and deviation"
+    front_ends: dict[str, Vectors] = {LEVEL: levels, LOGMEL: logmel.embed}
+    for scorer in scorers:
+        pictures = getattr(scorer.detector, "pictures", None)
+        name = f"picture of {scorer.system.family}, mean and deviation"
         if pictures is not None and name not in front_ends:
             front_ends[name] = _averaged(pictures)
     networks = [
         ProbeInput(f"features of {system.name}", f"features of {system.row}", system.row, features)
         for system, features in (
-            (listener.system, getattr(listener.detector, "features", None))
-            for listener in listeners
+            (scorer.system, getattr(scorer.detector, "features", None)) for scorer in scorers
         )
         if features is not None
     ]
@@ -108,7 +108,7 @@ def levels(wave: np.ndarray) -> np.ndarray:
     return 20 * np.log10(np.maximum(np.stack([rms, peak], axis=1), QUIET))
 
 
-def _averaged(pictures: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def _averaged(pictures: Callable[[np.ndarray], np.ndarray]) -> Vectors:
     """Mean and deviation over the frames of pictures [plain seconds, bands, frames]."""
 
     def vectors(wave: np.ndarray) -> np.ndarray:

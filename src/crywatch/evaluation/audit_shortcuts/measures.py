@@ -106,7 +106,7 @@ def _factor(
     is_cry, before = plain["is_cry"].to_numpy(), plain["score"].to_numpy()
     changed = after.reindex(plain.index).to_numpy()
     moved = logit(changed) - logit(before)
-    metrics = [binary_metrics(is_cry, scores, threshold).auc for scores in (before, changed)]
+    auc, auc_before = (binary_metrics(is_cry, s, threshold).auc for s in (changed, before))
     return FactorRow(
         system=system.name,
         row=system.row,
@@ -116,8 +116,8 @@ def _factor(
         logit_change_cry=float(moved[is_cry].mean()) if is_cry.any() else None,
         logit_change_other=float(moved[~is_cry].mean()) if not is_cry.all() else None,
         flipped=float(((changed >= threshold) != (before >= threshold)).mean()),
-        auc=metrics[1],
-        auc_change=None if metrics[0] is None else metrics[1] - metrics[0],
+        auc=auc,
+        auc_change=None if auc is None or auc_before is None else auc - auc_before,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from crywatch.core.progress import progress
 from crywatch.data.selection import LABELS
@@ -57,7 +58,7 @@ class ProbeRow:
 
 
 def probe_rows(
-    seconds: ProbedSeconds, given: Sequence[ProbeInput], config: ProbeConfig, seed: int
+    seconds: ProbedSeconds, probed: Sequence[ProbeInput], config: ProbeConfig, seed: int
 ) -> Iterator[ProbeRow]:
     """Every source on cries and on others; on all parts, and on those no network has heard.
 
@@ -69,7 +70,7 @@ def probe_rows(
         (parts, label, source)
         for parts in SUBSETS
         for label in LABELS
-        for source in given
+        for source in probed
         if source.name in seconds.vectors
     ]
     for parts, label, source in progress(wanted, "audit: probes", unit="probe"):
@@ -105,9 +106,12 @@ def probe_rows(
 
 
 def probe(
-    vectors: np.ndarray, corpora: Sequence[str], groups: Sequence[str], folds: int, seed: int
+    vectors: np.ndarray, corpora: ArrayLike, groups: ArrayLike, folds: int, seed: int
 ) -> float:
-    """Balanced accuracy of the names ``corpora`` [n] told from ``vectors`` [n, d], held out."""
+    """Balanced accuracy of the names ``corpora`` [n] predicted from ``vectors`` [n, d].
+
+    Every second is predicted by a model that was fitted to the other ``groups`` [n].
+    """
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -118,22 +122,22 @@ def probe(
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    named = np.asarray(corpora, dtype=str)
-    told = np.empty_like(named)
+    names = np.asarray(corpora, dtype=str)
+    predicted = np.empty_like(names)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():
         # Enough steps to tell corpora apart; the last digit of the weights is of no interest.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The least populated class")
-        for train, test in splitter.split(vectors, named, np.asarray(groups, dtype=str)):
-            if len(np.unique(named[train])) == 1:
-                told[test] = named[train][0]
+        for train, test in splitter.split(vectors, names, np.asarray(groups, dtype=str)):
+            if len(np.unique(names[train])) == 1:
+                predicted[test] = names[train][0]
                 continue
             model = make_pipeline(
                 StandardScaler(), LogisticRegression(C=C, class_weight="balanced", max_iter=STEPS)
             )
-            told[test] = model.fit(vectors[train], named[train]).predict(vectors[test])
-        return float(balanced_accuracy_score(named, told))
+            predicted[test] = model.fit(vectors[train], names[train]).predict(vectors[test])
+        return float(balanced_accuracy_score(names, predicted))
 
 
 def permuted(seconds: pd.DataFrame, seed: Sequence[int]) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from crywatch.detection.systems import System
-from crywatch.evaluation.channel_scores import AS_RECORDED, Listener, audible
+from crywatch.evaluation.channel_scores import AS_RECORDED, SystemScorer, audible
 
 
-def is_heard(listener: Listener, clip: Any, channel: str) -> bool:
+def is_heard(scorer: SystemScorer, clip: Any, channel: str) -> bool:
     """Whether ``clip``, a row of table split_clips, is scored through ``channel``.
 
     Test clips go through every channel. As recorded are also scored: the others of part val, by
@@ -23,7 +23,7 @@ def is_heard(listener: Listener, clip: Any, channel: str) -> bool:
     if channel != AS_RECORDED:
         return False
     chooses = clip.split == "val" and clip.label == "other"
-    return chooses or listener.system.leave_out == clip.corpus
+    return chooses or scorer.system.leave_out == clip.corpus
 
 
 def thresholds(
@@ -39,10 +39,10 @@ def thresholds(
     never_heard = {system.name: system.leave_out for system in systems if system.leave_out}
     if never_heard:
         chosen = chosen[chosen["corpus"] != chosen["system"].map(never_heard)]
-    found = {}
+    lowest = {}
     for name, frame in chosen.groupby("system", sort=False):
         falling = np.sort(frame["score"].to_numpy())[::-1]
         allowed = int(np.floor(rate * len(falling) + 1e-9))
         # Just above the first score that must not alarm.
-        found[str(name)] = float(np.nextafter(falling[allowed], np.inf))
-    return found
+        lowest[str(name)] = float(np.nextafter(falling[allowed], np.inf))
+    return lowest

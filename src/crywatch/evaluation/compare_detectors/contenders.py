@@ -10,14 +10,14 @@ import pandas as pd
 
 from crywatch.detection.detectors import Detector
 from crywatch.detection.systems import System
-from crywatch.evaluation.channel_scores import AS_RECORDED, Listener, audible
+from crywatch.evaluation.channel_scores import AS_RECORDED, SystemScorer, audible
 from crywatch.metrics.curves import max_f1
 
 UNTRAINED = ("yamnet",)  # families that never heard any corpus of the rebuild
 
 
 @dataclass(frozen=True)
-class Contender(Listener):
+class Contender(SystemScorer):
     """A system, its detector, and the corpora that are left out for it."""
 
     left_out: tuple[str, ...]

@@ -21,8 +21,8 @@ DRAWN = ("auc", "average_precision")  # of a bootstrap's draw, in this order
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric over the systems of one row."""
+class SeedEstimate:
+    """A metric over the systems of one row, which differ by their seed."""
 
     mean: float | None
     sd: float | None  # n - 1; None for fewer than two systems
@@ -46,7 +46,7 @@ class ComparedRow:
     n_cry: int
     cry_groups: int
     other_groups: int
-    metrics: dict[str, Estimate]  # of METRICS
+    metrics: dict[str, SeedEstimate]  # of METRICS
 
     def as_dict(self) -> dict:
         """Plain values."""
@@ -123,8 +123,9 @@ def _measure(rows: pd.DataFrame, threshold: float | None) -> _Measurement:
     labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
     values = binary_metrics(labels, scores, np.inf if threshold is None else threshold)
     metrics = {name: getattr(values, name) for name in METRICS if name != "f1"}
-    both = (values.precision or 0.0) + (values.recall or 0.0)
-    metrics["f1"] = 2 * (values.precision or 0.0) * values.recall / both if both else 0.0
+    precision, recall = values.precision or 0.0, values.recall or 0.0
+    both = precision + recall
+    metrics["f1"] = 2 * precision * recall / both if both else 0.0
     if threshold is None:
         metrics |= dict.fromkeys(("accuracy", "f1", "false_alarm_rate"))
     groups = rows["group_id"].astype(str)
@@ -144,24 +145,25 @@ def _row(
     head = systems[0].head
     # As everywhere: no interval where a class has fewer than two groups.
     drawable = min(head["cry_groups"], head["other_groups"]) >= 2
-    if peer is not None and any(one.rows != peer.rows for one in systems):
+    if peer is not None and any(system.rows != peer.rows for system in systems):
         peer = None  # other seconds are no pairs
-    draws = np.mean([one.draws for one in systems], axis=0)
+    draws = np.mean([system.draws for system in systems], axis=0)
     metrics = {}
     for name in METRICS:
-        values = [one.metrics[name] for one in systems if one.metrics[name] is not None]
+        values = [value for system in systems if (value := system.metrics[name]) is not None]
         mean = fmean(values) if values else None
         interval, difference = {}, {}
         if name in DRAWN:
             column = DRAWN.index(name)
             interval = _interval(draws[:, column], "low", "high") if drawable else {}
-            if peer is not None and mean is not None:
-                difference = {"difference": mean - peer.metrics[name]}
+            known = None if peer is None else peer.metrics[name]
+            if peer is not None and mean is not None and known is not None:
+                difference = {"difference": mean - known}
                 gain = draws[:, column] - peer.draws[:, column]
                 ends = ("difference_low", "difference_high")
                 difference |= _interval(gain, *ends) if drawable else {}
         sd = stdev(values) if len(values) > 1 else None
-        metrics[name] = Estimate(mean=mean, sd=sd, **interval, **difference)
+        metrics[name] = SeedEstimate(mean=mean, sd=sd, **interval, **difference)
     return ComparedRow(
         row, len(systems), place.channel, place.scope, place.unit, metrics=metrics, **head
     )

@@ -24,7 +24,7 @@ from crywatch.data.tables.clips import SCORES
 from crywatch.data.truth import Truth
 from crywatch.evaluation.evaluate_detection import charts
 from crywatch.evaluation.evaluate_detection.events import EventRow, measure_events
-from crywatch.evaluation.evaluate_detection.measures import Row, headlines, measure
+from crywatch.evaluation.evaluate_detection.measures import DetectionRow, headlines, measure
 from crywatch.evaluation.evaluate_detection.scoring import ModelRef, clip_scores
 
 
@@ -40,7 +40,7 @@ class EvaluateDetectionConfig:
 class EvaluationSummary:
     """All rows, and the scores behind them."""
 
-    rows: list[Row]
+    rows: list[DetectionRow]
     events: list[EventRow]
     seconds: pd.DataFrame  # one row a second and model, with label and clip
     metrics: dict[str, float]  # with intervals, by their names in the tracking store
@@ -81,11 +81,11 @@ def run(
 @one_thread()
 def evaluate(
     models: Sequence[ModelRef], clips: pd.DataFrame, truth: Truth, threshold: float
-) -> tuple[pd.DataFrame, list[Row], list[EventRow]]:
+) -> tuple[pd.DataFrame, list[DetectionRow], list[EventRow]]:
     """Seconds of all models with their scores, and what is measured on them."""
     columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id", "duration_s"]
     frames: list[pd.DataFrame] = []
-    rows: list[Row] = []
+    rows: list[DetectionRow] = []
     events: list[EventRow] = []
     for model in models:
         frames.append(score(model, clips, truth))

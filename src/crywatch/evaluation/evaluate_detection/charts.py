@@ -21,7 +21,7 @@ from crywatch.data.tables import write_table
 from crywatch.data.tables.evaluation import MEASURED
 from crywatch.data.truth import silent_seconds
 from crywatch.evaluation.evaluate_detection.figures import WorstCase, save_png, worst_figure
-from crywatch.evaluation.evaluate_detection.measures import CURVE_MODELS, MAIN_MODELS, Row
+from crywatch.evaluation.evaluate_detection.measures import CURVE_MODELS, MAIN_MODELS, DetectionRow
 from crywatch.evaluation.evaluate_detection.seconds import (
     FILE,
     PART,
@@ -53,7 +53,11 @@ NAMES = {
 
 
 def write(
-    rows: Sequence[Row], seconds: pd.DataFrame, clips: pd.DataFrame, threshold: float, out_dir: Path
+    rows: Sequence[DetectionRow],
+    seconds: pd.DataFrame,
+    clips: pd.DataFrame,
+    threshold: float,
+    out_dir: Path,
 ) -> dict[str, float]:
     """Write below ``out_dir`` table "measured", roc.csv and pr.csv, and the folder of charts.
 
@@ -117,11 +121,11 @@ def _confusion(
     seconds: pd.DataFrame, models: list[str], chosen: Mapping[str, float]
 ) -> Iterator[dict]:
     """Each corpus by itself, its duplicates of other corpora included."""
-    heard = seconds[(seconds["split"] == PART) & ~seconds["corpus"].isin(MADE)]
+    test = seconds[(seconds["split"] == PART) & ~seconds["corpus"].isin(MADE)]
     for model in models:
         if model not in chosen:
             continue
-        for corpus, mine in heard[heard["model"] == model].groupby("corpus", sort=True):
+        for corpus, mine in test[test["model"] == model].groupby("corpus", sort=True):
             for is_cry, label in ((True, "cry"), (False, "other")):
                 called = mine.loc[mine["is_cry"] == is_cry, "score"] >= chosen[model]
                 for decision, name in ((True, "cry"), (False, "other")):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from crywatch.data.truth import Truth, cut_at
 from crywatch.evaluation.evaluate_detection.scoring import ModelRef
-from crywatch.metrics.events import EventMetrics, Scored, best_threshold, event_metrics
+from crywatch.metrics.events import EventMetrics, ScoredRecording, best_threshold, event_metrics
 
 FIXED = "fixed"
 CHOSEN = "validation"  # where the intersection F1 on the validation part is highest
@@ -54,13 +54,13 @@ def measure_events(
             yield EventRow(model.name, str(corpus), "test", CHOSEN, metrics)
 
 
-def recordings(seconds: pd.DataFrame, truth: Truth) -> Iterator[Scored]:
+def recordings(seconds: pd.DataFrame, truth: Truth) -> Iterator[ScoredRecording]:
     """The strongly labelled clips of ``seconds``, in order of their names."""
     for clip_id, frame in seconds.groupby("clip_id", sort=True):
         if not truth.is_strong(str(clip_id)):
             continue
         duration_s = float(frame["duration_s"].iloc[0])
-        yield Scored(
+        yield ScoredRecording(
             clip_id=str(clip_id),
             duration_s=duration_s,
             scores=np.asarray(frame["score"], dtype=float),

@@ -136,8 +136,8 @@ def worst_figure(model: str, cases: Sequence[WorstCase]) -> Figure:
         for edge_s in (case.start_s, case.start_s + 1):
             axes.axvline(edge_s, color="white", linewidth=0.9, linestyle="--")
         axes.set_xlim(case.wave_start_s, end_s)
-        said = case.kind if case.wrong else f"no {case.kind}"
-        axes.set_title(f"{_short(case.clip_id)}\n{said}, score {case.score:.3f}", fontsize=7)
+        title = case.kind if case.wrong else f"no {case.kind}"
+        axes.set_title(f"{_short(case.clip_id)}\n{title}, score {case.score:.3f}", fontsize=7)
         axes.set_xlabel("s", fontsize=7, labelpad=1)
         axes.set_ylabel("kHz", fontsize=7)
         axes.tick_params(labelsize=6.5)

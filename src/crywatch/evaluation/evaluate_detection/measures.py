@@ -22,7 +22,7 @@ ALL_PARTS = "all"  # stands for the part of a corpus left out
 
 
 @dataclass(frozen=True)
-class Row:
+class DetectionRow:
     """Metrics of one model on one scope."""
 
     model: str
@@ -38,7 +38,7 @@ class Row:
         return head | self.metrics.as_dict() | self.intervals.as_dict()
 
 
-def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterator[Row]:
+def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterator[DetectionRow]:
     """Rows of one model over parts, scopes and units; ``seconds`` know their clips."""
     places = [
         (part, *scope)
@@ -55,10 +55,12 @@ def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterato
                 Intervals() if part == "val" else group_bootstrap(labels, scores, rows["group_id"])
             )
             metrics = binary_metrics(labels, scores, threshold)
-            yield Row(model.name, scope, unit, part, metrics, intervals)
+            yield DetectionRow(model.name, scope, unit, part, metrics, intervals)
 
 
-def headlines(rows: Sequence[Row], events: Sequence[EventRow]) -> dict[str, dict[str, float]]:
+def headlines(
+    rows: Sequence[DetectionRow], events: Sequence[EventRow]
+) -> dict[str, dict[str, float]]:
     """For `dvc metrics` and `dvc exp show`: a few numbers per second of the main models."""
     headline: dict[str, dict[str, float | None]] = {}
     for row in rows:

@@ -80,5 +80,5 @@ def blazenet_scores(model_dir: Path, store: FeatureStore, clips: list[str]) -> I
         return cry_probability(network(pictures))
 
     shown = progress(clips, f"score {model_dir.name}", unit="clip")
-    for found in forward(store, shown, scores, BATCH):
-        yield ClipScores(found.clip_id, found.vectors.astype(np.float64))
+    for clip in forward(store, shown, scores, BATCH):
+        yield ClipScores(clip.clip_id, clip.vectors.astype(np.float64))

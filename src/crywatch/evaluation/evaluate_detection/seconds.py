@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection.measures import Row
+from crywatch.evaluation.evaluate_detection.measures import DetectionRow
 from crywatch.evaluation.scopes import (
     CLIP,
     LEFT_OUT,
@@ -38,7 +38,7 @@ OF_CLIP = ("clip_id", "sha256", "corpus", "label", "group_id", "split", "canonic
 
 
 @dataclass(frozen=True)
-class Place:
+class MeasuredPlace:
     """What one model is measured on, by what unit."""
 
     scope: str
@@ -53,7 +53,7 @@ def measured_table(seconds: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return rows[list(MEASURED.columns)]
 
 
-def places(seconds: pd.DataFrame) -> Iterator[Place]:
+def places(seconds: pd.DataFrame) -> Iterator[MeasuredPlace]:
     """Everything that one model is reported on: scopes of the test part, and its corpus left out.
 
     A model is scored on the training part of a corpus only if it was never trained on it.
@@ -63,8 +63,8 @@ def places(seconds: pd.DataFrame) -> Iterator[Place]:
         places.append(left_out(seconds, corpus))
     for scope, rows in places:
         if len(rows):
-            yield Place(scope, SECOND, rows)
-            yield Place(scope, CLIP, clip_rows(rows))
+            yield MeasuredPlace(scope, SECOND, rows)
+            yield MeasuredPlace(scope, CLIP, clip_rows(rows))
 
 
 def clip_rows(seconds: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def metric_name(model: str, scope: str, unit: str, metric: str) -> str:
     return f"{model}/" + "_".join("_".join(part.split()) for part in parts if part)
 
 
-def named_metrics(rows: Iterable[Row], models: Iterable[str]) -> dict[str, float]:
+def named_metrics(rows: Iterable[DetectionRow], models: Iterable[str]) -> dict[str, float]:
     """For the tracking store: ``name``, ``name_low`` and ``name_high`` of all that is reported.
 
     That is AUC and average precision of ``models`` on every scope of the test part, and of every

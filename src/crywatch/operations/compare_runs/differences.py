@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crywatch.evaluation.evaluate_detection.seconds import DRAWN, Place, places, thresholds
+from crywatch.evaluation.evaluate_detection.seconds import DRAWN, MeasuredPlace, places, thresholds
 from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_bootstrap
@@ -118,7 +118,7 @@ def metric_differences(
 
 
 def _of_place(
-    first: RunModel, second: RunModel, place: Place, partner: Place
+    first: RunModel, second: RunModel, place: MeasuredPlace, partner: MeasuredPlace
 ) -> Iterator[MetricDifference]:
     mine, theirs = estimates(place), estimates(partner)
     both = pair(place.rows, partner.rows, place.unit)
@@ -142,7 +142,7 @@ def _of_place(
         )
 
 
-def estimates(place: Place) -> dict[str, MetricEstimate]:
+def estimates(place: MeasuredPlace) -> dict[str, MetricEstimate]:
     """By metric what `evaluate_detection` says of those rows."""
     labels, scores = place.rows["is_cry"].to_numpy(), place.rows["score"].to_numpy()
     values = binary_metrics(labels, scores, 0.5).as_dict()

@@ -34,7 +34,7 @@ class PairedRows:
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> PairedRows:
-    """Pair rows (of `measured.Place`) of two runs by what ``unit`` is known by."""
+    """Pair rows (of `MeasuredPlace`) of two runs by what ``unit`` is known by."""
     both = _numbered(first, unit).merge(
         _numbered(second, unit),
         on=[*KEYS[unit], "copy"],

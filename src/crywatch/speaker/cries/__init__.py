@@ -22,7 +22,7 @@ from crywatch.core.threads import one_thread
 from crywatch.corpora.details import FILE, read_details
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
-from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
+from crywatch.speaker.cries.store import CryRow, write_cries
 
 ANNOTATION, DETECTOR = "annotation", "detector"
 CUT = "cry"  # kind of a clip that its publisher has cut to one expiration
@@ -97,32 +97,27 @@ def run(
     ``details`` are the cleaned corpora's tables of that name, those that there are. Writes
     cries.parquet, waves.npy and summary.json.
     """
-    from crywatch.detection.detectors import load_detector
-
-    cut = cut_clips(details)
-    clips = recordings_of_infants(read_table(clips_table, SPLIT_CLIPS), cut)
-    known = annotations(clips["clip_id"], events_tables, cut)
-    scores = load_detector(Path(config.detector)).score
+    clips, known = annotated_recordings(clips_table, events_tables, details)
+    scores = load_scores(config)
     summary = CriesSummary(without={"crying": 0, "long_cries": 0})
 
     def rows() -> Iterator[CryRow]:
         shown = progress(clips.to_dict("records"), "cut cries", unit="recording")
         infants = set()
         for clip in shown:
-            found = cut_recording(
-                read_clean(clip["path"]), scores, config, known.get(clip["clip_id"])
-            )
-            if not found.cries:
-                summary.without["long_cries" if found.crying else "crying"] += 1
+            annotation = known.get(clip["clip_id"])
+            cut = cut_recording(read_clean(clip["path"]), scores, config, annotation)
+            if not cut.cries:
+                summary.without["long_cries" if cut.crying else "crying"] += 1
                 continue
             infants.add(clip["infant_id"])
             summary.recordings, summary.infants = summary.recordings + 1, len(infants)
-            for cry in found.cries:
+            for cry in cut.cries:
                 summary.cries += 1
                 summary.cry_s = round(summary.cry_s + cry.length_s, 3)
-                wave = found.wave[cry.samples()]
-                yield CryRow(clip, cry.onset_s, cry.offset_s, found.found_by, found.peak_dbfs, wave)
-        if not summary.cries:  # said before anything stands under the store's name
+                wave = cut.wave[cry.samples()]
+                yield CryRow(clip, cry.onset_s, cry.offset_s, cut.found_by, cut.peak_dbfs, wave)
+        if not summary.cries:  # raised before anything stands under the store's name
             raise TableError(
                 f"{clips_table}: no cry was found in {len(clips)} recordings of known infants: "
                 "lower cries.threshold, or give corpora with infants"
@@ -130,6 +125,22 @@ def run(
 
     write_cries(out_dir, rows(), lambda: asdict(summary))
     return summary
+
+
+def annotated_recordings(
+    clips_table: Path, events_tables: Sequence[Path], details: Sequence[Path]
+) -> tuple[pd.DataFrame, Mapping[str, Annotation]]:
+    """The rows of all recordings that are cut, and what their publishers say, by clip_id."""
+    cut = cut_clips(details)
+    clips = recordings_of_infants(read_table(clips_table, SPLIT_CLIPS), cut)
+    return clips, publisher_annotations(clips["clip_id"], events_tables, cut)
+
+
+def load_scores(config: CriesConfig) -> Scores:
+    """How the detector of ``config`` scores a recording."""
+    from crywatch.detection.detectors import load_detector
+
+    return load_detector(Path(config.detector)).score
 
 
 def recordings_of_infants(clips: pd.DataFrame, cut: Set[str]) -> pd.DataFrame:
@@ -147,25 +158,25 @@ def recordings_of_infants(clips: pd.DataFrame, cut: Set[str]) -> pd.DataFrame:
 
 def cut_clips(details: Sequence[Path]) -> frozenset[str]:
     """clip_ids of what publishers have cut to one expiration."""
-    told = [read_details(path) for path in details]
+    tables = map(read_details, details)
     return frozenset(
-        clip_id for table in told for clip_id in table["clip_id"][table["kind"] == CUT]
+        clip_id for table in tables for clip_id in table["clip_id"][table["kind"] == CUT]
     )
 
 
-def annotations(
+def publisher_annotations(
     clip_ids: Sequence[str], events_tables: Sequence[Path], cut: Set[str]
 ) -> Mapping[str, Annotation]:
     """What the publishers say, by clip_id."""
     wanted = set(clip_ids)
-    found: dict[str, Annotation] = {}
+    by_clip: dict[str, Annotation] = {}
     for path in events_tables:
         events = read_table(path, EVENTS)
         events = events[events["clip_id"].isin(wanted) & (events["label"] == "cry")]
         for clip_id, rows in events.groupby("clip_id", sort=True):
             stretches = map(Stretch, rows["onset_s"], rows["offset_s"])
-            found[str(clip_id)] = Annotation(tuple(merged(stretches, 0.0)))
-    return found | {clip_id: Annotation(cut=True) for clip_id in sorted(wanted & cut)}
+            by_clip[str(clip_id)] = Annotation(tuple(merged(stretches, 0.0)))
+    return by_clip | {clip_id: Annotation(cut=True) for clip_id in sorted(wanted & cut)}
 
 
 def detail_tables(folders: Sequence[Path]) -> list[Path]:
@@ -181,10 +192,10 @@ def cut_recording(
     wave = (wave / peak if peak else wave).astype(np.float32)
     whole = Stretch(0.0, len(wave) // 16 / 1000)
     if annotation is not None and annotation.cut:
-        crying, cries = (whole,), [whole]
+        crying, cries = [whole], [whole]
     else:
-        crying = annotation.stretches if annotation else _heard(wave, scores, config.threshold)
-        crying = tuple(stretch.within(0.0, whole.offset_s) for stretch in crying)
+        known = annotation.stretches if annotation else _called(wave, scores, config.threshold)
+        crying = [stretch.within(0.0, whole.offset_s) for stretch in known]
         cries = [
             cry.moved(stretch.onset_s)
             for stretch in crying
@@ -194,31 +205,14 @@ def cut_recording(
         wave=wave,
         peak_dbfs=level_dbfs(peak),
         cries=tuple(cry for cry in cries if cry.length_s >= config.min_cry_s),
-        crying=crying,
+        crying=tuple(crying),
         found_by=DETECTOR if annotation is None else ANNOTATION,
     )
 
 
-def _heard(wave: np.ndarray, scores: Scores, threshold: float) -> tuple[Stretch, ...]:
+def _called(wave: np.ndarray, scores: Scores, threshold: float) -> Sequence[Stretch]:
     """The seconds at or above the threshold, neighbours as one."""
     if not len(wave):
         return ()
     seconds = np.flatnonzero(np.asarray(scores(wave)) >= threshold).tolist()
-    return tuple(merged((Stretch(float(s), float(s + 1)) for s in seconds), 0.0))
-
-
-__all__ = [
-    "Annotation",
-    "CriesConfig",
-    "CriesSummary",
-    "CryRow",
-    "CryStore",
-    "CutRecording",
-    "annotations",
-    "cut_clips",
-    "cut_recording",
-    "detail_tables",
-    "recordings_of_infants",
-    "run",
-    "write_cries",
-]
+    return merged((Stretch(float(s), float(s + 1)) for s in seconds), 0.0)

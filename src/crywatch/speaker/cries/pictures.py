@@ -10,10 +10,13 @@ import numpy as np
 
 from crywatch.audio.decode import read_clean
 from crywatch.audio.segments import RATE_HZ
-from crywatch.data.tables import read_table
-from crywatch.data.tables.clips import SPLIT_CLIPS
-from crywatch.speaker.cries import CriesConfig, CutRecording, annotations, cut_clips, cut_recording
-from crywatch.speaker.cries import recordings_of_infants as of_infants
+from crywatch.speaker.cries import (
+    CriesConfig,
+    CutRecording,
+    annotated_recordings,
+    cut_recording,
+    load_scores,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,14 +31,10 @@ def step_figures(
     config: CriesConfig,
 ) -> Iterator[tuple[str, Figure]]:
     """Names and figures of ``config.pictures`` recordings, spread over the infants."""
-    from crywatch.detection.detectors import load_detector
-
-    marked = cut_clips(details)
-    clips = of_infants(read_table(clips_table, SPLIT_CLIPS), marked)
+    clips, known = annotated_recordings(clips_table, events_tables, details)
     chosen = np.unique(np.linspace(0, len(clips) - 1, config.pictures).astype(int))
     clips = clips.iloc[chosen if config.pictures else []]
-    known = annotations(clips["clip_id"], events_tables, marked)
-    scores = load_detector(Path(config.detector)).score
+    scores = load_scores(config)
     for number, clip in enumerate(clips.to_dict("records")):
         raw = read_clean(clip["path"])[: round(_LONGEST_S * RATE_HZ)]
         cut = cut_recording(raw, scores, config, known.get(clip["clip_id"]))

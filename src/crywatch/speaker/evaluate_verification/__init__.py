@@ -10,7 +10,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
+from crywatch.core.threads import torch_threads
 from crywatch.corpora.cryceleb_tables import read_pairs, write_submission
 from crywatch.data.tables import write_table
 from crywatch.data.tables.infants import TRIALS
@@ -38,7 +39,6 @@ from crywatch.speaker.evaluate_verification.protocols import (
     recordings,
     session_protocol,
 )
-from crywatch.speaker.threads import torch_threads
 from crywatch.speaker.trials import TrialConfig, by_trial, cosine_scores, embed_utterances
 from crywatch.speaker.verification import VerificationConfig, VerificationMetrics, verify
 
@@ -85,7 +85,7 @@ class EvaluateVerificationConfig:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class VerificationInputs:
     """The files the stage reads."""
 
     cries: Path  # folder of the stage cries
@@ -94,7 +94,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Row:
+class VerificationRow:
     """One network on one list of trials."""
 
     network: str
@@ -124,39 +124,39 @@ class Choice:
 class VerificationSummary:
     """The table, and what the figures show."""
 
-    rows: list[Row]
+    rows: list[VerificationRow]
     choice: Choice
     det: pd.DataFrame  # model, network, protocol, false_alarm, miss
     embedding_map: pd.DataFrame  # clip_id, infant_id, session_id, x, y
 
     def as_metrics(self) -> dict[str, float]:
         """``<part>.<protocol>.<line>.<metric>``, pooled over corpora."""
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for row in self.rows:
             if row.scope in (POOLED, CRYCELEB) and row.metrics.eer is not None:
                 key = f"{row.part}.{row.protocol}.{row.line}"
                 names = ("eer", "eer_low", "eer_high", "min_dcf")
                 values = {name: getattr(row.metrics, name) for name in names}
-                found |= {f"{key}.{n}": round(v, 6) for n, v in values.items() if v is not None}
-        return found
+                metrics |= {f"{key}.{n}": round(v, 6) for n, v in values.items() if v is not None}
+        return metrics
 
     def headline(self) -> dict[str, float]:
         """The chosen network's error rates, and every line's across sessions."""
         values = self.as_metrics()
-        found = {}
+        headline = {}
         for row in self.rows:
             eer = values.get(f"test.{row.protocol}.{row.line}.eer")
             if row.scope != POOLED or row.part != "test" or eer is None:
                 continue
             if row.line == self.choice.network:
-                found[f"verification/eer_{row.protocol}"] = eer
+                headline[f"verification/eer_{row.protocol}"] = eer
             if row.protocol == ACROSS:
-                found[f"verification/{row.line}/eer_across"] = eer
-        return found
+                headline[f"verification/{row.line}/eer_across"] = eer
+        return headline
 
 
 def run(
-    inputs: Inputs, config: EvaluateVerificationConfig, seed: int, out_dir: Path
+    inputs: VerificationInputs, config: EvaluateVerificationConfig, seed: int, out_dir: Path
 ) -> VerificationSummary:
     """Embed every recording once a network and measure; writes tables, trials and figures.
 
@@ -175,20 +175,20 @@ def run(
         protocols.append(cryceleb_protocol(inputs.cryceleb, known))
     with torch_threads(config.threads):
         networks = open_networks(inputs.finetuned, config.off_the_shelf, store, config.cohort, seed)
-        tried = [
-            _try(one, one.name, protocols, config, config.averaging if one.crops else WHOLE, seed)
-            for one in networks
+        tests = [
+            _test(net, net.name, protocols, config, config.averaging if net.crops else WHOLE, seed)
+            for net in networks
         ]
-        rows = [row for one in tried for row in one.rows]
+        rows = [row for test in tests for row in test.rows]
         choice = choose(rows, networks)
-        best = next(one for one in tried if one.network.name == choice.network)
+        best = next(test for test in tests if test.network.name == choice.network)
         if config.averaging.crops and best.network.crops:
             line = f"{choice.network}{UNAVERAGED}"
-            rows += _try(best.network, line, protocols, config, WHOLE, seed).rows
+            rows += _test(best.network, line, protocols, config, WHOLE, seed).rows
     summary = VerificationSummary(
         rows=rows,
         choice=choice,
-        det=figures.det_points([curve for one in tried for curve in one.curves()]),
+        det=figures.det_points([curve for test in tests for curve in test.curves()]),
         embedding_map=figures.embedding_map(
             chosen[chosen["split"] == "test"],
             best.vectors[0],
@@ -198,80 +198,80 @@ def run(
         ),
     )
     with atomic_dir(out_dir) as temp:
-        _write(temp, summary, tried, config, chosen)
-        if inputs.cryceleb is not None:
+        _write(temp, summary, tests, config, chosen)
+        submitted = protocols[-1].submitted
+        if inputs.cryceleb is not None and submitted is not None:
             pairs = read_pairs(inputs.cryceleb, "test")
-            scores = cosine_scores(protocols[1].submitted, best.vectors[1])
+            scores = cosine_scores(submitted, best.vectors[-1])
             write_submission(temp / SUBMISSION, pairs, by_trial(pairs, scores))
     return summary
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _Test:
     """One network on all protocols."""
 
     network: Network
     vectors: list[dict[str, np.ndarray]]  # by protocol, by the name of a sound: [dim]
     lists: list[NamedTrials]
     scores: list[np.ndarray]  # by list: [trials]
-    rows: list[Row]
+    rows: list[VerificationRow]  # by list
 
-    def curves(self) -> list[figures.Scored]:
+    def curves(self) -> list[figures.ScoredTrials]:
         """What the curves are drawn from: the pooled test part, and CryCeleb's labelled trials."""
         return [
-            figures.Scored(self.network.name, one.protocol, one.trials.known(), scores)
-            for one, scores in zip(self.lists, self.scores, strict=True)
-            if (one.scope == POOLED and one.part == "test") or one.protocol == CRYCELEB
+            figures.ScoredTrials(self.network.name, named.protocol, named.trials.known(), scores)
+            for named, scores in zip(self.lists, self.scores, strict=True)
+            if (named.scope == POOLED and named.part == "test") or named.protocol == CRYCELEB
         ]
 
 
-def _try(
+def _test(
     network: Network,
     line: str,
     protocols: Sequence[Protocol],
     config: EvaluateVerificationConfig,
     averaging: AveragingConfig,
     seed: int,
-) -> _Tried:
-    vectors, lists, scores, rows = [], [], [], []
+) -> _Test:
+    test = _Test(network, [], [], [], [])
     for protocol in protocols:
-        found = embed_utterances(
+        vectors = embed_utterances(
             protocol.utterances, protocol.load, network.embed, averaging, seed, f"embed, {line}"
         )
-        vectors.append(found)
-        for one in protocol.lists:
-            scored = cosine_scores(one.trials, found)
+        test.vectors.append(vectors)
+        for named in protocol.lists:
+            scores = cosine_scores(named.trials, vectors)
             # No interval of the validation part is reported.
-            resamples = config.measures.resamples if one.is_reported else 0
-            measures = VerificationConfig(**asdict(config.measures) | {"resamples": resamples})
-            metrics = verify(one.trials, scored, measures, seed)
-            kind = one.protocol, one.scope, one.part
-            rows.append(Row(network.name, line, averaging.crops, *kind, metrics))
-            lists.append(one)
-            scores.append(scored)
-    return _Tried(network, vectors, lists, scores, rows)
+            resamples = config.measures.resamples if named.is_reported else 0
+            measures = replace(config.measures, resamples=resamples)
+            metrics = verify(named.trials, scores, measures, seed)
+            kind = named.protocol, named.scope, named.part
+            test.rows.append(VerificationRow(network.name, line, averaging.crops, *kind, metrics))
+            test.lists.append(named)
+            test.scores.append(scores)
+    return test
 
 
-def choose(rows: Sequence[Row], networks: Sequence[Network]) -> Choice:
+def choose(rows: Sequence[VerificationRow], networks: Sequence[Network]) -> Choice:
     """The lowest equal error rate on the validation part; the first of equals."""
     for protocol in CHOSEN_ON:
-        scope = CRYCELEB if protocol == CRYCELEB else POOLED
-        found = [
-            row
+        place = protocol, CRYCELEB if protocol == CRYCELEB else POOLED, "val"
+        rates = {
+            row.network: row.metrics.eer
             for row in rows
-            if (row.protocol, row.scope, row.part) == (protocol, scope, "val")
-            and row.metrics.eer is not None
-        ]
-        if found:
-            best = min(found, key=lambda row: row.metrics.eer)
-            return Choice(best.network, protocol, best.metrics.eer)
+            if (row.protocol, row.scope, row.part) == place and row.metrics.eer is not None
+        }
+        if rates:
+            network = min(rates, key=rates.__getitem__)
+            return Choice(network, protocol, rates[network])
     return Choice(networks[0].name, "", None)
 
 
 def _write(
     folder: Path,
     summary: VerificationSummary,
-    tried: Sequence[_Tried],
+    tests: Sequence[_Test],
     config: EvaluateVerificationConfig,
     measured: pd.DataFrame,
 ) -> None:
@@ -294,10 +294,10 @@ def _write(
     picture = figures.map_figure(summary.embedding_map, summary.choice.network)
     save_svg(picture, folder / "embedding_map.svg")
     frames = []
-    for one in tried:
-        for named, scores in zip(one.lists, one.scores, strict=True):
+    for test in tests:
+        for named, scores in zip(test.lists, test.scores, strict=True):
             if named.scope in (POOLED, CRYCELEB):
-                head = {"network": one.network.name, "protocol": named.protocol}
+                head = {"network": test.network.name, "protocol": named.protocol}
                 pairs = {"first": named.trials.first, "second": named.trials.second}
                 result = {"same": named.trials.known(), "score": scores}
                 frames.append(pd.DataFrame(head | {"part": named.part} | pairs | result))

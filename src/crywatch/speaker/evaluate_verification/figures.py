@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ CURVE_POINTS = 160  # of a curve, at most
 DET = ["model", "network", "protocol", "false_alarm", "miss"]
 MAP = ["clip_id", "infant_id", "session_id", "x", "y"]
 DET_HIGHEST = 0.85
-DASHES = {"across": "-", "within": ":", "cryceleb": "--"}
+DASHES: dict[str, Literal["-", ":", "--"]] = {"across": "-", "within": ":", "cryceleb": "--"}
 SESSIONS = {
     "across": "across sessions",
     "within": "within a session",
@@ -30,7 +30,7 @@ NAME_LENGTH = 24  # characters of an infant beside the picture
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTrials:
     """Trials of one network."""
 
     network: str
@@ -39,16 +39,16 @@ class Scored:
     scores: np.ndarray  # [trials]
 
 
-def det_points(scored: Sequence[Scored]) -> pd.DataFrame:
+def det_points(scored: Sequence[ScoredTrials]) -> pd.DataFrame:
     """Operating points of each, columns `DET`; ``model`` names network and protocol."""
     frames = [pd.DataFrame(columns=DET)]
-    for one in scored:
-        if one.same.any() and not one.same.all():
-            curve = det_curve(one.same, one.scores)
+    for trials in scored:
+        if trials.same.any() and not trials.same.all():
+            curve = det_curve(trials.same, trials.scores)
             rows = thinned(curve)
-            head = {"model": f"{one.network}, {one.protocol}", "network": one.network}
+            head = {"model": f"{trials.network}, {trials.protocol}", "network": trials.network}
             rates = {"false_alarm": curve.false_alarm[rows], "miss": curve.miss[rows]}
-            frames.append(pd.DataFrame(head | {"protocol": one.protocol} | rates))
+            frames.append(pd.DataFrame(head | {"protocol": trials.protocol} | rates))
     return pd.concat(frames[1:] or frames, ignore_index=True)[DET].round(6)
 
 
@@ -63,20 +63,20 @@ def thinned(curve: DetCurve) -> np.ndarray:
     last = len(curve.miss) - 1
     # The ends, and the two points that the equal error rate lies between.
     crossing = int(np.argmax(curve.false_alarm >= curve.miss))
-    kept = np.concatenate([by_false_alarm, by_hit, [0, crossing - 1, crossing, last]])
-    return np.unique(np.clip(kept, 0, last))
+    rows = np.concatenate([by_false_alarm, by_hit, [0, crossing - 1, crossing, last]])
+    return np.unique(np.clip(rows, 0, last))
 
 
 def det_figure(points: pd.DataFrame) -> Figure:
     """DET curves: a colour a network, dashes by protocol; a dot at the equal error rate."""
-    from matplotlib import colormaps
+    from matplotlib import color_sequences
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from scipy.stats import norm
 
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    colours = dict(zip(points["network"].unique(), colormaps["tab10"].colors * 3, strict=False))
+    colours = dict(zip(points["network"].unique(), color_sequences["tab10"] * 3, strict=False))
     dashes = [name for name in DASHES if name in set(points["protocol"])]
     for (network, protocol), frame in points.groupby(["network", "protocol"], sort=False):
         thresholds = -np.arange(len(frame), dtype=float)  # not kept; only their order counts
@@ -126,18 +126,18 @@ def embedding_map(
         random_state=seed,
     )
     with threadpool_limits(1):  # several sum in an order of their own, and the picture differs
-        found = method.fit_transform(points.astype(np.float32)).astype(np.float64)
-    return shown.assign(x=found[:, 0].round(3), y=found[:, 1].round(3))
+        places = method.fit_transform(points.astype(np.float32)).astype(np.float64)
+    return shown.assign(x=places[:, 0].round(3), y=places[:, 1].round(3))
 
 
 def map_figure(points: pd.DataFrame, network: str) -> Figure:
     """The picture of `embedding_map`: a colour and a sign an infant, sessions joined by a line."""
-    from matplotlib import colormaps
+    from matplotlib import color_sequences
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    colours = colormaps["tab20"].colors
+    colours = color_sequences["tab20"]
     for number, (infant, own) in enumerate(points.groupby("infant_id", sort=False)):
         colour, marker = colours[2 * number % 20 + number // 10 % 2], MARKERS[number % len(MARKERS)]
         for _, session in own.groupby("session_id", sort=False):

@@ -49,20 +49,21 @@ def open_networks(
     TableError
         The training part has fewer than two recordings.
     """
-    found, channels = [], RANDOM_CHANNELS
+    networks: list[Network] = []
+    channels = RANDOM_CHANNELS
     for name, folder in finetuned.items():
         network = from_model(load(folder))
-        channels = channels if found else network.shape.channels
-        found.append(Network(name, network.embed))
+        channels = channels if networks else network.shape.channels
+        networks.append(Network(name, network.embed))
     if off_the_shelf:
-        found.append(Network(OFF_THE_SHELF, _published(off_the_shelf, seed)))
+        networks.append(Network(OFF_THE_SHELF, _published(off_the_shelf, seed)))
     sounds = training_sounds(store, cohort)
     baselines = (
         Network("random", random_network(channels, seed)),
         Network("logmel", each(logmel_statistics), crops=False),
         Network("mfcc", each(mfcc_statistics), crops=False),
     )
-    return [*found, *(replace(one, embed=standardised(one.embed, sounds)) for one in baselines)]
+    return networks + [replace(b, embed=standardised(b.embed, sounds)) for b in baselines]
 
 
 def training_sounds(store: CryStore, count: int) -> Sequence[np.ndarray]:

@@ -82,8 +82,8 @@ def at_most(known: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     place = names.map({name: number for number, name in enumerate(names.unique())})
     turn = drawn.groupby(names).cumcount() // OF_SESSION
     ordered = drawn.assign(turn=turn, place=place).sort_values(["turn", "place"], kind="stable")
-    kept = ordered[ordered.groupby("infant_id").cumcount() < count].index
-    return known.loc[sorted(kept)].reset_index(drop=True)
+    first = ordered[ordered.groupby("infant_id").cumcount() < count].index
+    return known.loc[sorted(first)].reset_index(drop=True)
 
 
 def session_protocol(
@@ -95,17 +95,17 @@ def session_protocol(
         here = known[known["split"] == part]
         scopes = {POOLED: here} | {str(corpus): rows for corpus, rows in here.groupby("corpus")}
         for scope, rows in scopes.items():
-            found = session_trials(rows, config, seed)
-            for protocol, trials in ((WITHIN, found.within), (ACROSS, found.across)):
+            both = session_trials(rows, config, seed)
+            for protocol, trials in ((WITHIN, both.within), (ACROSS, both.across)):
                 lists.append(NamedTrials(protocol, scope, part, trials))
-    heard = set[str]().union(*(set(n) for t in lists for n in (t.trials.first, t.trials.second)))
-    heard |= set(known.loc[known["split"] == "test", "clip_id"])  # the picture shows them
+    needed = set[str]().union(*(set(n) for t in lists for n in (t.trials.first, t.trials.second)))
+    needed |= set(known.loc[known["split"] == "test", "clip_id"])  # the picture shows them
     return Protocol(
         utterances=[
             # A cry's row number is its path.
             Utterance(row.clip_id, row.infant_id, tuple(map(str, store.rows(row.clip_id))))
             for row in known.itertuples()
-            if row.clip_id in heard
+            if row.clip_id in needed
         ],
         load=lambda row: store.wave(int(row)),
         lists=lists,

@@ -19,6 +19,7 @@ from torch import Tensor
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, named
+from crywatch.core.threads import torch_threads
 from crywatch.detection.training import write_trained
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.cries.store import CryStore
@@ -38,8 +39,7 @@ from crywatch.speaker.finetune_ecapa.validation import (
     ValidationConfig,
     select_unchanged,
 )
-from crywatch.speaker.losses import LossConfig, SpeakerLoss
-from crywatch.speaker.threads import torch_threads
+from crywatch.speaker.losses import SpeakerLoss, SpeakerLossConfig
 
 __all__ = ["EcapaEpoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
 
@@ -48,7 +48,7 @@ __all__ = ["EcapaEpoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
 class FinetuneEcapaConfig:
     """Section ``finetune_ecapa``; epochs are those of the full schedule."""
 
-    losses: dict[str, LossConfig]
+    losses: dict[str, SpeakerLossConfig]
     changed: list[str]  # beginnings of the categories of recordings that are not heard
     batches: BatchConfig
     crops: CropConfig
@@ -211,7 +211,7 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 def _write(
     summary: FinetuneSummary,
-    loss: LossConfig,
+    loss: SpeakerLossConfig,
     start: dict[str, str],
     trained: TrainedEcapa,
     out_dir: Path,
