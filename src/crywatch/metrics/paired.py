@@ -76,9 +76,17 @@ def paired_differences(
             low, high = ends[:, column].tolist()
             tail = min(np.sum(gains[:, column] <= 0), np.sum(gains[:, column] >= 0))
             p = float(min(1.0, 2 * (tail + 1) / (len(gains) + 1)))
-        values = float(score(labels, first)), float(score(labels, second))
-        rest = low, high, p, len(labels), n_cry, n_other
-        differences[name] = PairedDifference(name, *values, *rest)
+        differences[name] = PairedDifference(
+            metric=name,
+            first=float(score(labels, first)),
+            second=float(score(labels, second)),
+            low=low,
+            high=high,
+            p=p,
+            n=len(labels),
+            cry_groups=n_cry,
+            other_groups=n_other,
+        )
     return differences
 
 
