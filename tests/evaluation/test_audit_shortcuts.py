@@ -25,6 +25,7 @@ from crywatch.evaluation.audit_shortcuts.measures import logit
 from crywatch.evaluation.audit_shortcuts.probe import ProbeConfig
 from crywatch.evaluation.audit_shortcuts.thresholds import thresholds
 from crywatch.evaluation.channel_scores import AS_RECORDED
+from crywatch.metrics.rows import flat
 from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.shortcuts import mean_of_seeds, shortcuts_page
 from tests.helpers.blazenet_cases import clip_rows
@@ -195,7 +196,7 @@ def test_duplicates_count_within_their_corpus_alone(audited):
 def test_rows_have_intervals_of_groups(audited):
     row = audited[0].channels[0]
     assert (row.intervals.cry_groups, row.intervals.other_groups) == (6, 6)
-    assert row.intervals.auc_low is not None and row.as_dict()["auc_low"] <= row.metrics.auc
+    assert row.intervals.auc_low is not None and flat(row)["auc_low"] <= row.metrics.auc
 
 
 def test_a_corpus_left_out_is_measured_whole(audited):

@@ -25,6 +25,7 @@ from crywatch.evaluation.evaluate_detection.scoring import ModelRef, blazenet_sc
 from crywatch.evaluation.scopes import scopes
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import Intervals
+from crywatch.metrics.rows import flat
 from tests.helpers.blazenet_cases import clip_rows, sound
 from tests.helpers.evaluation_cases import World, duration_s, label, row, wave
 from tests.helpers.robust_model_cases import write_robust
@@ -161,20 +162,20 @@ def test_pooled_metrics_come_from_the_stored_scores(world, evaluated, unit):
                 labels += is_cry if unit == "second" else [label(clip_id) == "cry"]
         (found,) = rows_of(summary, model=name, scope="pooled", unit=unit, part="test")
         expected = binary_metrics(np.array(labels), np.array(values), 0.5)
-        assert found.metrics.as_dict() == pytest.approx(expected.as_dict())
+        assert flat(found.metrics) == pytest.approx(flat(expected))
 
 
 def test_files(evaluated):
     summary, out = evaluated
     files = {"scores.parquet", "tables.json", "events.json", "metrics.json", "roc.csv", "pr.csv"}
     assert {path.name for path in out.iterdir()} == files | {"measured.parquet", "charts"}
-    assert read_json(out / "tables.json") == [r.as_dict() for r in summary.rows]
+    assert read_json(out / "tables.json") == [flat(r) for r in summary.rows]
     short = read_json(out / "metrics.json")
     assert set(short) == {*CURVE_MODELS, LEFT_OUT}
     for model in CURVE_MODELS:
         (pooled,) = rows_of(summary, model=model, scope="pooled", unit="second", part="test")
         for name in HEADLINE:
-            expected = pooled.metrics.as_dict()[name]
+            expected = flat(pooled.metrics)[name]
             assert short[model][name] == pytest.approx(expected, abs=1e-6)
     (left,) = rows_of(summary, model=LEFT_OUT, unit="second", part="all")
     assert short[LEFT_OUT] == {"auc_left_out": pytest.approx(left.metrics.auc, abs=1e-6)}

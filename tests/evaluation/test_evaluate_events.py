@@ -10,6 +10,7 @@ import pytest
 from crywatch.data.truth import Interval, Truth
 from crywatch.evaluation.evaluate_detection.events import CHOSEN, FIXED, measure_events, recordings
 from crywatch.evaluation.evaluate_detection.scoring import ModelRef
+from crywatch.metrics.rows import flat
 
 # Scores of whole seconds by clip; a name tells corpus, part and label.
 SCORES = {
@@ -62,8 +63,8 @@ def test_each_scope_with_a_cry_to_find_is_measured_at_both_thresholds(truth):
     assert (fixed.found, fixed.false_alarms_per_hour) == (0.0, 0.0)
     assert (chosen.found, chosen.false_alarms_per_hour) == (1.0, 3600 / 6)
     assert chosen.intersection_f1 == pytest.approx(2 / 3)
-    flat = found["a", CHOSEN].as_dict()
-    assert (flat["threshold_from"], flat["events"], flat["psds1"]) == ("validation", 1, 0.0)
+    row = flat(found["a", CHOSEN])
+    assert (row["threshold_from"], row["events"], row["psds1"]) == ("validation", 1, 0.0)
 
 
 def test_no_threshold_is_chosen_on_the_test_part(truth):

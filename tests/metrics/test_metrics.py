@@ -17,6 +17,7 @@ from crywatch.metrics.curves import (
     recall_at,
     roc,
 )
+from crywatch.metrics.rows import flat
 
 # Few levels, so that ties within and between the classes are the rule.
 LEVELS = st.integers(0, 8).map(lambda level: level / 8)
@@ -172,11 +173,11 @@ def test_one_class_has_no_ranking(label):
     assert (found.recall is None, found.false_alarm_rate is None) == (not label, label)
     assert found.f1_max == (1.0 if label else None)
     # JSON has null for what is not defined, never NaN.
-    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["auc"] is None
+    assert json.loads(json.dumps(flat(found), allow_nan=False))["auc"] is None
 
 
 def test_no_rows_have_no_metrics():
-    values = binary_metrics(np.array([], dtype=bool), np.array([]), 0.5).as_dict()
+    values = flat(binary_metrics(np.array([], dtype=bool), np.array([]), 0.5))
     assert (values.pop("n"), values.pop("n_cry")) == (0, 0)
     assert set(values.values()) == {None}
 

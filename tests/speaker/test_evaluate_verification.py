@@ -18,6 +18,7 @@ from crywatch.core.models import save
 from crywatch.corpora import cryceleb_tables
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import TRIALS
+from crywatch.metrics.rows import flat
 from crywatch.speaker import evaluate_verification as module
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries.store import CryStore
@@ -309,7 +310,7 @@ def test_fine_tuned_networks_and_baselines_share_the_table(evaluated):
                 assert 0 <= eer(summary, network, protocol, part) <= 1
     assert {path.name for path in out.iterdir()} == FILES | {SUBMISSION}
     told = read_json(out / "tables.json")
-    assert told["rows"] == [row.as_dict() for row in summary.rows]
+    assert told["rows"] == [flat(row) for row in summary.rows]
     assert told["parts"] == {p: {"recordings": 18, "infants": 3} for p in ("val", "test")}
     metrics = read_json(out / "metrics.json")
     assert metrics == summary.as_metrics()

@@ -17,7 +17,13 @@ from crywatch.speaker.batches import (
     embed_cries,
 )
 from crywatch.speaker.ecapa import DIM, Ecapa, EcapaConfig, build
-from crywatch.speaker.losses import AamConfig, Ge2eConfig, LossConfig, NtXentConfig, SpeakerLoss
+from crywatch.speaker.losses import (
+    AamConfig,
+    Ge2eConfig,
+    NtXentConfig,
+    SpeakerLoss,
+    SpeakerLossConfig,
+)
 from crywatch.speaker.trials import TrialConfig, cosine_scores, session_trials
 from crywatch.speaker.verification import VerificationConfig, VerificationMetrics, verify
 from tests.helpers.speaker_cases import Cries, generated_cries
@@ -37,7 +43,7 @@ def unknown() -> Cries:
 
 
 def train(
-    cries: Cries, config: LossConfig, steps: int, always: int | None = None
+    cries: Cries, config: SpeakerLossConfig, steps: int, always: int | None = None
 ) -> tuple[Ecapa, list[float]]:
     """The network after ``steps`` and the losses on the way; ``always`` repeats one batch."""
     ecapa = build(EcapaConfig("random", CHANNELS, []), seed=0)
@@ -74,7 +80,7 @@ def across_sessions(cries: Cries, embed) -> VerificationMetrics:
 
 
 def test_training_lowers_the_error_rate_below_the_random_networks(known, unknown):
-    ecapa, _ = train(known, LossConfig(ge2e_softmax=Ge2eConfig()), STEPS)
+    ecapa, _ = train(known, SpeakerLossConfig(ge2e_softmax=Ge2eConfig()), STEPS)
     learnt = across_sessions(unknown, ecapa.embed)
     random = across_sessions(unknown, random_network(CHANNELS, 0))
     spectra = across_sessions(unknown, standardised(each(logmel_statistics), known.waves))
@@ -87,11 +93,11 @@ def test_training_lowers_the_error_rate_below_the_random_networks(known, unknown
 @pytest.mark.parametrize(
     "config",
     [
-        LossConfig(ge2e_softmax=Ge2eConfig()),
-        LossConfig(ge2e_contrast=Ge2eConfig()),
-        LossConfig(ntxent=NtXentConfig()),
-        LossConfig(aam=AamConfig()),
-        LossConfig(ge2e_contrast=Ge2eConfig(), aam=AamConfig(weight=0.1)),
+        SpeakerLossConfig(ge2e_softmax=Ge2eConfig()),
+        SpeakerLossConfig(ge2e_contrast=Ge2eConfig()),
+        SpeakerLossConfig(ntxent=NtXentConfig()),
+        SpeakerLossConfig(aam=AamConfig()),
+        SpeakerLossConfig(ge2e_contrast=Ge2eConfig(), aam=AamConfig(weight=0.1)),
     ],
     ids=["ge2e_softmax", "ge2e_contrast", "ntxent", "aam", "sum"],
 )
@@ -101,6 +107,6 @@ def test_each_loss_learns_a_batch_by_heart(known, config):
 
 
 def test_equal_seeds_give_equal_weights(known):
-    first, second = (train(known, LossConfig(ntxent=NtXentConfig()), 2)[0] for _ in range(2))
+    first, second = (train(known, SpeakerLossConfig(ntxent=NtXentConfig()), 2)[0] for _ in range(2))
     for name, value in first.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name]), name

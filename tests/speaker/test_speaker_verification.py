@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.metrics.rows import flat
 from crywatch.speaker.trials import TrialList
 from crywatch.speaker.verification import (
     VerificationConfig,
@@ -158,7 +159,7 @@ def test_a_verification_gives_rates_and_intervals():
     assert found.min_dcf_low <= found.min_dcf <= found.min_dcf_high
     assert found == verify(listed, scores, CONFIG, seed=0)
     assert found.eer_low != verify(listed, scores, CONFIG, seed=1).eer_low
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(flat(found), allow_nan=False)
 
 
 def test_the_order_of_trials_and_of_their_sides_does_not_matter():
@@ -236,7 +237,7 @@ def test_one_infant_has_no_interval_and_one_kind_of_trial_no_rate():
     for kind in (listed.same, ~listed.same):
         found = verify(*only(kind), CONFIG, 0)
         assert (found.eer, found.min_dcf, found.eer_low) == (None, None, None)
-        json.dumps(found.as_dict(), allow_nan=False)
+        json.dumps(flat(found), allow_nan=False)
     with pytest.raises(TableError, match="one is missing"):
         det_curve(listed.same[listed.same], scores[listed.same])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,10 +25,6 @@ class BinaryMetrics:
     f1_max: float | None
     f1_threshold: float | None  # where F1 is highest
     f1_accuracy: float | None  # accuracy there
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
@@ -59,10 +59,6 @@ class EventMetrics:
     found: float | None  # share of the cries with a second at or above the threshold
     latency_s: float | None  # median from onset to the first decision, of the cries found
     latency_p90_s: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain values."""
-        return asdict(self)
 
 
 def event_metrics(

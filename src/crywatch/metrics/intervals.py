@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,10 +26,6 @@ class Intervals:
     average_precision_high: float | None = None
     cry_groups: int | None = None  # that hold a cry; None where nothing was drawn
     other_groups: int | None = None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain values."""
-        return asdict(self)
 
 
 def group_bootstrap(

@@ -6,7 +6,7 @@ not, a false alarm another's that is; an operating point has the rates of both.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -66,10 +66,6 @@ class VerificationMetrics:
     min_dcf: float | None = None
     min_dcf_low: float | None = None
     min_dcf_high: float | None = None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain values."""
-        return asdict(self)
 
 
 def det_curve(same: np.ndarray, scores: np.ndarray) -> DetCurve:

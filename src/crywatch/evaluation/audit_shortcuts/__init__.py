@@ -44,6 +44,7 @@ from crywatch.evaluation.audit_shortcuts.thresholds import is_heard, thresholds
 from crywatch.evaluation.channel_scores import AS_RECORDED, SystemScorer, channel_scores, with_clips
 from crywatch.evaluation.scopes import POOLED, SECOND
 from crywatch.metrics.curves import FALSE_ALARM_RATE
+from crywatch.metrics.rows import flat
 
 DIGITS = 6  # of the headline
 # By table what rows of one system have in common that differ by their seed alone, and what is a
@@ -94,7 +95,7 @@ class AuditSummary:
 
     def tables(self) -> dict[str, list[dict]]:
         """Plain values, by the name of a table."""
-        return {name: [row.as_dict() for row in rows] for name, rows in vars(self).items()}
+        return {name: [flat(row) for row in rows] for name, rows in vars(self).items()}
 
     def means(self) -> dict[str, list[dict]]:
         """The same with one row for all seeds of a system: means, and deviations ``_sd``."""

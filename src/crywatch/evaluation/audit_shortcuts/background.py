@@ -7,7 +7,7 @@ the phone and the codec of a cry are all that is left of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -58,10 +58,6 @@ class BackgroundRow:
     called: float  # share at the threshold
     called_at_1pct: float | None  # at the threshold of 1 % false alarms on part val's others
     mean_score: float
-
-    def as_dict(self) -> dict:
-        """Plain values."""
-        return asdict(self)
 
 
 def score_background(

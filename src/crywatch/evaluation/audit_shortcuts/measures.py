@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -29,11 +29,6 @@ class ChannelRow:
     metrics: BinaryMetrics
     intervals: Intervals
 
-    def as_dict(self) -> dict:
-        """Flat."""
-        head = {name: getattr(self, name) for name in ("system", "row", "channel", "scope", "unit")}
-        return head | self.metrics.as_dict() | self.intervals.as_dict()
-
 
 @dataclass(frozen=True)
 class FactorRow:
@@ -49,10 +44,6 @@ class FactorRow:
     flipped: float  # share of the decisions at the threshold that are no longer the same
     auc: float | None  # after
     auc_change: float | None
-
-    def as_dict(self) -> dict:
-        """Plain values."""
-        return asdict(self)
 
 
 def channel_rows(

@@ -9,7 +9,7 @@ labels drawn anew says how far a probe of so few recordings gets by luck.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -51,10 +51,6 @@ class ProbeRow:
     chance: float
     permuted: float  # mean of the same with labels drawn anew
     permuted_high: float  # the highest of them
-
-    def as_dict(self) -> dict:
-        """Plain values."""
-        return asdict(self)
 
 
 def probe_rows(

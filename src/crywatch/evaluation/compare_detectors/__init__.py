@@ -30,6 +30,7 @@ from crywatch.evaluation.compare_detectors.contenders import contenders, is_hear
 from crywatch.evaluation.compare_detectors.figures import comparison_figure
 from crywatch.evaluation.compare_detectors.measures import ComparedRow, compare
 from crywatch.evaluation.scopes import CLIP, POOLED
+from crywatch.metrics.rows import flat
 
 DIGITS = 6  # of the headline
 
@@ -57,7 +58,7 @@ class CompareSummary:
     def as_tables(self) -> dict:
         """For tables.json."""
         return {
-            "rows": [row.as_dict() for row in self.rows],
+            "rows": [flat(row) for row in self.rows],
             "parameters": [
                 {"row": row, "parameters": count} for row, count in self.parameters.items()
             ],

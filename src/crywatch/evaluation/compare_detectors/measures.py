@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
@@ -47,10 +47,6 @@ class ComparedRow:
     cry_groups: int
     other_groups: int
     metrics: dict[str, SeedEstimate]  # of METRICS
-
-    def as_dict(self) -> dict:
-        """Plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

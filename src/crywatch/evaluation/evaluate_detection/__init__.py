@@ -26,6 +26,7 @@ from crywatch.evaluation.evaluate_detection import charts
 from crywatch.evaluation.evaluate_detection.events import EventRow, measure_events
 from crywatch.evaluation.evaluate_detection.measures import DetectionRow, headlines, measure
 from crywatch.evaluation.evaluate_detection.scoring import ModelRef, clip_scores
+from crywatch.metrics.rows import flat
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def run(
         seconds, rows, events = evaluate(models, clips, truth, config.threshold)
         columns = ["model", "clip_id", "start_s", "end_s", "score"]
         write_table(seconds[columns], temp / "scores.parquet", SCORES)
-        write_json(temp / "tables.json", [row.as_dict() for row in rows])
-        write_json(temp / "events.json", [row.as_dict() for row in events])
+        write_json(temp / "tables.json", [flat(row) for row in rows])
+        write_json(temp / "events.json", [flat(row) for row in events])
         write_json(temp / "metrics.json", headlines(rows, events))
         metrics = charts.write(rows, seconds, clips, config.threshold, temp)
     return EvaluationSummary(rows, events, seconds, metrics)

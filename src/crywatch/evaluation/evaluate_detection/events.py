@@ -27,11 +27,6 @@ class EventRow:
     threshold_from: str  # fixed, validation
     metrics: EventMetrics
 
-    def as_dict(self) -> dict:
-        """Flat."""
-        head = {"model": self.model, "scope": self.scope, "part": self.part}
-        return head | {"threshold_from": self.threshold_from} | self.metrics.as_dict()
-
 
 def measure_events(
     model: ModelRef, seconds: pd.DataFrame, truth: Truth, threshold: float

@@ -13,6 +13,7 @@ from crywatch.evaluation.evaluate_detection.scoring import ModelRef
 from crywatch.evaluation.scopes import POOLED, SECOND, left_out, scopes, units
 from crywatch.metrics.curves import BinaryMetrics, binary_metrics
 from crywatch.metrics.intervals import Intervals, group_bootstrap
+from crywatch.metrics.rows import flat
 
 HEADLINE = ("auc", "average_precision", "f1_max", "accuracy")
 EVENT_HEADLINE = ("event_f1", "psds1", "false_alarms_per_hour", "latency_s")
@@ -31,11 +32,6 @@ class DetectionRow:
     part: str  # val, test, all
     metrics: BinaryMetrics
     intervals: Intervals
-
-    def as_dict(self) -> dict:
-        """Flat."""
-        head = {"model": self.model, "scope": self.scope, "unit": self.unit, "part": self.part}
-        return head | self.metrics.as_dict() | self.intervals.as_dict()
 
 
 def measure(model: ModelRef, seconds: pd.DataFrame, threshold: float) -> Iterator[DetectionRow]:
@@ -67,7 +63,7 @@ def headlines(
         if row.unit != SECOND or row.part == "val":
             continue
         mine = headline.setdefault(row.model, {})
-        values = row.metrics.as_dict()
+        values = flat(row.metrics)
         if row.part == ALL_PARTS:
             mine["auc_left_out"] = values["auc"]
         elif row.model in MAIN_MODELS and row.scope == POOLED:
@@ -76,7 +72,7 @@ def headlines(
             mine[f"auc_{row.scope}"] = values["auc"]
     for event in events:
         if event.model in MAIN_MODELS and event.threshold_from == CHOSEN and event.scope in MADE:
-            values = event.metrics.as_dict()
+            values = flat(event.metrics)
             mine = headline.setdefault(event.model, {})
             mine |= {f"{name}_{event.scope}": values[name] for name in EVENT_HEADLINE}
     rounded = {

@@ -27,6 +27,7 @@ from crywatch.evaluation.scopes import (
 )
 from crywatch.metrics.bootstrap import Ranking, bootstrap, group_numbers, percentiles
 from crywatch.metrics.curves import max_f1
+from crywatch.metrics.rows import flat
 
 FILE = "measured.parquet"
 PART = "test"
@@ -107,7 +108,7 @@ def named_metrics(rows: Iterable[DetectionRow], models: Iterable[str]) -> dict[s
     for row in rows:
         if row.part == "val" or (row.part == PART and row.model not in wanted):
             continue
-        values = row.metrics.as_dict() | row.intervals.as_dict()
+        values = flat(row.metrics) | flat(row.intervals)
         for metric in DRAWN:
             name = metric_name(row.model, row.scope, row.unit, metric)
             for end in ("", "_low", "_high"):

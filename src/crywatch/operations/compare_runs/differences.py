@@ -14,6 +14,7 @@ from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_bootstrap
 from crywatch.metrics.paired import McNemar, PairedDifference, holm, mcnemar, paired_differences
+from crywatch.metrics.rows import flat
 from crywatch.operations.compare_runs.pairs import PairedRows, pair
 
 BETTER, WORSE, SAME = "better", "worse", "no difference shown"
@@ -145,8 +146,8 @@ def _of_place(
 def estimates(place: MeasuredPlace) -> dict[str, MetricEstimate]:
     """By metric what `evaluate_detection` says of those rows."""
     labels, scores = place.rows["is_cry"].to_numpy(), place.rows["score"].to_numpy()
-    values = binary_metrics(labels, scores, 0.5).as_dict()
-    values |= group_bootstrap(labels, scores, place.rows["group_id"]).as_dict()
+    values = flat(binary_metrics(labels, scores, 0.5))
+    values |= flat(group_bootstrap(labels, scores, place.rows["group_id"]))
     return {
         name: MetricEstimate(
             values[name], values[f"{name}_low"], values[f"{name}_high"], len(labels)

@@ -23,6 +23,7 @@ from crywatch.core.threads import torch_threads
 from crywatch.corpora.cryceleb_tables import read_pairs, write_submission
 from crywatch.data.tables import write_table
 from crywatch.data.tables.infants import TRIALS
+from crywatch.metrics.rows import flat
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.evaluate_verification import figures
@@ -104,11 +105,6 @@ class VerificationRow:
     scope: str  # pooled, or a corpus
     part: str  # val, test
     metrics: VerificationMetrics
-
-    def as_dict(self) -> dict:
-        """Flat."""
-        values = asdict(self)
-        return values | values.pop("metrics")
 
 
 @dataclass(frozen=True)
@@ -279,7 +275,7 @@ def _write(
         recordings=("clip_id", "size"), infants=("infant_id", "nunique")
     )
     tables = {
-        "rows": [row.as_dict() for row in summary.rows],
+        "rows": [flat(row) for row in summary.rows],
         "choice": asdict(summary.choice),
         "off_the_shelf": config.off_the_shelf,
         "averaging": asdict(config.averaging),
