@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def channels_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """A heat map of AUC per second, pooled; ``rows`` are what `flat` gives of `ChannelRow`, means over seeds."""
+    """A heat map of AUC per second, pooled; ``rows`` of `ChannelRow`, means over seeds."""
     from matplotlib.figure import Figure
 
     wanted = [row for row in rows if (row["scope"], row["unit"]) == ("pooled", "second")]
@@ -42,7 +42,7 @@ def channels_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def probe_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Bars of balanced accuracy; ``rows`` are what `flat` gives of `ProbeRow`, means over seeds."""
+    """Bars of balanced accuracy; ``rows`` of `ProbeRow`, means over seeds."""
     from matplotlib.figure import Figure
 
     columns = ["row", "label", "balanced_accuracy", "chance", "permuted_high"]
