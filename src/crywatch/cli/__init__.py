@@ -1,1 +1,1 @@
-"""The `crywatch` command: thin, the logic is in the other rooms."""
+"""The `crywatch` command: thin, a module for each group of commands. Face: `main.main`."""

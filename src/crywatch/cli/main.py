@@ -10,27 +10,13 @@ from typing import Annotated
 
 import typer
 
-from crywatch.cli import (
-    infant as cli_infant,
-)
-from crywatch.cli import (
-    models as cli_models,
-)
-from crywatch.cli import (
-    rebuild as cli_rebuild,
-)
-from crywatch.cli import (
-    retrain as cli_retrain,
-)
-from crywatch.cli import (
-    runs as cli_runs,
-)
-from crywatch.cli import (
-    schedule as cli_schedule,
-)
-from crywatch.cli import (
-    trace as cli_trace,
-)
+from crywatch.cli import infant as cli_infant
+from crywatch.cli import models as cli_models
+from crywatch.cli import rebuild as cli_rebuild
+from crywatch.cli import retrain as cli_retrain
+from crywatch.cli import runs as cli_runs
+from crywatch.cli import schedule as cli_schedule
+from crywatch.cli import trace as cli_trace
 from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say
 from crywatch.core.redact import guard_tracebacks, redacted

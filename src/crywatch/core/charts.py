@@ -50,7 +50,7 @@ def score_figure(seconds: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 3.0), layout="constrained")
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 41).tolist()
     for index, (model, name) in enumerate(NAMES.items()):
         axes = figure.add_subplot(1, len(NAMES), index + 1)
         frame = seconds[seconds["model"] == model]

@@ -6,7 +6,7 @@ error rates on normal deviates, so that normally distributed scores give straigh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 LOWEST = 0.005
 
 
-def draw(axes: Axes, false_alarm: ArrayLike, miss: ArrayLike, **style: object) -> None:
+def draw(axes: Axes, false_alarm: ArrayLike, miss: ArrayLike, **style: Any) -> None:
     """A curve of rates (each [points])."""
     from scipy.stats import norm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -78,7 +78,7 @@ def typed(node: Any, cls: type[T], where: str) -> T:
                 f"{where}: {', '.join(missing)} must be set (it is '???'), for instance with "
                 f"`dvc exp run -S {where.split(': ')[-1]}.{missing[0]}=VALUE`"
             )
-        return OmegaConf.to_object(merged)
+        return cast(T, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
 
@@ -130,7 +130,7 @@ def list_sections(conf_dir: Path) -> None:
     listed = {
         str(entry).rpartition("/")[2]
         for path in lists
-        for entry in OmegaConf.load(path).get("defaults", [])
+        for entry in cast(DictConfig, OmegaConf.load(path)).get("defaults", [])
     }
     for path in lists:
         names = sorted(file.stem for file in path.parent.glob("*.yaml") if file != path)

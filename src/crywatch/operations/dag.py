@@ -136,8 +136,11 @@ def _paths(body: dict, kind: str, config: dict) -> Iterator[str]:
         pairs = chosen.items() if isinstance(chosen, dict) else zip(chosen, chosen, strict=True)
         items = [{"key": key, "item": item} for key, item in pairs]
     for item in items:
+        values = config | item
         for path in body.get("do", body).get(kind, []):
-            yield _TEMPLATE.sub(lambda match, own=item: str(_value(config | own, match[1])), path)
+            parts = _TEMPLATE.split(path)  # text and names by turns
+            parts[1::2] = (str(_value(values, name)) for name in parts[1::2])
+            yield "".join(parts)
 
 
 def _value(config: dict, name: str) -> Any:
