@@ -357,12 +357,12 @@ def test_the_command_compares_the_latest_rebuild_with_the_one_before(project):
 
 
 def test_one_run_is_compared_with_the_working_tree(project):
-    log_run(BAD, 1, name="old")
+    old = log_run(BAD, 1, name="old")
     made = measured_table(seconds(TABLE_OF_CLIPS, GOOD, seed=2), TABLE_OF_CLIPS)
     write_table(made, f"data/evaluate_detection/{FILE}", MEASURED)
     below = project / "deep"
     below.mkdir()
-    args = ("compare", "old", "--model", ROBUST, "--scope", "pooled", "--unit", "clip", "--no-log")
+    args = ("compare", old, "--model", ROBUST, "--scope", "pooled", "--unit", "clip", "--no-log")
     done = crywatch(*args)
     assert done.exit_code == 0, done.output
     assert "first: old" in done.stdout and "second: workspace" in done.stdout
@@ -379,15 +379,15 @@ def test_one_run_is_compared_with_the_working_tree(project):
 def test_errors_are_one_line_and_say_what_to_do(project):
     with pytest.raises(Exception, match=r"0 rebuild\(s\) with different scores"):
         crywatch("compare")
-    log_run(BAD, 1)
+    rebuilt = log_run(BAD, 1)
     with pytest.raises(Exception, match=r"1 rebuild\(s\) with different scores"):
         crywatch("compare")
     with pytest.raises(Exception, match="evaluate_detection/measured.parquet is missing"):
-        crywatch("compare", "rebuild 1", "--no-log")
+        crywatch("compare", rebuilt, "--no-log")
     with pytest.raises(Exception, match="no run is called 'nobody'"):
         crywatch("compare", "nobody")
     with pytest.raises(Exception, match="no version of cry-detector is the champion"):
-        crywatch("compare", "champion", "rebuild 1")
+        crywatch("compare", "champion", rebuilt)
     with pytest.raises(Exception, match="no run is called '7'"):
         crywatch("compare", "7")
 
