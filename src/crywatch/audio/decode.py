@@ -11,12 +11,16 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import AudioError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 HEAD_BYTES = 1 << 16  # of a file, in which its header is looked for
 GATHER_SAMPLES = 1 << 18  # resampled and written at a time
@@ -74,8 +78,9 @@ class BlockReader:
             raise AudioError(f"{self.path}: the file is empty (0 bytes)")
         try:
             # Without "file:" a name such as "night:1.wav" is taken for a protocol.
-            self._container = av.open(
+            self._container: InputContainer = av.open(
                 f"file:{self.path}" if content is None else io.BytesIO(content),
+                "r",
                 metadata_errors="ignore",
                 options={"protocol_whitelist": "file"},
             )
@@ -153,7 +158,7 @@ def _promised_bytes(head: bytes) -> int:
     """Where the data chunk of a WAV or CAF file ends by its header; 0 if that does not say."""
     is_wav = head[:4] == b"RIFF"
     at, sized = (12, 4) if is_wav else (8, 8)
-    order = "little" if is_wav else "big"
+    order: Literal["little", "big"] = "little" if is_wav else "big"
     while at + 4 + sized <= len(head):
         size = int.from_bytes(head[at + 4 : at + 4 + sized], order, signed=not is_wav)
         start = at + 4 + sized

@@ -41,6 +41,7 @@ def encoded(
     with av.open(content, "w", format=container) as file:
         file.flags |= BIT_EXACT
         stream = file.add_stream(encoder, rate=rate_hz, options=dict(options or {}))
+        assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
         if bit_rate:
             stream.bit_rate = bit_rate

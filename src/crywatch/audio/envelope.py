@@ -35,11 +35,14 @@ def pitch_hz(wave: np.ndarray, rate_hz: int) -> np.ndarray:
     """F0 [frames] of the frames of `stft`, by YIN, near the median of the louder half."""
     import librosa
 
-    grid = {"frame_length": 2 * WINDOW, "hop_length": HOP}
-    found = librosa.yin(wave, fmin=_F0_HZ[0], fmax=_F0_HZ[1], sr=rate_hz, **grid)
-    level = librosa.feature.rms(y=wave, **grid)[0]
-    middle = np.median(found[level >= np.median(level)])
-    return np.clip(found, middle / _SWING, middle * _SWING)
+    length = 2 * WINDOW
+    low_hz, high_hz = _F0_HZ
+    f0_hz = librosa.yin(
+        wave, fmin=low_hz, fmax=high_hz, sr=rate_hz, frame_length=length, hop_length=HOP
+    )
+    level = librosa.feature.rms(y=wave, frame_length=length, hop_length=HOP)[0]
+    middle_hz = np.median(f0_hz[level >= np.median(level)])
+    return np.clip(f0_hz, middle_hz / _SWING, middle_hz * _SWING)
 
 
 def log_envelope(magnitude: np.ndarray, f0_hz: np.ndarray, rate_hz: int) -> np.ndarray:

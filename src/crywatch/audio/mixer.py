@@ -146,7 +146,8 @@ def render(plan: Soundscape, read: Read) -> Mixture:
 
 def _background(plan: Background, n_samples: int, read: Read) -> np.ndarray:
     """[n_samples] float64, at the level of the clip."""
-    if plan.clip_id is None:
+    if plan.clip_id is None or plan.stretch is None:
+        assert plan.noise is not None
         return coloured_noise(plan.noise, n_samples, plan.seed)
     sound = read(plan.clip_id)[plan.stretch.samples()]
     return looped(sound, to_samples(plan.start_s), n_samples).astype(np.float64)
@@ -183,7 +184,7 @@ def _foreground(plan: Foreground, rt60_s: float | None, n_samples: int, read: Re
     ramp = np.linspace(0, 1, min(fade, len(dry) // 2))
     dry[: len(ramp)] *= ramp
     dry[len(dry) - len(ramp) :] *= ramp[::-1]
-    if rt60_s is not None:
+    if rt60_s is not None and plan.direct_db is not None:
         dry = reverberant(dry, response(rt60_s, plan.direct_db, plan.seed))
     at = to_samples(plan.onset_s) - (span.start - first)
     skipped = max(-at, 0)  # the fade of a foreground that starts with the mixture

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -324,16 +325,18 @@ def _write_tables(
 ) -> CleanSummary:
     import pandas as pd
 
-    from crywatch.data.tables import write_table
+    from crywatch.data.tables import TableSchema, write_table
     from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
-    clips, events, quarantine = [], [], []
+    clips: list[dict[str, Any]] = []
+    events: list[tuple[str, float, float, str]] = []
+    quarantine: list[tuple[str, str, str]] = []
     details: list[ClipDetails] = []
     n_truncated = 0
     for entry in entries:
         result = entry.reason if isinstance(entry, Refused) else results[entry.source_path]
-        if isinstance(result, str):
-            quarantine.append((corpus.name, entry.source_path, result))
+        if isinstance(entry, Refused) or isinstance(result, str):
+            quarantine.append((corpus.name, entry.source_path, str(result)))
             continue
         stem = stems[entry.source_path]
         n_truncated += result.truncated
@@ -359,7 +362,12 @@ def _write_tables(
         events += [(clip_id, e.onset_s, e.offset_s, e.label) for e in entry.events]
         if entry.details is not None:
             details.append(ClipDetails(clip_id, entry.details))
-    for schema, rows in ((CLIPS, clips), (EVENTS, events), (QUARANTINE, quarantine)):
+    tables: list[tuple[TableSchema, list]] = [
+        (CLIPS, clips),
+        (EVENTS, events),
+        (QUARANTINE, quarantine),
+    ]
+    for schema, rows in tables:
         frame = pd.DataFrame(rows, columns=list(schema.columns))
         write_table(frame, state / f"{schema.name}.parquet", schema)
     if details:

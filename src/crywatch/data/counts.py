@@ -63,8 +63,8 @@ def reason_kind(reason: str) -> str:
 
 def count_entries(entries: Iterable[ClipEntry | Refused]) -> Counts:
     """Of a folder that was indexed and not cleaned yet: nothing is decoded."""
-    labels, categories, licences, events = Counter(), Counter(), Counter(), Counter()
-    refused: Counter[str] = Counter()
+    labels, categories, licences = Counter[str](), Counter[str](), Counter[str]()
+    events, refused = Counter[str](), Counter[str]()
     recordings, infants, sessions = set(), set(), set()
     for entry in entries:
         if isinstance(entry, Refused):

@@ -143,7 +143,7 @@ class FeatureWriter:
             {
                 "clip_id": np.repeat([record["clip_id"] for record in records], counts),
                 "start_s": self.info.segment_s
-                * np.concatenate([np.arange(n, dtype=float) for n in counts] or [[]]),
+                * np.concatenate([np.arange(n, dtype=float) for n in counts] or [np.zeros(0)]),
             }
         )
         with atomic_path(folder / f"{corpus}.npy") as temp, open(temp, "wb") as sink:

@@ -131,7 +131,7 @@ def choose(
     if with_cry:
         count = min(int(rng.integers(1, MAX_CRY_CLIPS + 1)), len(cries))
         picked = rng.choice(len(cries), count, replace=False).tolist()
-    parts = []
+    parts: list[pd.DataFrame] = []
     # Of the recording, not of its clips: each joint takes a crossfade away.
     total_s = CROSSFADE_S
     for row in picked:

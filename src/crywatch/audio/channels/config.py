@@ -110,7 +110,7 @@ def parsed(cls: type[T], values: Any, where: str) -> T:
     values = {} if values is None else values
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: {values!r} stands where keys and values are expected")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             known = f"it has {', '.join(fields)}" if fields else "it has none"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import lzma
 import os
-import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from crywatch.core.errors import ArchiveError
 
 MAX_ENTRIES = 500_000  # more of them fill a disk without a byte in any
 MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
+CHUNK_BYTES = 1 << 16  # copied at a time
 MAX_PADDING_BYTES = 1 << 20  # zeros after a tar's last entry, beside what may be unpacked
 MAX_HEADER_BYTES = 1 << 20  # of a tar entry's long name or attributes, which are read into memory
 
@@ -63,24 +64,24 @@ def extract(archive: Path, folder: Path, max_bytes: int) -> None:
 
 def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            members = check(archive, _zip_members(opened), max_bytes)
-            _write(folder, members, opened.open, archive)
+        with zipfile.ZipFile(archive) as packed:
+            members = check(archive, _zip_members(packed), max_bytes)
+            _write(folder, members, packed.open, archive)
         return
     try:
-        opened = tarfile.open(archive, tarinfo=_BoundedInfo)  # noqa: SIM115
+        tar = tarfile.open(archive, tarinfo=_BoundedInfo)  # noqa: SIM115
     except tarfile.ReadError as error:
         raise ArchiveError(f"{archive}: neither a zip nor a tar archive") from error
-    with opened:
-        members = check(archive, _tar_members(opened), max_bytes)
-        _write(folder, members, opened.extractfile, archive)
-        _read_to_end(opened.fileobj, archive, max_bytes)
+    with tar:
+        members = check(archive, _tar_members(tar), max_bytes)
+        _write(folder, members, tar.extractfile, archive)
+        _read_to_end(tar.fileobj, archive, max_bytes)
 
 
-def _read_to_end(stream, archive: Path, max_bytes: int) -> None:
+def _read_to_end(stream: Any, archive: Path, max_bytes: int) -> None:
     """What compressed the tar checks its sum only where the stream ends, after the last entry."""
     left = max_bytes + MAX_PADDING_BYTES
-    while chunk := _read(stream, shutil.COPY_BUFSIZE):
+    while chunk := _read(stream, CHUNK_BYTES):
         left -= len(chunk)
         if left < 0:
             raise ArchiveError(f"{archive}: goes on after its last entry: refused")
@@ -94,9 +95,9 @@ class _BoundedInfo(tarfile.TarInfo):
         is_file = self.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
         if not is_file and self.size > MAX_HEADER_BYTES:
             raise ArchiveError(
-                f"{tar.name}: entry {self.name!r} has a header of {self.size} bytes: refused"
+                f"{str(tar.name)}: entry {self.name!r} has a header of {self.size} bytes: refused"
             )
-        return super()._proc_member(tar)
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 def check(archive: Path, members: Iterable[Member], max_bytes: int) -> list[Member]:
@@ -153,19 +154,21 @@ class _Names:
         return ArchiveError(f"{self._archive}: entry {member.name!r} {why}: refused")
 
 
-def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
-    for info in opened.infolist():
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    for info in archive.infolist():
         kind = (info.external_attr >> 16) & 0o170000  # Unix file type; 0 where none is stored
         plain = kind in (0, 0o100000, 0o040000)
         yield Member(info.filename, info.file_size, info.is_dir(), plain)
 
 
-def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
-    for info in opened:
+def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+    for info in archive:
         yield Member(info.name, info.size, info.isdir(), info.isfile() or info.isdir())
 
 
-def _write(folder: Path, members: list[Member], open_member, archive: Path) -> None:
+def _write(
+    folder: Path, members: list[Member], open_member: Callable[[str], Any], archive: Path
+) -> None:
     for member in members:
         target = folder / member.name
         if member.is_dir:
@@ -181,9 +184,9 @@ def _write(folder: Path, members: list[Member], open_member, archive: Path) -> N
             )
 
 
-def _copy(source, sink, limit: int) -> int:
+def _copy(source: Any, sink: BinaryIO, limit: int) -> int:
     copied = 0
-    while chunk := _read(source, min(shutil.COPY_BUFSIZE, limit - copied + 1)):
+    while chunk := _read(source, min(CHUNK_BYTES, limit - copied + 1)):
         copied += len(chunk)
         if copied > limit:
             return copied
@@ -191,7 +194,7 @@ def _copy(source, sink, limit: int) -> int:
     return copied
 
 
-def _read(source, size: int) -> bytes:
+def _read(source: Any, size: int) -> bytes:
     try:
         return source.read(size)
     except OSError as error:  # so gzip and bz2 tell of damage; writing is not meant

@@ -123,7 +123,8 @@ def _get_json(remote: Remote, url: str, config: TransferConfig) -> Any:
 def _attempt(remote: Remote, address: hosts.Address, part: Path, config: TransferConfig) -> None:
     """Fetch what is not there yet."""
     have = part.stat().st_size if part.is_file() else 0
-    validator = read_json(_state(part)).get("validator") if _state(part).is_file() else None
+    state = _state(part)
+    validator = read_json(state).get("validator") or "" if state.is_file() else ""
     if have and not validator:
         # Without a validator nobody can tell whether the rest belongs to the same file.
         _forget(part)
@@ -156,7 +157,7 @@ def _attempt(remote: Remote, address: hosts.Address, part: Path, config: Transfe
         length = reply.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         if not resumed:
-            validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
+            validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         write_json(_state(part), {"validator": validator})
         try:
             with (

@@ -99,7 +99,9 @@ def fetch_clips(
         ``work_dir``, and the next call goes on from it.
     """
     if youtube_dl is None:
-        from yt_dlp import YoutubeDL as youtube_dl
+        import yt_dlp
+
+        youtube_dl = yt_dlp.YoutubeDL
     ledger = Ledger(work_dir / LEDGER)
     failed: dict[str, str] = {}
     in_a_row = 0

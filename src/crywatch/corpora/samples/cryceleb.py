@@ -16,7 +16,8 @@ CRIES = 3  # of an infant in a period
 
 def write(folder: Path, config: GeneratorConfig) -> None:
     """Infants over the three parts, every third of train without a discharge; all dev pairs."""
-    rows, babies = [], {part: [] for part in cryceleb_tables.PARTS}
+    rows = []
+    babies: dict[str, list[str]] = {part: [] for part in cryceleb_tables.PARTS}
     for number in range(max(config.other_infants, 6)):
         part = ("train", "dev", "test")[min(number % 4, 2)]
         baby = f"spk{number + 1}" if part != "test" else f"anonymous{number + 1}"

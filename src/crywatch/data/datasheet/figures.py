@@ -44,7 +44,7 @@ def histogram(clips: pd.DataFrame, quantity: Quantity) -> str:
     if n_values == 1 or (n_values <= FEW and quantity.column in SETTINGS):
         _bars(axes, values, clips["label"].to_numpy(), labels)
     else:
-        edges = np.histogram_bin_edges(values, BINS)
+        edges = np.histogram_bin_edges(values, BINS).tolist()
         axes.locator_params(axis="x", nbins=5)
         for label in labels:
             own = values[(clips["label"] == label).to_numpy()]

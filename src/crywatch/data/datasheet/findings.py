@@ -32,12 +32,12 @@ def _findings(sheet: Datasheet) -> Iterator[str]:
             f"No clip is labelled {' or '.join(missing)}: within this corpus alone cries cannot be "
             "told from other sounds, and a model can tell its clips by how they were recorded."
         )
-    for one in sheet.separations:
-        if one.is_shortcut:
+    for separation in sheet.separations:
+        if separation.is_shortcut:
             yield (
-                f"Shortcut: {TITLES[one.column]} alone tells cries from other sounds with an AUC "
-                f"of {one.auc:.2f} ({one.higher} is higher). A model may learn that in place of "
-                "the sound."
+                f"Shortcut: {TITLES[separation.column]} alone tells cries from other sounds with "
+                f"an AUC of {separation.auc:.2f} ({separation.higher} is higher). A model may "
+                "learn that in place of the sound."
             )
     medians = {
         spread.label: spread.quantiles["0.5"]
@@ -50,13 +50,15 @@ def _findings(sheet: Datasheet) -> Iterator[str]:
                 f"Narrow band: half of the clips labelled {label} end at {median_hz:.0f} Hz or "
                 "below."
             )
-    for one in sheet.sound:
-        if one.clipped >= CLIPPED:
-            yield f"Clipping: {one.clipped:.0%} of the measured clips labelled {one.label} clip."
-        if one.silent >= SILENT:
+    for sound in sheet.sound:
+        if sound.clipped >= CLIPPED:
             yield (
-                f"Silence: {one.silent:.0%} of the seconds in clips labelled {one.label} are below "
-                f"{sheet.config.silent_dbfs:g} dBFS, and carry the clip's label all the same."
+                f"Clipping: {sound.clipped:.0%} of the measured clips labelled {sound.label} clip."
+            )
+        if sound.silent >= SILENT:
+            yield (
+                f"Silence: {sound.silent:.0%} of the seconds in clips labelled {sound.label} are "
+                f"below {sheet.config.silent_dbfs:g} dBFS, and carry the clip's label all the same."
             )
     rates = {rate for by_rate in sheet.rates.values() for rate in by_rate}
     if len(rates) > 1:

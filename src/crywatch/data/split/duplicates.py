@@ -111,8 +111,8 @@ def covered(first: np.ndarray, second: np.ndarray, shift: int) -> float:
     ``shift`` is the frame of the first at which the second begins.
     """
     shares = []
-    for one, other, begin in ((first, second, shift), (second, first, -shift)):
-        sounding = one.any(axis=0)
+    for own, other, begin in ((first, second, shift), (second, first, -shift)):
+        sounding = np.any(own, axis=0)
         within = sounding[max(begin, 0) : max(begin + other.shape[1], 0)]
         shares.append(float(within.sum()) / max(float(sounding.sum()), 1.0))
     return min(shares)
