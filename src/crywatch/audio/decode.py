@@ -231,16 +231,16 @@ def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
 
 def gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """The same samples in blocks of about ``size``: fewer, larger calls."""
-    held: list[np.ndarray] = []
+    buffer: list[np.ndarray] = []
     count = 0
     for block in blocks:
-        held.append(block)
+        buffer.append(block)
         count += len(block)
         if count >= size:
-            yield np.concatenate(held)
-            held, count = [], 0
-    if held:
-        yield np.concatenate(held)
+            yield np.concatenate(buffer)
+            buffer, count = [], 0
+    if buffer:
+        yield np.concatenate(buffer)
 
 
 def at_rate(reader: BlockReader, to_hz: int) -> Iterator[np.ndarray]:

@@ -70,6 +70,6 @@ def _peaks(columns: np.ndarray, spacing: np.ndarray) -> list[np.ndarray]:
     widths = np.diff(np.append(starts, flat.size))
     highest = np.repeat(np.maximum.reduceat(flat, starts), widths)
     place = np.where(flat == highest, np.arange(flat.size), flat.size)
-    found = np.minimum.reduceat(place, starts) % bins
+    peaks = np.minimum.reduceat(place, starts) % bins
     ends = np.cumsum([len(own) + 1 for own in edges])
-    return [found[last - len(own) : last] for last, own in zip(ends, edges, strict=True)]
+    return [peaks[last - len(own) : last] for last, own in zip(ends, edges, strict=True)]

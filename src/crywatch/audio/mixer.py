@@ -77,7 +77,7 @@ class Soundscape:
 
     def clip_ids(self) -> list[str]:
         """Of the background and the foregrounds."""
-        names = [self.background.clip_id, *(found.clip_id for found in self.foregrounds)]
+        names = [self.background.clip_id, *(foreground.clip_id for foreground in self.foregrounds)]
         return [name for name in names if name is not None]
 
     @classmethod
@@ -88,9 +88,9 @@ class Soundscape:
         if background["stretch"] is not None:
             background["stretch"] = Stretch(**background["stretch"])
         foregrounds = []
-        for found in record["foregrounds"]:
-            values = {key: value for key, value in found.items() if key != "gain_db"}
-            values["stretches"] = tuple(Stretch(**stretch) for stretch in found["stretches"])
+        for annotation in record["foregrounds"]:
+            values = {key: value for key, value in annotation.items() if key != "gain_db"}
+            values["stretches"] = tuple(Stretch(**stretch) for stretch in annotation["stretches"])
             foregrounds.append(Foreground(**values))
         plan = {key: value for key, value in record.items() if key not in ("path", "gain_db")}
         plan |= {"background": Background(**background), "foregrounds": tuple(foregrounds)}

@@ -142,17 +142,17 @@ class AudioSet(Corpus):
             rows = list(found(folder, set(audio), DEFAULT_CLASSES))
         strong = _read_strong(folder, rows)
         gone = read_ledger(folder / LEDGER)
-        listed: set[str] = set()
+        in_table: set[str] = set()
         for row in rows:
             name = row.segment.segment_id
             if name in audio:
-                listed.add(audio[name])
+                in_table.add(audio[name])
                 yield self._entry(row, audio[name], strong.get(name))
             elif name not in gone:
                 missing = f"{AUDIO}/{name}.flac"
                 yield Refused(missing, f"chosen, but there is neither audio nor a line in {LEDGER}")
         for path in self.audio_files(folder, AUDIO):
-            if path not in listed:
+            if path not in in_table:
                 yield Refused(path, f"not listed in the {table}, or there in another format too")
 
     def _entry(self, row: Chosen, path: str, strong: _Strong | None) -> ClipEntry:

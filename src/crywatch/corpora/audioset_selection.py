@@ -69,8 +69,8 @@ class Classes:
 
     def of(self, mids: Sequence[str]) -> ClassOf:
         """The class of a clip with ``mids``: the first that fits, cries first."""
-        found = [self._by_mid[mid] for mid in mids if mid in self._by_mid]
-        return min(found, key=itemgetter(0))[1] if found else _OTHER
+        classes = [self._by_mid[mid] for mid in mids if mid in self._by_mid]
+        return min(classes, key=itemgetter(0))[1] if classes else _OTHER
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,15 @@ def _check(config: AudioSetConfig) -> None:
 def _of_part(folder: Path, part: str, config: AudioSetConfig) -> Iterator[Chosen]:
     file, classes = folder / SEGMENTS[part], config.classes()
     n_cries = sum(classes.of(row.mids).kind == CRY for row in read_segments(file))
-    wanted: dict[str, int | None] = dict.fromkeys(config.cry)
-    wanted |= dict.fromkeys(config.ambiguous, math.ceil(config.ambiguous_per_cry * n_cries))
+    counts: dict[str, int | None] = dict.fromkeys(config.cry)
+    counts |= dict.fromkeys(config.ambiguous, math.ceil(config.ambiguous_per_cry * n_cries))
     if config.confusers:
         each = None
         if config.confusers_per_cry != ALL:
             each = math.ceil(config.confusers_per_cry * n_cries / len(config.confusers))
-        wanted |= dict.fromkeys(config.confusers, each)
-    wanted[OTHER] = math.ceil(config.others_per_cry * n_cries)
-    draws = {name: _Draw(size, config.seed) for name, size in wanted.items()}
+        counts |= dict.fromkeys(config.confusers, each)
+    counts[OTHER] = math.ceil(config.others_per_cry * n_cries)
+    draws = {name: _Draw(size, config.seed) for name, size in counts.items()}
     for segment in read_segments(file):
         what = classes.of(segment.mids)
         draws[what.name].add(Chosen(segment, part, what))
@@ -201,7 +201,7 @@ def write_selection(path: Path, chosen: Sequence[Chosen]) -> None:
 
 def read_selection(path: Path) -> list[Chosen]:
     """Read selection.csv; CorpusError names line and column."""
-    chosen, seen = [], set()
+    rows, segment_ids = [], set()
     for row in read_rows(path, COLUMNS):
         if row["part"] not in SEGMENTS:
             raise row.error("part", f"{row['part']!r} is none of {', '.join(SEGMENTS)}")
@@ -211,12 +211,12 @@ def read_selection(path: Path) -> list[Chosen]:
         segment = Segment(tables.ytid(row, "ytid"), *times, tables.mids(row, "mids"))
         if row["segment_id"] != segment.segment_id:
             raise row.error("segment_id", f"{row['segment_id']!r}, expected {segment.segment_id}")
-        if segment.segment_id in seen:
+        if segment.segment_id in segment_ids:
             raise row.error("segment_id", f"{segment.segment_id} is listed twice")
-        seen.add(segment.segment_id)
+        segment_ids.add(segment.segment_id)
         what = ClassOf(row["kind"], row.filled("class"), row["mid"])
-        chosen.append(Chosen(segment, row["part"], what))
-    return chosen
+        rows.append(Chosen(segment, row["part"], what))
+    return rows
 
 
 def found(folder: Path, ids: set[str], classes: Classes) -> Iterator[Chosen]:

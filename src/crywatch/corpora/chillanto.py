@@ -49,10 +49,10 @@ class BabyChillanto(Corpus):
 
     def check(self, folder: Path) -> None:
         """Each of the five classes must have a folder."""
-        found = set()
+        classes = set()
         if folder.is_dir():
-            found = {_class_of(path.name) for path in folder.rglob("*") if path.is_dir()}
-        absent = sorted(f"1s_{name}" for name in set(CLASSES) - found)
+            classes = {_class_of(path.name) for path in folder.rglob("*") if path.is_dir()}
+        absent = sorted(f"1s_{name}" for name in set(CLASSES) - classes)
         if absent:
             raise CorpusError(
                 f"{folder}: {', '.join(absent)} is missing; chillanto has a folder a class "

@@ -42,12 +42,12 @@ class CryCeleb(Corpus):
 
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the metadata in their order, then audio files that it does not list."""
-        listed: set[str] = set()
+        in_table: set[str] = set()
         for cry in read_metadata(folder):
-            if cry.path in listed:
+            if cry.path in in_table:
                 yield Refused(cry.path, f"listed twice in {META}")
                 continue
-            listed.add(cry.path)
+            in_table.add(cry.path)
             if not (folder / cry.path).is_file():
                 yield Refused(cry.path, f"listed in {META}, but the file is missing")
                 continue
@@ -63,5 +63,5 @@ class CryCeleb(Corpus):
                 details=Details(part=cry.part, kind="cry", age_round=cry.period),
             )
         for path in self.audio_files(folder, AUDIO):
-            if path not in listed:
+            if path not in in_table:
                 yield Refused(path, f"not listed in {META}")

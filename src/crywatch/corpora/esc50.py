@@ -37,10 +37,10 @@ class Esc50(Corpus):
 
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the table in its order, then audio files that it does not list."""
-        listed: set[str] = set()
+        in_table: set[str] = set()
         for row in _rows(folder / META):
             path = f"{ROOT}/audio/{row['filename']}"
-            listed.add(path)
+            in_table.add(path)
             if not (folder / path).is_file():
                 yield Refused(path, "listed in meta/esc50.csv, but the file is missing")
                 continue
@@ -52,7 +52,7 @@ class Esc50(Corpus):
                 licence="CC BY 3.0" if row["esc10"] == "True" else self.licence,
             )
         for path in self.audio_files(folder, f"{ROOT}/audio"):
-            if path not in listed:
+            if path not in in_table:
                 yield Refused(path, "not listed in meta/esc50.csv")
 
 

@@ -84,19 +84,19 @@ class Icsd(Corpus):
             )
 
     def _tables(self, folder: Path, root: str) -> Iterator[ClipEntry | Refused]:
-        listed: set[str] = set()
+        in_table: set[str] = set()
         for part in PARTS:
             for table in sorted((folder / root / "metadata" / part).glob("*.tsv")):
                 if table.stem.endswith(DURATIONS):
                     continue
                 for clip in _read(folder, root, part, table):
-                    listed.add(clip.path)
+                    in_table.add(clip.path)
                     if (folder / clip.path).is_file():
                         yield self._entry(clip)
                     else:
                         yield Refused(clip.path, f"listed in {table.name}, but missing")
         for path in self.audio_files(folder, f"{root}/audio"):
-            if path not in listed:
+            if path not in in_table:
                 yield Refused(path, "listed in no table of metadata/")
 
     def _entry(self, clip: _Clip) -> ClipEntry:

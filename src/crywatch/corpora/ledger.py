@@ -69,7 +69,7 @@ def _line(gone: Gone) -> bytes:
 
 def _parse(path: Path, gone: dict[str, Gone]) -> int:
     """Fill ``gone``; the bytes of whole lines. CorpusError where a whole line is none of ours."""
-    kept = 0
+    n_bytes = 0
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.endswith(b"\n"):
@@ -82,5 +82,5 @@ def _parse(path: Path, gone: dict[str, Gone]) -> int:
                     "and its clip is asked for again"
                 ) from error
             gone[entry.clip] = entry
-            kept += len(line)
-    return kept
+            n_bytes += len(line)
+    return n_bytes

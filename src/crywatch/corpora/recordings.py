@@ -61,9 +61,9 @@ class Recordings(Corpus):
                 recorded_at=row.recorded_at,
                 title=title if title != stem else "",
             )
-        listed = {row.path for row in rows}
+        in_table = {row.path for row in rows}
         for path in self.audio_files(folder, "."):
-            if path not in listed:
+            if path not in in_table:
                 yield Refused(path, f"not listed in {TABLE}")
 
 
@@ -81,9 +81,9 @@ def without_names(text: str, number: Mapping[str, str]) -> str:
         return text
     lower = {name.lower(): number[name] for name in reversed(names)}
     letter = r"[^\W\d_]"
-    found = f"(?<!{letter})({'|'.join(map(re.escape, names))})(?!{letter})"
+    pattern = f"(?<!{letter})({'|'.join(map(re.escape, names))})(?!{letter})"
     return re.sub(
-        found, lambda match: lower.get(match[0].lower(), "infant"), text, flags=re.IGNORECASE
+        pattern, lambda match: lower.get(match[0].lower(), "infant"), text, flags=re.IGNORECASE
     )
 
 

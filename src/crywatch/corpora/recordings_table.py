@@ -30,7 +30,7 @@ def read_recordings(folder: Path) -> list[Recording]:
     """The table of ``folder``; CorpusError names file, row and column of what is wrong."""
     table = folder / TABLE
     rows: dict[str, Row] = {}
-    found = []
+    recordings = []
     for row in read_rows(table, ("path",), COLUMNS, _delimiter(table)):
         path = _path(folder, row)
         if path in rows:
@@ -40,8 +40,8 @@ def read_recordings(folder: Path) -> list[Recording]:
         if label not in LABELS:
             raise row.error("label", f"{row['label']!r} is none of {', '.join(LABELS)}")
         category = row["category"] or label
-        found.append(Recording(path, label, row["infant"] or None, _time(row), category))
-    return found
+        recordings.append(Recording(path, label, row["infant"] or None, _time(row), category))
+    return recordings
 
 
 def _delimiter(table: Path) -> str:

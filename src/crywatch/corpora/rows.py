@@ -42,13 +42,13 @@ class Row:
 
     def inside(self, column: str) -> str:
         """The cell as a path with forward slashes, which must not lead out of its folder."""
-        given = self.filled(column)
-        path = PurePosixPath(given.replace("\\", "/"))
+        text = self.filled(column)
+        path = PurePosixPath(text.replace("\\", "/"))
         if not path.parts or any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
-            raise self.error(column, f"{given!r} is no name of a file")
+            raise self.error(column, f"{text!r} is no name of a file")
         # A drive of Windows; a colon further on is part of a name, such as a time.
-        if path.is_absolute() or ".." in path.parts or PureWindowsPath(given).drive:
-            raise self.error(column, f"{given!r} must lie below the corpus' folder")
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
+            raise self.error(column, f"{text!r} must lie below the corpus' folder")
         return path.as_posix()
 
     def error(self, column: str, what: str) -> CorpusError:

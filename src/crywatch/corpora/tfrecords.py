@@ -1,6 +1,6 @@
 """TFRecord files of SequenceExamples, read and written without TensorFlow.
 
-TensorFlow's own reader takes some files that are cut off for whole ones (2.20,
+TensorFlow's own reader takes some files that are cut off for whole ones (2.21,
 ``tf.data.TFRecordDataset``). The package `tfrecord` leaves the checksums out, and cannot be loaded
 beside TensorFlow: both define the same messages in protobuf's one pool of names. Here the messages
 have a pool of their own (tensorflow/core/example/*.proto; a map is a list of entries on the wire).

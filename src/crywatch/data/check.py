@@ -61,21 +61,21 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     corpus = corpora.get(name)
     if not folder.is_dir():
         return CorpusCheck(name, "folder", problems=(f"{folder}: no such folder",))
-    found = _indexed(corpus, folder, "folder")
-    if found.problems:
-        return found
+    check = _indexed(corpus, folder, "folder")
+    if check.problems:
+        return check
     # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
-    named = json.dumps(str(folder.resolve()), ensure_ascii=False)
+    quoted = json.dumps(str(folder.resolve()), ensure_ascii=False)
     use = (
         f"to use it: dvc exp run -S 'corpora=[{name}]' -S "
-        f"{shlex.quote(f'corpus.{name}.folder={named}')} (with the other corpora's names in the "
+        f"{shlex.quote(f'corpus.{name}.folder={quoted}')} (with the other corpora's names in the "
         "list)"
     )
-    return CorpusCheck(name, found.state, found.counts, missing=("not in the project yet; " + use,))
+    return CorpusCheck(name, check.state, check.counts, missing=("not in the project yet; " + use,))
 
 
-def check_corpus(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
-    """What is below ``root`` of corpus ``name``; ``listed`` are the corpora of params.yaml.
+def check_corpus(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
+    """What is below ``root`` of corpus ``name``; ``names`` are the corpora of params.yaml.
 
     Raises
     ------
@@ -84,20 +84,20 @@ def check_corpus(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
     """
     corpus = corpora.get(name)
     if (root / paths.clean(name) / "clips.parquet").is_file():
-        return _cleaned(name, root, listed)
+        return _cleaned(name, root, names)
     raw = root / paths.raw(name)
     if not raw.is_dir():
-        told = f"not there: {_command('download', name, listed)} brings it"
+        told = f"not there: {_command('download', name, names)} brings it"
         if corpus.obtain:
             told += f"; {corpus.obtain}"
         return CorpusCheck(name, "absent", missing=(told,), problems=("no clips",))
     if note := _note(raw):
         return CorpusCheck(name, "absent", problems=(note,))
-    found = _indexed(corpus, raw, "raw")
-    if found.problems:
-        return found
-    told = f"seconds and duplicates are not known yet: {_command('clean', name, listed)} cleans it"
-    return CorpusCheck(name, "raw", found.counts, missing=(told,))
+    check = _indexed(corpus, raw, "raw")
+    if check.problems:
+        return check
+    told = f"seconds and duplicates are not known yet: {_command('clean', name, names)} cleans it"
+    return CorpusCheck(name, "raw", check.counts, missing=(told,))
 
 
 def _note(raw: Path) -> str:
@@ -112,17 +112,17 @@ def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
     except CrywatchError as error:
         return CorpusCheck(corpus.name, state, problems=(str(error),))
     if not counts.clips:
-        told = f"{folder}: the layout of {corpus.name}, but no usable audio file in it"
-        return CorpusCheck(corpus.name, state, counts, problems=(told,))
+        problem = f"{folder}: the layout of {corpus.name}, but no usable audio file in it"
+        return CorpusCheck(corpus.name, state, counts, problems=(problem,))
     return CorpusCheck(corpus.name, state, counts)
 
 
-def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
+def _cleaned(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
     from crywatch.data.tables import read_table
     from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 
     folder = root / paths.clean(name)
-    again = f"run {_command('clean', name, listed, force=True)}"
+    again = f"run {_command('clean', name, names, force=True)}"
     try:
         clips, events, quarantine = (
             read_table(folder / f"{schema.name}.parquet", schema)
@@ -149,8 +149,8 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
         problems.append(f"{error}; run `dvc repro -f -s split`")
         split = None
     missing = []
-    if name not in listed:
-        joined = _command("split", name, listed)
+    if name not in names:
+        joined = _command("split", name, names)
         missing.append(f"not in `corpora` of params.yaml, no stage reads it: {joined} adds it")
     elif split is None and not clips.empty:
         missing.append("data/split does not cover these clips yet: `dvc repro split` does it")
@@ -158,16 +158,16 @@ def _cleaned(name: str, root: Path, listed: Sequence[str]) -> CorpusCheck:
     return CorpusCheck(name, state, counts, split, tuple(missing), tuple(problems))
 
 
-def _command(stage: str, name: str, listed: Sequence[str], force: bool = False) -> str:
-    if name in listed:
+def _command(stage: str, name: str, names: Sequence[str], force: bool = False) -> str:
+    if name in names:
         return f"`dvc repro {'-f -s ' if force else ''}{stage}@{name}`"
-    return f"`dvc exp run -S 'corpora=[{','.join([*listed, name])}]'`"
+    return f"`dvc exp run -S 'corpora=[{','.join([*names, name])}]'`"
 
 
 def _some(names: Sequence[str]) -> str:
     """The first few of ``names``, and how many they are."""
-    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    return f"{len(names)} ({shown}) {'is' if len(names) == 1 else 'are'}"
+    text = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return f"{len(names)} ({text}) {'is' if len(names) == 1 else 'are'}"
 
 
 def render(checks: Sequence[CorpusCheck]) -> str:

@@ -222,14 +222,14 @@ def _clean_files(tasks: list[_Task]) -> list[Measured | str]:
 
 def clean_file(task: _Task) -> Measured | str:
     """Clean one file; a reason (str) where it must be refused. Runs in a worker process."""
-    done = task.target.with_suffix(".json")
-    if done.is_file() and task.target.is_file():
-        return Measured(**json.loads(done.read_text()))
+    record = task.target.with_suffix(".json")
+    if record.is_file() and task.target.is_file():
+        return Measured(**json.loads(record.read_text()))
     try:
         measured = _convert(task)
     except AudioError as error:
         return str(error).removeprefix(f"{task.source}: ")
-    write_json(done, asdict(measured))
+    write_json(record, asdict(measured))
     return measured
 
 

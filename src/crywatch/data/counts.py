@@ -154,18 +154,18 @@ def _covered(clips: pd.DataFrame, table: Path) -> pd.DataFrame | None:
 
 
 def _duplicates(clusters: pd.DataFrame, own: set[str]) -> Duplicates:
-    within, across, touched = 0, 0, 0
+    within, across, clusters_here = 0, 0, 0
     others: Counter[str] = Counter()
     for _, members in clusters.groupby("cluster_id")["clip_id"]:
         mine = [clip_id for clip_id in members if clip_id in own]
         if not mine:
             continue
-        touched += 1
+        clusters_here += 1
         within += len(mine) if len(mine) > 1 else 0
         elsewhere = {clip_id.split("/")[0] for clip_id in members if clip_id not in own}
         across += len(mine) if elsewhere else 0
         others.update({corpus: len(mine) for corpus in elsewhere})
-    return Duplicates(within, across, touched, _sorted(others))
+    return Duplicates(within, across, clusters_here, _sorted(others))
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

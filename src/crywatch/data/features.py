@@ -74,7 +74,7 @@ class FeatureWriter:
             journal.unlink(missing_ok=True)
             raw.unlink(missing_ok=True)
             return []
-        ids, n_rows, kept = [], 0, 0
+        ids, n_rows, n_bytes = [], 0, 0
         size = raw.stat().st_size // self._row_bytes
         with open(journal, "rb") as handle:
             for line in handle:
@@ -86,9 +86,9 @@ class FeatureWriter:
                     break
                 ids.append(record["clip_id"])
                 n_rows += record["n"]
-                kept += len(line)
+                n_bytes += len(line)
         with open(journal, "rb+") as handle:
-            handle.truncate(kept)
+            handle.truncate(n_bytes)
         with open(raw, "rb+") as handle:
             handle.truncate(n_rows * self._row_bytes)
         return ids

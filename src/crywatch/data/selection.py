@@ -54,8 +54,8 @@ def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
                 f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
                 "or leave the variants out that never hear it (README, Corpora)"
             )
-        touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
-        clips = _validated(clips[~clips["group_id"].isin(touched)].copy())
+        groups = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+        clips = _validated(clips[~clips["group_id"].isin(groups)].copy())
     return clips[clips["canonical"] & clips["label"].isin(LABELS)]
 
 

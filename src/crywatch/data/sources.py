@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def corpora_of(clips: pd.DataFrame) -> tuple[str, ...]:
     """Names of the corpora that the rows of ``clips`` (table "clips") come from, sorted."""
     made_up = clips["corpus"].isin(MADE)
-    found = set(clips.loc[~made_up, "corpus"])
+    names = set(clips.loc[~made_up, "corpus"])
     for source_path in clips.loc[made_up, "source_path"].unique():
-        found.update(source_path.split("+"))
-    found.discard(NO_SOURCE)
-    return tuple(sorted(found))
+        names.update(source_path.split("+"))
+    names.discard(NO_SOURCE)
+    return tuple(sorted(names))
 
 
 def heard(clips_tables: Iterable[Path], clip_ids: Collection[str]) -> tuple[str, ...]:
     """Names of the corpora that the clips ``clip_ids`` of these "split_clips" tables come from."""
-    found: set[str] = set()
+    names: set[str] = set()
     for table in clips_tables:
         clips = read_table(table, SPLIT_CLIPS)
-        found.update(corpora_of(clips[clips["clip_id"].isin(clip_ids)]))
-    return tuple(sorted(found))
+        names.update(corpora_of(clips[clips["clip_id"].isin(clip_ids)]))
+    return tuple(sorted(names))

@@ -47,10 +47,10 @@ class Truth:
         others: dict[str, list[Interval]] = {}
         columns = [events[name] for name in ("clip_id", "onset_s", "offset_s", "label")]
         for clip_id, onset_s, offset_s, label in zip(*columns, strict=True):
-            found = cries if label == CRY else others
-            found.setdefault(clip_id, []).append(Interval(float(onset_s), float(offset_s)))
-        self._cries = {clip_id: merged(found) for clip_id, found in cries.items()}
-        self._others = {clip_id: merged(found) for clip_id, found in others.items()}
+            by_clip = cries if label == CRY else others
+            by_clip.setdefault(clip_id, []).append(Interval(float(onset_s), float(offset_s)))
+        self._cries = {clip_id: merged(intervals) for clip_id, intervals in cries.items()}
+        self._others = {clip_id: merged(intervals) for clip_id, intervals in others.items()}
 
     def is_strong(self, clip_id: str) -> bool:
         """Whether it is known when the clip cries, and when not."""
@@ -92,10 +92,10 @@ def silent_seconds(wave: np.ndarray) -> np.ndarray:
 
 def merged(intervals: list[Interval]) -> list[Interval]:
     """In order, those that overlap or touch as one."""
-    found: list[Interval] = []
+    apart: list[Interval] = []
     for interval in sorted(intervals, key=lambda one: (one.onset_s, one.offset_s)):
-        if found and interval.onset_s <= found[-1].offset_s:
-            last = found.pop()
+        if apart and interval.onset_s <= apart[-1].offset_s:
+            last = apart.pop()
             interval = Interval(last.onset_s, max(last.offset_s, interval.offset_s))
-        found.append(interval)
-    return found
+        apart.append(interval)
+    return apart

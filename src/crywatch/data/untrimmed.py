@@ -80,15 +80,15 @@ def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) ->
                     )
             for index in progress(range(config.per_part[part]), f"untrimmed {part}"):
                 rng = np.random.default_rng([seed, number, index])
-                chosen = choose(pool, index % 2 == 0, config, rng)
-                wave, placed = join([read_clean(path) for path in chosen["path"]], chosen)
+                sources = choose(pool, index % 2 == 0, config, rng)
+                wave, placed = join([read_clean(path) for path in sources["path"]], sources)
                 name = f"{part}-{index:05d}"
                 write_flac(temp / "audio" / f"{name}.flac", wave)
                 clip_id = f"{CORPUS}/{name}"
                 audio_path = (out_dir / "audio" / f"{name}.flac").as_posix()
-                single = chosen["corpus"].nunique() == 1
+                single = sources["corpus"].nunique() == 1
                 category = "single_source" if single else "several_sources"
-                rows.append(clip_row(clip_id, audio_path, part, category, wave, chosen))
+                rows.append(clip_row(clip_id, audio_path, part, category, wave, sources))
                 for item in placed:
                     members.append((clip_id, item.clip_id, item.onset_s, item.offset_s))
                     if item.label == "cry":
@@ -127,14 +127,14 @@ def choose(
         if fit:
             corpus = sorted(fit)[int(rng.integers(len(fit)))]
             cries, others = (frame[frame["corpus"] == corpus] for frame in (cries, others))
-    picked = []
+    rows = []
     if with_cry:
         count = min(int(rng.integers(1, MAX_CRY_CLIPS + 1)), len(cries))
-        picked = rng.choice(len(cries), count, replace=False).tolist()
+        rows = rng.choice(len(cries), count, replace=False).tolist()
     parts: list[pd.DataFrame] = []
     # Of the recording, not of its clips: each joint takes a crossfade away.
     total_s = CROSSFADE_S
-    for row in picked:
+    for row in rows:
         more_s = float(cries["duration_s"].iloc[row]) - CROSSFADE_S
         if not parts or total_s + more_s <= config.max_duration_s:
             parts.append(cries.iloc[[row]])
@@ -149,12 +149,12 @@ def choose(
     return pd.concat([parts[row] for row in rng.permutation(len(parts))], ignore_index=True)
 
 
-def join(waves: list[np.ndarray], chosen: pd.DataFrame) -> tuple[np.ndarray, list[Placed]]:
+def join(waves: list[np.ndarray], sources: pd.DataFrame) -> tuple[np.ndarray, list[Placed]]:
     """One wave [samples] with linear crossfades, and where each clip lies in it."""
     joined = crossfaded(waves, round(CROSSFADE_S * RATE_HZ))
     placed = []
     for number, (start, wave) in enumerate(zip(joined.starts, waves, strict=True)):
-        clip = chosen.iloc[number]
+        clip = sources.iloc[number]
         onset, offset = start / RATE_HZ, (start + len(wave)) / RATE_HZ
         placed.append(Placed(clip["clip_id"], clip["label"], onset, offset))
     return joined.wave, placed

@@ -58,8 +58,8 @@ def number(
             bounds = f"{'more than' if open_ else 'at least'} {low:g}"
             bounds = bounds if math.isfinite(low) else ""
             most = f"at most {high:g}" if math.isfinite(high) else ""
-            wanted = " and ".join(filter(None, [bounds, most]))
-            raise ConfigError(f"{key}: {_shown(drawn)} must be {wanted}")
+            rule = " and ".join(filter(None, [bounds, most]))
+            raise ConfigError(f"{key}: {_shown(drawn)} must be {rule}")
         return drawn
 
     return _field(read, None if default is None else Drawn(default, default))
@@ -80,12 +80,12 @@ def words(choices: Callable[[], tuple[str, ...]]) -> Any:
     """A field of class tuple[str, ...]: one or several of ``choices()``."""
 
     def read(value: Any, key: str) -> tuple[str, ...]:
-        listed = tuple(value) if isinstance(value, list | tuple) else (value,)
-        unknown = [one for one in listed if one not in choices()]
-        if unknown or not listed:
+        options = tuple(value) if isinstance(value, list | tuple) else (value,)
+        unknown = [word for word in options if word not in choices()]
+        if unknown or not options:
             which = f"{unknown[0]!r}: it" if unknown else "empty: each"
             raise ConfigError(f"{key} is {which} is one of {', '.join(choices())}")
-        return listed
+        return options
 
     return _field(read, None)
 
@@ -96,10 +96,10 @@ def curve() -> Any:
     def read(value: Any, key: str) -> Curve:
         if not isinstance(value, Mapping) or not value:
             raise ConfigError(f"{key}: {value!r} stands where frequencies and values are expected")
-        hz = [_number(one, f"{key}, frequency {one!r}") for one in value]
+        hz = [_number(point, f"{key}, frequency {point!r}") for point in value]
         if hz[0] <= 0 or any(b <= a for a, b in zip(hz[:-1], hz[1:], strict=True)):
             raise ConfigError(f"{key}: the frequencies must be above 0 and rise, not {hz}")
-        drawn = [_drawn(one, f"{key}.{at}") for at, one in value.items()]
+        drawn = [_drawn(point, f"{key}.{at}") for at, point in value.items()]
         return Curve(tuple(hz), tuple(drawn))
 
     return _field(read, None)
@@ -115,13 +115,13 @@ def parsed(cls: type[T], values: Any, where: str) -> T:
         if key not in fields:
             known = f"it has {', '.join(fields)}" if fields else "it has none"
             raise ConfigError(f"{where} has no {key!r}; {known}")
-    given = {}
+    arguments = {}
     for name, field in fields.items():
         if name in values:
-            given[name] = field.metadata[_READ](values[name], f"{where}.{name}")
+            arguments[name] = field.metadata[_READ](values[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING:
             raise ConfigError(f"{where}.{name} is missing")
-    return cls(**given)
+    return cls(**arguments)
 
 
 def _field(read: Callable[[Any, str], Any], default: Any) -> Any:

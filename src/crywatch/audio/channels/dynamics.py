@@ -68,8 +68,8 @@ def suppressed(wave: np.ndarray, *, max_db: float, window_s: float) -> np.ndarra
     least = minimum_filter1d(smooth, span, axis=0, origin=(span - 1) // 2)
     least[: span - 1] = smooth[:span].min(axis=0)
     gains = np.maximum(1 - OVERSUBTRACTION * FLOOR_BIAS * least / smooth, 10 ** (-max_db / 20))
-    kept = np.fft.irfft(spectra * gains, WINDOW) * window
+    cleaned = np.fft.irfft(spectra * gains, WINDOW) * window
     out = np.zeros_like(halves, dtype=np.float64)
-    out[:-1] += kept[:, :hop]
-    out[1:] += kept[:, hop:]
+    out[:-1] += cleaned[:, :hop]
+    out[1:] += cleaned[:, hop:]
     return out.reshape(-1)[hop : hop + len(wave)].astype(np.float32)

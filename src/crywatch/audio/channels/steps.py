@@ -86,8 +86,8 @@ class Level(_Free):
     dbfs: Drawn = number(high=0)
 
     def apply(self, wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        wanted, rms = amplitude(self.dbfs.draw(rng)), sounding_rms(wave)
-        return wave * np.float32(wanted / rms) if rms else wave
+        target, rms = amplitude(self.dbfs.draw(rng)), sounding_rms(wave)
+        return wave * np.float32(target / rms) if rms else wave
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def _band_taps(low_hz: float, high_hz: float) -> np.ndarray | None:
     """A linear-phase filter [taps]; None where it would let all pass."""
     from scipy.signal import firwin, kaiser_beta
 
-    cutoffs = [one for one in (low_hz, high_hz) if 0 < one < NYQUIST_HZ]
+    cutoffs = [cutoff_hz for cutoff_hz in (low_hz, high_hz) if 0 < cutoff_hz < NYQUIST_HZ]
     if not cutoffs:
         return None
     window = ("kaiser", kaiser_beta(STOPBAND_DB))

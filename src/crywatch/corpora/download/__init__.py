@@ -77,10 +77,10 @@ def run(
         except ConfigError:
             raise
         except CrywatchError as error:
-            told = str(error).replace(str(temp), str(out_dir))  # there is no ``temp`` any more
+            reason = str(error).replace(str(temp), str(out_dir))  # there is no ``temp`` any more
             if not data.allow_missing:
-                raise type(error)(told) from error
-            missing = told
+                raise type(error)(reason) from error
+            missing = reason
             shutil.rmtree(temp)
             temp.mkdir()
             write_text(temp / MISSING_NOTE, f"{corpus} could not be had: {missing}\n")
@@ -140,8 +140,10 @@ def _bring(
         transfer = TransferConfig(config.timeout_s, config.retries, min_bytes_s=config.min_bytes_s)
         for remote in loader.files(options):
             _place(fetch(remote, work_dir, transfer), remote, folder, config)
-        if wanted := loader.choose(folder, options):
-            return clips.bring_clips(wanted, folder, work_dir, config.clips, config.timeout_s)
+        if clips_to_fetch := loader.choose(folder, options):
+            return clips.bring_clips(
+                clips_to_fetch, folder, work_dir, config.clips, config.timeout_s
+            )
     else:
         raise ConfigError(
             f"data.source: {data.source!r} is unknown; there are {', '.join(SOURCES)}"

@@ -70,8 +70,8 @@ def report(wanted: Sequence[WantedClip], fetched: ClipsFetched) -> list[tuple]:
 
 def _text(rows: Sequence[tuple]) -> str:
     """The report for a terminal; reasons that nobody met are left out."""
-    met = [i for i, name in enumerate(COLUMNS) if name not in REASONS or rows[-1][i]]
-    table = [[str(row[i]) for i in met] for row in (COLUMNS, *rows)]
+    columns = [i for i, name in enumerate(COLUMNS) if name not in REASONS or rows[-1][i]]
+    table = [[str(row[i]) for i in columns] for row in (COLUMNS, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table

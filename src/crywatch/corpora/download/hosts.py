@@ -109,14 +109,14 @@ def _find_on_osf(remote: Remote, get_json: Callable[[str], Any]) -> Address:
     OSF gives files addresses of their own and publishers prefix their names; the listing holds
     both, and the digest (https://developer.osf.io, "List all node files").
     """
-    pages, asked = [remote.url], set[str]()
+    pages, visited = [remote.url], set[str]()
     names: list[str] = []
     try:
-        while pages and len(asked) < MAX_PAGES:
+        while pages and len(visited) < MAX_PAGES:
             page = pages.pop(0)
-            if page in asked:
+            if page in visited:
                 continue
-            asked.add(page)
+            visited.add(page)
             listing = get_json(page)
             for entry in listing["data"]:
                 about = entry["attributes"]
@@ -133,5 +133,5 @@ def _find_on_osf(remote: Remote, get_json: Callable[[str], Any]) -> Address:
         raise DownloadError(
             f"{remote.url}: the listing is not in OSF's form ({error!r})"
         ) from error
-    listed = ", ".join(sorted(names)) or "no files"
-    raise DownloadError(f"{remote.url}: no file ends in {remote.filename!r}; there are: {listed}")
+    files = ", ".join(sorted(names)) or "no files"
+    raise DownloadError(f"{remote.url}: no file ends in {remote.filename!r}; there are: {files}")

@@ -130,7 +130,7 @@ def fetch_clips(
 def _stop(
     clip: WantedClip, error: _Failed, in_a_row: int, wanted: Sequence[WantedClip], work_dir: Path
 ) -> DownloadError:
-    have = sum((work_dir / one.source_path).is_file() for one in wanted)
+    have = sum((work_dir / clip_to_fetch.source_path).is_file() for clip_to_fetch in wanted)
     why = "the host blocks" if isinstance(error, _Blocked) else f"{in_a_row} clips in a row failed"
     return DownloadError(
         f"{clip.url}: {why} ({error}). {have} of {len(wanted)} clips are kept in {work_dir}: run "

@@ -72,27 +72,30 @@ class Datasheet:
             "seconds": self.seconds,
             "split": None if self.split is None else asdict(self.split),
             "spreads": [asdict(spread) for spread in self.spreads],
-            "separations": [asdict(one) for one in self.separations],
-            "sound": [asdict(one) for one in self.sound],
+            "separations": [asdict(row) for row in self.separations],
+            "sound": [asdict(row) for row in self.sound],
             "rates": self.rates,
             "findings": self.findings,
         }
 
     def as_metrics(self) -> dict[str, float]:
         """For the tracking store."""
-        found = {
+        metrics = {
             "clips": float(self.counts.clips),
             "seconds": self.counts.seconds or 0.0,
             "refused": float(sum(self.counts.quarantined.values())),
             "findings": float(len(self.findings)),
         }
         if self.split is not None:
-            found["duplicates_within"] = float(self.split.duplicates.within)
-            found["duplicates_across"] = float(self.split.duplicates.across)
-        found |= {f"auc_{one.column}": one.auc for one in self.separations}
-        for one in self.sound:
-            found |= {f"clipped_{one.label}": one.clipped, f"silent_{one.label}": one.silent}
-        return found
+            metrics["duplicates_within"] = float(self.split.duplicates.within)
+            metrics["duplicates_across"] = float(self.split.duplicates.across)
+        metrics |= {f"auc_{part.column}": part.auc for part in self.separations}
+        for sound in self.sound:
+            metrics |= {
+                f"clipped_{sound.label}": sound.clipped,
+                f"silent_{sound.label}": sound.silent,
+            }
+        return metrics
 
 
 def run(
@@ -116,7 +119,7 @@ def run(
         for schema in (CLIPS, EVENTS, QUARANTINE)
     )
     by_label = clips.groupby("label", sort=True)
-    drawn = measures.draw(clips, config.max_clips)
+    sample = measures.draw(clips, config.max_clips)
     sheet = findings.judged(
         Datasheet(
             corpus=corpus,
@@ -128,7 +131,7 @@ def run(
             spreads=measures.spreads(clips),
             separations=measures.separations(clips),
             sound=measures.measure_sound(
-                drawn, config.clip_level, config.clip_run, config.silent_dbfs
+                sample, config.clip_level, config.clip_run, config.silent_dbfs
             ),
             rates={
                 label: {str(rate): int(n) for rate, n in rates.value_counts(sort=False).items()}
@@ -150,7 +153,7 @@ def run(
 
 
 def _pictures(clips, label: str, config: DatasheetConfig) -> list[Picture]:
-    chosen = measures.typical(clips, label, config.spectrograms)
+    rows = measures.typical(clips, label, config.spectrograms)
     return [
         Picture(
             label,
@@ -159,7 +162,7 @@ def _pictures(clips, label: str, config: DatasheetConfig) -> list[Picture]:
             f"to {row.bandwidth_hz / 1000:.1f} kHz; {row.rms_dbfs:.0f} dBFS",
             figures.spectrogram(Path(row.path), row.bandwidth_hz),
         )
-        for row in chosen.itertuples()
+        for row in rows.itertuples()
     ]
 
 

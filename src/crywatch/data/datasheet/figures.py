@@ -60,17 +60,17 @@ def histogram(clips: pd.DataFrame, quantity: Quantity) -> str:
 
 
 def _bars(axes: Axes, values: np.ndarray, labels: np.ndarray, names: list[str]) -> None:
-    found = np.unique(values)
+    levels = np.unique(values)
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         own = values[labels == name]
-        share = [100 * float(np.mean(own == value)) for value in found]
-        axes.bar(np.arange(len(found)) + number * width, share, width, color=COLOURS[name])
+        share = [100 * float(np.mean(own == value)) for value in levels]
+        axes.bar(np.arange(len(levels)) + number * width, share, width, color=COLOURS[name])
     centre = width * (len(names) - 1) / 2
-    axes.set_xticks(np.arange(len(found)) + centre, [f"{value:,.6g}" for value in found])
-    if len(found) >= SLANTED:
+    axes.set_xticks(np.arange(len(levels)) + centre, [f"{value:,.6g}" for value in levels])
+    if len(levels) >= SLANTED:
         axes.tick_params(axis="x", labelrotation=30)
-    if len(found) == 1:
+    if len(levels) == 1:
         axes.set_xlim(centre - 1.5, centre + 1.5)
 
 
@@ -94,8 +94,8 @@ def spectrogram(path: Path, bandwidth_hz: float) -> str:
 
 def head(path: Path) -> np.ndarray:
     """The first `SHOWN_S` of a cleaned clip, float32 [samples]; the rest is not read."""
-    wanted = round(SHOWN_S * RATE_HZ)
-    return next(gathered(BlockReader(path), wanted))[:wanted]
+    n_samples = round(SHOWN_S * RATE_HZ)
+    return next(gathered(BlockReader(path), n_samples))[:n_samples]
 
 
 def show_spectrum(axes: Axes, wave: np.ndarray, start_s: float = 0.0) -> float:

@@ -106,12 +106,12 @@ def separations(clips: pd.DataFrame) -> list[Separation]:
     cries, others = (clips[clips["label"] == label] for label in ("cry", "other"))
     if min(len(cries), len(others)) < MIN_CLASS:
         return []
-    found = []
+    rows = []
     for quantity in QUANTITIES:
         auc = _auc(cries[quantity.column].to_numpy(), others[quantity.column].to_numpy())
         higher = "cry" if auc >= 0.5 else "other"
-        found.append(Separation(quantity.column, round(max(auc, 1 - auc), 4), higher))
-    return found
+        rows.append(Separation(quantity.column, round(max(auc, 1 - auc), 4), higher))
+    return rows
 
 
 def _auc(positive: np.ndarray, negative: np.ndarray) -> float:
@@ -131,8 +131,8 @@ def draw(clips: pd.DataFrame, max_clips: int) -> pd.DataFrame:
     order = clips["clip_id"].map(lambda name: hashlib.sha256(name.encode()).hexdigest())
     by_digest = clips.assign(_order=order).sort_values("_order")
     turn = by_digest.groupby("label").cumcount()  # the first of each label, then the second, ...
-    chosen = by_digest.assign(_turn=turn).sort_values(["_turn", "_order"]).index[:max_clips]
-    return clips.loc[sorted(chosen)]
+    rows = by_digest.assign(_turn=turn).sort_values(["_turn", "_order"]).index[:max_clips]
+    return clips.loc[sorted(rows)]
 
 
 def measure_sound(
@@ -155,21 +155,21 @@ def measure_sound(
 def read_sound(path: Path, clip_level: float, clip_run: int, silent_dbfs: float) -> Sound:
     """Read a cleaned clip block by block: memory does not grow with its length."""
     run, clipped = 0, False  # samples at full scale that end the block before
-    held = np.zeros(0, dtype=np.float32)
+    buffer = np.zeros(0, dtype=np.float32)
     n_seconds = n_silent = 0
     for block in gathered(BlockReader(path), BLOCK_S * RATE_HZ):
         full = np.abs(block) >= clip_level
         longest, run = _runs(full, run)
         clipped = clipped or longest >= clip_run
-        held = np.concatenate([held, block])
-        whole = len(held) // RATE_HZ
+        buffer = np.concatenate([buffer, block])
+        whole = len(buffer) // RATE_HZ
         n_seconds += whole
-        n_silent += _silent(held[: whole * RATE_HZ].reshape(whole, RATE_HZ), silent_dbfs)
-        held = held[whole * RATE_HZ :].copy()
+        n_silent += _silent(buffer[: whole * RATE_HZ].reshape(whole, RATE_HZ), silent_dbfs)
+        buffer = buffer[whole * RATE_HZ :].copy()
     # As everywhere: half a second or more counts, and a clip has at least one.
-    if len(held) >= MIN_TAIL * RATE_HZ or (len(held) and not n_seconds):
+    if len(buffer) >= MIN_TAIL * RATE_HZ or (len(buffer) and not n_seconds):
         n_seconds += 1
-        n_silent += _silent(held[None], silent_dbfs)
+        n_silent += _silent(buffer[None], silent_dbfs)
     return Sound(clipped, n_seconds, n_silent)
 
 
@@ -195,11 +195,11 @@ def typical(clips: pd.DataFrame, label: str, count: int) -> pd.DataFrame:
     middle = (len(members) - 1) // 2
     # Outwards from the middle: middle, one up, one down, ...
     order = sorted(range(len(members)), key=lambda row: (abs(row - middle), row))
-    chosen: list[int] = []
+    rows: list[int] = []
     recordings: set[str] = set()
     for row in order:
         recording = members["recording_id"].iloc[row]
-        if len(chosen) < count and recording not in recordings:
+        if len(rows) < count and recording not in recordings:
             recordings.add(recording)
-            chosen.append(row)
-    return members.iloc[chosen]
+            rows.append(row)
+    return members.iloc[rows]

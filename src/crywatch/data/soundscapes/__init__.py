@@ -203,8 +203,8 @@ def _has_cry(index: int, share: float) -> bool:
 def labelled_events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
     """Rows of table ``events``; what overlaps under one label is one event."""
     by_label: dict[str, list[Stretch]] = {}
-    for found in plan.foregrounds:
-        by_label.setdefault(found.label, []).extend(found.events())
+    for foreground in plan.foregrounds:
+        by_label.setdefault(foreground.label, []).extend(foreground.events())
     return sorted(
         (plan.clip_id, event.onset_s, event.offset_s, label)
         for label, stretches in by_label.items()
@@ -239,7 +239,7 @@ def _write_metadata(folder: Path, rows: Sequence[dict], events: Sequence[tuple])
 
 def _summary(plans: Sequence[Soundscape], events: Sequence[tuple]) -> SoundscapesSummary:
     cries = [event for event in events if event[3] == "cry"]
-    snrs_db = [found.snr_db for plan in plans for found in plan.foregrounds]
+    snrs_db = [foreground.snr_db for plan in plans for foreground in plan.foregrounds]
     count = max(len(plans), 1)
     return SoundscapesSummary(
         recordings={part: sum(plan.part == part for plan in plans) for part in PARTS},

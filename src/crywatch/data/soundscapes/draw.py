@@ -150,11 +150,11 @@ def draw(
     config = sources.config
     background = _draw_background(sources, rng)
     rt60_s = config.rooms.rt60_s.draw(rng, 3) if rng.random() < config.rooms.share else None
-    wanted = ["cry"] * int(rng.integers(1, kind.max_cries + 1)) if with_cry else []
+    labels = ["cry"] * int(rng.integers(1, kind.max_cries + 1)) if with_cry else []
     fewest = 0 if with_cry else min(1, kind.max_confusers)
-    wanted += ["other"] * int(rng.integers(fewest, kind.max_confusers + 1))
-    drawn: list[Foreground] = []
-    for label in wanted:
+    labels += ["other"] * int(rng.integers(fewest, kind.max_confusers + 1))
+    foregrounds: list[Foreground] = []
+    for label in labels:
         source = _draw_source(sources, label, background.clip_id, rng)
         if source is None:
             continue
@@ -165,8 +165,8 @@ def draw(
             rng,
         )
         name = "cry" if label == "cry" else sources.clips.at[source, "category"]
-        cries = [found for found in drawn if found.label == "cry"] if label == "cry" else []
-        drawn.append(
+        cries = [own for own in foregrounds if own.label == "cry"] if label == "cry" else []
+        foregrounds.append(
             Foreground(
                 clip_id=source,
                 label=name,
@@ -184,7 +184,7 @@ def draw(
         duration_s=duration_s,
         background=background,
         rt60_s=rt60_s,
-        foregrounds=tuple(sorted(drawn, key=lambda found: (found.onset_s, found.clip_id))),
+        foregrounds=tuple(sorted(foregrounds, key=lambda own: (own.onset_s, own.clip_id))),
     )
 
 
@@ -248,11 +248,13 @@ def _draw_onset(
     """Where the foreground starts, clear of ``others`` if one of some draws is."""
     length_ms = round(1000 * (stretches[-1].offset_s - stretches[0].onset_s))
     last_ms = round(1000 * duration_s) - length_ms
-    taken = merged((other.span.moved(other.onset_s - other.span.onset_s) for other in others), 0.0)
+    occupied = merged(
+        (other.span.moved(other.onset_s - other.span.onset_s) for other in others), 0.0
+    )
     onset_s = 0.0
     for _ in range(PLACES):
         onset_s = int(rng.integers(last_ms + 1)) / 1000
         mine = Stretch(onset_s, round(onset_s + length_ms / 1000, 3))
-        if not any(mine.within(other.onset_s, other.offset_s).length_s > 0 for other in taken):
+        if not any(mine.within(other.onset_s, other.offset_s).length_s > 0 for other in occupied):
             break
     return onset_s

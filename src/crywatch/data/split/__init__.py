@@ -150,10 +150,10 @@ def duplicate_clusters(
     nameless = members.assign(recording_id=None, infant_id=None)
     members["cluster_id"] = group_ids(nameless, links)
     best: dict[tuple[int, int], float] = {}
-    for pair, (one, other) in zip(pairs, links, strict=True):
-        for link in ((one, other), (other, one)):
+    for pair, (own, other) in zip(pairs, links, strict=True):
+        for link in ((own, other), (other, own)):
             best[link] = max(pair.similarity, best.get(link, 0.0))
-    found = []
+    table_rows = []
     for cluster_id, cluster in members.groupby("cluster_id", sort=True):
         rank = pd.DataFrame(
             {"known": cluster["label"] != "unknown", "band_hz": cluster["bandwidth_hz"].round(-2)}
@@ -164,7 +164,7 @@ def duplicate_clusters(
             alike = 1.0 if row == first else best.get((first, row))
             if alike is None:
                 alike = compare(rows[first], rows[row])
-            found.append(
+            table_rows.append(
                 {
                     "cluster_id": cluster_id,
                     "clip_id": members.at[row, "clip_id"],
@@ -172,18 +172,18 @@ def duplicate_clusters(
                     "canonical": row == first,
                 }
             )
-    return conform(pd.DataFrame(found), DUPLICATES)
+    return conform(pd.DataFrame(table_rows), DUPLICATES)
 
 
 def overlap_table(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Table ``overlaps``: the pairs that are no duplicates, in the order of the clips."""
     clip_ids, durations_s = clips["clip_id"].tolist(), clips["duration_s"].tolist()
-    found = []
+    rows = []
     for pair in sorted(pairs, key=lambda pair: (pair.first, pair.second)):
         if pair.duplicate:
             continue
         shorter_s = min(durations_s[pair.first], durations_s[pair.second])
-        found.append(
+        rows.append(
             {
                 "first_clip_id": clip_ids[pair.first],
                 "second_clip_id": clip_ids[pair.second],
@@ -193,7 +193,7 @@ def overlap_table(clips: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
                 "evidence": pair.evidence,
             }
         )
-    return conform(pd.DataFrame(found), OVERLAPS) if found else empty(OVERLAPS)
+    return conform(pd.DataFrame(rows), OVERLAPS) if rows else empty(OVERLAPS)
 
 
 def _cross_corpus_pairs(overlaps: pd.DataFrame) -> int:

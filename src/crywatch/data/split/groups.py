@@ -28,10 +28,10 @@ def group_ids(clips: pd.DataFrame, links: Iterable[tuple[int, int]]) -> list[str
         parent[find(second)] = find(first)
 
     for column in ("recording_id", "infant_id"):
-        seen: dict[Hashable, int] = {}
+        first_rows: dict[Hashable, int] = {}
         for row, value in enumerate(clips[column].tolist()):
             if value is not None and not pd.isna(value):
-                join(seen.setdefault(value, row), row)
+                join(first_rows.setdefault(value, row), row)
     for first, second in links:
         join(first, second)
 
@@ -58,8 +58,8 @@ def assign_parts(
     np.add.at(counts, (group, stratum), 1)
     share = np.array([ratios[part] for part in PARTS])
     share = share / share.sum()
-    wanted = np.outer(share, counts.sum(axis=0))  # [parts, strata]
-    have = np.zeros_like(wanted)
+    target = np.outer(share, counts.sum(axis=0))  # [parts, strata]
+    have = np.zeros_like(target)
     order = np.random.default_rng(seed).permutation(len(group_names))
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     part_of = np.full(len(group_names), -1)
@@ -71,7 +71,7 @@ def assign_parts(
     # The small parts first get the smallest group of each stratum, so that none lacks one; rare
     # strata choose first.
     holders = [
-        [row for row in order[::-1] if counts[row, column]] for column in range(len(wanted.T))
+        [row for row in order[::-1] if counts[row, column]] for column in range(len(target.T))
     ]
     for column in sorted(range(len(holders)), key=lambda column: len(holders[column])):
         if len(holders[column]) < len(PARTS):
@@ -83,10 +83,10 @@ def assign_parts(
     for row in order:
         if part_of[row] >= 0:
             continue
-        held = counts[row] > 0
-        after = have[:, held] + counts[row, held]
+        strata_here = counts[row] > 0
+        after = have[:, strata_here] + counts[row, strata_here]
         # How far each part would be over its share; the least over (or furthest below) wins.
-        excess = ((after - wanted[:, held]) / counts[:, held].sum(axis=0)).sum(axis=1)
-        relative = (after / np.maximum(wanted[:, held], 1e-9)).mean(axis=1)
+        excess = ((after - target[:, strata_here]) / counts[:, strata_here].sum(axis=0)).sum(axis=1)
+        relative = (after / np.maximum(target[:, strata_here], 1e-9)).mean(axis=1)
         give(row, int(np.lexsort((excess, relative))[0]))
     return [PARTS[part_of[row]] for row in group]

@@ -119,11 +119,12 @@ def _keys(marks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
         if later.min() >= ZONE_FRAMES:
             break
         fits = (later > 0) & (later < ZONE_FRAMES) & (np.abs(higher) < ZONE_BINS)
-        one = np.flatnonzero(fits & (paired[:-step] < TARGETS))
-        paired[one] += 1
-        key = (bins[one] * 2 * ZONE_BINS + higher[one] + ZONE_BINS) * ZONE_FRAMES + later[one]
+        firsts = np.flatnonzero(fits & (paired[:-step] < TARGETS))
+        paired[firsts] += 1
+        zone = bins[firsts] * 2 * ZONE_BINS + higher[firsts] + ZONE_BINS
+        key = zone * ZONE_FRAMES + later[firsts]
         keys.append(key)
-        frames.append(marks.frames[one])
+        frames.append(marks.frames[firsts])
     return np.concatenate(keys), np.concatenate(frames)
 
 
@@ -160,13 +161,13 @@ class _Index:
         together = votes.copy()
         beside = np.flatnonzero(np.diff(place) == 1)
         together[beside] += votes[beside + 1]
-        chosen = np.flatnonzero(together >= VOTES)
-        found: dict[int, list[int]] = defaultdict(list)
-        for one in chosen[np.argsort(-together[chosen], kind="stable")].tolist():
-            offsets = found[int(place[one]) // SPAN]
+        pairs = np.flatnonzero(together >= VOTES)
+        partners: dict[int, list[int]] = defaultdict(list)
+        for one in pairs[np.argsort(-together[pairs], kind="stable")].tolist():
+            offsets = partners[int(place[one]) // SPAN]
             if len(offsets) < OFFSETS:
                 offsets.append(int(place[one]) % SPAN - SPAN // 2)
-        return dict(sorted(found.items()))
+        return dict(sorted(partners.items()))
 
 
 def match(first: Landmarks, second: Landmarks, offset: int, least: float = 0.0) -> Match:
@@ -175,11 +176,11 @@ def match(first: Landmarks, second: Landmarks, offset: int, least: float = 0.0) 
     Each one's maxima are looked for in the other; the better answer counts, because a mixture has
     maxima that its parts lack. Less than ``least`` nats may be told as none, which is quicker.
     """
-    one = _look_for(first, second, offset, least)
+    best = _look_for(first, second, offset, least)
     other = _look_for(second, first, -offset, least)
-    if other.evidence > one.evidence:
+    if other.evidence > best.evidence:
         return replace(other, offset=-other.offset)
-    return one
+    return best
 
 
 def _look_for(marks: Landmarks, other: Landmarks, offset: int, least: float) -> Match:
@@ -200,31 +201,31 @@ def _look_for(marks: Landmarks, other: Landmarks, offset: int, least: float) -> 
     at = at + best
     events, starts = np.unique(at // INSTANT, return_index=True)
 
-    def sums(found: np.ndarray, within: np.ndarray, chance: float) -> np.ndarray:
+    def sums(matches: np.ndarray, within: np.ndarray, chance: float) -> np.ndarray:
         """[offsets, events + 1] log-odds up to each event."""
-        nats = np.where(found, np.log(LIKELY / chance), np.log((1 - LIKELY) / (1 - chance)))
+        nats = np.where(matches, np.log(LIKELY / chance), np.log((1 - LIKELY) / (1 - chance)))
         of_event = np.add.reduceat(np.where(within, nats, 0.0), starts, axis=1)
-        total = np.zeros((len(found), len(events) + 1))
+        total = np.zeros((len(matches), len(events) + 1))
         np.cumsum(np.clip(of_event, -EVENT_NATS, EVENT_NATS), axis=1, out=total[:, 1:])
         return total
 
-    found = there[at + margin, bins][None]
-    if _rise(sums(found, found | True, CHANCE)).max() < least:
+    matches = there[at + margin, bins][None]
+    if _rise(sums(matches, matches | True, CHANCE)).max() < least:
         return nothing
 
     # The first row is the offset itself, the others tell what chance can do.
     moved = at + np.concatenate([[0], DECOYS])[:, None]
     within = (moved >= 0) & (moved < other.n_frames)
-    found = there[np.where(within, moved, 0) + margin, bins] & within
+    matches = there[np.where(within, moved, 0) + margin, bins] & within
     usable = within.sum(axis=1) >= max(3, 0.3 * len(at))
     usable[0] = False
     chance = CHANCE
     if usable.any():
-        rates = found[usable].sum(axis=1) / within[usable].sum(axis=1)
+        rates = matches[usable].sum(axis=1) / within[usable].sum(axis=1)
         chance = max(chance, float(np.median(rates)))
     if chance >= 0.9 * LIKELY:
         return nothing
-    total = sums(found, within, chance)
+    total = sums(matches, within, chance)
     rise = _rise(total)
     end = int(np.argmax(rise[0]))
     evidence = float(rise[0, end] - rise[1:].max())
@@ -232,7 +233,7 @@ def _look_for(marks: Landmarks, other: Landmarks, offset: int, least: float) -> 
         return nothing
     begin = int(np.argmin(total[0, :end]))
     shared = int(events[end - 1] - events[begin] + 1) * INSTANT
-    return Match(offset - best, evidence, shared, int(found[0].sum()))
+    return Match(offset - best, evidence, shared, int(matches[0].sum()))
 
 
 def _rise(total: np.ndarray) -> np.ndarray:
@@ -270,9 +271,9 @@ def find_shared(paths: Sequence[str], evidence: float) -> Iterator[Shared]:
                 second = int(clip_of[other])
                 other_start = (other - first_piece[second]) * WINDOW
                 for offset in offsets:
-                    found = match(pieces[number], pieces[other], offset, evidence / 4)
-                    clip_offset = found.offset + start - other_start
-                    matches[second].append((found, clip_offset, number * len(pieces) + other))
+                    matched = match(pieces[number], pieces[other], offset, evidence / 4)
+                    clip_offset = matched.offset + start - other_start
+                    matches[second].append((matched, clip_offset, number * len(pieces) + other))
         for second in sorted(matches):
             shared = _join(clip, second, matches[second], sorted(counts[[clip, second]].tolist()))
             needed = evidence
@@ -289,9 +290,9 @@ def _join(
     ranked = sorted(matches, key=lambda entry: -entry[0].evidence)
     offset = ranked[0][1]
     parts: dict[int, Match] = {}
-    for found, clip_offset, pieces in ranked:
+    for matched, clip_offset, pieces in ranked:
         if abs(clip_offset - offset) <= SAME_OFFSET:
-            parts.setdefault(pieces, found)
+            parts.setdefault(pieces, matched)
     n_found = sum(part.found for part in parts.values())
     poorer, richer = (max(count, 1) for count in counts)
     return Shared(
