@@ -102,7 +102,7 @@ def _check_bytes(after: Aftermath, project: Path) -> None:
 
     try:
         # An output that is not there is as bad here as one that is wrong.
-        after.wrong = [found.line for found in verify(project)]
+        after.wrong = [finding.line for finding in verify(project)]
     except CrywatchError as error:
         after.wrong = [str(error)]
 
@@ -142,7 +142,7 @@ def _runs(after: Aftermath, project: Path) -> dict[str, list[Any]]:
         after.failed.append(f"{store} is missing")
         return {}
     client = MlflowClient(f"sqlite:///{store}")
-    found: dict[str, list[Any]] = {}
+    by_stage: dict[str, list[Any]] = {}
     for experiment in client.search_experiments():
         page = None
         while page is None or page:
@@ -161,8 +161,8 @@ def _runs(after: Aftermath, project: Path) -> dict[str, list[Any]]:
                     after.failed.append(f"{name} ({run.info.run_id}): {status}")
                 stage = run.data.tags.get("crywatch.stage", "rebuild")
                 if stage != "rebuild" and "crywatch.skipped" not in run.data.tags:
-                    found.setdefault(stage, []).append(run)
-    return found
+                    by_stage.setdefault(stage, []).append(run)
+    return by_stage
 
 
 def _cut_s(run: Any, kills_s: Sequence[float]) -> float:

@@ -107,17 +107,19 @@ def _measure(raw: Path, out: Path, clips: int, workers: int) -> Run:
         receiver.recv()  # ready: everything is imported
         memory = _Memory(process.pid)
         with memory:
-            found = receiver.recv()
+            summary = receiver.recv()
     except EOFError:
         raise SystemExit("the process that cleans has died") from None
     finally:
         process.join()
-    if found.n_clips != clips:
-        raise SystemExit(f"{found.n_quarantined} of {clips} clips were refused: {found.reasons}")
+    if summary.n_clips != clips:
+        raise SystemExit(
+            f"{summary.n_quarantined} of {clips} clips were refused: {summary.reasons}"
+        )
     return Run(
         clips=clips,
         workers=workers,
-        sound_s=found.seconds,
+        sound_s=summary.seconds,
         wall_s=memory.seconds,
         start_mib=memory.start_mib,
         peak_mib=memory.peak_mib,

@@ -123,28 +123,30 @@ class Rebuild:
                 break
             time.sleep(POLL_S)
         result.seconds = before_s + time.monotonic() - began
-        said = self.log.read_bytes()[start_of_output:].decode(errors="replace")
+        output = self.log.read_bytes()[start_of_output:].decode(errors="replace")
         result.mended += [
-            line.removeprefix(MENDED) for line in said.splitlines() if line.startswith(MENDED)
+            line.removeprefix(MENDED) for line in output.splitlines() if line.startswith(MENDED)
         ]
         if killed:
-            running = [line for line in said.splitlines() if line.startswith(("Running", "Stage"))]
+            running = [
+                line for line in output.splitlines() if line.startswith(("Running", "Stage"))
+            ]
             last = running[-1] if running else "starting"
             result.kills.append(Kill(result.seconds, time.time(), last))
             self._say(f"killed at {result.seconds:.0f} s: {last}")
         elif self._process.returncode == 0:
             result.done = True
         else:
-            self._note_failure(said)
+            self._note_failure(output)
             return False
         return True
 
-    def _note_failure(self, said: str) -> None:
+    def _note_failure(self, output: str) -> None:
         from crywatch.operations import recover
 
         result = self.result
-        result.why = said[-TAIL_CHARS:]
-        self._say(f"ended with {self._process.returncode}: {said.strip()[-200:]}")
+        result.why = output[-TAIL_CHARS:]
+        self._say(f"ended with {self._process.returncode}: {output.strip()[-200:]}")
         if mended := recover.mend(self.project):
             result.needed_person += mended
             self._say("; ".join(mended))
@@ -217,13 +219,13 @@ def render(disturbed: Disturbed, after: Aftermath, options: argparse.Namespace) 
         ("runs left RUNNING", _some(after.running)),
         ("runs neither finished nor killed", _some(after.failed)),
     ]
-    return "\n".join(f"{name:<34}{said}" for name, said in rows)
+    return "\n".join(f"{name:<34}{value}" for name, value in rows)
 
 
 def _some(names: Sequence[str] | Sequence[StageWork]) -> str:
     if not names:
         return "none"
-    lines = [one.text if isinstance(one, StageWork) else one for one in names]
+    lines = [name.text if isinstance(name, StageWork) else name for name in names]
     return f"{len(lines)}\n" + "\n".join(f"    {line}" for line in lines)
 
 

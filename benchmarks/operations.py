@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _time_s(project: Path, name: str, words: Sequence[str]) -> float:
     start = time.perf_counter()
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, *words],
         cwd=project,
         env=environment(project),
@@ -72,8 +72,8 @@ def _time_s(project: Path, name: str, words: Sequence[str]) -> float:
         check=False,
     )
     seconds = time.perf_counter() - start
-    if done.returncode or ("dvc" in words and NOTHING_TO_DO not in done.stdout):
-        raise SystemExit(f"{project}: `{name}` found something to do: {done.stdout}{done.stderr}")
+    if ended.returncode or ("dvc" in words and NOTHING_TO_DO not in ended.stdout):
+        raise SystemExit(f"{project}: `{name}` found something to do: {ended.stdout}{ended.stderr}")
     return seconds
 
 

@@ -40,28 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive, default=11)
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     options = parser.parse_args(arguments)
-    if not _said(options.project, "--dry-run").startswith(IDLE):
+    if not _output(options.project, "--dry-run").startswith(IDLE):
         print(f"{options.project}: there is something to do; run it first", file=sys.stderr)
         return 1
-    _said(options.project)  # warms up
-    taken = [seconds_of(lambda: _said(options.project)) for _ in range(options.rounds)]
-    found = Idle(
+    _output(options.project)  # warms up
+    taken = [seconds_of(lambda: _output(options.project)) for _ in range(options.rounds)]
+    idle = Idle(
         options.rounds, _files(options.project), statistics.median(taken), min(taken), max(taken)
     )
     print(
-        f"crywatch retrain with nothing to do: {found.median_s:.2f} s "
-        f"({found.low_s:.2f} to {found.high_s:.2f}, {found.rounds} rounds, {found.files} files)"
+        f"crywatch retrain with nothing to do: {idle.median_s:.2f} s "
+        f"({idle.low_s:.2f} to {idle.high_s:.2f}, {idle.rounds} rounds, {idle.files} files)"
     )
     if options.json:
-        write_runs(options.json, [found])
+        write_runs(options.json, [idle])
     return 0
 
 
-def _said(project: Path, *words: str) -> str:
-    done = subprocess.run(
+def _output(project: Path, *words: str) -> str:
+    ended = subprocess.run(
         [*COMMAND, *words], cwd=project, capture_output=True, text=True, check=False
     )
-    return done.stdout
+    return ended.stdout
 
 
 def _files(project: Path) -> int:

@@ -94,14 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     logging.getLogger("ray").setLevel(logging.ERROR)
     fleet = Fleet(options.cores, options.price, options.storage_mb_s, options.start_s)
-    found = []
+    measured = []
     with tempfile.TemporaryDirectory() as folder:
         files = _clips(Path(folder) / "audio", options.clips)
         for config in _embedders(options):
-            found.append(_measure(config, files, Path(folder), options))
-            print(_measured(found[-1]), _table(found[-1], fleet, options.nodes), sep="\n")
+            measured.append(_measure(config, files, Path(folder), options))
+            print(_measured(measured[-1]), _table(measured[-1], fleet, options.nodes), sep="\n")
     if options.json:
-        write_runs(options.json, found)
+        write_runs(options.json, measured)
     return 0
 
 
@@ -303,10 +303,10 @@ def _table(rates: Rates, fleet: Fleet, nodes: Sequence[int]) -> str:
         f"{fleet.price:.2f} a node-hour |",
         "|---:|---:|---|---:|---:|",
     ]
-    for found in (project(rates, fleet, count) for count in nodes):
+    for count in nodes:
+        at = project(rates, fleet, count)
         lines.append(
-            f"| {found.nodes} | {found.rate:.0f} | {found.bound} | {found.hours:.2f} | "
-            f"{found.cost:.2f} |"
+            f"| {at.nodes} | {at.rate:.0f} | {at.bound} | {at.hours:.2f} | {at.cost:.2f} |"
         )
     return "\n".join(lines)
 

@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks import comparisons
 
     torch.set_num_threads(1)
-    asked = comparisons.Options(options.seconds, options.yamnet, options.vggish)
+    sounds = comparisons.Options(options.seconds, options.yamnet, options.vggish)
     with tempfile.TemporaryDirectory(prefix="crywatch-speed-") as folder:
-        bench = comparisons.Bench(asked, Path(folder))
+        bench = comparisons.Bench(sounds, Path(folder))
         results = []
         for name in options.only:
             result = measure(getattr(bench, name)(), options.rounds)
@@ -92,10 +92,10 @@ def _targets(results: Sequence[Result]) -> tuple[Target, ...]:
     from benchmarks import comparisons
 
     by_name = {result.name: result for result in results}
-    found = []
+    values = []
     if "clean" in by_name:
         timing = by_name["clean"].timing(comparisons.ALL_CODECS)
-        found.append(("cleaning, two cores, times real time", 200.0, timing.times_real_time))
+        values.append(("cleaning, two cores, times real time", 200.0, timing.times_real_time))
     ratios = (
         ("inference", comparisons.WHOLE_256, comparisons.YAMNET, 1.0),
         ("train", comparisons.OUR_STEP, comparisons.PLAIN_STEP, 2.0),
@@ -104,8 +104,8 @@ def _targets(results: Sequence[Result]) -> tuple[Target, ...]:
     for comparison, case, reference, wanted in ratios:
         result = by_name.get(comparison)
         if result is not None and result.reference == reference:
-            found.append((f"{case} / {reference}", wanted, result.timing(case).ratio))
-    return tuple(Target(name, wanted, got, got >= wanted) for name, wanted, got in found)
+            values.append((f"{case} / {reference}", wanted, result.timing(case).ratio))
+    return tuple(Target(name, wanted, got, got >= wanted) for name, wanted, got in values)
 
 
 def _table(result: Result) -> str:

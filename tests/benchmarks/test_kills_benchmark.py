@@ -48,8 +48,8 @@ def command(undisturbed, *more: str) -> list[str]:
 def test_three_kills_change_nothing_and_their_cost_is_told(undisturbed, tmp_path):
     told = tmp_path / "kills.json"
     words = command(undisturbed, "--kills", "3", "--seed", "4", "--json", str(told))
-    done = subprocess.run(words, env=environment(), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    ended = subprocess.run(words, env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     report = json.loads(told.read_text())
     rebuild, after = report["rebuild"], report["after"]
     assert report["ok"] and rebuild["done"] and len(rebuild["kills"]) == 3
@@ -62,7 +62,7 @@ def test_three_kills_change_nothing_and_their_cost_is_told(undisturbed, tmp_path
     assert after["killed"] <= 3 and after["cut_s"] <= rebuild["seconds"]
     assert report["overhead_s"] == pytest.approx(rebuild["seconds"] - report["expected_s"])
     assert {one["stage"] for one in after["again"]} <= {"first", "second", "third"}
-    assert "needed a person" in done.stdout and "killed at" in done.stdout
+    assert "needed a person" in ended.stdout and "killed at" in ended.stdout
     log = undisturbed[0].with_name("disturbed") / "kills.log"
     assert "Running stage 'third'" in log.read_text()
 

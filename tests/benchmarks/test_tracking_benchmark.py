@@ -24,11 +24,11 @@ def test_every_store_is_printed_and_written(tmp_path):
         str(target),
     ]
     command += ["--steps", "3", "--rounds", "2", "--batch", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
     runs = read_json(target)["runs"]
     assert [run["name"] for run in runs] == ["sqlite", "no server"]
     for run in runs:
-        assert run["name"] in done.stdout
+        assert run["name"] in ended.stdout
         assert 0 < run["low_ratio"] <= run["ratio"] <= run["high_ratio"]
         assert 0 < run["call_us"] <= run["worst_us"] and run["step_ms"] > 0
