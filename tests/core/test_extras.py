@@ -41,7 +41,9 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 names.add(str(node.module).partition(".")[0])
-    return names - sys.stdlib_module_names - {"crywatch"}
+    return (
+        names - sys.stdlib_module_names - {"crywatch", "_typeshed"}
+    )  # the latter of type checkers
 
 
 @pytest.mark.parametrize("folder", ["src", "pipelines"])
