@@ -145,17 +145,17 @@ def _formants_back(wave: np.ndarray, moved: np.ndarray, rate_hz: int, ratio: flo
     Resampling took them along.
     """
     voice, after = _voice(wave.tobytes(), rate_hz), envelope.stft(moved)
-    found = envelope.log_envelope(np.abs(after), voice.f0_hz * ratio, rate_hz)
-    return envelope.istft(after * _gain(voice.log_envelope - found), len(wave))
+    shape = envelope.log_envelope(np.abs(after), voice.f0_hz * ratio, rate_hz)
+    return envelope.istft(after * _gain(voice.log_envelope - shape), len(wave))
 
 
 def _formants(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
     voice = _voice(wave.tobytes(), rate_hz)
-    spectrum, found = voice.spectrum, voice.log_envelope
-    bins = np.arange(len(found))
+    bins = np.arange(len(voice.log_envelope))
     # What comes from above the band has no envelope: the last value goes on.
-    wanted = np.stack([np.interp(bins / ratio, bins, frame) for frame in found.T], axis=1)
-    return envelope.istft(spectrum * _gain(wanted - found), len(wave))
+    frames = [np.interp(bins / ratio, bins, frame) for frame in voice.log_envelope.T]
+    gain = _gain(np.stack(frames, axis=1) - voice.log_envelope)
+    return envelope.istft(voice.spectrum * gain, len(wave))
 
 
 def _gain(log_gain: np.ndarray) -> np.ndarray:

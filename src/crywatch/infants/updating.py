@@ -200,10 +200,10 @@ class Follower:
 
     def start(self, baselines: Sequence[Baseline]) -> list[InfantState]:
         """Infants at version 0, fitted in one call."""
-        found = calibrate(self.model, baselines, self.conformal)
+        fitted = calibrate(self.model, baselines, self.conformal)
         return [
             InfantState(baseline.infant_id, calibrated, baseline)
-            for baseline, calibrated in zip(baselines, found, strict=True)
+            for baseline, calibrated in zip(baselines, fitted, strict=True)
         ]
 
     def observe(
@@ -224,11 +224,13 @@ class Follower:
                 for stream in active
                 if self._due(stream.state, stream.sessions[turn][0].session)
             ]
-            for stream, state in zip(due, self.refit([one.state for one in due]), strict=True):
+            for stream, state in zip(
+                due, self.refit([stream.state for stream in due]), strict=True
+            ):
                 stream.state = state
                 since = stream.sessions[turn][0].recorded_at
                 stream.refits.append(Refit(state.version, since, state.calibrated, state.baseline))
-            vectors = [np.stack([one.vector for one in stream.sessions[turn]]) for stream in active]
+            vectors = [np.concatenate(_rows(stream.sessions[turn])) for stream in active]
             judged = judge(self.model, [stream.state.calibrated for stream in active], vectors)
             for stream, part, judgement in zip(active, vectors, judged, strict=True):
                 self._take(stream, stream.sessions[turn], part, judgement)
@@ -265,7 +267,7 @@ class Follower:
         """Whether enough waits; a session that goes on waits on."""
         count = self._count_ready(state)
         return 0 < self.config.refit_after <= count and all(
-            one.session != session for one in state.pending[:count]
+            recording.session != session for recording in state.pending[:count]
         )
 
     def _count_ready(self, state: InfantState) -> int:
@@ -339,11 +341,11 @@ def held_since(outcomes: Sequence[Outcome]) -> datetime | None:
     That is a change that a person has to look at; None where the latest cry was not held.
     """
     since = None
-    for one in reversed(outcomes):
-        if one.accepted:
+    for outcome in reversed(outcomes):
+        if outcome.accepted:
             break
-        if one.reason and one.reason.startswith(HELD):
-            since = one.recorded_at
+        if outcome.reason and outcome.reason.startswith(HELD):
+            since = outcome.recorded_at
     return since
 
 
@@ -357,26 +359,26 @@ def most_alarms(watch: int, rate: float, chance: float) -> int:
 def _sessions(state: InfantState, new: Sequence[Observation]) -> list[list[Observation]]:
     """``new`` cut where the session changes."""
     out: list[list[Observation]] = []
-    for one in new:
-        if out and one.recorded_at < out[-1][-1].recorded_at:
+    for recording in new:
+        if out and recording.recorded_at < out[-1][-1].recorded_at:
             raise ModelError(
-                f"infant {state.infant_id}: recording {one.clip_id} is earlier than "
+                f"infant {state.infant_id}: recording {recording.clip_id} is earlier than "
                 f"{out[-1][-1].clip_id} before it; give recordings in the order of time"
             )
-        if not out or out[-1][-1].session != one.session:
+        if not out or out[-1][-1].session != recording.session:
             out.append([])
-        out[-1].append(one)
+        out[-1].append(recording)
     return out
 
 
-def _rows(pending: Sequence[Observation]) -> list[np.ndarray]:
-    return [one.vector[None] for one in pending]
+def _rows(recordings: Sequence[Observation]) -> list[np.ndarray]:
+    return [recording.vector[None] for recording in recordings]
 
 
 def _join(state: InfantState, new: Sequence[Observation], most: int) -> Baseline:
     """The latest recordings, about ``most``: a session is not cut, and two are kept in any case."""
     vectors = np.concatenate([state.baseline.vectors, *_rows(new)])
-    names = [*map(str, state.baseline.sessions), *(one.session for one in new)]
+    names = [*map(str, state.baseline.sessions), *(recording.session for recording in new)]
     starts = [row for row in range(len(names)) if not row or names[row] != names[row - 1]]
     first = next((row for row in starts if len(names) - row <= most), starts[-1])
     if len(starts) > 1:

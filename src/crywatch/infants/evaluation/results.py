@@ -33,8 +33,8 @@ class Rate:
 
         if not self.clips:
             return None
-        found = binomtest(self.alarms, self.clips).proportion_ci(LEVEL)
-        return float(found.low), float(found.high)
+        interval = binomtest(self.alarms, self.clips).proportion_ci(LEVEL)
+        return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,13 @@ from crywatch.infants.simulate_year import measures
 from crywatch.infants.simulate_year.figures import year_figure
 from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
 from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
-from crywatch.infants.simulate_year.voices import HearingSettings, VoicesConfig, VoiceYear, embed
+from crywatch.infants.simulate_year.voices import (
+    OWN,
+    HearingSettings,
+    VoicesConfig,
+    VoiceYear,
+    embed,
+)
 from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Observation
 
 TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
@@ -51,13 +57,13 @@ class SimulateYearConfig:
     workers: int  # processes
 
     def __post_init__(self) -> None:
-        for key, given, known in (
+        for key, names, choices in (
             ("changes", self.changes, PLANTED),
             ("hostile", self.hostile, HOSTILE),
         ):
-            if unknown := sorted(set(given) - set(known)):
+            if unknown := sorted(set(names) - set(choices)):
                 raise ConfigError(
-                    f"simulate_year.{key} has no {unknown[0]!r}; there are {', '.join(known)}"
+                    f"simulate_year.{key} has no {unknown[0]!r}; there are {', '.join(choices)}"
                 )
 
 
@@ -76,8 +82,8 @@ class YearSummary:
     def headline(self) -> dict[str, float]:
         """Of slow development, each way."""
         return {
-            f"year_{way}_false_alarms_a_month": found["false_alarms_a_month"].mean
-            for way, found in self.slow[""].items()
+            f"year_{way}_false_alarms_a_month": estimates["false_alarms_a_month"].mean
+            for way, estimates in self.slow[""].items()
         }
 
 
@@ -175,11 +181,9 @@ def live(
     infants = range(calendar.infants)
     event, over = calendar.event_week, calendar.event_week + calendar.attack_weeks
 
-    def own(first: int, last: int, kind: str | None = None) -> list[list[Observation]]:
-        given = () if kind is None else (kind,)
+    def own(first: int, last: int, kind: str = OWN) -> list[list[Observation]]:
         return [
-            calendar.stream(calendar.own(infant, first, last, *given), vectors)
-            for infant in infants
+            calendar.stream(calendar.own(infant, first, last, kind), vectors) for infant in infants
         ]
 
     start = follower.start([calendar.baseline(infant, vectors) for infant in infants])
@@ -197,34 +201,34 @@ def live(
         after = follower.observe(_states(under), own(over, over + calendar.after_weeks))
         tables.append(_table(ATTACK, kind, under, after))
         drift[kind] = [
-            measures.drift_of(one.state.baseline, other.state.baseline)
-            for one, other in zip(under, during, strict=True)
+            measures.drift_of(attacked.state.baseline, other.state.baseline)
+            for attacked, other in zip(under, during, strict=True)
         ]
     return LivedYear(pd.concat(tables, ignore_index=True), drift)
 
 
 def _states(observed: Sequence[FollowedInfant]) -> list[InfantState]:
-    return [one.state for one in observed]
+    return [infant.state for infant in observed]
 
 
 def _table(scenario: str, kind: str, *stretches: Sequence[FollowedInfant]) -> pd.DataFrame:
     rows = []
     for infant, parts in enumerate(zip(*stretches, strict=True)):
         withdrawn = {clip_id for part in parts for clip_id in part.withdrawn}
-        outcomes = [one for part in parts for one in part.outcomes]
-        for order, one in enumerate(outcomes):
+        outcomes = [outcome for part in parts for outcome in part.outcomes]
+        for order, outcome in enumerate(outcomes):
             rows.append(
                 {
                     "infant": infant,
                     "order": order,
-                    "day": day_of(one.recorded_at),
-                    "hostile": scenario == ATTACK and one.clip_id.endswith(f" {kind}"),
-                    "score": one.score,
-                    "p": one.p,
-                    "alarm": one.alarm,
-                    "accepted": one.accepted and one.clip_id not in withdrawn,
-                    "reason": one.reason,
-                    "version": one.version,
+                    "day": day_of(outcome.recorded_at),
+                    "hostile": scenario == ATTACK and outcome.clip_id.endswith(f" {kind}"),
+                    "score": outcome.score,
+                    "p": outcome.p,
+                    "alarm": outcome.alarm,
+                    "accepted": outcome.accepted and outcome.clip_id not in withdrawn,
+                    "reason": outcome.reason,
+                    "version": outcome.version,
                 }
             )
     return pd.DataFrame(rows).assign(scenario=scenario, kind=kind)

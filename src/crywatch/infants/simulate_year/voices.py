@@ -1,6 +1,6 @@
 """A year of generated recordings: voices that develop, voices that change, and what is no infant's.
 
-Recordings go the way of real ones: made, recording in a room of their session, cut to cries and
+Recordings go the way of real ones: made, heard in a room of their session, cut to cries and
 embedded. Every draw is a function of the seed and the recording's place in the year alone.
 """
 
@@ -61,7 +61,7 @@ class HearingSettings:
 
 @dataclass(frozen=True)
 class VoiceYear:
-    """How voices are made, recording and embedded."""
+    """How voices are made, heard and embedded."""
 
     seed: int
     weeks: int

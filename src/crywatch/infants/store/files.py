@@ -43,16 +43,16 @@ def write_version(
     folder: Path, key: str, version: int, stored: StoredInfant, baseline: Baseline
 ) -> VersionFiles:
     """Write a version's two files; the id stands in neither, ``key`` takes its place."""
-    named = replace(stored, calibrated=replace(stored.calibrated, infant_id=key))
+    anonymous = replace(stored, calibrated=replace(stored.calibrated, infant_id=key))
     place = Path(MODELS) / key
     private_dir(folder / place)
     with owner_only():
-        model = _write(folder, place, version, "model", lambda path: storage.save(path, named))
-        kept = _write(folder, place, version, "baseline", lambda path: _save(path, baseline))
+        model = _write(folder, place, version, "model", lambda path: storage.save(path, anonymous))
+        fitted_on = _write(folder, place, version, "baseline", lambda path: _save(path, baseline))
     # Names of files are kept by their folders, which have to reach the disk as well.
     for parent in (folder / place, folder / MODELS, folder):
         _sync(parent)
-    return VersionFiles(model, kept)
+    return VersionFiles(model, fitted_on)
 
 
 def read_version(

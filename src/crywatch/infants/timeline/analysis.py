@@ -102,12 +102,12 @@ def _append(
     recordings, state = _follow(timeline.state, rows, standardise(rows, bands), config, seed)
     # The session that was open may have gone on.
     first = max(0, timeline.state.number)
-    held = timeline.recordings
-    open_rows = held[np.searchsorted(held["session"].to_numpy(), first) :]
+    earlier = timeline.recordings
+    open_rows = earlier[np.searchsorted(earlier["session"].to_numpy(), first) :]
     closed = timeline.sessions.iloc[:first]
     return InfantTimeline(
         infant_id=timeline.infant_id,
-        recordings=_join(held, recordings),
+        recordings=_join(earlier, recordings),
         sessions=_join(closed, _sessions(_join(open_rows, recordings))),
         bands=bands,
         state=state,
@@ -127,7 +127,7 @@ def _follow(
     followed = new & standard.promised
     at_s = rows["recorded_at"].astype("int64").to_numpy() * _NS
     numbers = np.empty(len(rows), dtype=np.int64)
-    found = np.empty((len(rows), len(_TREND)))
+    trend = np.empty((len(rows), len(_TREND)))
     for row in range(len(rows)):
         reading = Reading(
             session=f"{phases[row]} {names[row]}",
@@ -140,14 +140,14 @@ def _follow(
         now = advance(state, reading, config, seed)
         state = now.state
         numbers[row] = state.number
-        found[row] = now.gap_days, now.ewma, now.ewma_limit, now.cusum, now.cusum_limit
+        trend[row] = now.gap_days, now.ewma, now.ewma_limit, now.cusum, now.cusum_limit
     out = rows.assign(
         session=numbers,
         promised=standard.promised,
         units=standard.units,
         distance=standard.distance,
         z=standard.z,
-        **dict(zip(_TREND, found.T, strict=True)),
+        **dict(zip(_TREND, trend.T, strict=True)),
     )
     # Types are right by now; `conform` would take longer than all else of a short update.
     return out[list(TIMELINE.columns)], state

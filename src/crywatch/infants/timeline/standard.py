@@ -66,9 +66,9 @@ def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> StandardScores:
     steps[baseline] = max(1, np.isfinite(score[baseline]).sum())
     z = np.where(steps > 1, deviates(p, steps), np.nan)
     # Clips of a session may be alike: no more of them count than there are sessions.
-    told = np.maximum(steps - 1, 0)
-    units = np.minimum(band["sessions"].to_numpy(), told).astype(np.int64)
-    alike = np.maximum(1, np.rint(told / np.maximum(units, 1))).astype(np.int64)
+    scores = np.maximum(steps - 1, 0)
+    units = np.minimum(band["sessions"].to_numpy(), scores).astype(np.int64)
+    alike = np.maximum(1, np.rint(scores / np.maximum(units, 1))).astype(np.int64)
     return StandardScores(distance, z, band["promised"].to_numpy(dtype=bool), units, alike)
 
 
