@@ -111,7 +111,7 @@ class BlazeNetModule(lightning.LightningModule):
             self.parameters(), lr=recipe.lr, momentum=recipe.momentum, fused=True
         )
         schedule = torch.optim.lr_scheduler.StepLR(optimiser, recipe.lr_step, recipe.lr_gamma)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule}}
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
 def _of_all(logits: Tensor, labels: Tensor, train_loss: float) -> tuple[Tensor, Tensor, float]:
