@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.helpers.tracking_cases import ROOT
 STAGE = """
 import json, shutil, sys
 from pathlib import Path
-from chain_cases import write_model, write_sounds
+from tests.helpers.chain_cases import write_model, write_sounds
 from crywatch import tracking
 from crywatch.core import params
 
@@ -90,7 +91,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(project)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
     for name, value in IDENTITY.items():
         monkeypatch.setenv(name, value)
     git(project, "init", "--quiet")

@@ -1,5 +1,8 @@
-"""What every room stands on: errors, atomic files, digests, parameters, secrets, model folders.
+"""What every room stands on; nothing here knows of sound.
 
-Face: `errors.CrywatchError`, `params.section`, `paths`, `atomic.atomic_path`, `lock.FileLock`, and
-`code.closure`: which code can change what a module makes.
+Files and values: ``atomic`` (all of a file or nothing), ``digest``, ``errors``, ``lock``, ``paths`` (where
+each stage writes), ``models`` (model folders), ``charts`` and ``det_axes`` (figures), ``progress``.
+The project: ``params`` (the one reader of params.yaml), ``project`` (its root), ``git``, ``code`` (which
+code a stage stands on), ``extras`` (which extra holds a missing package), ``redact`` (secrets).
+Repeatability: ``seeds`` and ``threads``.
 """
