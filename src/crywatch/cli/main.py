@@ -213,9 +213,9 @@ def data_check(
 
     if all_corpora and (corpus is not None or folder is not None):
         raise CrywatchError("--all goes without a corpus and without --folder")
-    if folder is not None and corpus is None:
-        raise CrywatchError("--folder needs the name of its corpus: crywatch data check CORPUS")
     if folder is not None:
+        if corpus is None:
+            raise CrywatchError("--folder needs the name of its corpus: crywatch data check CORPUS")
         checks = [check_folder(corpus, folder)]
     else:
         here = root()

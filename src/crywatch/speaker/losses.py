@@ -51,7 +51,7 @@ class AamConfig:
 
 @dataclass
 class SpeakerLossConfig:
-    """Config group ``loss``: the sum of all that are not null."""
+    """Config group ``speaker_loss``: the sum of all that are not null."""
 
     ge2e_softmax: Ge2eConfig | None = None
     ge2e_contrast: Ge2eConfig | None = None
@@ -78,7 +78,7 @@ class Ge2e(nn.Module):
     def __init__(self, config: Ge2eConfig, contrast: bool):
         super().__init__()
         if not config.w > MIN_W:
-            raise ConfigError(f"loss.ge2e: w is {config.w:g}: set it above {MIN_W:g}")
+            raise ConfigError(f"speaker_loss.ge2e: w is {config.w:g}: set it above {MIN_W:g}")
         self.contrast = contrast
         start = config.w - MIN_W
         # The inverse of softplus; for a large start exp() would overflow.
@@ -95,7 +95,8 @@ class Ge2e(nn.Module):
         _, own, counts = labels.unique(return_inverse=True, return_counts=True)
         if len(counts) < 2 or counts.min() < 2:
             raise ConfigError(
-                "loss.ge2e: a batch needs two infants or more and two cries or more of each; "
+                "speaker_loss.ge2e: a batch needs two infants or more and two cries or more of "
+                "each; "
                 f"this one has {counts.tolist()}"
             )
         units = functional.normalize(embeddings, dim=1)
@@ -128,7 +129,9 @@ class NtXent(nn.Module):
     def __init__(self, config: NtXentConfig):
         super().__init__()
         if not config.temperature > 0:
-            raise ConfigError(f"loss.ntxent: temperature is {config.temperature:g}: set it above 0")
+            raise ConfigError(
+                f"speaker_loss.ntxent: temperature is {config.temperature:g}: set it above 0"
+            )
         self.temperature = config.temperature
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -139,7 +142,8 @@ class NtXent(nn.Module):
         positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         if not positive.any() or same.all():
             raise ConfigError(
-                "loss.ntxent: a batch needs two infants or more and two cries or more of one"
+                "speaker_loss.ntxent: a batch needs two infants or more and two cries or more "
+                "of one"
             )
         negatives = logits.masked_fill(same, -math.inf).logsumexp(dim=1, keepdim=True)
         return functional.softplus(negatives - logits)[positive].mean()
@@ -154,10 +158,10 @@ class Aam(nn.Module):
         from speechbrain.nnet.losses import AdditiveAngularMargin
 
         if n_infants < 2:
-            raise ConfigError(f"loss.aam: needs two infants or more, there is {n_infants}")
+            raise ConfigError(f"speaker_loss.aam: needs two infants or more, there is {n_infants}")
         if not 0 <= config.margin < math.pi or not 0 <= config.label_smoothing < 1:
             raise ConfigError(
-                f"loss.aam: margin is {config.margin:g} and label_smoothing "
+                f"speaker_loss.aam: margin is {config.margin:g} and label_smoothing "
                 f"{config.label_smoothing:g}: set them within [0, pi) and [0, 1)"
             )
         self.margin = AdditiveAngularMargin(config.margin, config.scale)
@@ -194,7 +198,8 @@ class SpeakerLoss(nn.Module):
         for name, term in chosen.items():
             if not term.weight > 0:
                 raise ConfigError(
-                    f"loss.{name}.weight is {term.weight:g}: set it above 0, or the term to null"
+                    f"speaker_loss.{name}.weight is {term.weight:g}: set it above 0, or the term "
+                    "to null"
                 )
         self.weights = {name: term.weight for name, term in chosen.items()}
         self.terms = nn.ModuleDict({name: make[name](term) for name, term in chosen.items()})
