@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def fixtures(path: Path) -> list[str]:
@@ -19,7 +19,7 @@ def fixtures(path: Path) -> list[str]:
 
 def test_no_two_modules_share_a_name():
     """`pytest_plugins` makes fixtures global: of two with one name a whole run sees one only."""
-    modules = [HERE / "conftest.py", *HERE.glob("*_fixtures.py")]
+    modules = [TESTS / "conftest.py", *TESTS.glob("helpers/*_fixtures.py")]
     names = Counter(name for path in modules for name in fixtures(path))
     assert {"project", "retrained", "one_thread"} <= set(names)
     assert [name for name, count in names.items() if count > 1] == []

@@ -85,7 +85,7 @@ def rebuilt(tmp_path_factory) -> Rebuilt:
     plan["fail"] = {"cmd": "python pipelines/fail.py raised"}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": plan}))
     config = params.compose(["data.generator.esc50_clips_per_class=2"], ROOT / "conf")
-    config.corpora = ["esc50"]
+    config.corpora = {"esc50": config.corpora.esc50}
     (folder / "params.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     dvc = ("-m", "dvc")
     done = [
