@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from crywatch import __version__
 from crywatch.cli.main import app
+from crywatch.cli.retrain import EXIT_LOCKED
 from crywatch.operations import worktree
 from crywatch.operations.retrain import rebuild
 from crywatch.operations.schedule.cron import check_expression
-from crywatch.operations.schedule.job import EXIT_LOCKED
 from tests.helpers.dag import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -111,9 +111,9 @@ def state_of(project: Path):
 def artifact():
     from prefect.artifacts import Artifact
 
-    from crywatch.operations.schedule.flow import ARTIFACT
+    from crywatch.operations.schedule.flow import NAME
 
-    return Artifact.get(ARTIFACT)
+    return Artifact.get(NAME)
 
 
 def test_a_run_is_completed_with_its_record_as_an_artifact(server, project, retrains):

@@ -10,7 +10,7 @@ import typer
 
 from crywatch.core.project import root, say
 
-HELD = 75  # EX_TEMPFAIL of sysexits.h: try again later
+EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 def retrain(
@@ -46,7 +46,7 @@ def retrain(
         record = run(config, project, by, force, dry_run)
     except Held as error:
         say(str(error))
-        raise typer.Exit(HELD) from None
+        raise typer.Exit(EXIT_LOCKED) from None
     typer.echo(f"{record.outcome}: {record.reason}")
     for note in record.notes:
         typer.echo(f"  {note}")

@@ -31,44 +31,39 @@ def install(
 
     Secrets are read from a file that it names, and are never written into a unit or a table.
     """
-    from crywatch.operations import schedule
+    from crywatch.operations.schedule import BACK_ENDS, of_project
 
     if systemd == cron:
         raise CrywatchError("name one of --systemd and --cron")
-    scheduler = schedule.systemd if systemd else schedule.cron
-    job = schedule.of_project(root())
-    at = scheduler.AT if at is None else at
+    back_end = BACK_ENDS["systemd" if systemd else "cron"]
+    job = of_project(root())
+    at = back_end.AT if at is None else at
     if dry:
-        typer.echo(scheduler.preview(job, at), nl=False)
+        typer.echo(back_end.preview(job, at), nl=False)
         return
-    typer.echo("\n".join(scheduler.install(job, at)))
-    if names := job.missing_names():
-        say(
-            f"set here, and not in {job.environment_file}, which the schedule reads: "
-            f"{', '.join(names)}"
-        )
-    if job.is_open_to_others():
-        say(f"{job.environment_file}: others may read it: `chmod 600` it")
+    typer.echo("\n".join(back_end.install(job, at)))
+    for warning in job.warnings():
+        say(warning)
 
 
 @app.command()
 def show() -> None:
     """Show what is scheduled for this project."""
-    from crywatch.operations import schedule
-
-    job = schedule.of_project(root())
-    lines = [*schedule.systemd.show(job), *schedule.cron.show(job)]
-    typer.echo("\n".join(lines or [f"{job.project}: nothing is scheduled"]))
+    _of_each("show", "nothing is scheduled")
 
 
 @app.command()
 def remove() -> None:
     """Take this project's timer and cron line away."""
-    from crywatch.operations import schedule
+    _of_each("remove", "nothing was scheduled")
 
-    job = schedule.of_project(root())
-    lines = [*schedule.systemd.remove(job), *schedule.cron.remove(job)]
-    typer.echo("\n".join(lines or [f"{job.project}: nothing was scheduled"]))
+
+def _of_each(action: str, otherwise: str) -> None:
+    from crywatch.operations.schedule import BACK_ENDS, of_project
+
+    job = of_project(root())
+    lines = [line for back_end in BACK_ENDS.values() for line in getattr(back_end, action)(job)]
+    typer.echo("\n".join(lines or [f"{job.project}: {otherwise}"]))
 
 
 @app.command()

@@ -18,13 +18,7 @@ MAX_COMMAND = 998  # bytes; cron cuts longer ones off
 
 
 def check_expression(at: str) -> str:
-    """``at`` on single spaces: five fields or a nickname that every cron knows.
-
-    Raises
-    ------
-    ConfigError
-        It is neither.
-    """
+    """``at`` on single spaces; ConfigError unless it is five fields or a nickname of every cron."""
     from crontab import CronSlices
 
     check_one_line(at, "--at")
@@ -44,7 +38,7 @@ def line(job: Job, at: str) -> str:
     folder, environment = shlex.quote(str(job.project)), shlex.quote(str(job.environment_file))
     command = (
         f"umask 077; cd {folder} && set -a && {{ [ ! -f {environment} ] || . {environment}; }} && "
-        f"set +a && exec nice -n 10 {shlex.join(job.command)}"
+        f"set +a && exec nice -n 10 {shlex.quote(job.program)} -m crywatch.cli retrain"
     )
     # Cron takes a percent sign for a newline; the second of two backslashes would not escape one.
     command = command.replace("\\%", "\\''%").replace("%", "\\%")
@@ -62,34 +56,40 @@ def preview(job: Job, at: str) -> str:
 
 
 def install(job: Job, at: str) -> list[str]:
-    """Put the block into the user's table, in place of an earlier one; lines for the user."""
-    head, old, tail = _parts(job, _read())
+    """Put the block into the user's table, in place of an earlier one."""
+    head, old, tail = _parts(job)
     new = preview(job, at)
     if old == new:
         return ["crontab: as it was"]
     if head and not head.endswith("\n"):
         head += "\n"
-    _write(head + new + tail)
+    call("crontab", "-", stdin=head + new + tail)
     return [f"crontab: {line(job, at)}"]
 
 
 def remove(job: Job) -> list[str]:
-    """Take the block out; lines for the user."""
-    head, old, tail = _parts(job, _read() if shutil.which("crontab") else "")
+    """Take the block out."""
+    head, old, tail = _parts(job)
     if not old:
         return []
-    _write(head + tail)
+    call("crontab", "-", stdin=head + tail)
     return ["crontab: the line was removed"]
 
 
 def show(job: Job) -> list[str]:
-    """The installed line, for the user."""
-    _, old, _ = _parts(job, _read() if shutil.which("crontab") else "")
-    return [f"cron: {entry}" for entry in old.splitlines() if entry and not entry.startswith("#")]
+    """The installed line."""
+    block = _parts(job)[1].splitlines()
+    return [f"cron: {entry}" for entry in block if entry and not entry.startswith("#")]
 
 
-def _parts(job: Job, table: str) -> tuple[str, str, str]:
-    """The table before the block, the block (empty without one) and the table after it."""
+def _parts(job: Job) -> tuple[str, str, str]:
+    """The user's table before the block, the block (empty without one) and the table after it."""
+    try:
+        table = call("crontab", "-l") if shutil.which("crontab") else ""
+    except CrywatchError as error:
+        if "no crontab for" not in str(error):
+            raise
+        table = ""
     begin, end = f"# BEGIN {job.name} (crywatch schedule)\n", f"# END {job.name}\n"
     marks = list(re.finditer(f"^(?:{re.escape(begin)}|{re.escape(end)})", table, re.MULTILINE))
     if not marks:
@@ -101,24 +101,3 @@ def _parts(job: Job, table: str) -> tuple[str, str, str]:
         )
     start, stop = marks[0].start(), marks[1].end()
     return table[:start], table[start:stop], table[stop:]
-
-
-def _read() -> str:
-    table, error = _crontab("-l")
-    if error and "no crontab for" not in error:
-        raise CrywatchError(f"`crontab -l` failed: {error}")
-    return "" if error else table
-
-
-def _write(table: str) -> None:
-    if error := _crontab("-", table)[1]:
-        raise CrywatchError(f"`crontab -` refused the table: {error}")
-
-
-def _crontab(word: str, stdin: str = "") -> tuple[str, str]:
-    if shutil.which("crontab") is None:
-        raise CrywatchError(
-            "there is no crontab program on PATH: install cron, or use --systemd; --print shows "
-            "the line"
-        )
-    return call("crontab", word, stdin=stdin)

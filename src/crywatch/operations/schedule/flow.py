@@ -16,6 +16,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 try:
+    import prefect
     from prefect import flow, get_run_logger, task
     from prefect.artifacts import create_markdown_artifact
     from prefect.states import Completed, Failed
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 
     from crywatch.operations.retrain import Record
 
-NAME = "crywatch-retrain"
-ARTIFACT = "crywatch-retrain"  # its versions are the records
+NAME = "crywatch-retrain"  # of the flow, and of the artifact whose versions are the records
 
 
 @task(name="retrain", retries=0)
@@ -66,15 +66,11 @@ def retraining(project: str) -> State:
     if isinstance(record, str):
         return Completed(name="Locked", message=record)
     message = redacted(f"{record.outcome}: {record.reason}")
-    create_markdown_artifact(page(record), key=ARTIFACT, description=message)
+    page = redacted(render("record.md.j2", **record.public()))
+    create_markdown_artifact(page, key=NAME, description=message)
     if record.outcome == "failed":
         return Failed(message=message)
     return Completed(name=record.outcome.capitalize(), message=message)
-
-
-def page(record: Record) -> str:
-    """A record as Markdown, without secrets, names of recordings and folders."""
-    return redacted(render("record.md.j2", **record.public()))
 
 
 def deployment(project: Path, at: str) -> RunnerDeployment:
@@ -95,6 +91,4 @@ def deployment(project: Path, at: str) -> RunnerDeployment:
 
 def serve(project: Path, at: str) -> None:
     """Register the flow and run it at its times, until it is stopped."""
-    from prefect import serve as run_forever
-
-    run_forever(deployment(project, at), limit=1)
+    prefect.serve(deployment(project, at), limit=1)

@@ -1,20 +1,19 @@
-"""What a schedule runs, and where."""
+"""What a schedule runs, and where; how its texts are rendered and its programs called."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.core.errors import ConfigError
+from crywatch.core.errors import ConfigError, CrywatchError
 
 # Variables that a shell may have and a schedule has not, by how their names begin.
 NEEDED = ("MLFLOW_", "AWS_", "HF_", "DVC_", "CRYWATCH_", "SSL_CERT_FILE", "HTTPS_PROXY")
-EXIT_LOCKED = 75  # of `crywatch retrain`: another one runs (EX_TEMPFAIL)
 WAIT_S = 30.0  # for the scheduler's programs
 
 
@@ -23,7 +22,7 @@ class Job:
     """`crywatch retrain` of one project."""
 
     project: Path  # absolute
-    command: tuple[str, ...]  # program and arguments, the program absolute
+    program: str  # the interpreter, absolute
     environment_file: Path  # NAME=value lines, read if it is there
 
     @property
@@ -31,29 +30,27 @@ class Job:
         """Tells projects of one user apart."""
         return f"crywatch-retrain-{hashlib.sha256(os.fsencode(self.project)).hexdigest()[:12]}"
 
-    def missing_names(self) -> list[str]:
-        """Variables set here that the job may need and its environment file does not name."""
-        names = set()
-        if self.environment_file.is_file():
-            text = self.environment_file.read_text(encoding="utf-8", errors="replace")
-            names = {line.partition("=")[0].strip() for line in text.splitlines()}
-        return sorted(key for key in os.environ if key.startswith(NEEDED) and key not in names)
-
-    def is_open_to_others(self) -> bool:
-        """Whether others may read the file of secrets."""
-        file = self.environment_file
-        return file.is_file() and bool(file.stat().st_mode & 0o077)
+    def warnings(self) -> list[str]:
+        """What the schedule would lack of this shell's variables, and who may read its secrets."""
+        file, names, warnings = self.environment_file, set(), []
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            names = {line.partition("=")[0].strip() for line in lines}
+            if file.stat().st_mode & 0o077:
+                warnings.append(f"{file}: others may read it: `chmod 600` it")
+        missing = sorted(key for key in os.environ if key.startswith(NEEDED) and key not in names)
+        if missing:
+            warnings.append(
+                f"set here, and not in {file}, which the schedule reads: {', '.join(missing)}"
+            )
+        return warnings
 
 
 def of_project(project: Path) -> Job:
-    """The job of ``project`` by this interpreter; ConfigError for a path that cannot be scheduled.
-
-    Such a path has a control character, or is not UTF-8.
-    """
-    command = (os.path.abspath(sys.executable), "-m", "crywatch.cli", "retrain")
-    job = Job(project.resolve(), command, config_home() / "crywatch" / "environment")
-    for path in (str(job.project), job.command[0], str(job.environment_file)):
-        check_one_line(path, "the path")
+    """The job of ``project`` by this interpreter; ConfigError for a path no schedule can name."""
+    job = Job(project.resolve(), sys.executable, config_home() / "crywatch" / "environment")
+    for path in (job.project, job.program, job.environment_file):
+        check_one_line(str(path), "the path")
     return job
 
 
@@ -65,12 +62,10 @@ def config_home() -> Path:
 
 def check_one_line(text: str, what: str) -> None:
     """ConfigError where ``text`` does not fit on one line of UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{what} {text!r} is not UTF-8: a schedule cannot name it") from None
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
-        raise ConfigError(f"{what} {text!r} holds a control character: a schedule cannot name it")
+    if re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text):
+        raise ConfigError(
+            f"{what} {text!r} holds a control character or is not UTF-8: a schedule cannot name it"
+        )
 
 
 def render(template: str, **values: object) -> str:
@@ -84,12 +79,11 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment.get_template(template).render(**values)
 
 
-def call(*command: str, stdin: str = "") -> tuple[str, str]:
-    """What a program printed, and its error message: empty where it succeeded.
+def call(*command: str, stdin: str = "") -> str:
+    """What a program prints; CrywatchError with its message where it fails or is not there.
 
     Bytes that are not UTF-8 pass through both ways as surrogates.
     """
@@ -99,10 +93,15 @@ def call(*command: str, stdin: str = "") -> tuple[str, str]:
             input=stdin.encode(errors="surrogateescape"),
             capture_output=True,
             env=os.environ | {"LC_ALL": "C"},
-            check=False,
+            check=True,
             timeout=WAIT_S,
         )
-    except subprocess.TimeoutExpired:
-        return "", f"no answer in {WAIT_S:g} s"
-    error = process.stderr.decode(errors="replace").strip() or f"exit code {process.returncode}"
-    return process.stdout.decode(errors="surrogateescape"), error if process.returncode else ""
+    except FileNotFoundError as error:
+        raise CrywatchError(
+            f"there is no {command[0]} program on PATH: install it, or use the other of --systemd "
+            "and --cron"
+        ) from error
+    except subprocess.SubprocessError as error:
+        message = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+        raise CrywatchError(f"`{' '.join(command)}` failed: {message or error}") from error
+    return process.stdout.decode(errors="surrogateescape")
