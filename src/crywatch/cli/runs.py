@@ -77,10 +77,10 @@ def compare(
     page = None if html is None else html.absolute()
     with contextlib.chdir(root()):
         registered = params.plain("register.name")
-        recorded = run(runs or [], options, registered, page, log)
-    if recorded.run_id:
-        say(f"recorded as run {recorded.run_id} in {recorded.store}")
-    typer.echo(FORMATS[format.value](recorded.comparison).rstrip("\n"))
+        result = run(runs or [], options, registered, page, log)
+    if result.run_id:
+        say(f"recorded as run {result.run_id} in {result.store}")
+    typer.echo(FORMATS[format.value](result.comparison).rstrip("\n"))
 
 
 def deliver(
@@ -96,16 +96,16 @@ def deliver(
     """
     from crywatch.tracking import sender
 
-    left = found = 0
+    rest = deliveries = 0
     with contextlib.chdir(root()):
         for delivery in sender.deliver(here):
-            found += 1
-            left += delivery.left
+            deliveries += 1
+            rest += delivery.left
             typer.echo(delivery.line())
-    if not found:
+    if not deliveries:
         typer.echo("nothing to deliver")
-    if left:
-        say(f"{left} records are left: run `crywatch deliver` again when their store answers")
+    if rest:
+        say(f"{rest} records are left: run `crywatch deliver` again when their store answers")
         raise typer.Exit(1)
 
 

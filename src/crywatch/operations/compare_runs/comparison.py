@@ -47,8 +47,8 @@ class ScoredRun:
     def of(self, model: str) -> RunModel:
         """One model of it; ConfigError where the run has none of that name."""
         if model not in self.models:
-            known = ", ".join(self.models)
-            raise ConfigError(f"{self.run.label} has no model {model!r}; there are {known}")
+            there = ", ".join(self.models)
+            raise ConfigError(f"{self.run.label} has no model {model!r}; there are {there}")
         return RunModel(self.run.label, model, self.seconds[self.seconds["model"] == model])
 
 
@@ -114,13 +114,13 @@ def resolve(
     CrywatchError
         A name is nothing's or several runs', or there are too few runs.
     """
-    named = [runs.find(store, name, registered) for name in names]
-    if within and len(named) > 1:
+    picks = [runs.find(store, name, registered) for name in names]
+    if within and len(picks) > 1:
         raise ConfigError("--against compares two models of one run: name one run, or none")
-    if within and named:
-        return [(named[0], named[0])]
-    here = [run for run in named if not run.run_id]
-    if not named or named == here:  # no name of what to compare with
+    if within and picks:
+        return [(picks[0], picks[0])]
+    here = [run for run in picks if not run.run_id]
+    if not picks or picks == here:  # no name of what to compare with
         count = 1 if within or here else 2
         rebuilt = runs.latest(store, count)[::-1]
         if len(rebuilt) < count:
@@ -128,12 +128,12 @@ def resolve(
                 f"{store.uri} has {len(rebuilt)} rebuild(s) with different scores: `dvc repro` "
                 "makes one; name runs to compare, one of them may be `workspace`"
             )
-        named = rebuilt + here[:1]
-    elif len(named) == 1:
-        named.append(runs.workspace())
+        picks = rebuilt + here[:1]
+    elif len(picks) == 1:
+        picks.append(runs.workspace())
     if within:
-        return [(named[0], named[0])]
-    return [(named[0], other) for other in named[1:]]
+        return [(picks[0], picks[0])]
+    return [(picks[0], other) for other in picks[1:]]
 
 
 def load(store: Store, run: EvaluatedRun, folder: Path) -> ScoredRun:
@@ -165,12 +165,12 @@ def compare(pairs: Sequence[tuple[ScoredRun, ScoredRun]], options: Options) -> R
             clips += clips_differ(one.of(common[0]), other.of(common[0]))
     missing = set(options.scopes) - {line.scope for line in lines}
     if missing:
-        known = {
+        there = {
             place.scope for both in models for model in both for place in places(model.seconds)
         }
         raise ConfigError(
             f"no model has scope {', '.join(sorted(missing))} in both runs; there are "
-            f"{', '.join(sorted(known))}"
+            f"{', '.join(sorted(there))}"
         )
     compared = [(first.run, second.run) for first, second in pairs]
     return RunComparison(compared, decide(lines), decisions, clips, notes, models)

@@ -44,14 +44,25 @@ class MetricEstimate:
 
 
 @dataclass(frozen=True)
-class MetricDifference:
-    """A metric of two runs at one place; differences are the second's minus the first's."""
+class ComparedModels:
+    """Two models at one scope, each of a run."""
 
     first: str  # labels of the runs
     second: str
     model: str
     against: str  # the second's model
     scope: str
+
+    @property
+    def models(self) -> str:
+        """The model, or both where they are two."""
+        return self.model if self.model == self.against else f"{self.model} - {self.against}"
+
+
+@dataclass(frozen=True)
+class MetricDifference(ComparedModels):
+    """A metric of two runs at one place; differences are the second's minus the first's."""
+
     unit: str  # second, clip
     metric: str
     of_first: MetricEstimate
@@ -75,18 +86,13 @@ class MetricDifference:
 
 
 @dataclass(frozen=True)
-class DecisionTest:
+class DecisionTest(ComparedModels):
     """Decisions of two runs on the recordings of one scope, each at its own threshold.
 
     A recording, all clips of one group and label, is right if every clip of it is: groups are
     independent of each other, clips of one are not.
     """
 
-    first: str
-    second: str
-    model: str
-    against: str
-    scope: str
     threshold_first: float
     threshold_second: float
     test: McNemar

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from crywatch.core import det_axes
 from crywatch.core.charts import inline_svg
 from crywatch.evaluation import scopes
@@ -59,7 +57,7 @@ def overlay(first: RunModel, second: RunModel) -> Figure | None:
     figure = Figure(figsize=(12.6, 4.2), layout="constrained")
     panels = figure.subplots(1, 3)
     for model, style in zip((first, second), STYLES, strict=True):
-        frame = pooled(model.seconds)
+        frame = scopes.pooled(model.seconds[model.seconds["split"] == PART])
         labels, scores = frame["is_cry"].to_numpy(), frame["score"].to_numpy()
         if len(set(labels)) < 2:
             continue
@@ -78,8 +76,3 @@ def overlay(first: RunModel, second: RunModel) -> Figure | None:
     finish_det(panels[2])
     panels[0].legend(fontsize=8)
     return figure
-
-
-def pooled(seconds: pd.DataFrame) -> pd.DataFrame:
-    """Of the test part."""
-    return scopes.pooled(seconds[seconds["split"] == PART])

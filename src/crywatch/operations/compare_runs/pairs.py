@@ -44,12 +44,12 @@ def pair(first: pd.DataFrame, second: pd.DataFrame, unit: str) -> PairedRows:
     )
     common = both[both["of"] == "both"]
     same = common["is_cry_first"].astype(bool) == common["is_cry_second"].astype(bool)
-    agreed = common[same]
+    rows = common[same]
     return PairedRows(
-        labels=agreed["is_cry_first"].to_numpy(dtype=bool),
-        first=agreed["score_first"].to_numpy(dtype=float),
-        second=agreed["score_second"].to_numpy(dtype=float),
-        groups=join_groups(agreed["group_id_first"], agreed["group_id_second"]),
+        labels=rows["is_cry_first"].to_numpy(dtype=bool),
+        first=rows["score_first"].to_numpy(dtype=float),
+        second=rows["score_second"].to_numpy(dtype=float),
+        groups=join_groups(rows["group_id_first"], rows["group_id_second"]),
         only_first=int((both["of"] == "left_only").sum()),
         only_second=int((both["of"] == "right_only").sum()),
         relabelled=int((~same).sum()),

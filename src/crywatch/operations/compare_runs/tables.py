@@ -9,11 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from crywatch.operations.compare_runs.comparison import RunComparison
-from crywatch.operations.compare_runs.differences import (
-    DecisionTest,
-    MetricDifference,
-    MetricEstimate,
-)
+from crywatch.operations.compare_runs.differences import MetricDifference, MetricEstimate
 from crywatch.report.tables import Columns, Table, number, table
 
 WIDTH = 100  # of a note's lines on a terminal
@@ -34,7 +30,7 @@ DECISION_NOTE = (
 def main_table(comparison: RunComparison) -> Table:
     """A line a metric, with both runs."""
     columns: dict[str, Callable[[MetricDifference], str]] = {
-        "model": _model,
+        "model": lambda row: row.models,
         "scope": lambda line: line.scope,
         "unit": lambda line: line.unit,
         "metric": lambda line: METRICS[line.metric],
@@ -57,7 +53,7 @@ def main_table(comparison: RunComparison) -> Table:
 def decision_table(comparison: RunComparison) -> Table:
     """A line a scope: who alone decides rightly."""
     columns: Columns = {
-        "model": _model,
+        "model": lambda row: row.models,
         "scope": lambda row: row.scope,
         "recordings": lambda row: str(row.test.n),
         "first right": lambda row: str(row.test.first_right),
@@ -68,10 +64,6 @@ def decision_table(comparison: RunComparison) -> Table:
     }
     title = "Decisions on recordings of the test part"
     return table(title, columns, comparison.decisions, DECISION_NOTE)
-
-
-def _model(row: MetricDifference | DecisionTest) -> str:
-    return row.model if row.model == row.against else f"{row.model} - {row.against}"
 
 
 def _difference(line: MetricDifference) -> str:

@@ -66,12 +66,12 @@ def build_reference(
     if clips.empty:
         raise TableError(f"{clips_table}: no labelled clip in the training part to compare with")
     order = sorted(clips.itertuples(), key=lambda row: _draw(seed, row.sha256, row.clip_id))
-    drawn = order[: config.reference_clips]
-    numbers = {group: i for i, group in enumerate(dict.fromkeys(row.group_id for row in drawn))}
+    sample = order[: config.reference_clips]
+    numbers = {group: i for i, group in enumerate(dict.fromkeys(row.group_id for row in sample))}
     detector = load_detector(model)
     rows, groups = [], []
     with one_thread():
-        for row in progress(drawn, "reference", unit="clip"):
+        for row in progress(sample, "reference", unit="clip"):
             wave = excerpt_of(read_clean(row.path), RATE_HZ, config.excerpt_s, seed, row.sha256)
             rows.append(measure(wave, detector))
             groups.append(numbers[row.group_id])
@@ -111,12 +111,12 @@ def table(rows: Iterable[SoundMeasures], groups: Iterable[int]) -> pd.DataFrame:
     """A row an excerpt: group, a column a quantity, and the embedding where all rows have one."""
     import pandas as pd
 
-    rows = list(rows)
-    frame = pd.DataFrame({GROUP: np.asarray(list(groups), dtype=np.int64)})
-    for name, _, _ in SCALARS:
-        frame[name] = np.array([getattr(row, name) for row in rows], dtype=np.float64)
-    if rows and all(row.embedding is not None for row in rows):
-        frame[EMBEDDING] = [row.embedding for row in rows]
+    frame = pd.DataFrame(
+        [vars(row) for row in rows], columns=[*(name for name, *_ in SCALARS), EMBEDDING]
+    )
+    frame.insert(0, GROUP, np.asarray(list(groups), dtype=np.int64))
+    if frame.empty or frame[EMBEDDING].isna().any():
+        frame = frame.drop(columns=EMBEDDING)
     return frame
 
 
@@ -137,8 +137,8 @@ def _draw(seed: int, *names: str) -> str:
 
 def one_of_each_group(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A random row of each group: rows of one group are no independent draws."""
-    drawn = frame.sample(frac=1.0, random_state=seed)
-    return drawn.drop_duplicates(GROUP).sort_values(GROUP).reset_index(drop=True)
+    sample = frame.sample(frac=1.0, random_state=seed)
+    return sample.drop_duplicates(GROUP).sort_values(GROUP).reset_index(drop=True)
 
 
 def measure_recordings(

@@ -116,9 +116,9 @@ def check_tables(
     tests = [_scalar(*scalar, reference, recent, config) for scalar in SCALARS]
     if EMBEDDING in reference and EMBEDDING in recent:
         tests.append(_embedding(reference, recent, config, seed))
-    adjusted = holm([test.p for test in tests])
+    p_holm = holm([test.p for test in tests])
     quantities = tuple(
-        _decide(test, p, config) for test, p in zip(tests, adjusted, strict=True) if p is not None
+        _decide(test, p, config) for test, p in zip(tests, p_holm, strict=True) if p is not None
     )
     text = "; ".join(quantity.said for quantity in quantities if quantity.drifted)
     similar = f"{sizes[1]} recent recordings sound like the training data of the champion"
