@@ -6,16 +6,22 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
-
-if TYPE_CHECKING:
-    from benchmarks.kills import Kill
 
 RESUMABLE = Path("data") / "work"  # empty after a rebuild, but for locks
 SPOOL = RESUMABLE / "tracking"  # records that the store has not got yet
 MAX_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill."""
+
+    at_s: float  # of running time, over all attempts
+    time_s: float  # since the epoch
+    running: str  # what DVC had said last
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.aftermath import Aftermath, StageWork, look
+from benchmarks.aftermath import Aftermath, Kill, StageWork, look
 from benchmarks.machine import positive
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src"
@@ -33,15 +33,6 @@ POLL_S = 0.05
 MENDED = "crywatch: "  # what a line of `crywatch repro` starts with
 TAIL_CHARS = 2000
 ATTEMPTS_WITHOUT_PROGRESS = 3
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One kill."""
-
-    at_s: float  # of running time, over all attempts
-    time_s: float  # since the epoch
-    running: str  # what DVC had said last
 
 
 @dataclass
