@@ -11,7 +11,7 @@ import pytest
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, RegistryError, TableError
 from crywatch.operations.register import listening
-from crywatch.operations.register.challenge import Champion, Model, all_sources, judge
+from crywatch.operations.register.challenge import Champion, all_sources, judge
 from crywatch.operations.register.config import Guard, MainConfig
 from crywatch.operations.register.gates import (
     InfantsCount,
@@ -19,6 +19,7 @@ from crywatch.operations.register.gates import (
     no_more_infants,
     no_worse,
 )
+from crywatch.operations.register.listening import Model
 from crywatch.operations.register.slices import Count, Slice, band, bands, rate
 from crywatch.operations.register.training import read_members, trained_on, write_training
 from tests.helpers.register_cases import (

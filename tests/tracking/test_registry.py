@@ -12,7 +12,7 @@ import pytest
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.operations.register import models
-from crywatch.operations.register.models import ModelName, parse, use
+from crywatch.operations.register.models import parse, use
 from crywatch.tracking import registry, store
 from crywatch.tracking.model_files import check, snapshot
 from tests.helpers.robust_model_cases import write_robust
@@ -172,9 +172,9 @@ def test_a_long_card_is_cut_where_a_line_ends(project):
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("champion", ModelName("cry", "champion")),
-        ("cry/challenger", ModelName("cry", "challenger")),
-        ("cry/12", ModelName("cry", "12")),
+        ("champion", "cry/champion"),
+        ("cry/challenger", "cry/challenger"),
+        ("cry/12", "cry/12"),
         ("cry/latest", None),
         ("other/3", None),
         ("data/calibrate/robust", None),
@@ -196,7 +196,7 @@ def test_a_model_is_fetched_once_and_checked_at_each_use(project, monkeypatch):
     monkeypatch.setattr(
         registry, "download", lambda *given: fetched.append(given[1].version) or real(*given)
     )
-    champion = ModelName(NAME, "champion")
+    champion = f"{NAME}/champion"
     folder = use(champion, said.append)
     assert use(champion, said.append) == folder and fetched == [1]
     assert folder == models.MODELS / version.digest
@@ -204,7 +204,7 @@ def test_a_model_is_fetched_once_and_checked_at_each_use(project, monkeypatch):
     assert use(champion, said.append) == folder and fetched == [1, 1]
     check(folder, version.digest, "cache")
     with pytest.raises(RegistryError, match="cry/7: no such model is registered"):
-        use(ModelName(NAME, "7"), said.append)
+        use(f"{NAME}/7", said.append)
     assert said == []
 
 
@@ -213,7 +213,7 @@ def test_without_the_store_a_model_is_what_it_was(project, monkeypatch):
     version = add(opened, a_model("one"))
     registry.move_champion(opened, version, "ada", "")
     said = []
-    champion = ModelName(NAME, "champion")
+    champion = f"{NAME}/champion"
     folder = use(champion, said.append)
     Path("mlflow.db").rename("gone.db")
     store.open_store.cache_clear()
@@ -221,7 +221,7 @@ def test_without_the_store_a_model_is_what_it_was(project, monkeypatch):
     assert "there is no MLflow store" in said[0] and "cry/champion is version 1, as it" in said[0]
     assert not Path("mlflow.db").exists()  # none was made to look for it
     with pytest.raises(UnreachableError, match="cry/challenger was never looked up here"):
-        use(ModelName(NAME, "challenger"), said.append)
+        use(f"{NAME}/challenger", said.append)
     (folder / "model.json").write_text("{}")
     with pytest.raises(UnreachableError, match="does not hold it whole"):
         use(champion, said.append)

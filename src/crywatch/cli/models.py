@@ -112,8 +112,8 @@ def folder(model: Path | None, default: str) -> Path:
         return path
     here = Path.cwd()
     with contextlib.chdir(root()):
-        fetched = use(name, say).absolute()
-    return fetched.relative_to(here) if fetched.is_relative_to(here) else fetched
+        path = use(name, say).absolute()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _user() -> str:

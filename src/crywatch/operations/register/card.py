@@ -18,9 +18,10 @@ from crywatch.detection.decisions import decision_of
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.systems import FOLDERS
 from crywatch.operations.register import PromotionGate
-from crywatch.operations.register.challenge import REPORTED, Judgement, Model, PromotionVerdict
+from crywatch.operations.register.challenge import REPORTED, ChallengeResult
 from crywatch.operations.register.config import RegisterConfig
 from crywatch.operations.register.facts import ModelOrigin, is_current
+from crywatch.operations.register.listening import Model
 from crywatch.operations.register.slices import Slice
 from crywatch.report.tables import Columns, JsonRow, Table, interval, number, table
 from crywatch.tracking.registry import CHALLENGER, CHAMPION, ModelVersion
@@ -32,8 +33,9 @@ def render(
     origin: ModelOrigin,
     lineage: dict[str, Any],
     champion: ModelVersion | None,
-    judgement: Judgement,
-    verdict: PromotionVerdict,
+    result: ChallengeResult,
+    promoted: bool,
+    why: str,
 ) -> str:
     """The card of ``model``, a copy of ``config.model``, as Markdown."""
     import jinja2
@@ -60,12 +62,12 @@ def render(
         corpora=corpora_table(terms, lineage),
         evaluation=evaluation_table(name),
         left_out=left_out_table(name),
-        gates=gates_table(judgement.gates),
-        reported=reported_table(judgement.reported, REPORTED, champion is None),
-        verdict=f"{verdict.why[:1].upper()}{verdict.why[1:]}.",
-        n_left_out=judgement.left_out,
+        gates=gates_table(result.gates),
+        reported=reported_table(result.reported, REPORTED, champion is None),
+        verdict=f"{why[:1].upper()}{why[1:]}.",
+        n_left_out=result.left_out,
         champion=f"version {champion.version}" if champion else "",
-        alias=CHAMPION if verdict.promoted else CHALLENGER,
+        alias=CHAMPION if promoted else CHALLENGER,
     )
 
 
@@ -116,20 +118,20 @@ def evaluation_table(name: str, folder: Path = paths.EVALUATE_DETECTION) -> Tabl
 
 def left_out_table(name: str) -> Table | None:
     """The same training without a corpus, on that corpus: what to expect of an unknown one."""
-    measured: dict[tuple[str, str], JsonRow] = {}
+    by_model: dict[tuple[str, str], JsonRow] = {}
     evaluation = paths.EVALUATE_DETECTION / "tables.json"
     audit = paths.AUDIT_SHORTCUTS / "tables.json"
     if evaluation.is_file():
         for row in read_json(evaluation):
             if row["part"] == "all" and row["unit"] == "second":
-                measured[row["model"], row["scope"]] = row
+                by_model[row["model"], row["scope"]] = row
     if audit.is_file():
         for row in read_json(audit).get("left_out", []):
             if (row["channel"], row["unit"]) == ("as recorded", "second"):
-                measured[row["system"], row["scope"]] = row
+                by_model[row["system"], row["scope"]] = row
     rows = [
         {**row, "model": model}
-        for (model, _), row in sorted(measured.items())
+        for (model, _), row in sorted(by_model.items())
         if name and model.startswith(f"{name}_no_")
     ]
     columns: Columns = {

@@ -17,25 +17,11 @@ from crywatch.operations.register.gates import (
     check_gates,
     count_infants,
 )
-from crywatch.operations.register.listening import Detections, detect
+from crywatch.operations.register.listening import Model, detect
 from crywatch.operations.register.slices import Slice, slices
 from crywatch.operations.register.training import read_annotations, read_members, trained_on
 
-CACHE = paths.WORK / "register"
 REPORTED = "test"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model folder to score recordings with."""
-
-    folder: Path
-    digest: str
-    what: str  # for the progress bar
-
-    def detect(self, sources: Sequence[Source], part: str) -> list[Detections]:
-        """In every known recording of ``part``."""
-        return detect(self.folder, self.digest, sources, part, CACHE, self.what)
 
 
 @dataclass(frozen=True)
@@ -48,7 +34,7 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ChallengeResult:
     """What was measured and what follows from it."""
 
     gates: tuple[PromotionGate, ...]
@@ -63,18 +49,9 @@ class Judgement:
         return [gate for gate in self.gates if not gate.passed]
 
 
-@dataclass(frozen=True)
-class PromotionVerdict:
-    """Whether the challenger becomes champion, and why."""
-
-    promoted: bool
-    why: str  # one sentence
-
-
 def all_sources() -> list[Source]:
     """Every table of recordings that the rebuild made."""
-    pairs = zip(paths.CLIPS_TABLES, paths.EVENTS_TABLES, strict=True)
-    return [Source(clips, events) for clips, events in pairs]
+    return list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
 
 
 def infants_of(config: RegisterConfig, part: str) -> InfantsCount | None:
@@ -88,7 +65,7 @@ def judge(
     sources: Sequence[Source],
     config: RegisterConfig,
     seed: int,
-) -> Judgement:
+) -> ChallengeResult:
     """Score with both and check the gates; without a champion the floors."""
     tables = [source.clips for source in sources]
     clips = sounds(tables)
@@ -96,21 +73,21 @@ def judge(
     out: frozenset[str] = frozenset()
     if champion is not None:
         out = trained_on(champion.training, tables, read_members())
-    measured: dict[str, list[Slice]] = {}
+    by_part: dict[str, list[Slice]] = {}
     counts: dict[str, tuple[int, int]] = {}
     for part in (config.part, REPORTED):
-        second = challenger.detect(sources, part)
-        first = second if champion is None else champion.model.detect(sources, part)
+        second = detect(challenger, sources, part)
+        first = second if champion is None else detect(champion.model, sources, part)
         pairs = [
             pair for pair in zip(first, second, strict=True) if pair[0].recording.clip_id not in out
         ]
         counts[part] = len(second), len(second) - len(pairs)
-        measured[part] = slices(pairs, clips, plans, config, seed)
+        by_part[part] = slices(pairs, clips, plans, config, seed)
     infants = infants_of(config, config.part)
     if champion is None:
-        gates = check_floors(measured[config.part], infants, config)
+        gates = check_floors(by_part[config.part], infants, config)
     else:
-        gates = check_gates(measured[config.part], infants, champion.infants, config)
-    return Judgement(
-        tuple(gates), tuple(measured[config.part]), tuple(measured[REPORTED]), *counts[config.part]
+        gates = check_gates(by_part[config.part], infants, champion.infants, config)
+    return ChallengeResult(
+        tuple(gates), tuple(by_part[config.part]), tuple(by_part[REPORTED]), *counts[config.part]
     )

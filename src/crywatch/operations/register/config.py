@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
@@ -93,9 +92,5 @@ class RegisterConfig:
 
     def limits_sha256(self) -> str:
         """Digest of all that decides, not of what is decided on."""
-        values: dict[str, Any] = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("name", "model")
-        }
-        return value_sha256({name: repr(value) for name, value in values.items()})
+        decides = {key: repr(v) for key, v in vars(self).items() if key not in ("name", "model")}
+        return value_sha256(decides)

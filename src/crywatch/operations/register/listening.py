@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from crywatch.core import paths
 from crywatch.core.atomic import atomic_path
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
@@ -25,7 +25,16 @@ from crywatch.detection.calibrate.listening import Recording, known_clips, liste
 from crywatch.detection.decisions import DetectedEvent, Rule, decision_of, merge_events
 from crywatch.detection.detectors import load_detector
 
-SECONDS = ("scores", "is_cry", "silent")  # what a recording has of each second
+CACHE = paths.WORK / "register"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder to score recordings with."""
+
+    folder: Path
+    digest: str
+    what: str  # for the progress bar
 
 
 @dataclass(frozen=True)
@@ -54,27 +63,25 @@ class Detections:
 
 
 @one_thread()
-def detect(
-    folder: Path, digest: str, sources: Sequence[Source], part: str, cache: Path, what: str
-) -> list[Detections]:
-    """By the model at ``folder`` (of that digest) in every known recording of ``part``."""
+def detect(model: Model, sources: Sequence[Source], part: str) -> list[Detections]:
+    """By ``model`` in every known recording of ``part``."""
     clips = known_clips(sources, part)
     events = strong_labels(source.events for source in sources)
     key = value_sha256(
         [
-            digest,
+            model.digest,
             code_sha256(__name__),
             clips[["clip_id", "sha256", "label", "corpus", "group_id"]].values.tolist(),
             events[events["clip_id"].isin(clips["clip_id"])].values.tolist(),
         ]
     )
-    file = cache / f"{digest[:12]}-{part}-{key[:16]}.npz"
+    file = CACHE / f"{model.digest[:12]}-{part}-{key[:16]}.parquet"
     if file.is_file():
-        recordings = _read(file, clips)
+        recordings = _read(file)
     else:
-        recordings = listen(load_detector(folder), clips, sources, f"{what} {part}")
+        recordings = listen(load_detector(model.folder), clips, sources, f"{model.what} {part}")
         _write(file, recordings)
-    decision = decision_of(load(folder).description, str(folder))
+    decision = decision_of(load(model.folder).description, str(model.folder))
     rule: Rule = PLAIN if decision is None else decision.rated().rule
     calibrated = (lambda scores: scores) if decision is None else decision.calibration
     return [
@@ -84,39 +91,13 @@ def detect(
 
 
 def _write(path: Path, recordings: Sequence[Recording]) -> None:
-    """Arrays end to end, and how long each is."""
-    cries = [[(cry.onset_s, cry.offset_s) for cry in each.cries] for each in recordings]
-    arrays = {
-        name: np.concatenate([getattr(each, name) for each in recordings] or [[]])
-        for name in SECONDS
-    }
-    arrays |= {
-        "seconds": np.array([len(each.scores) for each in recordings]),
-        "duration_s": np.array([each.duration_s for each in recordings]),
-        "strong": np.array([each.strong for each in recordings]),
-        "n_cries": np.array([len(times) for times in cries]),
-        "cries": np.array([pair for times in cries for pair in times]).reshape(-1, 2),
-    }
-    with atomic_path(path) as temp, open(temp, "wb") as sink:
-        np.savez(sink, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes them for flags
+    rows = [vars(each) | {"cries": list(map(vars, each.cries))} for each in recordings]
+    with atomic_path(path) as temp:
+        pd.DataFrame(rows).to_parquet(temp, index=False)
 
 
-def _read(path: Path, clips: pd.DataFrame) -> list[Recording]:
-    with np.load(path, allow_pickle=False) as stored:
-        values = dict(stored)
-    ends = np.cumsum(values["seconds"])[:-1]
-    parts = {name: np.split(values[name], ends) for name in SECONDS}
-    cries = np.split(values["cries"], np.cumsum(values["n_cries"])[:-1])
-    names = zip(clips["clip_id"], clips["corpus"], clips["group_id"], strict=True)
+def _read(path: Path) -> list[Recording]:
     return [
-        Recording(
-            clip_id=clip_id,
-            corpus=corpus,
-            group_id=group_id,
-            duration_s=float(values["duration_s"][n]),
-            strong=bool(values["strong"][n]),
-            cries=tuple(Interval(*times) for times in cries[n].tolist()),
-            **{name: part[n] for name, part in parts.items()},
-        )
-        for n, (clip_id, corpus, group_id) in enumerate(names)
+        Recording(**row | {"cries": tuple(Interval(**cry) for cry in row["cries"])})
+        for row in pd.read_parquet(path).to_dict("records")
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core import paths
@@ -23,25 +22,13 @@ MODELS = paths.WORK / "models"
 RESOLVED = "resolved.json"
 
 
-@dataclass(frozen=True)
-class ModelName:
-    """A model of the registry, as a user names it."""
-
-    name: str
-    which: str  # an alias or a number
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.which}"
-
-
-def parse(text: str, name: str) -> ModelName | None:
-    """``champion``, ``challenger``, ``NAME/ALIAS`` or ``NAME/3``; None for all else."""
+def parse(text: str, name: str) -> str | None:
+    """NAME/ALIAS or NAME/3 of ``champion``, ``challenger`` or the same with its NAME; else None."""
     if text in (CHAMPION, CHALLENGER):
-        return ModelName(name, text)
+        return f"{name}/{text}"
     head, _, which = text.rpartition("/")
-    if head == name and (which in (CHAMPION, CHALLENGER) or which.isdigit()):
-        return ModelName(head, which)
-    return None
+    is_version = which in (CHAMPION, CHALLENGER) or which.isdigit()
+    return text if head == name and is_version else None
 
 
 def folder_of(store: Store, version: ModelVersion, models: Path = MODELS) -> Path:
@@ -53,8 +40,8 @@ def folder_of(store: Store, version: ModelVersion, models: Path = MODELS) -> Pat
     return folder
 
 
-def use(name: ModelName, say: Callable[[str], None], models: Path = MODELS) -> Path:
-    """The folder of a registered model, for a command that uses one.
+def use(name: str, say: Callable[[str], None], models: Path = MODELS) -> Path:
+    """The folder of a registered model (NAME/ALIAS or NAME/3), for a command that uses one.
 
     The name is looked up at each use. Where the store does not answer, it is the version of the
     last time, if its files are here and whole; ``say`` gets a line on it.
@@ -68,7 +55,7 @@ def use(name: ModelName, say: Callable[[str], None], models: Path = MODELS) -> P
     """
     try:
         store = registry.open_registry(create=False)
-        version = registry.find(store, name.name, name.which)
+        version = registry.find(store, *name.rsplit("/", 1))
     except UnreachableError as error:
         return _as_before(name, models, error, say)
     if version is None:
@@ -77,17 +64,17 @@ def use(name: ModelName, say: Callable[[str], None], models: Path = MODELS) -> P
             "params.yaml's register.model"
         )
     folder = folder_of(store, version, models)
-    known = _resolved(models)
+    resolved = _resolved(models)
     now = {"store": registry.address(), "version": version.version, "sha256": version.digest}
-    if known.get(str(name), {}) | now != known.get(str(name)):
-        write_json(models / RESOLVED, known | {str(name): now | {"at": registry.utc_now()}})
+    if name not in resolved or resolved[name] | now != resolved[name]:
+        write_json(models / RESOLVED, resolved | {name: now | {"at": registry.utc_now()}})
     return folder
 
 
 def _as_before(
-    name: ModelName, models: Path, error: UnreachableError, say: Callable[[str], None]
+    name: str, models: Path, error: UnreachableError, say: Callable[[str], None]
 ) -> Path:
-    before = _resolved(models).get(str(name))
+    before = _resolved(models).get(name)
     if before is None or before["store"] != registry.address():
         raise UnreachableError(
             f"{error}; {name} was never looked up here, so it is not known which model that is"

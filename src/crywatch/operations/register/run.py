@@ -24,16 +24,15 @@ from crywatch.operations import drift
 from crywatch.operations.register import PromotionGate, Registration, card, facts
 from crywatch.operations.register.challenge import (
     REPORTED,
+    ChallengeResult,
     Champion,
-    Judgement,
-    Model,
-    PromotionVerdict,
     all_sources,
     infants_of,
     judge,
 )
 from crywatch.operations.register.config import RegisterConfig
 from crywatch.operations.register.gates import BETTER, COMPARABLE, InfantsCount, brief
+from crywatch.operations.register.listening import Model
 from crywatch.operations.register.models import folder_of
 from crywatch.operations.register.training import TRAINING, write_training
 from crywatch.tracking import lineage, registry
@@ -72,7 +71,7 @@ def run(config: RegisterConfig, request: Request) -> Registration:
     config.check()
     folder = Path(config.model)
     store = registry.open_registry()
-    with exclusive(), _scratch() as scratch:
+    with exclusive() as scratch:
         copy = scratch / registry.MODEL
         model = Model(copy, snapshot(folder, copy), "challenger")
         load_detector(copy)
@@ -80,39 +79,39 @@ def run(config: RegisterConfig, request: Request) -> Registration:
         if files_sha256([folder]) != model.digest:
             raise RegistryError(f"{folder} was changed while it was read: register it again")
         champion = registry.find(store, config.name, CHAMPION)
-        known = registry.with_digest(store, config.name, model.digest)
+        twin = registry.with_digest(store, config.name, model.digest)
         basis = _basis(config, champion, request)
-        if known is not None:
-            earlier = _earlier(store, known, champion, basis, request, scratch)
+        if twin is not None:
+            earlier = _earlier(store, twin, champion, basis, request, scratch)
             if earlier is not None:
                 return earlier
-        judgement = _judge(config, store, model, champion, scratch)
-        verdict = _decide(judgement, champion, request)
+        result = _judge(config, store, model, champion, scratch)
+        promoted, why = _decide(result, champion, request)
         files = scratch / "files"
         about = facts.lineage_of(model.folder, origin) | {"infants": _infants(config)}
         _write_files(files, model, about)
-        write_json(files / GATES, _gates_file(config, request, champion, judgement, verdict))
-        text = card.render(config, model, origin, about, champion, judgement, verdict)
+        write_json(files / GATES, _gates_file(config, request, champion, result, why))
+        text = card.render(config, model, origin, about, champion, result, promoted, why)
         write_text(files / CARD, text)
-        finished = known is not None and known.done
-        if known is None:
-            tags, metrics = _tags(store, origin, model.digest), _metrics(judgement)
+        finished = twin is not None and twin.done
+        if twin is None:
+            tags, metrics = _tags(store, origin, model.digest), _metrics(result)
             version = registry.add(store, config.name, copy, files, tags, metrics, origin.profile)
         else:
-            registry.log_files(store, known, files)
-            version = known
+            registry.log_files(store, twin, files)
+            version = twin
         if not finished:
             registry.set_alias(store, version, CHALLENGER)
         registry.describe(store, version, text)
-        if verdict.promoted:
-            why = "; ".join(part for part in (request.reason, verdict.why) if part)
-            kind = "forced" if request.force and judgement.failed else "promotion"
-            registry.move_champion(store, version, request.by, why, kind)
+        if promoted:
+            reason = "; ".join(part for part in (request.reason, why) if part)
+            kind = "forced" if request.force and result.failed else "promotion"
+            registry.move_champion(store, version, request.by, reason, kind)
             if version.tags.get(registry.ROLLED_BACK):
                 registry.set_tags(store, version, {registry.ROLLED_BACK: ""})
         # Last: without `DONE` the next call goes on from here.
         registry.set_tags(store, version, {JUDGED: basis, registry.DONE: registry.utc_now()})
-    return Registration(version.version, verdict.promoted, finished, judgement.gates, verdict.why)
+    return Registration(version.version, promoted, finished, result.gates, why)
 
 
 def _basis(config: RegisterConfig, champion: ModelVersion | None, request: Request) -> str:
@@ -124,24 +123,24 @@ def _basis(config: RegisterConfig, champion: ModelVersion | None, request: Reque
 
 def _earlier(
     store: Store,
-    known: ModelVersion,
+    twin: ModelVersion,
     champion: ModelVersion | None,
     basis: str,
     request: Request,
     scratch: Path,
 ) -> Registration | None:
     """What was decided of the same model before, where that still stands."""
-    if champion is not None and known.version == champion.version:
-        if not known.done:  # cut short after it was promoted
-            registry.set_tags(store, known, {registry.DONE: registry.utc_now()})
+    if champion is not None and twin.version == champion.version:
+        if not twin.done:  # cut short after it was promoted
+            registry.set_tags(store, twin, {registry.DONE: registry.utc_now()})
         return Registration(
-            known.version, False, True, (), "this very model is the champion already"
+            twin.version, False, True, (), "this very model is the champion already"
         )
-    rolled_back = known.tags.get(registry.ROLLED_BACK)
-    same = known.done and known.tags.get(JUDGED) == basis
+    rolled_back = twin.tags.get(registry.ROLLED_BACK)
+    same = twin.done and twin.tags.get(JUDGED) == basis
     if request.force or not (rolled_back or same):
         return None
-    before = read_json(registry.download_artifact(store, known, GATES, scratch / "before"))
+    before = read_json(registry.download_artifact(store, twin, GATES, scratch / "before"))
     why = f"this very model was judged before by the same: {before['why']}"
     if rolled_back:  # a person went back from it: no gate promotes it again
         move = json.loads(rolled_back)
@@ -150,7 +149,7 @@ def _earlier(
             f"({move['why']}); --force promotes it again"
         )
     gates = tuple(PromotionGate(**gate) for gate in before["gates"])
-    return Registration(known.version, False, True, gates, why)
+    return Registration(twin.version, False, True, gates, why)
 
 
 def _judge(
@@ -159,7 +158,7 @@ def _judge(
     challenger: Model,
     champion: ModelVersion | None,
     scratch: Path,
-) -> Judgement:
+) -> ChallengeResult:
     seed = params.plain("seed")
     if champion is None:
         return judge(challenger, None, all_sources(), config, seed)
@@ -173,44 +172,43 @@ def _judge(
     except RegistryError as error:
         # Nothing is better than a champion that cannot be loaded: a person decides.
         gate = PromotionGate(COMPARABLE, f"version {champion.version}", False, str(error))
-        return Judgement((gate,))
+        return ChallengeResult((gate,))
     counts = about.get("infants", {}).get(config.part)
     infants = InfantsCount(**counts) if counts else None
     return judge(challenger, Champion(model, training, infants), all_sources(), config, seed)
 
 
 def _decide(
-    judgement: Judgement, champion: ModelVersion | None, request: Request
-) -> PromotionVerdict:
-    failed, count = judgement.failed, len(judgement.gates)
+    result: ChallengeResult, champion: ModelVersion | None, request: Request
+) -> tuple[bool, str]:
+    """Whether the challenger becomes champion, and why, in one sentence."""
+    failed, count = result.failed, len(result.gates)
     over = f"over version {champion.version}" if champion else "with no champion before it"
     shown = "; ".join(map(brief, failed))
     if request.force:
-        kept = f"{len(failed)} of {count} gates failed ({shown})" if failed else "all gates kept"
-        return PromotionVerdict(True, f"promoted {over} by force, because {request.force}; {kept}")
+        tally = f"{len(failed)} of {count} gates failed ({shown})" if failed else "all gates kept"
+        return True, f"promoted {over} by force, because {request.force}; {tally}"
     if failed:
-        return PromotionVerdict(
-            False, f"refused {over}: {len(failed)} of {count} gates failed: {shown}"
-        )
+        return False, f"refused {over}: {len(failed)} of {count} gates failed: {shown}"
     if not request.promote:
-        return PromotionVerdict(False, f"not promoted, as was asked; it keeps all {count} gates")
-    main = next((gate for gate in judgement.gates if gate.name == BETTER), judgement.gates[0])
-    return PromotionVerdict(True, f"promoted {over}: all {count} gates kept; {brief(main)}")
+        return False, f"not promoted, as was asked; it keeps all {count} gates"
+    main = next((gate for gate in result.gates if gate.name == BETTER), result.gates[0])
+    return True, f"promoted {over}: all {count} gates kept; {brief(main)}"
 
 
 def _tags(store: Store, origin: facts.ModelOrigin, digest: str) -> dict[str, str]:
     outs = lineage.lock_stages()[origin.stage].outs if origin.stage else {}
-    made = registry.making(store, origin.stage, outs) if outs else registry.Making("", "")
+    runs = registry.making(store, origin.stage, outs) if outs else registry.Making("", "")
     return origin.as_tags() | {
         registry.DIGEST: digest,
-        registry.STAGE_RUN: made.stage_run,
-        registry.REBUILD_RUN: made.rebuild_run,
+        registry.STAGE_RUN: runs.stage_run,
+        registry.REBUILD_RUN: runs.rebuild_run,
     }
 
 
-def _metrics(judgement: Judgement) -> dict[str, float]:
-    metrics = {"gates": float(len(judgement.gates)), "gates_failed": float(len(judgement.failed))}
-    for main in judgement.slices[:1]:
+def _metrics(result: ChallengeResult) -> dict[str, float]:
+    metrics = {"gates": float(len(result.gates)), "gates_failed": float(len(result.failed))}
+    for main in result.slices[:1]:
         metrics |= {"main": main.challenger, "main_gain": main.gain}
     return metrics
 
@@ -240,21 +238,21 @@ def _gates_file(
     config: RegisterConfig,
     request: Request,
     champion: ModelVersion | None,
-    judgement: Judgement,
-    verdict: PromotionVerdict,
+    result: ChallengeResult,
+    why: str,
 ) -> dict[str, object]:
     before = {"version": champion.version, "sha256": champion.digest} if champion else None
     return {
         "part": config.part,
         "champion": before,
-        "gates": [asdict(gate) for gate in judgement.gates],
-        "slices": [asdict(part) for part in judgement.slices],
-        "reported": {"part": REPORTED, "slices": [asdict(part) for part in judgement.reported]},
-        "recordings": judgement.recordings,
-        "left_out": judgement.left_out,
+        "gates": [asdict(gate) for gate in result.gates],
+        "slices": [asdict(part) for part in result.slices],
+        "reported": {"part": REPORTED, "slices": [asdict(part) for part in result.reported]},
+        "recordings": result.recordings,
+        "left_out": result.left_out,
         "limits": params.plain("register"),
         "asked": asdict(request),
-        "why": verdict.why,
+        "why": why,
     }
 
 
@@ -270,7 +268,7 @@ def rollback(config: RegisterConfig, to: int | None, by: str, reason: str) -> Mo
         There is no champion, none before it, no such version, or its files were changed.
     """
     store = registry.open_registry()
-    with exclusive(), _scratch() as scratch:
+    with exclusive() as scratch:
         champion = registry.find(store, config.name, CHAMPION)
         if champion is None:
             raise RegistryError(f"{config.name}: there is no champion to roll back from")
@@ -286,8 +284,8 @@ def rollback(config: RegisterConfig, to: int | None, by: str, reason: str) -> Mo
         if target.version == champion.version:
             raise RegistryError(f"{config.name}: version {number} is the champion already")
         registry.download(store, target, scratch / registry.MODEL)
-        left = {"at": registry.utc_now(), "by": by, "why": reason}
-        registry.set_tags(store, champion, {registry.ROLLED_BACK: json.dumps(left)})
+        departure = {"at": registry.utc_now(), "by": by, "why": reason}
+        registry.set_tags(store, champion, {registry.ROLLED_BACK: json.dumps(departure)})
         registry.set_tags(store, target, {registry.ROLLED_BACK: ""})
         return registry.move_champion(store, target, by, reason, "rollback")
 
@@ -299,8 +297,8 @@ def _before(champion: ModelVersion) -> int | None:
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
-    """One at a time of the project and its copies, which share the registry."""
+def exclusive() -> Iterator[Path]:
+    """A folder to work in, one at a time of the project and its copies: they share the registry."""
     path = home() / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -309,13 +307,8 @@ def exclusive() -> Iterator[None]:
             "another `crywatch register` or `rollback` is at work in this project: wait for it"
         )
     try:
-        yield
+        paths.WORK.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-register-", dir=paths.WORK) as folder:
+            yield Path(folder)
     finally:
         lock.free()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    paths.WORK.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-register-", dir=paths.WORK) as folder:
-        yield Path(folder)

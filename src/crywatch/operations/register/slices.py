@@ -8,8 +8,10 @@ clips are groups of their own, as in `calibrate`: their intervals are rather too
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -79,36 +81,36 @@ def slices(
 
     ``clips`` (table "split_clips") tell the classes of other sounds, ``plans`` the ratios.
     """
-    published = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
+    clips_pairs = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
     category = dict(zip(clips["clip_id"], clips["category"], strict=True))
     label = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    measured: list[Slice | None] = [
+    results: list[Slice | None] = [
         ranked(
             config.main.scope,
             MAIN,
-            published if config.main.scope == POOLED else pairs,
+            clips_pairs if config.main.scope == POOLED else pairs,
             config,
             seed,
         )
     ]
-    for corpus in sorted({first.recording.corpus for first, _ in published}):
-        inside = [pair for pair in published if pair[0].recording.corpus == corpus]
-        measured += _of_corpus(corpus, inside, label, config, seed)
-    others = [pair for pair in published if label[pair[0].recording.clip_id] != CRY]
-    measured.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
+    for corpus in sorted({first.recording.corpus for first, _ in clips_pairs}):
+        inside = [pair for pair in clips_pairs if pair[0].recording.corpus == corpus]
+        results += _of_corpus(corpus, inside, label, config, seed)
+    others = [pair for pair in clips_pairs if label[pair[0].recording.clip_id] != CRY]
+    results.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
     by_class: dict[str, list[Pair]] = {}
     for pair in others:
         by_class.setdefault(category[pair[0].recording.clip_id], []).append(pair)
-    measured += [
+    results += [
         rate(f"confuser {name}", "confuser", _alarmed(inside), "clips", seed)
         for name, inside in sorted(by_class.items())
     ]
-    measured.append(rate("all cries", "found", _found(pairs), "cries", seed))
-    measured += _by_noise(pairs, plans, config.noise_bands_db, seed)
-    measured.append(
+    results.append(rate("all cries", "found", _found(pairs), "cries", seed))
+    results += _by_noise(pairs, plans, config.noise_bands_db, seed)
+    results.append(
         rate("sound without a cry", "false_alarms", _per_hour(pairs), "recordings", seed)
     )
-    return [each for each in measured if each is not None]
+    return [each for each in results if each is not None]
 
 
 def _of_corpus(
@@ -181,13 +183,16 @@ def rate(name: str, kind: str, counts: Sequence[Count], unit: str, seed: int) ->
     group, n_groups = group_numbers([count.group for count in counts])
     low = high = None
     if n_groups > 1:
-        gained = np.bincount(group, [count.second - count.first for count in counts])
+        gain_of_group = np.bincount(group, [count.second - count.first for count in counts])
         size = np.bincount(group, [count.of for count in counts])
 
         def gain(times: np.ndarray) -> np.ndarray:
-            drawn = times @ size
+            size_drawn = times @ size
             share = np.divide(
-                times @ gained, drawn, out=np.full(len(times), np.nan), where=drawn > 0
+                times @ gain_of_group,
+                size_drawn,
+                out=np.full(len(times), np.nan),
+                where=size_drawn > 0,
             )
             return (sign * share + 0.0)[:, None]
 
@@ -262,18 +267,12 @@ def _by_noise(
 
 def band(snr_db: float, borders_db: Sequence[float]) -> str:
     """The name of the band between two of the rising borders that holds the ratio."""
-    below = [border for border in borders_db if border <= snr_db]
-    above = [border for border in borders_db if border > snr_db]
-    if below and above:
-        return f"{below[-1]:g} to {above[0]:g} dB"
-    return f"below {above[0]:g} dB" if above else f"{below[-1]:g} dB and more" if below else "all"
+    return bands(borders_db)[bisect_right(borders_db, snr_db)]
 
 
 def bands(borders_db: Sequence[float]) -> list[str]:
     """All names, from loud noise to little."""
     if not borders_db:
         return ["all"]
-    return [
-        band(borders_db[0] - 1, borders_db),
-        *(band(border, borders_db) for border in borders_db),
-    ]
+    inner = [f"{low:g} to {high:g} dB" for low, high in pairwise(borders_db)]
+    return [f"below {borders_db[0]:g} dB", *inner, f"{borders_db[-1]:g} dB and more"]

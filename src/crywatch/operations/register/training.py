@@ -47,12 +47,14 @@ def trained_on(
     except (OSError, ValueError, KeyError) as error:
         raise RegistryError(f"{path}: no list of training clips: {error}") from error
     clips = pd.concat([read_table(table, SPLIT_CLIPS) for table in clips_tables])
-    made = clips["corpus"].isin(MADE)
-    trained = clips["sha256"].isin(sounds)
+    is_made = clips["corpus"].isin(MADE)
+    is_trained = clips["sha256"].isin(sounds)
     # Those that were made form one group a part, which says nothing of what went into them.
-    groups |= set(clips.loc[trained & ~made, "group_id"])
-    out = set(clips.loc[trained | (~made & clips["group_id"].isin(groups)), "clip_id"])
-    out |= {name for name in clips.loc[made, "clip_id"] if out.intersection(members.get(name, ()))}
+    groups |= set(clips.loc[is_trained & ~is_made, "group_id"])
+    out = set(clips.loc[is_trained | (~is_made & clips["group_id"].isin(groups)), "clip_id"])
+    out |= {
+        name for name in clips.loc[is_made, "clip_id"] if out.intersection(members.get(name, ()))
+    }
     return frozenset(out)
 
 
