@@ -81,25 +81,25 @@ def slices(
 
     ``clips`` (table "split_clips") tell the classes of other sounds, ``plans`` the ratios.
     """
-    clips_pairs = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
+    corpus_pairs = [pair for pair in pairs if pair[0].recording.corpus not in MADE]
     category = dict(zip(clips["clip_id"], clips["category"], strict=True))
     label = dict(zip(clips["clip_id"], clips["label"], strict=True))
     results: list[Slice | None] = [
         ranked(
             config.main.scope,
             MAIN,
-            clips_pairs if config.main.scope == POOLED else pairs,
+            corpus_pairs if config.main.scope == POOLED else pairs,
             config,
             seed,
         )
     ]
-    for corpus in sorted({first.recording.corpus for first, _ in clips_pairs}):
-        inside = [pair for pair in clips_pairs if pair[0].recording.corpus == corpus]
+    for corpus in sorted({first.recording.corpus for first, _ in corpus_pairs}):
+        inside = [pair for pair in corpus_pairs if pair[0].recording.corpus == corpus]
         results += _of_corpus(corpus, inside, label, config, seed)
-    others = [pair for pair in clips_pairs if label[pair[0].recording.clip_id] != CRY]
-    results.append(rate("other sounds", "called", _alarmed(others), "clips", seed))
+    other_sounds = [pair for pair in corpus_pairs if label[pair[0].recording.clip_id] != CRY]
+    results.append(rate("other sounds", "called", _alarmed(other_sounds), "clips", seed))
     by_class: dict[str, list[Pair]] = {}
-    for pair in others:
+    for pair in other_sounds:
         by_class.setdefault(category[pair[0].recording.clip_id], []).append(pair)
     results += [
         rate(f"confuser {name}", "confuser", _alarmed(inside), "clips", seed)
