@@ -71,7 +71,7 @@ def _files(project: Path) -> int:
 
     config = params.section("retrain", RetrainConfig, project / params.PARAMS_FILE)
     state = RunFolder(project / config.folder).state()
-    return 0 if state is None else sum(len(seen.files) for seen in state.corpora.values())
+    return 0 if state is None else sum(len(source.files) for source in state.corpora.values())
 
 
 if __name__ == "__main__":

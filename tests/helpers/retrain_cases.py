@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.operations.register import PromotionGate, Registration
 from crywatch.operations.retrain import Record, RetrainConfig, run
 from crywatch.operations.retrain.champion import Drift
-from crywatch.operations.retrain.rebuild import StepFailed
+from crywatch.operations.retrain.look import PUBLISHERS, Inputs, Look, Source, look
+from crywatch.operations.retrain.rebuild import Rebuild, StepFailed
 from crywatch.operations.retrain.record import RunFolder
 from crywatch.operations.retrain.unattended import World
 
@@ -25,10 +27,10 @@ PLAN = {
         "foreach": "${corpora}",
         "do": {
             "desc": "the corpus",
-            "cmd": "python stage.py download ${item}",
-            "deps": ["stage.py"],
-            "params": ["corpus.${item}"],
-            "outs": ["data/raw/${item}"],
+            "cmd": "python stage.py download ${key}",
+            "deps": ["stage.py", "${item.folder}"],
+            "params": ["corpus.${key}"],
+            "outs": ["data/raw/${key}"],
         },
     },
     "train": {
@@ -70,7 +72,10 @@ def make_project(folder: Path) -> Path:
     (project / "src" / "train" / "__init__.py").write_text("RATE = 1\n")
     (project / "stage.py").write_text("print()\n")
     (project / "README.md").write_text("one\n")
-    (project / ".gitignore").write_text("/retraining/\n/registry.json\n/calls\n")
+    (project / ".gitignore").write_text("/retraining/\n/registry.json\n/calls\n__pycache__/\n")
+    (project / ".dvc").mkdir()  # as by `dvc init`, which takes seconds
+    (project / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (project / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": PLAN}))
     write_params(project)
     for name in ("alice.wav", "bob.wav"):
@@ -92,10 +97,12 @@ def put(path: Path, text: str) -> None:
     os.utime(path, ns=(then_ns, then_ns))
 
 
-def write_params(project: Path, **changed) -> None:
+def write_params(project: Path, folder: str = "", **changed) -> None:
+    """``folder`` is that of the corpus; without it the one beside the project."""
+    sources = {"sounds": {"folder": folder or str(corpus(project))}}
     values = {
-        "corpora": ["sounds"],
-        "corpus": {"sounds": {"folder": str(corpus(project))}},
+        "corpora": sources,
+        "corpus": sources,
         "data": {"source": "generated", "mirror": ""},
         "train": {"lr": 0.1},
         "detect": {"threshold": 0.5},
@@ -104,16 +111,12 @@ def write_params(project: Path, **changed) -> None:
 
 
 @dataclass(frozen=True)
-class Fake:
+class Fake(Rebuild):
     """Steps that leave a line of what they did; the registry is a file of the project."""
 
-    project: Path
-    commit: str
-    params: str | None
-    log: Path
-    hidden: tuple[str, ...] = ()
     failing: str = ""  # the step that fails
     refused: bool = False
+    without_copy: bool = False  # nor DVC, which take a second
 
     def _did(self, what: str) -> None:
         with open(self.project / "calls", "a") as calls:
@@ -123,20 +126,26 @@ class Fake:
 
     @property
     def _lock(self) -> Path:
-        return self.project / ".dvc" / "copy.lock"
+        return self.project / ".dvc" / "tmp" / "copy.lock"
+
+    @property
+    def folder(self) -> Path:
+        return self.project if self.without_copy else super().folder
 
     def prepare(self, kept_lock: Path) -> list[str]:
-        self._did("prepare")
+        made = [] if self.without_copy else super().prepare(self.project / "none")
         self._lock.parent.mkdir(exist_ok=True)
-        self._lock.write_text(kept_lock.read_text() if kept_lock.is_file() else "committed")
-        return []
+        if kept_lock.is_file():
+            self._lock.write_text(kept_lock.read_text())
+        return made
 
-    def read(self, name: str) -> None:
-        self._did(f"read {name}")
-        self._lock.write_text(files_sha256([corpus(self.project)]))
+    def fetch(self, corpus: str) -> None:
+        self._did(f"fetch {corpus}")
+        self._lock.write_text(f"{corpus} fetched")
 
-    def repro(self, targets: list[str]) -> None:
+    def repro(self, targets: Sequence[str], away: bool) -> None:
         self._did("repro")
+        self._lock.write_text(files_sha256([corpus(self.project)]))
 
     def check(self) -> list[str]:
         self._did("check")
@@ -175,10 +184,17 @@ def world(drift: Drift | None = None, **fake) -> World:
 
     return World(
         rebuild=lambda *args: Fake(*args, **fake),
+        look=look_without_dvc if fake.get("without_copy") else look,
         drift=lambda *args: drift or Drift(""),
         now=now,
         sleep=lambda seconds: None,
     )
+
+
+def look_without_dvc(project: Path, commit: str, targets: list[str], *rest) -> Look:
+    """One with a corpus that its publisher offers."""
+    sources = {"sounds": Source(PUBLISHERS, {"sounds.zip": files_sha256([corpus(project)])})}
+    return Look(commit, Inputs({}, {}, {}), sources, targets)
 
 
 def retrain(project: Path, config: RetrainConfig = CONFIG, **changed) -> Record:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,16 +53,13 @@ Path(asked.json).write_text(json.dumps(told | {"gates": [gate], "why": asked.by}
 
 @pytest.fixture(scope="module")
 def retrained_template(tmp_path_factory) -> Path:
-    """Made once: `dvc init` takes seconds."""
+    """Made once."""
     folder = tmp_path_factory.mktemp("template")
     project = make_project(folder)
     (project / "stage.py").write_text(STAGE)
     (project / "src" / "crywatch").mkdir()
     (project / "src" / "crywatch" / "__init__.py").touch()
     (project / "src" / "crywatch" / "cli.py").write_text(CLI)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=project, check=True)
-    (project / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (project / ".gitignore").write_text("/retraining/\n/registry.json\n__pycache__/\n")
     commit(project)
     return folder
 

@@ -42,10 +42,10 @@ PLAN = {
     "download": {
         "foreach": "${corpora}",
         "do": {
-            "cmd": "python stage.py download ${item}",
-            "deps": ["stage.py"],
-            "params": ["corpus.${item}"],
-            "outs": ["data/raw/${item}"],
+            "cmd": "python stage.py download ${key}",
+            "deps": ["stage.py", "${item.folder}"],
+            "params": ["corpus.${key}"],
+            "outs": ["data/raw/${key}"],
         },
     },
     "sounds": {
@@ -73,7 +73,8 @@ def project(tmp_path, monkeypatch) -> Path:
     for name in (".gitignore", ".dvcignore"):
         (project / name).write_text((ROOT / name).read_text())
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values |= {"corpora": ["esc50"], "data": {"source": "generated", "mirror": ""}}
+    values |= {"data": {"source": "generated", "mirror": ""}}
+    values["corpora"] = {"esc50": {"folder": str(tmp_path / "corpus")}}
     values["corpus"]["esc50"]["folder"] = str(tmp_path / "corpus")
     values["register"]["first"] = {
         "main": 0.0,

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from crywatch.operations.retrain import lock
-from crywatch.operations.retrain.lock import Held, locked, me
+from crywatch.operations.retrain.lock import AlreadyRunning, locked, me
 from crywatch.operations.retrain.rebuild import MARK, end_left
 from crywatch.tracking.parent import Process
 from tests.helpers.dag import ROOT
@@ -25,12 +25,12 @@ NOW = "2030-01-02T03:04:05Z"
 HOLD = """
 import sys, time
 from pathlib import Path
-from crywatch.operations.retrain.lock import Held, locked
+from crywatch.operations.retrain.lock import AlreadyRunning, locked
 try:
     with locked(Path(sys.argv[1]), "2030-01-02T03:04:05Z", 0.05):
         print("have", flush=True)
         time.sleep(float(sys.argv[2]))
-except Held:
+except AlreadyRunning:
     print("held", flush=True)
 """
 
@@ -59,7 +59,10 @@ def test_a_live_owner_is_named_and_a_lock_given_back_is_free(path):
     process = holder(path, 60)
     try:
         assert process.stdout.readline() == "have\n"
-        with pytest.raises(Held, match=f"process {process.pid} on .*{NOW}"), locked(path, NOW, 1):
+        with (
+            pytest.raises(AlreadyRunning, match=f"process {process.pid} on .*{NOW}"),
+            locked(path, NOW, 1),
+        ):
             pass
     finally:
         process.kill()
@@ -86,7 +89,7 @@ def test_a_number_that_another_process_has_by_now_is_no_owner(path):
 
 def test_a_live_process_owns_it_where_the_file_system_has_no_flock(path):
     left_by(path)
-    with pytest.raises(Held), locked(path, NOW, 1):
+    with pytest.raises(AlreadyRunning), locked(path, NOW, 1):
         pass
 
 
@@ -108,7 +111,7 @@ def test_an_owner_on_another_machine_that_gives_signs_is_left_alone(path):
     left_by(path, boot="there", host="elsewhere")
     beat = threading.Timer(0.1, left_by, (path,), {"boot": "there", "host": "elsewhere", "beat": 7})
     beat.start()
-    with pytest.raises(Held, match="elsewhere"), locked(path, NOW, 0.5):
+    with pytest.raises(AlreadyRunning, match="elsewhere"), locked(path, NOW, 0.5):
         pass
     beat.join()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import yaml
 
-from crywatch.operations.retrain.rebuild import overlay
-from tests.helpers.retrain_cases import commit, corpus, git, put, versions
+from crywatch.operations.retrain.rebuild import Rebuild, overlay
+from tests.helpers.retrain_cases import commit, corpus, git, put, runs, versions
 from tests.helpers.retrain_cases import really_retrain as retrain
 
 pytest_plugins = ["tests.helpers.retrain_fixtures"]
@@ -31,7 +32,7 @@ def test_rebuilds_follow_corpora_and_code_and_the_users_tree_stays(retrained):
     copy = retrained / ".dvc" / "tmp" / "worktrees" / "retrain"
     assert git(copy, "status", "--porcelain", "--untracked-files=no") == ""
 
-    # Another sound under the same name: DVC sees no change, and it is read again all the same.
+    # Another sound under the same name.
     put(corpus(retrained) / "alice.wav", "another")
     assert retrain(retrained).version == 2
     assert versions(retrained)[1].startswith("alice.wavanother")
@@ -40,13 +41,7 @@ def test_rebuilds_follow_corpora_and_code_and_the_users_tree_stays(retrained):
     (retrained / "src" / "train" / "__init__.py").write_text("RATE = 2\n")
     commit(retrained)
     third = retrain(retrained)
-    assert [step.name for step in third.steps] == [
-        "checkout",
-        "check",
-        "dvc repro",
-        "keep",
-        "register",
-    ]
+    assert [step.name for step in third.steps] == ["check", "dvc repro", "keep", "register"]
     assert (
         versions(retrained)[2].startswith("alice.wavanother") and versions(retrained)[2][-1] == "2"
     )
@@ -54,6 +49,40 @@ def test_rebuilds_follow_corpora_and_code_and_the_users_tree_stays(retrained):
     commit(retrained)
     assert retrain(retrained).outcome == "nothing"
     assert (retrained / third.report).is_file()
+
+
+def test_a_corpus_whose_folder_is_away_stays_as_it_was_copied(retrained):
+    retrain(retrained)
+    corpus(retrained).rename(retrained.parent / "unplugged")
+    (retrained / "src" / "train" / "__init__.py").write_text("RATE = 2\n")
+    commit(retrained)
+    again = retrain(retrained)
+    assert again.version == 2, again.tail
+    assert again.notes == ("corpus sounds: its folder is not there",)
+    assert versions(retrained)[1] == "alice.wavalice.wavbob.wavbob.wav {'lr': 0.1} 2"
+    (retrained.parent / "unplugged").rename(corpus(retrained))
+    assert retrain(retrained).outcome == "nothing"
+
+
+def test_what_a_publisher_changed_is_downloaded_again_and_stays(retrained):
+    first = retrain(retrained)
+    path = corpus(retrained) / "alice.wav"
+    before = path.stat()
+    path.write_text("ALICE.wav")  # like a publisher's file, nothing that DVC looks at has changed
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    steps = Rebuild(retrained, first.commit, None, runs(retrained).log("by-hand"))
+    model = steps.folder / "data" / "model" / "model"
+    for fetch, content in ((False, "alice.wavalice"), (True, "alice.wavALICE")):
+        steps.prepare(runs(retrained).dvc_lock)
+        if fetch:
+            steps.fetch("sounds")
+        steps.repro([], False)
+        assert model.read_text().startswith(content)
+    kept = retrained.parent / "kept.lock"
+    kept.write_text(steps.lock())
+    steps.prepare(kept)
+    steps.repro([], False)
+    assert model.read_text().startswith("alice.wavALICE")
 
 
 def test_no_stage_is_run_on_a_corrupted_object_of_the_cache(retrained):

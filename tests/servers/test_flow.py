@@ -49,7 +49,7 @@ class RetrainConfig:
     ref: str = "HEAD"
 
 
-class Held(Exception):
+class AlreadyRunning(Exception):
     """Another one runs."""
 
 
@@ -88,7 +88,7 @@ def retrains(monkeypatch):
             return result
 
         fake = types.ModuleType("crywatch.operations.retrain")
-        fake.run, fake.Held, fake.RetrainConfig = run, Held, RetrainConfig
+        fake.run, fake.AlreadyRunning, fake.RetrainConfig = run, AlreadyRunning, RetrainConfig
         monkeypatch.setitem(sys.modules, "crywatch.operations.retrain", fake)
         return calls
 
@@ -153,7 +153,7 @@ def test_an_error_that_nobody_foresaw_fails_the_run(server, project, retrains):
 
 
 def test_a_lock_that_another_holds_is_no_failure(server, project, retrains):
-    retrains(Held("another retraining runs since 03:00"))
+    retrains(AlreadyRunning("another retraining runs since 03:00"))
     run = state_of(project)
     assert run.state.is_completed() and run.state.name == "Locked"
     assert "another retraining" in run.state.message
@@ -191,7 +191,7 @@ def test_what_the_flow_reads_is_what_a_retraining_leaves():
     real = pytest.importorskip("crywatch.operations.retrain")
     assert {one.name for one in fields(Record)} <= {one.name for one in fields(real.Record)}
     inspect.signature(real.run).bind(real.RetrainConfig(), Path(), "someone")
-    assert issubclass(real.Held, Exception) and callable(real.Record.public)
+    assert issubclass(real.AlreadyRunning, Exception) and callable(real.Record.public)
 
 
 def test_without_prefect_it_is_said_how_to_install_it(monkeypatch):

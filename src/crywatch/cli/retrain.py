@@ -31,7 +31,7 @@ def retrain(
     the champion serves on and the next run goes on from there; 75: another one is running.
     """
     from crywatch.core import params
-    from crywatch.operations.retrain import Held, RetrainConfig, run
+    from crywatch.operations.retrain import AlreadyRunning, RetrainConfig, run
     from crywatch.operations.retrain.record import FAILED, RunFolder
 
     project = root().resolve()
@@ -44,7 +44,7 @@ def retrain(
     signal.signal(signal.SIGTERM, _stop)
     try:
         record = run(config, project, by, force, dry_run)
-    except Held as error:
+    except AlreadyRunning as error:
         say(str(error))
         raise typer.Exit(EXIT_LOCKED) from None
     typer.echo(f"{record.outcome}: {record.reason}")
@@ -58,5 +58,5 @@ def retrain(
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """A schedule's time limit: what runs is ended and told, as by Ctrl-C."""
+    """A schedule's time limit: what runs is ended and recorded, as by Ctrl-C."""
     raise SystemExit(128 + number)

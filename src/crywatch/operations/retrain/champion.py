@@ -22,11 +22,11 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Drift:
-    """What was found of the recordings, or why nothing was."""
+    """How recent recordings compare, or why they were not compared."""
 
     recordings: str  # digest of which they are; "" without any
     report: DriftReport | None = None  # None: they were not compared
-    said: str = ""
+    note: str = ""
 
 
 def newest(folder: Path, count: int) -> list[Path]:
@@ -43,7 +43,7 @@ def look_for_drift(
     """Compare the newest ``recordings`` with the champion's training data, if there are new ones.
 
     ``compared`` is the digest of those of the last time, ``keep`` a folder for the champion. What
-    stands in the way is said, and is no error: a rebuild does not depend on it.
+    stands in the way is a note and no error: a rebuild does not depend on it.
     """
     if not recordings:
         return Drift("")
@@ -56,15 +56,15 @@ def look_for_drift(
     folder = Path(recordings).expanduser()
     folder = folder if folder.is_absolute() else project / folder
     if not folder.is_dir():
-        return Drift("", said="drift: the folder retrain.recordings is not there")
+        return Drift("", note="drift: the folder retrain.recordings is not there")
     files = newest(folder, config.newest)
-    told = [[str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    digest = value_sha256([told, values["drift"]])
+    stats = [[str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    digest = value_sha256([stats, values["drift"]])
     if digest == compared:
-        return Drift(digest, said="drift: no new recordings since the last comparison")
+        return Drift(digest, note="drift: no new recordings since the last comparison")
     if len(files) < config.min_recordings:
         few = f"drift: {len(files)} recordings, {config.min_recordings} are needed"
-        return Drift(digest, said=few)
+        return Drift(digest, note=few)
     try:
         with contextlib.chdir(project):
             version, model, reference = fetch(values["register"]["name"], keep)
@@ -72,11 +72,11 @@ def look_for_drift(
 
         report = check_drift(reference, files, model, config, values["seed"])
     except (CrywatchError, OSError, KeyError) as error:
-        return Drift("", said=f"drift: not compared ({_short(error, folder, project)})")
+        return Drift("", note=f"drift: not compared ({_short(error, folder, project)})")
     except Exception as error:  # the tracking server's own errors are of its library
         if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests")):
             raise
-        return Drift("", said=f"drift: not compared ({type(error).__name__} of the tracking store)")
+        return Drift("", note=f"drift: not compared ({type(error).__name__} of the tracking store)")
     return Drift(digest, report, f"drift against version {version}: {report.said}")
 
 
@@ -100,8 +100,8 @@ def fetch(name: str, keep: Path) -> tuple[int, Path, Path]:
     model, reference = folder_of(store, champion, folder), folder / REFERENCE
     if not reference.is_dir():
         with tempfile.TemporaryDirectory(dir=folder) as part:
-            came = registry.download_artifact(store, champion, REFERENCE, Path(part) / "files")
-            os.replace(came, reference)
+            files = registry.download_artifact(store, champion, REFERENCE, Path(part) / "files")
+            os.replace(files, reference)
     return champion.version, model, reference
 
 

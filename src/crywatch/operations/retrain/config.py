@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from crywatch.core.errors import ConfigError
 
 REASONS = ("commit", "params", "data", "drift")
-TOLD = ("promoted", "refused", "failed", "drift", "nothing")
+OUTCOMES = ("promoted", "refused", "failed", "drift", "nothing")
 
 
 @dataclass
 class NotifyConfig:
     """Who is told, and how."""
 
-    outcomes: list[str] = field(default_factory=lambda: list(TOLD[:4]))
+    outcomes: list[str] = field(default_factory=lambda: list(OUTCOMES[:4]))
     command: list[str] = field(default_factory=list)  # given the record on standard input
     webhook_env: str = ""  # name of the environment variable that holds the address
     timeout_s: float = 10.0  # of each try
@@ -40,7 +40,7 @@ class RetrainConfig:
     def __post_init__(self) -> None:
         for key, words, known in (
             ("reasons", self.reasons, REASONS),
-            ("notify.outcomes", self.notify.outcomes, TOLD),
+            ("notify.outcomes", self.notify.outcomes, OUTCOMES),
             ("params", [self.params], ("project", "commit")),
         ):
             for word in words:

@@ -30,7 +30,7 @@ BEATS = 3  # without one of so many the owner on another machine is gone
 READ_TRIES = 5
 
 
-class Held(CrywatchError):
+class AlreadyRunning(CrywatchError):
     """Another retraining has the lock."""
 
 
@@ -44,9 +44,7 @@ class Owner:
     started_at: str  # UTC, for people
     beat: int = 0  # rises while it lives
 
-    @property
-    def said(self) -> str:
-        """For people."""
+    def __str__(self) -> str:
         pid = self.process.partition(":")[0]
         return f"process {pid} on {self.host}, since {self.started_at}"
 
@@ -66,11 +64,11 @@ def me(now: str) -> Owner:
 
 @contextmanager
 def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
-    """Hold the lock at ``path``; yields what is to be said of an owner that was taken over, or "".
+    """Hold the lock at ``path``; yields a note on an owner that was taken over, or "".
 
     Raises
     ------
-    Held
+    AlreadyRunning
         A live owner has it; the message says who.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +76,12 @@ def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
     if not lock.take():
         with open(path, "rb") as content:
             owner = _read(content.fileno())
-        said = "a process that has not said its name yet" if owner is None else owner.said
-        raise Held(f"another retraining is running: {said} ({path})")
+        name = "a process that has not said its name yet" if owner is None else owner
+        raise AlreadyRunning(f"another retraining is running: {name} ({path})")
     handle = lock.handle
     try:
         before = _read(handle)
-        took = "" if before is None else _taken_over(handle, before, path, heartbeat_s)
+        takeover = "" if before is None else _take_over(handle, before, path, heartbeat_s)
         mine = me(now)
         _write(handle, mine)
         stop = threading.Event()
@@ -92,7 +90,7 @@ def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
         )
         beating.start()
         try:
-            yield took
+            yield takeover
         finally:
             stop.set()
             beating.join()
@@ -101,12 +99,12 @@ def locked(path: Path, now: str, heartbeat_s: float) -> Iterator[str]:
         lock.free()
 
 
-def _taken_over(handle: int, before: Owner, path: Path, heartbeat_s: float) -> str:
-    """What is said of ``before``, who did not give the lock back; Held if it lives."""
+def _take_over(handle: int, before: Owner, path: Path, heartbeat_s: float) -> str:
+    """A note on ``before``, who did not give the lock back; AlreadyRunning if it lives."""
     if before.boot == boot_id():
         # The same kernel: it would have kept the flock, unless this file system has none.
         if before.host == socket.gethostname() and Process.parse(before.process).alive():
-            raise Held(f"another retraining is running: {before.said} ({path})")
+            raise AlreadyRunning(f"another retraining is running: {before} ({path})")
         why = "its process is gone"
     elif before.host == socket.gethostname():
         why = "this machine was started again since"
@@ -114,11 +112,11 @@ def _taken_over(handle: int, before: Owner, path: Path, heartbeat_s: float) -> s
         deadline_s = time.monotonic() + BEATS * heartbeat_s
         while time.monotonic() < deadline_s:
             time.sleep(min(heartbeat_s / 4, 1.0))
-            seen = _read(handle)
-            if seen is not None and seen != before:
-                raise Held(f"another retraining is running: {seen.said} ({path})")
+            now = _read(handle)
+            if now is not None and now != before:
+                raise AlreadyRunning(f"another retraining is running: {now} ({path})")
         why = f"it gave no sign for {BEATS * heartbeat_s:g} s"
-    return f"the lock of {before.said} was taken over: {why}"
+    return f"the lock of {before} was taken over: {why}"
 
 
 def _beat(handle: int, mine: Owner, heartbeat_s: float, stop: threading.Event) -> None:

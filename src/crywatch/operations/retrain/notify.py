@@ -22,7 +22,7 @@ COMMAND, WEBHOOK = "command", "webhook"
 
 
 def wanted(record: Record, config: NotifyConfig) -> bool:
-    """Whether this record is told."""
+    """Whether this record is sent."""
     drifted = record.drift is not None and bool(record.drift.drifted)
     return record.outcome in config.outcomes or (drifted and "drift" in config.outcomes)
 
@@ -39,24 +39,24 @@ def post(record: Record, config: NotifyConfig, outbox: Path, name: str) -> None:
 def deliver(
     config: NotifyConfig, outbox: Path, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[str, ...]:
-    """Send what is in the outbox, oldest first; what is said of what stays there."""
-    said = []
-    silent: set[str] = set()  # one that does not answer is not asked again for each message
+    """Send what is in the outbox, oldest first; a note on each way that stays undelivered."""
+    notes = []
+    silent: set[str] = set()  # one that does not answer is not tried again for each message
     for path in sorted(outbox.glob("[0-9]*.json")):
         way = path.suffixes[-2].removeprefix(".")
         if way in silent:
             continue
-        why = _tried(way, read_json(path), config, sleep)
+        why = _try(way, read_json(path), config, sleep)
         if why:
             silent.add(way)
             waiting = len(list(outbox.glob(f"[0-9]*.{way}.json")))
-            said.append(f"{way}: {why}; {waiting} message(s) wait for the next run")
+            notes.append(f"{way}: {why}; {waiting} message(s) wait for the next run")
         else:
             path.unlink()
-    return tuple(said)
+    return tuple(notes)
 
 
-def _tried(
+def _try(
     way: str, message: dict[str, Any], config: NotifyConfig, sleep: Callable[[float], None]
 ) -> str:
     """Why it could not be delivered; "" if it was."""
@@ -74,7 +74,7 @@ def _command(message: dict[str, Any], config: NotifyConfig) -> str:
     if not config.command:
         return "retrain.notify.command names none any more"
     try:
-        done = subprocess.run(
+        ended = subprocess.run(
             list(config.command),
             input=json.dumps(message).encode(),
             stdout=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def _command(message: dict[str, Any], config: NotifyConfig) -> str:
         return f"did not end within {config.timeout_s:g} s"
     except OSError as error:
         return f"cannot be started ({error.strerror})"
-    return f"ended with code {done.returncode}" if done.returncode else ""
+    return f"ended with code {ended.returncode}" if ended.returncode else ""
 
 
 def _webhook(message: dict[str, Any], config: NotifyConfig) -> str:

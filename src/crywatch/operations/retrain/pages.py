@@ -44,18 +44,20 @@ def drift_figure(quantities: tuple[DriftQuantity, ...]) -> Figure:
     """Of each scalar quantity the middle 50 and 90 % and the median, training over recent."""
     from matplotlib.figure import Figure
 
-    shown = [one for one in quantities if one.reference is not None and one.recent is not None]
+    shown = [each for each in quantities if each.reference is not None and each.recent is not None]
     figure = Figure(figsize=(2.6 * len(shown) + 0.6, 1.5), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
-    for axes, one in zip(panels, shown, strict=True):
+    for axes, quantity in zip(panels, shown, strict=True):
+        recent_colour = "#c2410c" if quantity.drifted else "#2563eb"
+        title = f"{quantity.name}, {quantity.unit}" if quantity.unit else quantity.name
         for row, (spread, colour) in enumerate(
-            ((one.recent, "#c2410c" if one.drifted else "#2563eb"), (one.reference, "#55606e"))
+            ((quantity.recent, recent_colour), (quantity.reference, "#55606e"))
         ):
             low, first, middle, third, high = spread.quantiles
             axes.plot([low, high], [row, row], color=colour, linewidth=1)
             axes.plot([first, third], [row, row], color=colour, linewidth=5)
             axes.plot([middle], [row], "|", color="white", markersize=8)
-        axes.set(ylim=(-0.6, 1.6), title=f"{one.name}, {one.unit}" if one.unit else one.name)
+        axes.set(ylim=(-0.6, 1.6), title=title)
         axes.set_yticks([0, 1], ["recent", "training"])
         axes.title.set_fontsize(8)
         axes.tick_params(labelsize=7)

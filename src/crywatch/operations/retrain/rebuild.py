@@ -64,11 +64,11 @@ class Rebuild:
         return self.project / worktree.FOLDER / NAME
 
     def prepare(self, kept_lock: Path) -> list[str]:
-        """The copy at the commit; what ``kept_lock`` says of the corpora goes before its own lock.
+        """Make the copy at the commit; ``kept_lock`` on the corpora goes before its own lock.
 
         What a killed run left there is set right; what was done for it, a line each. A corpus that
-        was read again is not what the commit's lock says: with that lock DVC would bring the old
-        content back from its cache.
+        its publisher changed is not what the commit's lock says: with that lock DVC would bring the
+        old content back from its cache.
         """
         _free(self.project, self.folder)
         copy = worktree.checkout(self.project, self.commit, NAME)
@@ -77,14 +77,17 @@ class Rebuild:
         overlay(self.folder / LOCK, kept_lock)
         return list(copy.mended)
 
-    def read(self, corpus: str) -> None:
-        """Read a corpus again: for DVC, which does not look outside, nothing has changed."""
+    def fetch(self, corpus: str) -> None:
+        """Download a corpus again that its publisher changed, which is no file for DVC."""
         self._run("dvc", "repro", "--force", "--single-item", f"{SOURCE_STAGE}@{corpus}")
 
-    def repro(self, targets: Sequence[str]) -> None:
-        """`dvc repro`; what the cache has is brought at once, which stage by stage takes long."""
+    def repro(self, targets: Sequence[str], away: bool) -> None:
+        """`dvc repro`; what the cache has is brought at once, which stage by stage takes long.
+
+        ``away``: the folder of a corpus is not there, and what was copied from it stands.
+        """
         self._run("dvc", "checkout", "--force", "--allow-missing")
-        self._run("dvc", "repro", *targets)
+        self._run("dvc", "repro", *(["--allow-missing"] if away else []), *targets)
 
     def check(self) -> list[str]:
         """Read what dvc.lock names again, and set right what is corrupted in DVC's cache.
@@ -94,17 +97,17 @@ class Rebuild:
         """
         if not (self.folder / LOCK).is_file():
             return []
-        found = check.verify(self.folder)
-        corrupted = [each for each in found if each.kind == check.CACHE and each.wrong]
-        bad = {one.digest for each in corrupted for one in each.files}
+        findings = check.verify(self.folder)
+        corrupted = [each for each in findings if each.kind == check.CACHE and each.wrong]
+        bad = {file.digest for each in corrupted for file in each.files}
         # Of the copy's own files only those that came from such an object: it is of another lock.
         check.mend(
-            replace(each, files=tuple(one for one in each.files if one.digest in bad))
-            for each in found
+            replace(each, files=tuple(file for file in each.files if file.digest in bad))
+            for each in findings
         )
         return [
             f"an object of {each.stage} in DVC's cache was corrupted: written again or removed "
-            f"({', '.join(one.digest for one in each.files)})"
+            f"({', '.join(file.digest for file in each.files)})"
             for each in corrupted
         ]
 
@@ -166,31 +169,31 @@ class Rebuild:
             end_left(self.project)
             raise
         if code:
-            with open(self.log, "rb") as said:
-                said.seek(max(start, said.seek(0, os.SEEK_END) - TAIL_BYTES))
-                text = said.read().decode(errors="replace")
+            with open(self.log, "rb") as log:
+                log.seek(max(start, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+                text = log.read().decode(errors="replace")
             stage = STAGE.findall(text)
             tail = "\n".join(text.strip().splitlines()[-TAIL_LINES:])
-            raise StepFailed(f"stage {stage[-1]}" if stage else step, self._told(tail))
+            raise StepFailed(f"stage {stage[-1]}" if stage else step, self._redact(tail))
 
-    def _told(self, text: str) -> str:
-        """Without folders and secrets."""
+    def _redact(self, text: str) -> str:
+        """Take folders and secrets out."""
         for folder in (self.folder, self.project, Path.home()):
             if len(folder.parts) > 1:
                 text = text.replace(str(folder), "." if folder != Path.home() else "~")
         return redacted(text)
 
 
-def registration_of(told: Mapping) -> Registration:
+def registration_of(content: Mapping) -> Registration:
     """From its JSON."""
     from crywatch.operations.register import PromotionGate, Registration
 
-    gates = tuple(PromotionGate(**gate) for gate in told["gates"])
-    return Registration(**dict(told) | {"gates": gates})
+    gates = tuple(PromotionGate(**gate) for gate in content["gates"])
+    return Registration(**dict(content) | {"gates": gates})
 
 
 def overlay(lock: Path, kept: Path) -> None:
-    """Put what ``kept`` says of the corpora as they were read into ``lock``."""
+    """Put what ``kept`` says of the corpora as they were downloaded into ``lock``."""
     if not kept.is_file():
         return
     import yaml
@@ -204,13 +207,13 @@ def overlay(lock: Path, kept: Path) -> None:
 
     now = loaded(lock)
     stages = now.setdefault("stages", {})
-    read = {
+    downloads = {
         name: body
         for name, body in (loaded(kept).get("stages") or {}).items()
         if name.partition("@")[0] == SOURCE_STAGE
     }
-    if any(stages.get(name) != body for name, body in read.items()):
-        stages |= read
+    if any(stages.get(name) != body for name, body in downloads.items()):
+        stages |= downloads
         write_text(lock, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
 
 
@@ -231,7 +234,7 @@ def end_left(project: Path) -> int:
     """End what the steps of this project left running; how many processes there were."""
     import psutil
 
-    mine = {os.getpid(), *(one.pid for one in psutil.Process().parents())}
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     left = []
     for process in psutil.process_iter():
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crywatch.core.atomic import TEMP_PREFIX, read_json, write_json, write_text
-from crywatch.operations.retrain.watch import Changes, Seen
+from crywatch.operations.retrain.look import Source
 
 if TYPE_CHECKING:
     from crywatch.operations.drift import DriftReport
@@ -27,10 +27,33 @@ DIGITS = 6
 
 
 @dataclass(frozen=True)
+class Changes:
+    """Files of one corpus, by name."""
+
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [*self.new, *self.changed, *self.removed]
+
+    @property
+    def summary(self) -> str:
+        """Numbers, without names."""
+        parts = [f"{len(names)} {kind}" for kind, names in vars(self).items() if names]
+        return ", ".join(parts) + " file(s)" if parts else "no file changed"
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a rebuild."""
 
-    name: str  # checkout, read esc50, dvc repro, keep, register
+    name: str  # check, fetch esc50, dvc repro, keep, register
     seconds: float
     said: str = ""
 
@@ -45,7 +68,7 @@ class Record:
     started_at: str  # UTC, ISO 8601
     ended_at: str
     seconds: float  # by a clock that does not jump
-    commit: str  # that was wanted; "" if that could not be told
+    commit: str  # that was wanted; "" if that is unknown
     by: str
     kept_commit: str = ""  # that holds the new dvc.lock
     version: int | None = None  # that was registered
@@ -63,11 +86,11 @@ class Record:
 
     def public(self) -> dict[str, Any]:
         """What may be sent: no names of recordings, which may be those of infants, no folders."""
-        told = asdict(self)
-        told.pop("tail")
-        told["report"] = Path(self.report).name
-        told["changes"] = {name: found.said for name, found in self.changes.items()}
-        return told
+        message = asdict(self)
+        message.pop("tail")
+        message["report"] = Path(self.report).name
+        message["changes"] = {name: files.summary for name, files in self.changes.items()}
+        return message
 
 
 @dataclass(frozen=True)
@@ -87,9 +110,9 @@ class State:
 
     record: str  # id
     commit: str
-    files: dict[str, str]  # `recipe.Recipe.files`
-    params: dict[str, str]
-    corpora: dict[str, Seen]
+    files: dict[str, str]  # `look.Inputs.files`
+    params: dict[str, str]  # `look.Inputs.params`
+    corpora: dict[str, Source]
     targets: list[str]
     outcome: str
     version: int | None
@@ -102,7 +125,7 @@ class Journal:
     record: str  # id of the run that began it
     key: str  # of what it is made of
     reasons: tuple[str, ...]
-    read: tuple[str, ...] = ()  # corpora that were read again
+    read: tuple[str, ...] = ()  # corpora that were fetched again
     kept_commit: str = ""
     registering: bool = False
     registration: dict[str, Any] | None = None
@@ -127,10 +150,6 @@ class RunFolder:
         """Make the folder, for its owner alone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         os.chmod(self.folder, PRIVATE_FOLDER)
-
-    def listing(self, corpus: str) -> Path:
-        """What was read of a corpus."""
-        return self.folder / "listings" / f"{corpus}.json"
 
     def log(self, record_id: str) -> Path:
         """What the commands of a run said."""
@@ -158,25 +177,24 @@ class RunFolder:
 
     def history(self) -> list[Line]:
         """All records, oldest first."""
-        names = [one.name for one in fields(Line)]
-        found = (read_json(path) for path in sorted(self.records.glob("[0-9]*.json")))
-        return [Line(**{name: told[name] for name in names}) for told in found]
+        names = [each.name for each in fields(Line)]
+        records = map(read_json, sorted(self.records.glob("[0-9]*.json")))
+        return [Line(**{name: record[name] for name in names}) for record in records]
 
     def ended(self, record_id: str) -> bool:
-        """Whether a run, or one that went on with its work, has told the end of that rebuild."""
-        for path in self.records.glob("[0-9]*.json"):
-            told = read_json(path)
-            if told["outcome"] != FAILED and record_id in (told["id"], told["continued"]):
-                return True
-        return False
+        """Whether a run, or one that went on with its work, has recorded that rebuild's end."""
+        return any(
+            record["outcome"] != FAILED and record_id in (record["id"], record["continued"])
+            for record in map(read_json, self.records.glob("[0-9]*.json"))
+        )
 
     def state(self) -> State | None:
         """Of the last rebuild; None before the first."""
         if not self._state.is_file():
             return None
-        told = read_json(self._state)
-        told["corpora"] = {name: Seen(**one) for name, one in told["corpora"].items()}
-        return State(**told)
+        state = read_json(self._state)
+        corpora = {n: Source(c["kind"], c["files"]) for n, c in state["corpora"].items()}
+        return State(**state | {"corpora": corpora})
 
     def set_state(self, state: State) -> None:
         """After a rebuild that came to its end."""
@@ -186,8 +204,9 @@ class RunFolder:
         """Of an unfinished rebuild."""
         if not self._journal.is_file():
             return None
-        told = read_json(self._journal)
-        return Journal(**told | {"reasons": tuple(told["reasons"]), "read": tuple(told["read"])})
+        journal = read_json(self._journal)
+        lists = {key: tuple(journal[key]) for key in ("reasons", "read")}
+        return Journal(**journal | lists)
 
     def set_journal(self, journal: Journal | None) -> None:
         """None: nothing is unfinished."""
@@ -202,7 +221,7 @@ class RunFolder:
         return read_json(self._drift)["recordings"] if self._drift.is_file() else ""
 
     def set_compared(self, recordings: str) -> None:
-        """After their comparison was told."""
+        """After their comparison was recorded."""
         self._write(self._drift, {"recordings": recordings})
 
     def put(self, path: Path, text: str) -> None:

@@ -44,13 +44,13 @@ NAME = "crywatch-retrain"  # of the flow, and of the artifact whose versions are
 @task(name="retrain", retries=0)
 def retrain(project: str) -> Record | str:
     """The record of one unattended run, or a message where another one holds the lock."""
-    from crywatch.operations.retrain import Held, RetrainConfig, run
+    from crywatch.operations.retrain import AlreadyRunning, RetrainConfig, run
 
     folder = Path(project)
     config = params.section("retrain", RetrainConfig, folder / params.PARAMS_FILE)
     try:
         record = run(config, folder, f"prefect {NAME}")
-    except Held as error:
+    except AlreadyRunning as error:
         return redacted(str(error))
     logger = get_run_logger()
     for step in record.steps:
