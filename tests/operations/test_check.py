@@ -100,7 +100,7 @@ def test_a_changed_file_that_dvc_does_not_see_is_found_and_written_again(project
     flip(project / "data/split.csv")
     [found] = verify(project)
     assert (found.kind, found.stage, found.wrong) == (OUTPUT, "split", True)
-    assert found.said == "not what dvc.lock says: 1 changed"
+    assert found.problem == "not what dvc.lock says: 1 changed"
     mend([found])
     assert verify(project) == []
 
@@ -110,10 +110,10 @@ def test_files_that_are_missing_changed_or_more_are_named(project):
     flip(project / "data/raw/a/2.txt")
     (project / "data/raw/a/notes é.txt").write_text("mine")
     [found] = verify(project, ["download@a"])
-    assert "1 changed (2.txt), 1 missing (1.txt), 1 more (notes é.txt)" in found.said
+    assert "1 changed (2.txt), 1 missing (1.txt), 1 more (notes é.txt)" in found.problem
     mend([found])
     [found] = verify(project, ["download@a"])
-    assert "1 more" in found.said and "take it away" in found.advice
+    assert "1 more" in found.problem and "take it away" in found.advice
     assert (project / "data/raw/a/notes é.txt").read_text() == "mine", "it may be a person's"
 
 
@@ -125,7 +125,7 @@ def test_what_has_no_right_copy_is_removed_for_dvc_to_make(project):
     assert {one.kind for one in found if one.wrong} == {CACHE, OUTPUT}
     assert all("removed" in line for line in mend(found))
     left = verify(project)
-    assert any("not in the cache" in one.said and not one.wrong for one in left)
+    assert any("not in the cache" in one.problem and not one.wrong for one in left)
 
 
 def test_a_corrupted_list_of_a_folder_is_found(project):
@@ -150,7 +150,7 @@ def test_a_corpus_that_changed_in_its_folder_is_found(project):
     (project.with_name("mirror") / "a/3.txt").write_text("three\n")
     [found] = verify(project)
     assert (found.kind, found.stage, found.path) == (CORPUS, "download@a", Path("data/raw/a"))
-    assert "1 changed (2.txt), 1 more (3.txt)" in found.said
+    assert "1 changed (2.txt), 1 more (3.txt)" in found.problem
     assert "`dvc repro download@a`" in found.advice and found.wrong
     shutil.rmtree(project.with_name("mirror") / "b")
     assert [one.wrong for one in verify(project, ["data/raw/b"])] == [False]

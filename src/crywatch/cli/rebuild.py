@@ -51,13 +51,13 @@ def check(
     from crywatch.operations import check as checking
 
     here = root()
-    found = checking.verify(here, outs or ())
-    for finding in found:
+    findings = checking.verify(here, outs or ())
+    for finding in findings:
         typer.echo(finding.line)
     if mend:
-        for line in checking.mend(found):
+        for line in checking.mend(findings):
             say(line)
-    if any(finding.wrong for finding in found):
+    if any(finding.wrong for finding in findings):
         raise typer.Exit(1)
     say("the data is what dvc.lock says")
 

@@ -44,15 +44,17 @@ def drift_figure(quantities: tuple[DriftQuantity, ...]) -> Figure:
     """Of each scalar quantity the middle 50 and 90 % and the median, training over recent."""
     from matplotlib.figure import Figure
 
-    shown = [each for each in quantities if each.reference is not None and each.recent is not None]
+    shown = [
+        (quantity, quantity.recent, quantity.reference)
+        for quantity in quantities
+        if quantity.reference is not None and quantity.recent is not None
+    ]
     figure = Figure(figsize=(2.6 * len(shown) + 0.6, 1.5), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
-    for axes, quantity in zip(panels, shown, strict=True):
+    for axes, (quantity, recent, reference) in zip(panels, shown, strict=True):
         recent_colour = "#c2410c" if quantity.drifted else "#2563eb"
         title = f"{quantity.name}, {quantity.unit}" if quantity.unit else quantity.name
-        for row, (spread, colour) in enumerate(
-            ((quantity.recent, recent_colour), (quantity.reference, "#55606e"))
-        ):
+        for row, (spread, colour) in enumerate(((recent, recent_colour), (reference, "#55606e"))):
             low, first, middle, third, high = spread.quantiles
             axes.plot([low, high], [row, row], color=colour, linewidth=1)
             axes.plot([first, third], [row, row], color=colour, linewidth=5)
