@@ -128,6 +128,9 @@ class Fake(Rebuild):
     def _lock(self) -> Path:
         return self.project / ".dvc" / "tmp" / "copy.lock"
 
+    def _write_lock(self, content: str) -> None:
+        self._lock.write_text(f"stages: {{}} # {content}\n")
+
     @property
     def folder(self) -> Path:
         return self.project if self.without_copy else super().folder
@@ -141,11 +144,11 @@ class Fake(Rebuild):
 
     def fetch(self, corpus: str) -> None:
         self._did(f"fetch {corpus}")
-        self._lock.write_text(f"{corpus} fetched")
+        self._write_lock(f"{corpus} as its publisher has it")
 
     def repro(self, targets: Sequence[str], away: bool) -> None:
         self._did("repro")
-        self._lock.write_text(files_sha256([corpus(self.project)]))
+        self._write_lock(files_sha256([corpus(self.project)]))
 
     def check(self) -> list[str]:
         self._did("check")
