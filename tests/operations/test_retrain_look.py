@@ -13,7 +13,7 @@ from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.paths import NO_CORPUS
 from crywatch.operations.retrain import champion, look
 from crywatch.operations.retrain.decide import Decision, compare, decide
-from crywatch.operations.retrain.look import Inputs, Look, Source, read_inputs
+from crywatch.operations.retrain.look import Inputs, Look, Source
 from crywatch.operations.retrain.record import Changes, State
 from crywatch.tracking import registry
 from tests.helpers.dag import ROOT
@@ -99,7 +99,7 @@ def test_publishers_are_asked_by_head_where_that_is_allowed(monkeypatch):
         return look.look(Path(), "sha", [], ask, before)
 
     monkeypatch.setattr(requests, "head", head)
-    monkeypatch.setattr(look, "read_inputs", lambda project: Inputs({}, {}, {}))
+    monkeypatch.setattr(look, "read_inputs", lambda *_: Inputs({}, {}, {}))
     monkeypatch.setattr(look.params, "plain", lambda path: values)
     assert look_at(ask=False).corpora["esc50"].files == {} and addresses == []
     first = look_at().corpora["esc50"]
@@ -114,6 +114,10 @@ def test_publishers_are_asked_by_head_where_that_is_allowed(monkeypatch):
 
 
 # The commit
+
+
+def read_inputs(project: Path) -> Inputs:
+    return look.read_inputs(project, look.params.plain(path=project / "params.yaml"))
 
 
 def test_what_dvc_sees_of_a_project(project):

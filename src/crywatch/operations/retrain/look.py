@@ -61,8 +61,10 @@ class Look:
         return value_sha256([self.inputs.files, self.inputs.params, sources, self.targets])
 
 
-def read_inputs(project: Path) -> Inputs:
+def read_inputs(project: Path, values: Mapping[str, Any]) -> Inputs:
     """Let DVC read what it would write into dvc.lock now; nothing is written.
+
+    ``values`` are those of params.yaml, which DVC would read anew for every stage.
 
     Raises
     ------
@@ -76,19 +78,20 @@ def read_inputs(project: Path) -> Inputs:
     from dvc.stage import PipelineStage
 
     files: dict[str, str] = {}
-    values: dict[str, Any] = {}
+    used: dict[str, Any] = {}
     folders: dict[str, dict[str, str] | None] = {}
     deps: dict[str, Output] = {}
+    keys: set[str] = set()
     try:
         plan = yaml.load((project / PLAN).read_text(encoding="utf-8"), YamlLoader)["stages"]
         with Repo(str(project)) as repo:
             for stage in repo.index.stages:
                 if isinstance(stage, PipelineStage):
                     for variables in stage.tracked_vars.values():  # of ${...} in the stage
-                        values |= variables
+                        used |= variables
                     for dep in stage.deps:
                         if isinstance(dep, ParamsDependency):
-                            values |= dep.read_params()
+                            keys |= set(dep.params)
                         else:
                             deps[dep.fs_path] = dep
             outs = [out.fs_path for out in repo.index.outs]
@@ -104,7 +107,14 @@ def read_inputs(project: Path) -> Inputs:
     except (DvcException, yaml.YAMLError, KeyError, TypeError) as error:
         raise CrywatchError(f"{PLAN}: DVC cannot read its stages ({error})") from error
     files[PLAN] = value_sha256({name: _without_descriptions(body) for name, body in plan.items()})
-    return Inputs(files, {key: value_sha256(value) for key, value in values.items()}, folders)
+    used |= {key: _value_at(values, key) for key in keys}
+    return Inputs(files, {key: value_sha256(value) for key, value in used.items()}, folders)
+
+
+def _value_at(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
 def _without_descriptions(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +145,8 @@ def look(
     Publishers are only asked with ``ask``. ``before`` are the sources of the last rebuild: what is
     away, or not answered, stands as there.
     """
-    inputs, values = read_inputs(project), params.plain(path=project / params.PARAMS_FILE)
+    values = params.plain(path=project / params.PARAMS_FILE)
+    inputs = read_inputs(project, values)
     corpora, notes, away = {}, [], False
     for name in values.get("corpora") or {}:
         own, old = values["corpora"][name]["folder"], before.get(name)
