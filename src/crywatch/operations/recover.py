@@ -41,19 +41,19 @@ def mend(root: Path) -> list[str]:
     """
     if not (root / TMP).is_dir():
         return []
-    done = []
+    lines = []
     repo, busy = FileLock(root / REPO_LOCK), FileLock(root / BUSY_LOCK)  # DVC's own
     if not repo.take(WAIT_S):
         return []
     try:
-        done += _mend_lock(root)
-        done += _mend_index(root)
+        lines += _mend_lock(root)
+        lines += _mend_index(root)
         if busy.take(WAIT_S):
-            done += _mend_busy(root)
+            lines += _mend_busy(root)
     finally:
         busy.free()
         repo.free()
-    return done
+    return lines
 
 
 def wait_for_stages(root: Path, say: Callable[[str], None]) -> None:
@@ -61,13 +61,13 @@ def wait_for_stages(root: Path, say: Callable[[str], None]) -> None:
 
     Two of the same stage would write one folder of unfinished work.
     """
-    told: set[int] = set()
-    while left := _orphans(root):
-        for process in left:
-            if process.pid not in told:
-                told.add(process.pid)
+    pids: set[int] = set()
+    while orphans := _orphans(root):
+        for process in orphans:
+            if process.pid not in pids:
+                pids.add(process.pid)
                 say(f"{_words(process)} (process {process.pid}) still runs: waiting for its end")
-        psutil.wait_procs(left, timeout=POLL_S)
+        psutil.wait_procs(orphans, timeout=POLL_S)
 
 
 def _mend_lock(root: Path) -> list[str]:
@@ -80,12 +80,12 @@ def _mend_lock(root: Path) -> list[str]:
     if CONFLICT in text or _is_whole(text):
         return []
     headings = [match.start() for match in HEADING.finditer(text)]
-    kept = text[: headings[-1]] if len(headings) > 1 else ""
-    if kept and not _is_whole(kept):
+    whole = text[: headings[-1]] if len(headings) > 1 else ""
+    if whole and not _is_whole(whole):
         return []  # not the end is missing: DVC says what is wrong
     write_bytes(root / TORN, content)
-    if kept:
-        write_text(path, kept)
+    if whole:
+        write_text(path, whole)
     else:
         path.unlink()
     return [
@@ -123,8 +123,8 @@ def _mend_busy(root: Path) -> list[str]:
     try:
         busy = json.loads(path.read_text(encoding="utf-8"))
         writers, readers = dict(busy.get("write", {})), dict(busy.get("read", {}))
-        found = [*writers.values(), *(one for many in readers.values() for one in many)]
-        alive = {pid: _is_dvc(pid, root) for pid in {int(info["pid"]) for info in found}}
+        infos = [*writers.values(), *(info for many in readers.values() for info in many)]
+        alive = {pid: _is_dvc(pid, root) for pid in {int(info["pid"]) for info in infos}}
     except (ValueError, TypeError, KeyError, AttributeError):
         if _any_dvc(root):
             return []
@@ -134,11 +134,11 @@ def _mend_busy(root: Path) -> list[str]:
     if not gone:
         return []
     readers = {name: [i for i in many if alive[int(i["pid"])]] for name, many in readers.items()}
-    kept = {
+    busy = {
         "write": {name: info for name, info in writers.items() if alive[int(info["pid"])]},
         "read": {name: many for name, many in readers.items() if many},
     }
-    write_text(path, json.dumps({mode: entries for mode, entries in kept.items() if entries}))
+    write_text(path, json.dumps({mode: entries for mode, entries in busy.items() if entries}))
     return [f"{BUSY}: released what killed rebuilds held (processes {', '.join(map(str, gone))})"]
 
 
@@ -184,19 +184,21 @@ def _is_program(process: psutil.Process, root: Path, names: tuple[str, ...]) -> 
 
 def _orphans(root: Path) -> list[psutil.Process]:
     """Stages of this project that no DVC waits for."""
-    found = []
+    orphans = []
     for process in psutil.process_iter():
         try:
             if not any(STAGE_SCRIPT.match(word) for word in process.cmdline()[:4]):
                 continue
             if Path(process.cwd()) != root.resolve():
                 continue
-            above = [Path(word).name for one in process.parents() for word in one.cmdline()[:4]]
+            above = [
+                Path(word).name for parent in process.parents() for word in parent.cmdline()[:4]
+            ]
         except psutil.Error:
             continue
         if "dvc" not in above:
-            found.append(process)
-    return found
+            orphans.append(process)
+    return orphans
 
 
 def _words(process: psutil.Process) -> str:
