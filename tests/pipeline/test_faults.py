@@ -168,7 +168,7 @@ def test_a_clock_that_jumps_back_in_a_stage_gives_no_negative_times(project, mon
 
 def test_a_clock_that_jumps_back_between_stages_stops_and_marks_nothing(project, monkeypatch):
     real = time.time
-    monkeypatch.setattr(parent, "LOCK_WAIT_S", 2.0)
+    monkeypatch.setattr(store, "LOCK_WAIT_S", 2.0)
     with tracking.stage_run("clean"):
         pass
     rebuild(monkeypatch, 2)

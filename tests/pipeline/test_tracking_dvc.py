@@ -163,7 +163,7 @@ def test_a_stage_whose_entry_dvc_never_wrote_gets_none(project, monkeypatch):
     assert entries.ENTRY not in killed.data.tags
     entry = lineage.lock_stages()["clean"]
     assert again.data.tags[entries.ENTRY] == lineage.entry_digest(entry)
-    assert list((project / entries.FOLDER).iterdir()) == []
+    assert list((project / entries.NOTES).iterdir()) == []
 
 
 def test_a_stage_that_was_repeated_and_gave_the_same_has_the_entry_it_began_with(
@@ -200,7 +200,7 @@ def test_a_lock_from_elsewhere_is_no_entry_of_the_stage(project, monkeypatch):
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"split": body}}))
     entries.settle(store.open_store())
     assert not [run for run in runs() if entries.ENTRY in run.data.tags]
-    assert list((project / entries.FOLDER).iterdir()) == []
+    assert list((project / entries.NOTES).iterdir()) == []
 
 
 def test_a_lock_that_dvc_is_writing_waits(project, monkeypatch):

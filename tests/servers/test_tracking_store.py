@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -44,6 +45,16 @@ def test_the_environment_names_the_store(project, empty_store, monkeypatch, tmp_
         pass
     assert store.open_store().uri == f"sqlite:///{other}"
     assert stage("split").info.status == "FINISHED"
+
+
+def test_two_processes_may_make_the_store_at_once(project):
+    (project / "mlflow.db").unlink()
+    code = "from crywatch.tracking.store import open_store; print(open_store().experiment_id)"
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True) for _ in range(2)]
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert {out for out, _ in outputs} == {f"{store.open_store().experiment_id}\n"}
 
 
 def test_two_processes_may_make_the_experiment_at_once(project):

@@ -48,6 +48,7 @@ def proxy(server_port, project, monkeypatch) -> Proxy:
     made = Proxy(server_port)
     made.up()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{WAIT_S:.0f}")
     own = {"experiment": project.name, "wait_s": WAIT_S}
     values = PARAMS | {"tracking": PARAMS["tracking"] | own}
     Path("params.yaml").write_text(yaml.safe_dump(values))

@@ -119,7 +119,7 @@ def test_a_sweep_whose_rebuilds_were_killed_ends(project, monkeypatch):
     command = [sys.executable, "-c", code, parent.this_process().text]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as child:
         assert child.stdout.readline() == "inside\n"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + WAIT_S
         while not runs(**{parent.STAGE: "sweep"}) and time.monotonic() < deadline:
             time.sleep(0.1)
         child.kill()

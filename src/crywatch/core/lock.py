@@ -1,7 +1,10 @@
 """Locks that are free again when their owner is gone, however it went.
 
-(The filelock library makes a folder that is gone anew: it would bring back a journal that another
-process has delivered and removed.)
+The filelock library (4.2) does not serve. It makes the lock's folder where that is gone, in `acquire`
+itself: it would bring back a journal which another process has delivered and removed, and a look
+before it leaves a moment between the two. It has no public way to the open file, which holds the
+owner's name (`operations.retrain.lock`). Where a file system knows no flock it turns to marker
+files, which outlive their owner.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from crywatch.core.atomic import PRIVATE_FILE
 
 POLL_S = 0.05
 
-_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_taken: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
@@ -55,12 +58,12 @@ class FileLock:
                 os.close(handle)
                 raise
             self.handle = handle
-            _held.add(self)
+            _taken.add(self)
             return True
 
     def free(self) -> None:
         """Let the next one in."""
-        _held.discard(self)
+        _taken.discard(self)
         if self.handle >= 0:
             os.close(self.handle)  # which frees it
             self.handle = -1
@@ -79,7 +82,7 @@ def waiting(path: Path) -> Iterator[None]:
 
 
 def _drop_in_child() -> None:
-    for lock in list(_held):
+    for lock in list(_taken):
         lock.free()
 
 

@@ -21,9 +21,9 @@ from crywatch.core import git
 from crywatch.core.atomic import read_json, write_json
 from crywatch.tracking import journal, lineage, parent
 from crywatch.tracking.lineage import Entry
-from crywatch.tracking.store import Store, home
+from crywatch.tracking.store import FOLDER, Store, home
 
-FOLDER = journal.FOLDER / "ended"
+NOTES = FOLDER / "ended"
 ENTRY = "dvc.lock.entry"  # digest, of a stage's run
 EXPERIMENTS = "refs/exps"  # refs/exps/<2 of the baseline>/<38 of it>/<name>
 MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
@@ -53,7 +53,7 @@ def note(key: str, stage: str, values: dict[str, Any]) -> None:
         "commit": git.asked(Path.cwd(), "rev-parse", "HEAD"),
         "params": values,
     }
-    folder = home() / FOLDER
+    folder = home() / NOTES
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{key}.json", about)
 
@@ -64,7 +64,7 @@ def written(beginning: bool = False) -> Iterator[Written]:
     ``beginning``: a stage begins in the working directory. DVC has by then written the entry of the
     one before it, or never will: it was killed, say.
     """
-    for path in sorted((home() / FOLDER).glob("*.json")):
+    for path in sorted((home() / NOTES).glob("*.json")):
         try:
             about = read_json(path)
             folder = Path(os.path.normpath(home() / about["folder"]))

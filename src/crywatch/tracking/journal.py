@@ -26,13 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crywatch.core import paths
 from crywatch.core.atomic import TEMP_PREFIX, read_json, write_json
 from crywatch.core.lock import FileLock
 from crywatch.core.redact import redacted_in
-from crywatch.tracking.store import home
+from crywatch.tracking.store import FOLDER, home
 
-FOLDER = paths.WORK / "tracking"
 HEAD, LINES, FILES, CURSOR, LOCK = "head.json", "journal.jsonl", "files", "cursor.json", "lock"
 MOST_IN_MEMORY = 20_000  # records in memory while the disk takes none; the oldest go first
 # Bytes; larger files are linked, as stages replace files and never write into them.

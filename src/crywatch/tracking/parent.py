@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from crywatch.core.digest import value_sha256
-from crywatch.core.lock import FileLock
 from crywatch.tracking import journal
 from crywatch.tracking.lineage import Commit
-from crywatch.tracking.store import Store, home, tagged
+from crywatch.tracking.store import Store, alone, tagged
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -35,7 +34,6 @@ RUN = "crywatch.run"  # of a stage: found by it again, whatever became of the re
 REPRODUCES = "crywatch.reproduces"  # the version that `crywatch reproduce` makes again
 REPRODUCES_VARIABLE = "CRYWATCH_REPRODUCES"  # of the environment: that version
 
-LOCK_WAIT_S = 10.0
 WORST_FIRST = ("FAILED", "KILLED", "FINISHED")
 
 
@@ -187,22 +185,6 @@ def command_run(store: Store, name: str, tags: dict[str, str]) -> Iterator[str]:
         status = "FINISHED"
     finally:
         store.client.set_terminated(run.info.run_id, status)
-
-
-@contextmanager
-def alone(name: str = "parent.lock") -> Iterator[None]:
-    """Stages of the project and its copies take turns; one that hangs is not waited for longer."""
-    folder = home() / journal.FOLDER
-    lock = FileLock(folder / name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.take(LOCK_WAIT_S)
-    except OSError:  # a read-only project: nobody else works there either
-        pass
-    try:
-        yield
-    finally:
-        lock.free()
 
 
 def children(store: Store, parent_id: str) -> list[Run]:

@@ -10,14 +10,15 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crywatch.core import params
+from crywatch.core import params, paths
 from crywatch.core.errors import CrywatchError, UnreachableError
+from crywatch.core.lock import FileLock
 from crywatch.core.redact import learn, redacted, without_credentials
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ REQUEST_RETRIES = 0
 # The UI shows such an experiment with the columns and charts of model training.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 SQLITE = "sqlite:///"
+FOLDER = paths.WORK / "tracking"  # in the project that keeps the store: locks and what waits for it
+LOCK_WAIT_S = 10.0
+CREATE_WAIT_S = 120.0  # MLflow's tables take seconds to make, and more on a busy machine
 COPIES = (".dvc", "tmp")  # where DVC's experiments and `worktree` copy a project to
 PAGE = 500  # runs of one request
 
@@ -129,6 +133,19 @@ def home() -> Path:
     return here
 
 
+@contextmanager
+def alone(lock: str = "parent.lock", wait_s: float | None = None) -> Iterator[None]:
+    """Stages of the project and its copies take turns; one that hangs is not waited for longer."""
+    taken = FileLock(home() / FOLDER / lock)
+    with suppress(OSError):  # a read-only project: nobody else works there either
+        taken.path.parent.mkdir(parents=True, exist_ok=True)
+        taken.take(LOCK_WAIT_S if wait_s is None else wait_s)
+    try:
+        yield
+    finally:
+        taken.free()
+
+
 def uri(config: TrackingConfig) -> str:
     """The store's address; that of a SQLite file is absolute."""
     address = os.environ.get("MLFLOW_TRACKING_URI") or config.uri
@@ -182,8 +199,11 @@ def open_at(where: Target) -> Store:
     from mlflow.tracking import MlflowClient
 
     be_quiet_and_quick()
-    client = MlflowClient(where.uri)
-    experiment = client.get_experiment_by_name(where.experiment)
+    # Two processes that make the tables of one SQLite store at once break each other's migration.
+    local = where.uri.startswith(SQLITE)
+    with alone("create.lock", CREATE_WAIT_S) if local else nullcontext():
+        client = MlflowClient(where.uri)
+        experiment = client.get_experiment_by_name(where.experiment)
     if experiment is None:
         try:
             new_id = client.create_experiment(where.experiment, where.artifacts, KIND)
@@ -210,9 +230,7 @@ def reached() -> Iterator[None]:
     except Exception as error:  # whatever the store or its driver raises
         if not store_is_lost(error):
             raise
-        cause: BaseException = error
-        while deeper := cause.__cause__ or cause.__context__:
-            cause = deeper  # what the driver said, without what was wrapped around it
+        *_, cause = _causes(error)  # what the driver said, without what was wrapped around it
         line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:LONGEST]
         text = f"the MLflow store {address()} cannot be reached: {line}"
         raise UnreachableError(redacted(text)) from error
@@ -227,16 +245,10 @@ def warn(text: str) -> None:
     warnings.warn(f"MLflow store: {text}", StoreWarning, stacklevel=2)
 
 
-def _format(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
+def _format(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
     if issubclass(category, StoreWarning):  # where in the code it was noticed helps nobody
         return f"crywatch: {message}\n"
-    return _python_format(message, category, filename, lineno, line)
+    return _python_format(message, category, *place, **more)
 
 
 _python_format, warnings.formatwarning = warnings.formatwarning, _format
@@ -259,16 +271,15 @@ def _is_loss(error: BaseException) -> bool:
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException, RestException
 
+    status: int | None = None
     if isinstance(error, RestException):
         status = error.get_http_status_code()
+    elif isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+    if status is not None:
         return status in REFUSED or status >= SERVER_ERROR
     if isinstance(error, MlflowException) and str(error).startswith(NO_ANSWER):
         return True
-    if isinstance(error, requests.HTTPError):
-        response = error.response
-        return response is None or (
-            response.status_code in REFUSED or response.status_code >= SERVER_ERROR
-        )
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         refused_value = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)
         return not isinstance(error, refused_value)

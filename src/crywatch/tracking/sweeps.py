@@ -12,7 +12,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.redact import HIDDEN, found_in
 from crywatch.tracking import parent
 from crywatch.tracking.lineage import Commit, YamlLoader
-from crywatch.tracking.store import Store, home, tagged
+from crywatch.tracking.store import Store, alone, home, tagged
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,6 +36,7 @@ CHANGED = "crywatch.changed"  # JSON, of a rebuild: parameters that differ from 
 WORKERS = "crywatch.workers"  # processes, separated by blanks
 STAGE = "sweep"  # where a stage's run has its name
 TABLE = "tables/sweep.csv"
+LOCK = "sweeps.lock"  # may be taken within that of a rebuild
 
 WORKER = "queue-worker"  # as DVC calls it: `dvc exp queue-worker NODE`
 COUNTS = frozenset({"n_stages", "n_skipped", "duration_s"})  # of a rebuild, not of what it made
@@ -76,7 +76,7 @@ def tags(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:
     settle(store)
     if not facts:
         return {}
-    with _alone():
+    with alone(LOCK):
         sweep_id = _find(store, facts["queue"]) or _create(store, facts)
         store.client.update_run(sweep_id, status="RUNNING")
         known = store.client.get_run(sweep_id).data
@@ -100,7 +100,7 @@ def update(store: Store, rebuild_id: str) -> None:
         return
     changed = json.loads(data.tags.get(CHANGED, "{}"))
     _log_params(store, rebuild_id, {k: v for k, v in changed.items() if k not in data.params})
-    with _alone():
+    with alone(LOCK):
         _refresh(store, sweep_id)
 
 
@@ -108,7 +108,7 @@ def settle(store: Store) -> None:
     """End the sweeps that seem to run, though all of their rebuilds have ended or were killed."""
     running = list(store.runs(f"attributes.status = 'RUNNING' and {tagged(parent.STAGE, STAGE)}"))
     if running:
-        with _alone():
+        with alone(LOCK):
             for run in running:
                 _refresh(store, run.info.run_id)
 
@@ -237,7 +237,3 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", str(value)[:MAX_VALUE]
-
-
-def _alone() -> AbstractContextManager[None]:
-    return parent.alone("sweeps.lock")  # within that of a rebuild
