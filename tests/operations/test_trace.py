@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from crywatch import tracking
 from crywatch.cli import main as cli
 from crywatch.core.errors import CrywatchError, UnreachableError
-from crywatch.operations.trace import DIFFERS, MISSING, OK, as_json, as_text, in_order, trace
+from crywatch.operations.trace import trace
+from crywatch.operations.trace.checks import DIFFERS, MISSING, OK
+from crywatch.operations.trace.record import in_order
+from crywatch.operations.trace.text import as_json, as_text
 from crywatch.tracking import lineage, parent, registry, store
 from tests.helpers.rebuild_cases import git
 from tests.helpers.registry_fakes import PROMOTION, Registry, register

@@ -35,11 +35,12 @@ def trace(
     Commit, dvc.lock, parameters, corpora with digests and licences, runs, metrics, and who promoted
     it and why. What is missing is said. Exit code 1 if something is not as it was recorded.
     """
-    from crywatch.operations import trace as lineage
+    from crywatch.operations.trace import text
+    from crywatch.operations.trace import trace as trace_version
 
     with contextlib.chdir(root()):
-        traced = lineage.trace(Path.cwd(), version)
-    show = lineage.as_json if format is Format.json else lineage.as_text
+        traced = trace_version(Path.cwd(), version)
+    show = text.as_json if format is Format.json else text.as_text
     typer.echo(show(traced))
     if not traced.sound:
         raise typer.Exit(1)

@@ -1,9 +1,9 @@
 """Locks that are free again when their owner is gone, however it went.
 
-The filelock library (4.2) does not serve. It makes the lock's folder where that is gone, in `acquire`
-itself: it would bring back a journal which another process has delivered and removed, and a look
-before it leaves a moment between the two. It has no public way to the open file, which holds the
-owner's name (`operations.retrain.lock`). Where a file system knows no flock it turns to marker
+The filelock library (4.2) does not serve. It makes the lock's folder where that is gone, in
+`acquire` itself: it would bring back a journal which another process has delivered and removed, and
+a look before it leaves a moment between the two. It has no public way to the open file, which holds
+the owner's name (`operations.retrain.lock`). Where a file system knows no flock it turns to marker
 files, which outlive their owner.
 """
 

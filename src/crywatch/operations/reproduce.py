@@ -14,12 +14,12 @@ from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, UnreachableError
 from crywatch.core.project import say
 from crywatch.operations import worktree
-from crywatch.operations.trace import (
+from crywatch.operations.trace.record import (
     LOCK_SHA256,
     MODEL_DVC,
     PARAMS_SHA256,
-    Recorded,
-    recorded,
+    VersionRecord,
+    fetch,
     version,
 )
 from crywatch.tracking import entries, lineage, parent, registry
@@ -70,7 +70,7 @@ def reproduce(
     registered = version(store, which, project)
     label = f"{registered.name}/{registered.version}"
     with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
-        record = recorded(store, registered, Path(scratch))
+        record = fetch(store, registered, Path(scratch))
         stages, model = _must_hold(record, label)
         copy = worktree.checkout(
             project, record.tag("git.commit"), f"reproduce-{registered.name}-{registered.version}"
@@ -130,7 +130,7 @@ def render(result: Reproduction) -> str:
     return "\n".join(lines)
 
 
-def _must_hold(record: Recorded, label: str) -> tuple[dict[str, Entry], str]:
+def _must_hold(record: VersionRecord, label: str) -> tuple[dict[str, Entry], str]:
     """Stages in the order of their making, and the path of the model folder."""
     for what, tag in ((lineage.LOCK, LOCK_SHA256), (params.PARAMS_FILE, PARAMS_SHA256)):
         path = record.files.get(str(what))
@@ -156,8 +156,10 @@ def _rebuilds(store: Store, label: str, started_ms: int) -> list[str]:
     """Run ids of rebuilds, since a time, that reproduce a version."""
     entries.settle(store)
     condition = f"{tagged(parent.REPRODUCES, label)} and {tagged(parent.STAGE, 'rebuild')}"
-    found = store.runs(f"{condition} and attributes.start_time >= {started_ms}")
-    return [run.info.run_id for run in found]
+    return [
+        run.info.run_id
+        for run in store.runs(f"{condition} and attributes.start_time >= {started_ms}")
+    ]
 
 
 def _fetch(copy: worktree.Worktree, stages: list[str]) -> None:

@@ -27,7 +27,6 @@ NOTES = FOLDER / "ended"
 ENTRY = "dvc.lock.entry"  # digest, of a stage's run
 EXPERIMENTS = "refs/exps"  # refs/exps/<2 of the baseline>/<38 of it>/<name>
 MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
-MAX_PARAM = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def facts(stage: str, stages: dict[str, Entry]) -> dict[str, Any]:
     tags = {parent.OUTS: lineage.outs_digest(entry.outs), ENTRY: lineage.entry_digest(entry)}
     return {
         "tags": tags | {f"out.{path}": digest for path, digest in entry.outs.items()},
-        "params": dict(flat(shared(stage.partition("@")[0], entry.params))),
+        "params": lineage.logged(shared(stage.partition("@")[0], entry.params)),
         "inputs": [
             (path, digest[:MAX_DIGEST], "dvc", path)
             for path, digest in lineage.inputs(stage, stages).items()
@@ -144,15 +143,6 @@ def shared(stage: str, values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name != stage and ("." not in name or name.startswith("corpus."))
     }
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names of parameters, and their values as MLflow keeps them."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(value)[:MAX_PARAM]
 
 
 def experiment_commit(project: Path, name: str) -> str:

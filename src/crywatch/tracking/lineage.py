@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from crywatch.core.digest import value_sha256
 
 LOCK = Path("dvc.lock")
 IGNORE = Path(".dvcignore")
+MAX_PARAM = 500  # characters
 if TYPE_CHECKING:
     _FastLoader = yaml.SafeLoader
 else:
@@ -81,6 +82,20 @@ def _lock_entry(body: dict[str, Any]) -> Entry:
         outs={out["path"]: out.get("md5", "") for out in body.get("outs", [])},
         params=body.get("params", {}).get(str(params.PARAMS_FILE), {}),
     )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names of parameters, and their values."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def logged(values: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters by their dotted names, as MLflow keeps them."""
+    return {name: str(value)[:MAX_PARAM] for name, value in flat(values) if value != {}}
 
 
 def entry_digest(entry: Entry) -> str:

@@ -207,7 +207,7 @@ class StageRun:
                 value = value.get(part, {}) if isinstance(value, dict) else {}
             section[name] = value
         section |= {"seed": values.get("seed"), "schedule": values.get("schedule", {})}
-        self._record("params", of=dict(entries.flat(section)))
+        self._record("params", of=lineage.logged(section))
 
     def _make(self, name: str, write: Callable[[Path], Any]) -> None:
         def make(journal: Journal) -> None:
@@ -312,7 +312,7 @@ def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
             yield run
         except BaseException as error:
             text = redacted(f"{type(error).__name__}: {error}")
-            run.tags({"error": text[: entries.MAX_PARAM]})
+            run.tags({"error": text[: lineage.MAX_PARAM]})
             stopped = sigterm.came or isinstance(error, KeyboardInterrupt)
             run._end("KILLED" if stopped else "FAILED", time.monotonic() - started)
             # Says what to do; a traceback would hide it.

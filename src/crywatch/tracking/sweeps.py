@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ import yaml
 from crywatch.core import git, params
 from crywatch.core.digest import value_sha256
 from crywatch.core.redact import HIDDEN, found_in
-from crywatch.tracking import parent
+from crywatch.tracking import lineage, parent
 from crywatch.tracking.lineage import Commit, YamlLoader
 from crywatch.tracking.store import Store, alone, home, tagged
 
@@ -40,7 +40,6 @@ LOCK = "sweeps.lock"  # may be taken within that of a rebuild
 
 WORKER = "queue-worker"  # as DVC calls it: `dvc exp queue-worker NODE`
 COUNTS = frozenset({"n_stages", "n_skipped", "duration_s"})  # of a rebuild, not of what it made
-MAX_VALUE = 500  # characters of a parameter
 MAX_METRICS = 6  # columns of the description; the table has all
 
 
@@ -194,6 +193,7 @@ def _create(store: Store, facts: Mapping[str, Any]) -> str:
         "mlflow.source.name": "dvc queue start",
         QUEUE: facts["queue"],
         SWEEP: name,
+        WORKERS: facts["worker"],  # with it: a kill must not leave a sweep that nobody finds
     }
     run = store.client.create_run(
         store.experiment_id, run_name=f"sweep {name}", tags=facts["tags"] | own
@@ -219,21 +219,13 @@ def _differences() -> tuple[dict[str, str], dict[str, str]]:
     if shown.returncode:
         return {}, {}
     try:
-        before = dict(_flat(yaml.load(shown.stdout, YamlLoader) or {}))
+        before = lineage.logged(yaml.load(shown.stdout, YamlLoader) or {})
     except yaml.YAMLError:
         return {}, {}
-    now = dict(_flat(params.plain()))
+    now = lineage.logged(params.plain())
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     gone = "(none)"
     return (
         {name: now.get(name, gone) for name in names},
         {name: before.get(name, gone) for name in names},
     )
-
-
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(value)[:MAX_VALUE]
