@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-START_S = 90.0
+START_S = 240.0
 CHUNK = 1 << 16
 HEAD_END = b"\r\n\r\n"
 
@@ -50,7 +50,7 @@ def wait_for(port: int, server: subprocess.Popen, log: Path) -> None:
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s:
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20).close()
             return
         if server.poll() is not None:
             break

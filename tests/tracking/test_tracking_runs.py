@@ -353,7 +353,7 @@ def test_runs_and_scores_come_from_a_server_too(server, tmp_path):
     assert opened.uri == server
     Path("measured.parquet").write_bytes(b"scores")
     opened.client.log_artifact(run_id, "measured.parquet")
-    with runs.opened() as store_there:
+    with runs.project_store() as store_there:
         found = runs.find(store_there, "4" * 40, NAME)
         file = runs.artifact(store_there, found, "measured.parquet", tmp_path / "fetched")
         assert (found.run_id, file.read_bytes()) == (run_id, b"scores")
@@ -361,5 +361,5 @@ def test_runs_and_scores_come_from_a_server_too(server, tmp_path):
         with pytest.raises(CrywatchError, match="no run is called"):
             runs.find(store_there, "f" * 32, NAME)
     said = "tracking store: RestException: INVALID_PARAMETER_VALUE"
-    with pytest.raises(CrywatchError, match=said), runs.opened() as store_there:
+    with pytest.raises(CrywatchError, match=said), runs.project_store() as store_there:
         store_there.client.search_runs(["0"], "no filter")

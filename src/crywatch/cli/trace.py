@@ -39,10 +39,10 @@ def trace(
     from crywatch.operations.trace import trace as trace_version
 
     with contextlib.chdir(root()):
-        traced = trace_version(Path.cwd(), version)
+        version_trace = trace_version(Path.cwd(), version)
     show = text.as_json if format is Format.json else text.as_text
-    typer.echo(show(traced))
-    if not traced.sound:
+    typer.echo(show(version_trace))
+    if not version_trace.sound:
         raise typer.Exit(1)
 
 
@@ -65,9 +65,9 @@ def reproduce(
 
     target = None if out is None else out.absolute()
     with contextlib.chdir(root()):
-        made = module.reproduce(Path.cwd(), version, rebuild, target)
-    typer.echo(module.render(made))
-    if not made.same:
+        result = module.reproduce(Path.cwd(), version, rebuild, target)
+    typer.echo(module.render(result))
+    if not result.same:
         raise typer.Exit(1)
 
 

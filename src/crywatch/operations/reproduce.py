@@ -164,14 +164,14 @@ def _rebuilds(store: Store, label: str, started_ms: int) -> list[str]:
 
 def _fetch(copy: worktree.Worktree, stages: list[str]) -> None:
     """Outputs of stages as dvc.lock has them, from the cache or else a remote."""
-    done = copy.dvc("checkout", "--force", *stages)
-    if done.returncode == 0:
+    checkout = copy.dvc("checkout", "--force", *stages)
+    if checkout.returncode == 0:
         return
-    pulled = copy.dvc("pull", "--force", *stages)
-    if pulled.returncode:
+    pull = copy.dvc("pull", "--force", *stages)
+    if pull.returncode:
         raise CrywatchError(
             f"{copy.folder}: neither DVC's cache nor a remote has the outputs of "
-            f"{', '.join(stages)}: {pulled.stdout.strip()[-worktree.TAIL :]}"
+            f"{', '.join(stages)}: {pull.stdout.strip()[-worktree.TAIL :]}"
         )
 
 
@@ -187,7 +187,7 @@ def _rebuild(
             say(f"{error}; raw data is fetched again from its source")
             again = [*raw, *again]
     # One by one in order: DVC would otherwise also run the raw data's stages again.
-    done = copy.dvc(
+    repro = copy.dvc(
         "repro",
         "--force",
         "--no-run-cache",
@@ -195,9 +195,10 @@ def _rebuild(
         *again,
         variables={parent.REPRODUCES_VARIABLE: label},
     )
-    if done.returncode:
+    if repro.returncode:
         raise CrywatchError(
-            f"{copy.folder}: `dvc repro` of {stage} failed: {done.stdout.strip()[-worktree.TAIL :]}"
+            f"{copy.folder}: `dvc repro` of {stage} failed: "
+            f"{repro.stdout.strip()[-worktree.TAIL :]}"
         )
     return tuple(again)
 

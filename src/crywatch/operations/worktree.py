@@ -148,24 +148,24 @@ def _carry_config(project: Path, folder: Path) -> None:
         theirs = Config(str(project / ".dvc"), validate=False)
     except DvcException as error:
         raise CrywatchError(f"{project / '.dvc'}: {error}") from error
-    kept: dict = {"remote": {}, "cache": {}}
+    sections: dict = {"remote": {}, "cache": {}}
     for name, remote in theirs.read("repo")["remote"].items():
         if "url" in remote:  # a relative one is relative to the project
-            kept["remote"][name] = {"url": str(remote["url"])}
-    merge(kept, theirs.read("local"))
-    kept["cache"]["dir"] = str(theirs["cache"].get("dir") or project / ".dvc" / "cache")
-    written = ConfigObj(encoding="utf-8")  # DVC's own writer refuses paths beyond ASCII
-    for section, values in kept.items():
+            sections["remote"][name] = {"url": str(remote["url"])}
+    merge(sections, theirs.read("local"))
+    sections["cache"]["dir"] = str(theirs["cache"].get("dir") or project / ".dvc" / "cache")
+    config = ConfigObj(encoding="utf-8")  # DVC's own writer refuses paths beyond ASCII
+    for section, values in sections.items():
         for name, value in values.items():
             if isinstance(value, Mapping):
-                written[f'{section} "{name}"'] = {k: str(v) for k, v in value.items()}
+                config[f'{section} "{name}"'] = {k: str(v) for k, v in value.items()}
             else:
-                written.setdefault(section, {})[name] = str(value)
+                config.setdefault(section, {})[name] = str(value)
     local = folder / LOCAL
     local.unlink(missing_ok=True)
     local.touch(OWNER_ONLY)
     with open(local, "wb") as handle:
-        written.write(handle)
+        config.write(handle)
 
 
 def _tell(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -173,8 +173,8 @@ def _tell(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def _git(folder: Path, *args: str) -> str:
-    done = _tell(folder, *args)
-    if done.returncode:
-        said = done.stderr.strip() or "no such commit"
-        raise CrywatchError(f"{folder}: `git {' '.join(args)}` failed: {said[-TAIL:]}")
-    return done.stdout.strip()
+    answer = _tell(folder, *args)
+    if answer.returncode:
+        message = answer.stderr.strip() or "no such commit"
+        raise CrywatchError(f"{folder}: `git {' '.join(args)}` failed: {message[-TAIL:]}")
+    return answer.stdout.strip()

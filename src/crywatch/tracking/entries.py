@@ -30,7 +30,7 @@ MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
 
 
 @dataclass(frozen=True)
-class Written:
+class LateEntry:
     """The entry of a stage that has ended."""
 
     note: Path  # to be removed when the run has it
@@ -57,7 +57,7 @@ def note(key: str, stage: str, values: dict[str, Any]) -> None:
     write_json(folder / f"{key}.json", about)
 
 
-def written(beginning: bool = False) -> Iterator[Written]:
+def late_entries(beginning: bool = False) -> Iterator[LateEntry]:
     """Entries that DVC has written since their stages ended.
 
     ``beginning``: a stage begins in the working directory. DVC has by then written the entry of the
@@ -73,7 +73,7 @@ def written(beginning: bool = False) -> Iterator[Written]:
             continue
         entry = stages.get(about["stage"])
         if entry and not _is_of_another(entry, about, folder):
-            yield Written(path, about["key"], facts(about["stage"], stages))
+            yield LateEntry(path, about["key"], facts(about["stage"], stages))
         elif entry or not folder.is_dir() or (beginning and folder == Path.cwd()):
             path.unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def facts(stage: str, stages: dict[str, Entry]) -> dict[str, Any]:
     tags = {parent.OUTS: lineage.outs_digest(entry.outs), ENTRY: lineage.entry_digest(entry)}
     return {
         "tags": tags | {f"out.{path}": digest for path, digest in entry.outs.items()},
-        "params": lineage.logged(shared(stage.partition("@")[0], entry.params)),
+        "params": lineage.logged(of_other_sections(stage.partition("@")[0], entry.params)),
         "inputs": [
             (path, digest[:MAX_DIGEST], "dvc", path)
             for path, digest in lineage.inputs(stage, stages).items()
@@ -116,7 +116,7 @@ def give(store: Store, key: str, facts: dict[str, Any], at_ms: int) -> bool:
 
 def settle(store: Store) -> None:
     """Give all runs of this store what DVC has written of them since they ended."""
-    for entry in written():
+    for entry in late_entries():
         if give(store, entry.key, entry.facts, journal.Clock().now_ms()):
             entry.note.unlink(missing_ok=True)
 
@@ -133,7 +133,7 @@ def log_inputs(store: Store, run_id: str, inputs: list[tuple[str, str, str, str]
         store.client.log_inputs(run_id, datasets)
 
 
-def shared(stage: str, values: dict[str, Any]) -> dict[str, Any]:
+def of_other_sections(stage: str, values: dict[str, Any]) -> dict[str, Any]:
     """Of the parameters that dvc.yaml lists for a stage, those outside of its own section.
 
     Entries of other stages' sections are left out; what is set for the corpus is the stage's.
@@ -147,12 +147,12 @@ def shared(stage: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def experiment_commit(project: Path, name: str) -> str:
     """SHA of the latest experiment of DVC with that name; empty without one."""
-    order, shown = "--sort=-committerdate", "--format=%(objectname)"
-    listed = git.asked(project, "for-each-ref", order, shown, f"{EXPERIMENTS}/*/*/{name}")
-    return next(iter(listed.split()), "") if name else ""
+    order, shape = "--sort=-committerdate", "--format=%(objectname)"
+    shas = git.asked(project, "for-each-ref", order, shape, f"{EXPERIMENTS}/*/*/{name}")
+    return next(iter(shas.split()), "") if name else ""
 
 
-def locked(project: Path, commit: str) -> dict[str, Entry]:
+def lock_at(project: Path, commit: str) -> dict[str, Entry]:
     """Stages in dvc.lock at a commit; empty without one."""
     return lineage.parse_lock(git.asked(project, "show", f"{commit}:./{lineage.LOCK}"))
 
@@ -166,8 +166,8 @@ def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
             current = current.get(part) if isinstance(current, dict) else None
         return current
 
-    listed = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
-    if any(value(name) != given for name, given in listed.items()):
+    in_entry = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
+    if any(value(name) != given for name, given in in_entry.items()):
         return True
     before, now = about["commit"], git.asked(folder, "rev-parse", "HEAD") if folder.is_dir() else ""
     if not before or not now or before == now:
@@ -179,7 +179,7 @@ def _stages(folder: Path, experiment: str) -> dict[str, Entry]:
     """Of dvc.lock in a folder, or of the experiment's commit where the folder is gone."""
     if folder.is_dir():
         return lineage.parse_lock((folder / lineage.LOCK).read_text())
-    return locked(home(), experiment_commit(home(), experiment))
+    return lock_at(home(), experiment_commit(home(), experiment))
 
 
 def _stamp(path: Path) -> list[int]:

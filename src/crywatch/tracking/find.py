@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from crywatch.core import git
 from crywatch.core.errors import CrywatchError
 from crywatch.tracking import entries, lineage, parent, registry, sweeps
-from crywatch.tracking.entries import ENTRY, experiment_commit, locked
+from crywatch.tracking.entries import ENTRY, experiment_commit, lock_at
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.registry import ModelVersion
 from crywatch.tracking.store import Store, tagged
@@ -110,10 +110,10 @@ def version(store: Store, which: str, registered: str) -> ModelVersion | None:
     It is an alias or a number (champion, challenger, 3) of the model ``registered``, or one with a
     model's name (cry-detector/3, models:/cry-detector/3, models:/cry-detector@champion).
     """
-    spelled = VERSION.fullmatch(which)
-    if spelled is None:
+    match = VERSION.fullmatch(which)
+    if match is None:
         return registry.find(store, registered, which)
-    return registry.find(store, spelled["name"], spelled["which"])
+    return registry.find(store, match["name"], match["which"])
 
 
 def render(ties: Ties) -> str:
@@ -132,29 +132,29 @@ def render(ties: Ties) -> str:
         lines += [f"  commit      {commit}" for commit in rebuild.commits]
         lines += [f"  {run.run_id}  {run.status.lower()}  {run.stage}" for run in rebuild.stages]
     if ties.stages:
-        known = ties.stages - len(ties.unknown)
-        lines.append(f"{known} of the {ties.stages} stages in its dvc.lock have a run here")
+        n_known = ties.stages - len(ties.unknown)
+        lines.append(f"{n_known} of the {ties.stages} stages in its dvc.lock have a run here")
     if ties.unknown:
         lines.append(f"without one: {', '.join(ties.unknown)}")
     return "\n".join(lines)
 
 
 def _of_commit(store: Store, project: Path, what: str, kind: str, commit: str) -> Ties:
-    stages = locked(project, commit)
+    stages = lock_at(project, commit)
     runs_of_stage = makers(store, stages)
-    under: dict[str, list[Run]] = {}
+    runs_by_parent: dict[str, list[Run]] = {}
     for runs in runs_of_stage.values():
         for run in runs:
-            under.setdefault(run.data.tags.get(parent.PARENT, ""), []).append(run)
+            runs_by_parent.setdefault(run.data.tags.get(parent.PARENT, ""), []).append(run)
     if kind == "experiment":  # also a rebuild that failed before its first stage was done
         for run in _of_experiment(store, what):
-            under.setdefault(run.info.run_id, [])
-    tops = [run for run in map(store.run, under) if run is not None]
+            runs_by_parent.setdefault(run.info.run_id, [])
+    tops = [run for run in map(store.run, runs_by_parent) if run is not None]
     # Another rebuild may have made the same later; an experiment's own comes first.
     tops.sort(
         key=lambda run: (run.data.tags.get(EXPERIMENT) == what, run.info.start_time), reverse=True
     )
-    rebuilds = tuple(_rebuild(project, top, under[top.info.run_id]) for top in tops)
+    rebuilds = tuple(_rebuild(project, top, runs_by_parent[top.info.run_id]) for top in tops)
     unknown = tuple(name for name, runs in runs_of_stage.items() if not runs)
     return Ties(what, kind, commit, len(stages), unknown, rebuilds)
 
@@ -170,19 +170,19 @@ def _with_stages(store: Store, project: Path, tops: list[Run]) -> tuple[RebuildR
 
 def _rebuild(project: Path, top: Run, runs: list[Run]) -> RebuildRecord:
     tags = top.data.tags
-    ran = [run for run in runs if parent.SKIPPED not in run.data.tags]
-    ran.sort(key=lambda run: run.info.start_time)
+    stage_runs = [run for run in runs if parent.SKIPPED not in run.data.tags]
+    stage_runs.sort(key=lambda run: run.info.start_time)
     return RebuildRecord(
         run_id=top.info.run_id,
         name=top.info.run_name or "",
         status=top.info.status,
         experiment=tags.get(EXPERIMENT, ""),
         baseline=tags.get(BASELINE, ""),
-        commits=_commits(project, ran),
+        commits=_commits(project, stage_runs),
         sweep=tags.get(sweeps.SWEEP, ""),
         stages=tuple(
             StageRecord(run.data.tags.get(parent.STAGE, ""), run.info.run_id, run.info.status)
-            for run in ran
+            for run in stage_runs
         ),
     )
 
@@ -196,14 +196,14 @@ def _commits(project: Path, runs: list[Run]) -> tuple[str, ...]:
     digests = [digest for name, digest in tags.items() if name.startswith("out.")]
     if not digests:
         return ()
-    listed = git.asked(
+    log = git.asked(
         project, "log", "--all", "--format=%H", f"-S{digests[0]}", "--", str(lineage.LOCK)
     )
     stage = tags.get(parent.STAGE, "")
     return tuple(
         commit
-        for commit in listed.split()
-        if lineage.entry_digest(locked(project, commit).get(stage, Entry())) == tags[ENTRY]
+        for commit in log.split()
+        if lineage.entry_digest(lock_at(project, commit).get(stage, Entry())) == tags[ENTRY]
     )
 
 

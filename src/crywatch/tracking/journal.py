@@ -197,21 +197,21 @@ class Journal:
             There is nothing at ``path``.
         """
         os.stat(path)
-        kept = None
+        copy = None
         try:
-            kept = self._new_file(path.absolute().name)
+            copy = self._new_file(path.absolute().name)
             if path.is_dir():
-                shutil.copytree(path, kept, copy_function=_copy)
+                shutil.copytree(path, copy, copy_function=_copy)
             else:
-                _copy(path, kept)
+                _copy(path, copy)
         except OSError as error:
-            if kept is not None:
-                shutil.rmtree(kept.parent, ignore_errors=True)
+            if copy is not None:
+                shutil.rmtree(copy.parent, ignore_errors=True)
                 if isinstance(error, PermissionError):  # of the file that is to be kept
                     raise
             self.on_full(error)
             return path.absolute()
-        return kept
+        return copy
 
     # The deliverer's side
 
@@ -263,12 +263,12 @@ class Journal:
 
     def finish(self) -> None:
         """All of it was delivered: take the folder away, under a name that is no journal's."""
-        gone = self.folder.with_name(f"{TEMP_PREFIX}{self.folder.name}")
+        trash = self.folder.with_name(f"{TEMP_PREFIX}{self.folder.name}")
         try:
-            os.rename(self.folder, gone)
+            os.rename(self.folder, trash)
         except OSError:
-            gone = self.folder
-        shutil.rmtree(gone, ignore_errors=True)
+            trash = self.folder
+        shutil.rmtree(trash, ignore_errors=True)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
         self.close()
@@ -332,11 +332,11 @@ def create(head: dict[str, Any]) -> Journal:
 
 def heads() -> list[dict[str, Any]]:
     """What is known of the runs whose journals are in the spool."""
-    found = []
+    contents = []
     for path in journals():
         with contextlib.suppress(OSError, ValueError):
-            found.append(read_json(path / HEAD))
-    return found
+            contents.append(read_json(path / HEAD))
+    return contents
 
 
 def sweep_spool() -> None:

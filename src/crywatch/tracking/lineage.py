@@ -169,15 +169,15 @@ def related(path: str, others: Iterable[str]) -> bool:
 
 def upstream(stage: str, stages: dict[str, Entry]) -> list[str]:
     """Stages whose outputs ``stage`` needs, directly or not."""
-    found: set[str] = set()
+    above: set[str] = set()
     queue = [stage]
     while queue:
         deps = stages.get(queue.pop(), Entry()).deps
         for name, entry in stages.items():
-            if name != stage and name not in found and any(related(d, entry.outs) for d in deps):
-                found.add(name)
+            if name not in {stage, *above} and any(related(d, entry.outs) for d in deps):
+                above.add(name)
                 queue.append(name)
-    return sorted(found)
+    return sorted(above)
 
 
 def inputs(stage: str, stages: dict[str, Entry]) -> dict[str, str]:

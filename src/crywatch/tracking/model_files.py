@@ -47,9 +47,9 @@ def check(folder: Path, digest: str, where: str) -> None:
     if not folder.is_dir():
         raise RegistryError(f"{where}: the store holds no folder of this model")
     _must_be_model(folder, where)
-    found = files_sha256([folder])
-    if found != digest:
+    actual = files_sha256([folder])
+    if actual != digest:
         raise RegistryError(
-            f"{where}: its files have SHA-256 {found[:12]}, and {digest[:12]} was registered: they "
-            "were changed since, and are not used"
+            f"{where}: its files have SHA-256 {actual[:12]}, and {digest[:12]} was registered: "
+            "they were changed since, and are not used"
         )

@@ -207,14 +207,14 @@ def update(store: Store, parent_id: str, now_ms: int) -> None:
     """
     from mlflow.entities import Metric
 
-    under = children(store, parent_id)
+    runs_under = children(store, parent_id)
     run = store.client.get_run(parent_id)
-    ran = [child.info for child in under if SKIPPED not in child.data.tags]
-    ends_ms = [info.end_time or now_ms for info in ran]
+    stages = [child.info for child in runs_under if SKIPPED not in child.data.tags]
+    ends_ms = [info.end_time or now_ms for info in stages]
     last_ms = max([*ends_ms, run.info.start_time])
     values = {
-        "n_stages": float(sum(info.status != "RUNNING" for info in ran)),
-        "n_skipped": float(len(under) - len(ran)),
+        "n_stages": float(sum(info.status != "RUNNING" for info in stages)),
+        "n_skipped": float(len(runs_under) - len(stages)),
         "duration_s": (last_ms - run.info.start_time) / 1000,
     }
     # MLflow shows the number with the latest time, and a clock may have gone back.
@@ -224,7 +224,7 @@ def update(store: Store, parent_id: str, now_ms: int) -> None:
         store.client.log_batch(
             parent_id, metrics=[Metric(k, v, stamp_ms, 0) for k, v in changed.items()]
         )
-    if status := worst(info.status for info in ran):
+    if status := worst(info.status for info in stages):
         store.client.set_terminated(parent_id, status, last_ms)
 
 
@@ -233,15 +233,15 @@ def mark_killed(store: Store) -> None:
 
     Not those that the spool holds something of: how they ended is in there.
     """
-    running = list(
+    unfinished = list(
         store.runs(f"attributes.status = 'RUNNING' and {tagged(HOST, socket.gethostname())}")
     )
     heads = journal.heads()
-    spooled = {head.get("key") for head in heads}
-    spooled |= {head.get("rebuild", {}).get("id") for head in heads}
-    for run in running:
+    in_spool = {head.get("key") for head in heads}
+    in_spool |= {head.get("rebuild", {}).get("id") for head in heads}
+    for run in unfinished:
         text = run.data.tags.get(PROCESS)
-        here = {run.data.tags.get(RUN, ""), run.data.tags.get(REBUILD, "")} & spooled
+        here = {run.data.tags.get(RUN, ""), run.data.tags.get(REBUILD, "")} & in_spool
         if text and not here and not Process.parse(text).alive():
             store.client.set_terminated(run.info.run_id, "KILLED")
 
@@ -254,11 +254,11 @@ def note_skipped(store: Store, parent_id: str, outs: dict[str, str], at_ms: int)
     """
     with alone():
         rebuild_id = store.client.get_run(parent_id).data.tags.get(REBUILD)
-        under = children(store, parent_id)
-        for run in under:  # made, and the answer was lost
+        runs_under = children(store, parent_id)
+        for run in runs_under:  # made, and the answer was lost
             if SKIPPED in run.data.tags and run.info.status == "RUNNING":
                 store.client.set_terminated(run.info.run_id, end_time=at_ms)
-        known = {run.data.tags.get(STAGE) for run in under}
+        known = {run.data.tags.get(STAGE) for run in runs_under}
         of_this = [h for h in journal.heads() if h.get("rebuild", {}).get("id") == rebuild_id]
         known |= {head["name"] for head in of_this}
         for name, digest in outs.items():

@@ -87,7 +87,7 @@ def save(folder: Path, target: Path) -> dict[str, str]:
     return terms.as_tags()
 
 
-def log_saved(store: Store, run_id: str, name: str, saved: Path, tags: dict[str, str]) -> str:
+def log_saved(store: Store, run_id: str, name: str, folder: Path, tags: dict[str, str]) -> str:
     """Log what `save` made to a run; the model's id.
 
     Each step looks what is there first: one that was broken off is gone on with. A run has one
@@ -97,12 +97,14 @@ def log_saved(store: Store, run_id: str, name: str, saved: Path, tags: dict[str,
     from mlflow.models import Model
 
     client = store.client
-    found = client.search_logged_models(
+    logged_models = client.search_logged_models(
         [store.experiment_id], f"source_run_id = '{run_id}' and name = '{name}'"
     )
     run = client.get_run(run_id)
-    linked = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-    models = sorted(found, key=lambda model: (model.model_id not in linked, model.model_id))
+    output_ids = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+    models = sorted(
+        logged_models, key=lambda model: (model.model_id not in output_ids, model.model_id)
+    )
     for surplus in models[1:]:  # the answer to a request that made one was lost
         client.delete_logged_model(surplus.model_id)
     model = (
@@ -116,16 +118,16 @@ def log_saved(store: Store, run_id: str, name: str, saved: Path, tags: dict[str,
             params=run.data.params,
         )
     )
-    if model.model_id not in linked:
+    if model.model_id not in output_ids:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     if str(model.status).rpartition(".")[2] == READY:
         return model.model_id
     _copy_metrics(store, run, model.model_id)
-    described = Model.load(str(saved))
-    described.run_id, described.model_id = run_id, model.model_id
-    described.model_uuid, described.artifact_path = model.model_id, model.artifact_location
-    described.save(str(saved / FILE))
-    client.log_model_artifacts(model.model_id, str(saved))
+    mlmodel = Model.load(str(folder))
+    mlmodel.run_id, mlmodel.model_id = run_id, model.model_id
+    mlmodel.model_uuid, mlmodel.artifact_path = model.model_id, model.artifact_location
+    mlmodel.save(str(folder / FILE))
+    client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return model.model_id
 

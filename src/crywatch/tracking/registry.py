@@ -92,7 +92,7 @@ def find(store: Store, name: str, which: str) -> ModelVersion | None:
     number = int(which) if which.isdecimal() else _aliases(store, name).get(which)
     if number is None:
         return None
-    return next((found for found in versions(store, name) if found.version == number), None)
+    return next((version for version in versions(store, name) if version.version == number), None)
 
 
 def versions(store: Store, name: str) -> list[ModelVersion]:
@@ -109,7 +109,7 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
             )
             entities += page
             token = page.token or None
-    registered = [
+    model_versions = [
         ModelVersion(
             name=name,
             version=int(entity.version),
@@ -120,12 +120,12 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
         for entity in entities
         if DIGEST in entity.tags
     ]
-    return sorted(registered, key=lambda version: version.version)
+    return sorted(model_versions, key=lambda version: version.version)
 
 
 def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
     """The version of ``name`` that is this very model; None if it is not registered."""
-    return next((one for one in versions(store, name) if one.digest == digest), None)
+    return next((version for version in versions(store, name) if version.digest == digest), None)
 
 
 def making(store: Store, stage: str, outs: Mapping[str, str]) -> Making:
@@ -178,14 +178,14 @@ def add(
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         # Tags come with the version in one call: there is no moment without them.
-        made = client.create_model_version(
+        entity = client.create_model_version(
             name,
             source=f"models:/{model_id}",
             run_id=run_id,
             tags=dict(tags) | terms,
             model_id=model_id,
         )
-    return ModelVersion(name, int(made.version), run_id, (), dict(made.tags))
+    return ModelVersion(name, int(entity.version), run_id, (), dict(entity.tags))
 
 
 def log_files(store: Store, version: ModelVersion, files: Path) -> None:
@@ -226,8 +226,8 @@ def move_champion(
     """
     before = _aliases(store, to.name).get(CHAMPION)
     move = Move(utc_now(), by, why, before, to.version, kind)
-    now = find(store, to.name, str(to.version)) or to
-    moves = [*map(asdict, now.moves), asdict(move)][-KEPT_MOVES:]
+    current = find(store, to.name, str(to.version)) or to
+    moves = [*map(asdict, current.moves), asdict(move)][-KEPT_MOVES:]
     set_tags(store, to, {PROMOTION: json.dumps(moves)})
     set_alias(store, to, CHAMPION)
     return move
@@ -249,7 +249,7 @@ def download(store: Store, version: ModelVersion, out_dir: Path) -> Path:
 
         source = store.client.get_model_version_download_uri(version.name, str(version.version))
         try:
-            came = Path(
+            folder = Path(
                 download_artifacts(
                     artifact_uri=f"{source}/artifacts/{MODEL}",
                     dst_path=str(scratch),
@@ -262,9 +262,9 @@ def download(store: Store, version: ModelVersion, out_dir: Path) -> Path:
             raise RegistryError(
                 f"{where}: its files cannot be fetched from {source}: {error}"
             ) from error
-        check(came, version.digest, where)
+        check(folder, version.digest, where)
         with atomic_dir(out_dir) as temp:
-            for path in came.iterdir():
+            for path in folder.iterdir():
                 shutil.copy(path, temp / path.name)
     return out_dir
 
@@ -279,16 +279,16 @@ def download_artifact(store: Store, version: ModelVersion, name: str, out_dir: P
 
         out_dir.mkdir(parents=True, exist_ok=True)
         try:
-            came = Path(store.client.download_artifacts(version.run_id, name, str(out_dir)))
+            path = Path(store.client.download_artifacts(version.run_id, name, str(out_dir)))
         except (MlflowException, OSError) as error:
             if store_is_lost(error):
                 raise
             raise RegistryError(
                 f"{version.name} {version.version}: run {version.run_id} has no {name}: {error}"
             ) from error
-    if not came.exists():  # an empty listing, of some stores
+    if not path.exists():  # an empty listing, of some stores
         raise RegistryError(f"{version.name} {version.version}: run {version.run_id} has no {name}")
-    return came
+    return path
 
 
 def open_registry(create: bool = True) -> Store:

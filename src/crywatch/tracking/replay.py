@@ -48,15 +48,12 @@ class Replay:
         self._store, self._journal = store, journal
         self._refused, self._stopped = refused, stopped
         self._ready = self.ended = False
+        self._parent_id = ""
 
     @property
     def run_id(self) -> str:
         """The run in the store; empty before it is there."""
         return self._journal.state.get("run_id", "")
-
-    @property
-    def _parent_id(self) -> str:
-        return self._journal.state.get("parent_id", "")
 
     def deliver(self) -> int:
         """All records that there are; their number.
@@ -92,7 +89,7 @@ class Replay:
         head, state = self._journal.head, self._journal.state
         try:
             rebuild = parent.Rebuild.read(head["rebuild"])
-            state["parent_id"] = parent.find_or_create(
+            self._parent_id = parent.find_or_create(
                 self._store, rebuild, lambda: sweeps.tags(self._store, rebuild.queue)
             )
             state["run_id"] = self._find() or self._create()
@@ -147,8 +144,8 @@ class Replay:
         from mlflow.entities import Param
 
         for record in records:
-            flat = [Param(name, value) for name, value in record["of"].items()]
-            self._store.client.log_batch(self.run_id, params=flat)
+            values = [Param(name, value) for name, value in record["of"].items()]
+            self._store.client.log_batch(self.run_id, params=values)
 
     def _do_tags(self, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import RunTag

@@ -52,7 +52,7 @@ class EvaluatedRun:
 
 
 @contextmanager
-def opened() -> Iterator[Store]:
+def project_store() -> Iterator[Store]:
     """The project's store; what its driver raises becomes a CrywatchError that names the store."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -95,47 +95,47 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
     matches = _matches(store, which)
     if not matches:
         latest = list(_of_stages(store, ""))[:LISTED]
-        listed = "".join(f"\n  {_line(run)}" for run in latest)
+        candidates = "".join(f"\n  {_line(run)}" for run in latest)
         raise CrywatchError(
             f"no run is called {which!r}: name a run id, a `dvc exp`, a commit, {WORKSPACE!r}, an "
             f"alias or a version of {registered}"
-            + (f"; the latest are{listed}" if listed else f"; {store.uri} holds none yet")
+            + (f"; the latest are{candidates}" if candidates else f"; {store.uri} holds none yet")
         )
-    found: dict[str, EvaluatedRun] = {}
-    failed: list[CrywatchError] = []
+    evaluations: dict[str, EvaluatedRun] = {}
+    errors: list[CrywatchError] = []
     for run in matches:
         try:
             evaluated = _evaluation(store, run)
-            found.setdefault(evaluated.run_id, evaluated)
+            evaluations.setdefault(evaluated.run_id, evaluated)
         except CrywatchError as error:
-            failed.append(error)
-    if not found:
-        made = _by_lock(store, which)
-        if made is None:
-            raise failed[0]
-        return _evaluation(store, made)
-    digests = {_outs(store, run_id) or run_id for run_id in found}
+            errors.append(error)
+    if not evaluations:
+        maker = _by_lock(store, which)
+        if maker is None:
+            raise errors[0]
+        return _evaluation(store, maker)
+    digests = {_outs(store, run_id) or run_id for run_id in evaluations}
     if len(digests) > 1:
-        listed = "".join(f"\n  {_line(run)}" for run in matches[:LISTED])
+        candidates = "".join(f"\n  {_line(run)}" for run in matches[:LISTED])
         raise CrywatchError(
             f"{len(matches)} runs are called {which!r}, and their scores differ; name one by its "
-            f"id:{listed}"
+            f"id:{candidates}"
         )
-    return next(iter(found.values()))  # the latest of equal ones
+    return next(iter(evaluations.values()))  # the latest of equal ones
 
 
 def latest(store: Store, count: int) -> list[EvaluatedRun]:
     """The evaluations of the last ``count`` rebuilds that differ in it, the latest first."""
-    found: dict[str, EvaluatedRun] = {}
+    evaluations: dict[str, EvaluatedRun] = {}
     for run in store.runs(tagged(parent.STAGE, "rebuild")):
-        if len(found) == count:
+        if len(evaluations) == count:
             break
         try:
             evaluated = _evaluation(store, run)
         except CrywatchError:  # a rebuild that ended before it, or of other stages alone
             continue
-        found.setdefault(evaluated.run_id, evaluated)
-    return list(found.values())
+        evaluations.setdefault(evaluated.run_id, evaluated)
+    return list(evaluations.values())
 
 
 def artifact(store: Store, run: EvaluatedRun, name: str, folder: Path) -> Path:
@@ -207,15 +207,15 @@ def _matches(store: Store, which: str) -> list[Run]:
     A commit is not the experiments that began with it where it has runs of its own, or where its
     dvc.lock says what it made.
     """
-    found = list(_of_stages(store, tagged(ties.EXPERIMENT, which)))
-    if not found:
+    matches = list(_of_stages(store, tagged(ties.EXPERIMENT, which)))
+    if not matches:
         sha = git.commit(Path.cwd(), which) or (which if SHA.fullmatch(which) else "")
-        began = list(_of_stages(store, tagged(ties.BASELINE, sha))) if sha else []
-        made = _by_lock(store, which)
-        found = [run for run in began if not run.data.tags.get(ties.EXPERIMENT)]
-        found = found or ([made] if made else began)
-    rebuilds = {run.info.run_id for run in found}
-    return [run for run in found if run.data.tags.get(parent.PARENT) not in rebuilds]
+        at_commit = list(_of_stages(store, tagged(ties.BASELINE, sha))) if sha else []
+        maker = _by_lock(store, which)
+        matches = [run for run in at_commit if not run.data.tags.get(ties.EXPERIMENT)]
+        matches = matches or ([maker] if maker else at_commit)
+    rebuilds = {run.info.run_id for run in matches}
+    return [run for run in matches if run.data.tags.get(parent.PARENT) not in rebuilds]
 
 
 def _version(store: Store, which: str, registered: str) -> EvaluatedRun | None:
@@ -265,16 +265,16 @@ def _evaluation(store: Store, run: Run) -> EvaluatedRun:
     if run.data.tags.get(parent.STAGE) != "rebuild":  # above one may be a sweep
         rebuild = store.run(run.data.tags.get(parent.PARENT, "")) or run
     if run.data.tags.get(parent.STAGE) == EVALUATION:
-        return _described(_source(store, run), rebuild)
+        return _evaluated_run(_source(store, run), rebuild)
     condition = (
         f"{tagged(parent.PARENT, rebuild.info.run_id)} and {tagged(parent.STAGE, EVALUATION)}"
     )
     for child in store.runs(condition):
         if parent.SKIPPED in child.data.tags or child.info.status == "FINISHED":
-            return _described(_source(store, child), rebuild)
-    made = _by_lock(store, rebuild.data.tags.get(ties.EXPERIMENT, ""))
-    if made is not None:
-        return _described(made, rebuild)
+            return _evaluated_run(_source(store, child), rebuild)
+    maker = _by_lock(store, rebuild.data.tags.get(ties.EXPERIMENT, ""))
+    if maker is not None:
+        return _evaluated_run(maker, rebuild)
     raise CrywatchError(
         f"{_line(rebuild)}: no {EVALUATION} of it ended well, so there are no scores to compare"
     )
@@ -287,7 +287,7 @@ def _by_lock(store: Store, which: str) -> Run | None:
     """
     project = Path.cwd()
     sha = (entries.experiment_commit(project, which) or git.commit(project, which)) if which else ""
-    entry = entries.locked(project, sha).get(EVALUATION) if sha else None
+    entry = entries.lock_at(project, sha).get(EVALUATION) if sha else None
     if entry is None:
         return None
     return next(iter(ties.makers(store, {EVALUATION: entry})[EVALUATION]), None)
@@ -298,26 +298,26 @@ def _source(store: Store, run: Run) -> Run:
     if parent.SKIPPED not in run.data.tags:
         return run
     source = run.data.tags.get(parent.OUTPUTS_FROM, "")
-    made = store.run(source)
-    if made is None:
+    maker = store.run(source)
+    if maker is None:
         raise CrywatchError(
             f"{_line(run)}: DVC skipped it, and the run that made its outputs is not in "
             f"{store.uri}: `dvc repro -f -s {EVALUATION}` makes them again"
         )
-    return made
+    return maker
 
 
-def _described(made: Run, named: Run) -> EvaluatedRun:
-    tags = named.data.tags
+def _evaluated_run(evaluation: Run, rebuild: Run) -> EvaluatedRun:
+    tags = rebuild.data.tags
     return EvaluatedRun(
-        run_id=made.info.run_id,
-        rebuild_id=named.info.run_id,
-        name=named.info.run_name,
+        run_id=evaluation.info.run_id,
+        rebuild_id=rebuild.info.run_id,
+        name=rebuild.info.run_name,
         commit=tags.get(ties.BASELINE, ""),
         dirty=tags.get("git.dirty") == "true",
         experiment=tags.get(ties.EXPERIMENT, ""),
-        started_at=_at(named),
-        metrics=dict(made.data.metrics),
+        started_at=_at(rebuild),
+        metrics=dict(evaluation.data.metrics),
     )
 
 

@@ -216,7 +216,7 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
                 yield Delivery(_name(folder), "", 0, 0, running=True)
             continue
         try:
-            yield _one(journal, present, here, stores)
+            yield _deliver_one(journal, present, here, stores)
         finally:
             journal.close()
     for destination in stores.values():
@@ -226,7 +226,7 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
                 entries.settle(destination)
 
 
-def _one(
+def _deliver_one(
     journal: Journal, present: Target, here: bool, stores: dict[Target, Store | str]
 ) -> Delivery:
     head = journal.head
@@ -252,8 +252,8 @@ def _one(
 
 
 def _deliver(destination: Store, journal: Journal, stopped: Callable[[], bool]) -> Delivery:
-    refused: list[str] = []
-    replay = Replay(destination, journal, lambda error: refused.append(reason(error)), stopped)
+    refusals: list[str] = []
+    replay = Replay(destination, journal, lambda error: refusals.append(reason(error)), stopped)
     name, address = journal.head["name"], journal.head["store"]
     before = journal.done_count
     try:
@@ -265,7 +265,7 @@ def _deliver(destination: Store, journal: Journal, stopped: Callable[[], bool]) 
         return Delivery(name, address, count, max(journal.left(), 1), why)
     count = journal.done_count - before
     journal.finish()
-    return Delivery(name, address, count, 0, f"refused: {refused[0]}" if refused else "")
+    return Delivery(name, address, count, 0, f"refused: {refusals[0]}" if refusals else "")
 
 
 def _answers(destination: Store, target: Target) -> bool:

@@ -180,7 +180,7 @@ class StageRun:
         except Exception as error:  # a lock that git merged badly, say
             self._not_logged(error)
             lock = {}
-        for entry in entries.written(beginning=True):
+        for entry in entries.late_entries(beginning=True):
             self._record("entry", key=entry.key, of=entry.facts)
             entry.note.unlink(missing_ok=True)
         before = lock.get(name)
@@ -201,7 +201,7 @@ class StageRun:
             items = section.get(name)
             if key and isinstance(items, dict) and key in items:
                 section |= section.pop(name)[key]
-        for name in entries.shared(stage, listed):
+        for name in entries.of_other_sections(stage, listed):
             value: Any = values
             for part in name.split("."):
                 value = value.get(part, {}) if isinstance(value, dict) else {}
@@ -228,14 +228,11 @@ class StageRun:
         if self._sender is None or self._journal is None or os.getpid() != self._pid:
             return
         if status == "FINISHED" and parent.rebuild_process() != parent.this_process():
-            self._try(lambda journal: self._note(journal))
+            self._try(lambda own: entries.note(own.head["key"], own.head["name"], self._values))
         wait_s = min(self._wait_s, STOPPED_WAIT_S) if status == "KILLED" else self._wait_s
         if not self._sender.close(wait_s):
             left, folder = self._journal.left(), self._journal.folder
             warn(f"{left} records are left in {folder}; `crywatch deliver` sends them")
-
-    def _note(self, journal: Journal) -> None:
-        entries.note(journal.head["key"], journal.head["name"], self._values)
 
     def _record(self, do: str, count: int = 0, **what: Any) -> None:
         # A forked worker has no sender.

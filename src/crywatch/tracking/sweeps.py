@@ -105,24 +105,26 @@ def update(store: Store, rebuild_id: str) -> None:
 
 def settle(store: Store) -> None:
     """End the sweeps that seem to run, though all of their rebuilds have ended or were killed."""
-    running = list(store.runs(f"attributes.status = 'RUNNING' and {tagged(parent.STAGE, STAGE)}"))
-    if running:
+    unfinished = list(
+        store.runs(f"attributes.status = 'RUNNING' and {tagged(parent.STAGE, STAGE)}")
+    )
+    if unfinished:
         with alone(LOCK):
-            for run in running:
+            for run in unfinished:
                 _refresh(store, run.info.run_id)
 
 
 def rows(store: Store, sweep_id: str) -> list[Row]:
     """Rebuilds of a sweep, the first begun first; each with all parameters that any changed."""
     runs = _rebuilds(store, sweep_id)
-    committed = store.client.get_run(sweep_id).data.params
-    varied = sorted({name for run in runs for name in run.data.params})
+    baseline = store.client.get_run(sweep_id).data.params
+    names = sorted({name for run in runs for name in run.data.params})
     return [
         Row(
             run.info.run_id,
             run.data.tags.get("dvc.exp") or run.info.run_name or run.info.run_id,
             run.info.status,
-            {name: run.data.params.get(name, committed.get(name, "")) for name in varied},
+            {name: run.data.params.get(name, baseline.get(name, "")) for name in names},
             {k: v for k, v in run.data.metrics.items() if k not in COUNTS},
         )
         for run in runs
@@ -215,17 +217,17 @@ def _log_params(store: Store, run_id: str, values: dict[str, str]) -> None:
 
 def _differences() -> tuple[dict[str, str], dict[str, str]]:
     """What params.yaml has other than the commit: its values, and the commit's."""
-    shown = git.run(Path.cwd(), "show", f"HEAD:./{params.PARAMS_FILE}")
-    if shown.returncode:
+    answer = git.run(Path.cwd(), "show", f"HEAD:./{params.PARAMS_FILE}")
+    if answer.returncode:
         return {}, {}
     try:
-        before = lineage.logged(yaml.load(shown.stdout, YamlLoader) or {})
+        before = lineage.logged(yaml.load(answer.stdout, YamlLoader) or {})
     except yaml.YAMLError:
         return {}, {}
     now = lineage.logged(params.plain())
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    gone = "(none)"
+    absent = "(none)"
     return (
-        {name: now.get(name, gone) for name in names},
-        {name: before.get(name, gone) for name in names},
+        {name: now.get(name, absent) for name in names},
+        {name: before.get(name, absent) for name in names},
     )

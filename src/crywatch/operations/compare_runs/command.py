@@ -37,7 +37,7 @@ def run(
     ``registered`` is the name of the model whose versions may be named. ``page`` is an HTML file
     to write. With ``log`` the comparison becomes a run of its own.
     """
-    with runs.opened() as store, tempfile.TemporaryDirectory() as temp:
+    with runs.project_store() as store, tempfile.TemporaryDirectory() as temp:
         folder = Path(temp)
         pairs = resolve(store, names, registered, within=bool(options.against))
         by_id = {each.run_id: each for pair in pairs for each in pair}

@@ -175,16 +175,17 @@ def trace(project: Path, which: str) -> Trace:
 
 def _corpora(record: VersionRecord, own: dict[str, Entry]) -> tuple[TrainingCorpus, ...]:
     outs = {path: digest for entry in own.values() for path, digest in entry.outs.items()}
-    known = record.lineage.get("corpora", {})
-    tagged = [name for name in record.tag("corpora").split(", ") if name]
+    recorded_corpora = record.lineage.get("corpora", {})
+    names = [name for name in record.tag("corpora").split(", ") if name]
     return tuple(
         TrainingCorpus(
             name,
-            known.get(name, {}).get("licence", ""),
-            outs.get(paths.raw(name).as_posix()) or known.get(name, {}).get("raw", ""),
-            outs.get(paths.clean(name).as_posix()) or known.get(name, {}).get("clean", ""),
+            recorded_corpora.get(name, {}).get("licence", ""),
+            outs.get(paths.raw(name).as_posix()) or recorded_corpora.get(name, {}).get("raw", ""),
+            outs.get(paths.clean(name).as_posix())
+            or recorded_corpora.get(name, {}).get("clean", ""),
         )
-        for name in sorted({*known, *tagged})
+        for name in sorted({*recorded_corpora, *names})
     )
 
 

@@ -58,8 +58,8 @@ def of_files(record: VersionRecord) -> Iterator[Check]:
             yield Check(what, MISSING, f"run {run_id} does not have it")
         elif not sha256:
             yield Check(what, MISSING, f"the version has no tag {tag} to hold it against")
-        elif (found := file_sha256(record.files[what])) != sha256:
-            yield Check(what, DIFFERS, f"its sha256 is {found}, and {sha256} was recorded")
+        elif (actual := file_sha256(record.files[what])) != sha256:
+            yield Check(what, DIFFERS, f"its sha256 is {actual}, and {sha256} was recorded")
         else:
             yield Check(what, OK, "what was kept has the recorded sha256")
     if LINEAGE not in record.files:
@@ -91,7 +91,7 @@ def of_stages(project: Path, record: VersionRecord, own: dict[str, Entry]) -> It
     else:
         yield Check("upstream stages", OK, f"{len(own)} agree in {LINEAGE} and dvc.lock")
     commit = record.tag("git.commit")
-    committed = entries.locked(project, commit) if commit else {}
+    committed = entries.lock_at(project, commit) if commit else {}
     other = [name for name, entry in own.items() if committed.get(name) != entry]
     if other:
         text = f"not there, so that the kept copy is the only one: {', '.join(other)}"
@@ -132,12 +132,12 @@ def of_runs(
 def of_model(store: Store, record: VersionRecord, folder: Path) -> Check:
     """Whether the registry still has its bytes."""
     try:
-        found = files_sha256([registry.download(store, record.version, folder / "model")])
+        actual = files_sha256([registry.download(store, record.version, folder / "model")])
     except UnreachableError:
         raise
     except RegistryError as error:
         return Check("model", DIFFERS, str(error))
     digest = record.tag(registry.DIGEST)
-    if found != digest:
-        return Check("model", DIFFERS, f"its sha256 is {found}, and {digest} was recorded")
+    if actual != digest:
+        return Check("model", DIFFERS, f"its sha256 is {actual}, and {digest} was recorded")
     return Check("model", OK, "the registry's files have the recorded sha256")

@@ -50,12 +50,12 @@ def version(store: Store, which: str, project: Path) -> ModelVersion:
     CrywatchError if there is none.
     """
     name = params.plain("register.name", project / params.PARAMS_FILE)
-    found = find.version(store, which, name)
-    if found is None:
+    model_version = find.version(store, which, name)
+    if model_version is None:
         raise CrywatchError(
             f"{which}: no such version of {name} is registered: `crywatch register` makes one"
         )
-    return found
+    return model_version
 
 
 def fetch(store: Store, version: ModelVersion, scratch: Path) -> VersionRecord:
