@@ -19,7 +19,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +77,8 @@ class Journal:
         self._size = 0
         self._in_memory: deque[bytes] = deque()
         self._guard = threading.Lock()
-        self._cursor = self._read_cursor()
+        # What the deliverer wants to know again: the offset, the run id and the like.
+        self.state = self._read_cursor()
 
     @classmethod
     def create(cls, spool: Path, name: str, head: dict[str, Any]) -> Journal:
@@ -215,15 +215,10 @@ class Journal:
 
     # The deliverer's side
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What the deliverer wants to know again: run ids, for instance."""
-        return self._cursor
-
     def take(self, most: int) -> list[Record]:
         """The next records that were not delivered; a line that is still being written waits."""
         records: list[Record] = []
-        at = self._cursor.get("offset", 0)
+        at = self.state.get("offset", 0)
         with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
             lines.seek(at)
             for line in itertools.islice(lines, most):
@@ -243,21 +238,21 @@ class Journal:
         self.done_count += len(records)
         for record in records:
             if record.end is not None:
-                self._cursor["offset"] = record.end
+                self.state["offset"] = record.end
                 continue
             with self._guard:  # unless the disk took it meanwhile
                 if self._in_memory and _read(self._in_memory[0]) == record.content:
                     self._in_memory.popleft()
         temp = self.folder / f"{TEMP_PREFIX}{CURSOR}"
         with contextlib.suppress(OSError):
-            temp.write_text(json.dumps(self._cursor))
+            temp.write_text(json.dumps(self.state))
             os.replace(temp, self.folder / CURSOR)
 
     def left(self) -> int:
         """How many records the store does not have yet."""
         left = 0
         with contextlib.suppress(FileNotFoundError), open(self.folder / LINES, "rb") as lines:
-            lines.seek(self._cursor.get("offset", 0))
+            lines.seek(self.state.get("offset", 0))
             left = sum(line.endswith(b"\n") for line in lines)
         return left + len(self._in_memory)
 
@@ -316,11 +311,6 @@ def journals() -> list[Path]:
             path for path in spool_folder().iterdir() if not path.name.startswith(TEMP_PREFIX)
         )
     return []
-
-
-def new_key() -> str:
-    """What a run is found by, in the store and here."""
-    return uuid.uuid4().hex
 
 
 def create(head: dict[str, Any]) -> Journal:

@@ -108,7 +108,7 @@ class Rebuild:
     @classmethod
     def read(cls, record: dict[str, Any]) -> Rebuild:
         """From a journal, which an earlier version may have written."""
-        known = {one.name for one in fields(cls)}
+        known = {known_field.name for known_field in fields(cls)}
         return cls(**{name: value for name, value in record.items() if name in known})
 
 

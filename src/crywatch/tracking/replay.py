@@ -55,15 +55,14 @@ class Replay:
         """The run in the store; empty before it is there."""
         return self._journal.state.get("run_id", "")
 
-    def deliver(self) -> int:
-        """All records that there are; their number.
+    def deliver(self) -> None:
+        """All records that there are.
 
         Raises
         ------
         StoreLost
             It failed in a way that later requests would too; what it has is noted in the journal.
         """
-        count = 0
         while records := self._journal.take(AT_ONCE):
             self._prepare()
             for do, group in _in_order(records):
@@ -71,8 +70,6 @@ class Replay:
                     raise Stopped
                 self._apply(do, [record.content for record in group])
                 self._journal.done(group)
-                count += len(group)
-        return count
 
     def bury(self) -> None:
         """End the run of a stage that did not: it was killed."""
@@ -110,7 +107,11 @@ class Replay:
 
     def _apply(self, do: str, records: list[dict[str, Any]]) -> None:
         try:
-            getattr(self, f"_do_{do}", self._do_damaged)(records)
+            if do in MERGED:
+                run_id = self.run_id if do == "metrics" else self._parent_id
+                self._log_metrics(run_id, records)
+            else:
+                getattr(self, f"_do_{do}", self._do_damaged)(*records)
         except Exception as error:  # whatever the store, its driver or a file raises
             forbidden = isinstance(error, PermissionError) and self._readable(records)
             if forbidden or store_is_lost(error):
@@ -124,12 +125,6 @@ class Replay:
             self._journal.state.get("at", 0), *(record.get("at", 0) for record in records)
         )
 
-    def _do_metrics(self, records: list[dict[str, Any]]) -> None:
-        self._log_metrics(self.run_id, records)
-
-    def _do_headline(self, records: list[dict[str, Any]]) -> None:
-        self._log_metrics(self._parent_id, records)
-
     def _log_metrics(self, run_id: str, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
@@ -140,55 +135,46 @@ class Replay:
         ]
         self._store.client.log_batch(run_id, metrics=points)
 
-    def _do_params(self, records: list[dict[str, Any]]) -> None:
+    def _do_params(self, record: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
-        for record in records:
-            values = [Param(name, value) for name, value in record["of"].items()]
-            self._store.client.log_batch(self.run_id, params=values)
+        values = [Param(name, value) for name, value in record["of"].items()]
+        self._store.client.log_batch(self.run_id, params=values)
 
-    def _do_tags(self, records: list[dict[str, Any]]) -> None:
+    def _do_tags(self, record: dict[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        for record in records:
-            tags = [RunTag(name, value) for name, value in record["of"].items()]
-            self._store.client.log_batch(self.run_id, tags=tags)
+        values = [RunTag(name, value) for name, value in record["of"].items()]
+        self._store.client.log_batch(self.run_id, tags=values)
 
-    def _do_inputs(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            entries.log_inputs(self._store, self.run_id, record["of"])
+    def _do_inputs(self, record: dict[str, Any]) -> None:
+        entries.log_inputs(self._store, self.run_id, record["of"])
 
-    def _do_entry(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            if not entries.give(self._store, record["key"], record["of"], record["at"]):
-                raise LookupError(f"no run {record['key']} here gets its entry of dvc.lock")
+    def _do_entry(self, record: dict[str, Any]) -> None:
+        if not entries.give(self._store, record["key"], record["of"], record["at"]):
+            raise LookupError(f"no run {record['key']} here gets its entry of dvc.lock")
 
-    def _do_artifact(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            path = self._path(record)
-            client = self._store.client
-            log = client.log_artifacts if path.is_dir() else client.log_artifact
-            log(self.run_id, str(path), record["folder"] or None)
+    def _do_artifact(self, record: dict[str, Any]) -> None:
+        path, client = self._path(record), self._store.client
+        log = client.log_artifacts if path.is_dir() else client.log_artifact
+        log(self.run_id, str(path), record["folder"] or None)
 
-    def _do_model(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            tags, name = record["tags"], record["name"]
-            pyfunc.log_saved(self._store, self.run_id, name, self._path(record), tags)
+    def _do_model(self, record: dict[str, Any]) -> None:
+        path = self._path(record)
+        pyfunc.log_saved(self._store, self.run_id, record["name"], path, record["tags"])
 
-    def _do_skipped(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            parent.note_skipped(self._store, self._parent_id, record["of"], record["at"])
+    def _do_skipped(self, record: dict[str, Any]) -> None:
+        parent.note_skipped(self._store, self._parent_id, record["of"], record["at"])
 
-    def _do_end(self, records: list[dict[str, Any]]) -> None:
-        end = records[-1]
+    def _do_end(self, record: dict[str, Any]) -> None:
         self._find()  # deletes a second one
-        self._store.client.set_terminated(self.run_id, end["status"], end["at"])
-        parent.update(self._store, self._parent_id, end["at"])
+        self._store.client.set_terminated(self.run_id, record["status"], record["at"])
+        parent.update(self._store, self._parent_id, record["at"])
         sweeps.update(self._store, self._parent_id)
         self.ended = self._journal.state["ended"] = True
 
-    def _do_damaged(self, records: list[dict[str, Any]]) -> None:
-        raise ValueError(f"{self._journal.folder}: {len(records)} records cannot be read")
+    def _do_damaged(self, record: dict[str, Any]) -> None:
+        raise ValueError(f"{self._journal.folder}: a record of {record['do']!r} cannot be read")
 
     def _readable(self, records: list[dict[str, Any]]) -> bool:
         """Whether what is to be uploaded can be read: then the store may not be written."""

@@ -255,17 +255,16 @@ def _deliver(destination: Store, journal: Journal, stopped: Callable[[], bool]) 
     refusals: list[str] = []
     replay = Replay(destination, journal, lambda error: refusals.append(reason(error)), stopped)
     name, address = journal.head["name"], journal.head["store"]
-    before = journal.done_count
     try:
         replay.deliver()
         replay.bury()
     except StoreLost as lost:
         why = reason(lost.__cause__ or lost)
-        count = journal.done_count - before
-        return Delivery(name, address, count, max(journal.left(), 1), why)
-    count = journal.done_count - before
+        return Delivery(name, address, journal.done_count, max(journal.left(), 1), why)
     journal.finish()
-    return Delivery(name, address, count, 0, f"refused: {refusals[0]}" if refusals else "")
+    return Delivery(
+        name, address, journal.done_count, 0, f"refused: {refusals[0]}" if refusals else ""
+    )
 
 
 def _answers(destination: Store, target: Target) -> bool:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -152,7 +153,7 @@ class StageRun:
         if key and key in values.get("corpora", []):
             tags["corpus"] = key
         queue = sweeps.facts(profile, commit)
-        run_key = journal.new_key()
+        run_key = uuid.uuid4().hex  # what the run is found by, in the store and in the spool
         head = {
             "key": run_key,
             "name": name,
