@@ -39,21 +39,21 @@ def run(
     )
 
 
-def asked(folder: Path, *args: str) -> str:
+def output(folder: Path, *args: str) -> str:
     """What git says, without space around it; empty where it fails."""
-    done = run(folder, *args)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    process = run(folder, *args)
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
 def commit(folder: Path, which: str) -> str:
     """SHA of a commit, branch or tag; empty where there is none."""
     wanted = f"{which}^{{commit}}"
-    return asked(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
+    return output(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
 
 
 def must(folder: Path, *args: str, **variables: str) -> str:
     """What git says in ``folder`` itself, with more variables; CrywatchError if it fails."""
-    done = run(folder, *args, variables=environment() | variables)
-    if done.returncode:
-        raise CrywatchError(f"`git {args[0]}` failed: {done.stderr.strip()[-TAIL:]}")
-    return done.stdout
+    process = run(folder, *args, variables=environment() | variables)
+    if process.returncode:
+        raise CrywatchError(f"`git {args[0]}` failed: {process.stderr.strip()[-TAIL:]}")
+    return process.stdout

@@ -49,7 +49,7 @@ def note(key: str, stage: str, values: dict[str, Any]) -> None:
         "folder": os.path.relpath(Path.cwd(), home()),
         "experiment": os.environ.get("DVC_EXP_NAME", ""),
         "lock": _stamp(lineage.LOCK),
-        "commit": git.asked(Path.cwd(), "rev-parse", "HEAD"),
+        "commit": git.output(Path.cwd(), "rev-parse", "HEAD"),
         "params": values,
     }
     folder = home() / NOTES
@@ -148,13 +148,13 @@ def of_other_sections(stage: str, values: dict[str, Any]) -> dict[str, Any]:
 def experiment_commit(project: Path, name: str) -> str:
     """SHA of the latest experiment of DVC with that name; empty without one."""
     order, shape = "--sort=-committerdate", "--format=%(objectname)"
-    shas = git.asked(project, "for-each-ref", order, shape, f"{EXPERIMENTS}/*/*/{name}")
+    shas = git.output(project, "for-each-ref", order, shape, f"{EXPERIMENTS}/*/*/{name}")
     return next(iter(shas.split()), "") if name else ""
 
 
 def lock_at(project: Path, commit: str) -> dict[str, Entry]:
     """Stages in dvc.lock at a commit; empty without one."""
-    return lineage.parse_lock(git.asked(project, "show", f"{commit}:./{lineage.LOCK}"))
+    return lineage.parse_lock(git.output(project, "show", f"{commit}:./{lineage.LOCK}"))
 
 
 def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
@@ -169,7 +169,10 @@ def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
     in_entry = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
     if any(value(name) != given for name, given in in_entry.items()):
         return True
-    before, now = about["commit"], git.asked(folder, "rev-parse", "HEAD") if folder.is_dir() else ""
+    before, now = (
+        about["commit"],
+        git.output(folder, "rev-parse", "HEAD") if folder.is_dir() else "",
+    )
     if not before or not now or before == now:
         return False
     return git.run(folder, "merge-base", "--is-ancestor", before, now).returncode != 0

@@ -196,7 +196,7 @@ def _commits(project: Path, runs: list[Run]) -> tuple[str, ...]:
     digests = [digest for name, digest in tags.items() if name.startswith("out.")]
     if not digests:
         return ()
-    log = git.asked(
+    log = git.output(
         project, "log", "--all", "--format=%H", f"-S{digests[0]}", "--", str(lineage.LOCK)
     )
     stage = tags.get(parent.STAGE, "")

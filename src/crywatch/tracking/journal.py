@@ -67,7 +67,7 @@ class Journal:
     def __init__(self, folder: Path, head: dict[str, Any], lock: FileLock) -> None:
         self.folder, self.head = folder, head
         self.clock = Clock()
-        self.count = self.done_count = 0  # records
+        self.done_count = 0  # records
         self.lost = 0  # records that neither the disk nor memory had room for
         self.on_full: Callable[[OSError], None] = lambda error: None
         self._lock = lock
@@ -132,7 +132,6 @@ class Journal:
 
     def _add(self, line: bytes) -> None:
         with self._guard:
-            self.count += 1
             self._in_memory.append(line)
             while self._in_memory:
                 try:

@@ -60,8 +60,8 @@ class Entry:
 def commit() -> Commit:
     """The commit that is checked out."""
     here = Path.cwd()
-    status = git.asked(here, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
-    return Commit(git.asked(here, "rev-parse", "HEAD"), bool(status))
+    status = git.output(here, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
+    return Commit(git.output(here, "rev-parse", "HEAD"), bool(status))
 
 
 def lock_stages() -> dict[str, Entry]:

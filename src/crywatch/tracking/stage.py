@@ -131,17 +131,17 @@ class StageRun:
         name = f"{stage}@{key}" if key else stage
         try:
             self._values = params.plain()
-            self._begin(stage, key, name, self._values)
+            self._begin(stage, key, name)
         except Exception as error:  # parameters or folders that cannot be read
             warn(f"{reason(error)}; this stage goes on unrecorded")
             return
-        self._try(lambda journal: self._tie(stage, key, name, self._values))
+        self._try(lambda journal: self._tie(stage, key, name))
 
-    def _begin(self, stage: str, key: str | None, name: str, values: dict[str, Any]) -> None:
+    def _begin(self, stage: str, key: str | None, name: str) -> None:
         config = params.section("tracking", store.TrackingConfig)
         target = store.target(config)
         self._wait_s = config.wait_s
-        profile, commit = str(values.get("profile", "")), lineage.commit()
+        profile, commit = str(self._values.get("profile", "")), lineage.commit()
         now_ms = Clock().now_ms()
         tags = parent.common_tags(profile, commit) | {
             parent.PROCESS: parent.this_process().text,
@@ -150,7 +150,7 @@ class StageRun:
             "variant": key or "",
             "dvc.stage": name,
         }
-        if key and key in values.get("corpora", []):
+        if key and key in self._values.get("corpora", []):
             tags["corpus"] = key
         queue = sweeps.facts(profile, commit)
         run_key = uuid.uuid4().hex  # what the run is found by, in the store and in the spool
@@ -174,7 +174,7 @@ class StageRun:
         self._sender = Sender(self._journal, target)
         self._sender.start()
 
-    def _tie(self, stage: str, key: str | None, name: str, values: dict[str, Any]) -> None:
+    def _tie(self, stage: str, key: str | None, name: str) -> None:
         """Record what dvc.lock says of this stage and of those that ended before it."""
         try:
             lock = lineage.lock_stages()
@@ -185,7 +185,7 @@ class StageRun:
             self._record("entry", key=entry.key, of=entry.facts)
             entry.note.unlink(missing_ok=True)
         before = lock.get(name)
-        self._log_params(stage, key, values, before.params if before else {})
+        self._log_params(stage, key, before.params if before else {})
         self.tags({"dvc.lock.before": lineage.entry_digest(before) if before else ""})
         if before:
             facts = entries.facts(name, lock)
@@ -193,16 +193,15 @@ class StageRun:
                 if facts[what]:
                     self._record(what, of=facts[what])
 
-    def _log_params(
-        self, stage: str, key: str | None, values: dict[str, Any], listed: dict[str, Any]
-    ) -> None:
-        """The stage's section of params.yaml, and the others that dvc.yaml ``listed`` for it."""
+    def _log_params(self, stage: str, key: str | None, in_lock: dict[str, Any]) -> None:
+        """The stage's section of params.yaml, and the others that dvc.lock has for it."""
+        values = self._values
         section = dict(values.get(stage) or {})
         for name in FOREACH_SECTIONS:
             items = section.get(name)
             if key and isinstance(items, dict) and key in items:
                 section |= section.pop(name)[key]
-        for name in entries.of_other_sections(stage, listed):
+        for name in entries.of_other_sections(stage, in_lock):
             value: Any = values
             for part in name.split("."):
                 value = value.get(part, {}) if isinstance(value, dict) else {}

@@ -144,7 +144,7 @@ def trace(project: Path, which: str) -> Trace:
         model_dvc=record.tag(MODEL_DVC),
         stage=stage,
         commit=commit,
-        subject=git.asked(project, "log", "-1", "--format=%s", commit) if commit else "",
+        subject=git.output(project, "log", "-1", "--format=%s", commit) if commit else "",
         dirty=record.tag("git.dirty") == "true",
         experiments=tuple(
             sorted({run.data.tags.get(find.EXPERIMENT, "") for run in makers} - {""})
