@@ -28,7 +28,9 @@ class NewProject:
 def new_project(tmp_path_factory) -> NewProject:
     """MLflow takes seconds to make its tables: made once, by a stage, and copied for each test."""
     folder = tmp_path_factory.mktemp("new")
-    config = PARAMS | {"tracking": PARAMS["tracking"] | {"experiment": "new"}}
+    # A busy machine takes minutes for it, and a store that is left half made is of no use.
+    own = {"experiment": "new", "wait_s": 240.0}
+    config = PARAMS | {"tracking": PARAMS["tracking"] | own}
     (folder / "params.yaml").write_text(yaml.safe_dump(config))
     code = "from crywatch import tracking\nwith tracking.stage_run('split'): pass"
     keep = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
