@@ -162,12 +162,12 @@ def test_a_lock_that_another_holds_is_no_failure(server, project, retrains):
 def test_the_flow_shows_what_the_retraining_itself_did(server, tmp_path):
     from crywatch.operations.retrain.lock import locked
 
-    project = make_project(tmp_path)  # in git, and not in DVC
+    project = make_project(tmp_path)  # its stages make nothing
     write_params(project, retrain={"heartbeat_s": 1.0})
     run = state_of(project)
-    assert run.state.is_failed() and "failed at checkout" in run.state.message
+    assert run.state.is_failed() and "failed at stage download@sounds" in run.state.message
     [line] = runs(project).history()
-    assert line.outcome == "failed" and "| checkout |" in artifact().data
+    assert line.outcome == "failed" and "| dvc repro |" in artifact().data
     assert str(tmp_path) not in artifact().data
     with locked(runs(project).lock, "2030-01-02T03:04:05Z", 1.0):
         assert state_of(project).state.name == "Locked"
