@@ -11,7 +11,7 @@ from crywatch.core.errors import CorpusError
 from crywatch.corpora import Event, Refused
 from tests.helpers.generated import generated
 
-REAL = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
+REAL = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[3] / "shared" / "corpora"))
 
 
 def corpus_of(folder, part="train", stem="real_strong_train", rows="", files=(), header=None):

@@ -16,7 +16,7 @@ from tests.helpers.generated import generated
 from tests.helpers.split_cases import beeps, clips_table, cry_like, noise, recoded, row, ticks, tone
 
 THRESHOLD, EVIDENCE = 0.8, 16.0  # as in conf/stage/split.yaml
-CORPORA = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
+CORPORA = Path(os.environ.get("CRYWATCH_CORPORA", Path(__file__).parents[3] / "shared" / "corpora"))
 
 
 def _found(folder: Path, waves: dict[str, np.ndarray]) -> dict[tuple[str, str], bool]:

@@ -471,7 +471,7 @@ def test_recordings_are_chosen_in_pairs_of_sessions():
 
 @pytest.mark.parametrize("profile", ["demo", "local", "full"])
 def test_every_profile_gives_typed_sections(tmp_path, profile):
-    composed = params.compose([f"profile={profile}"], ROOT / "conf")
+    composed = params.compose([f"profile={profile}", "data.mirror=corpora"], ROOT / "conf")
     OmegaConf.save(composed, tmp_path / "params.yaml", resolve=True)
     section = params.section("finetune_ecapa", FinetuneEcapaConfig, tmp_path / "params.yaml")
     network = params.section("ecapa", EcapaConfig, tmp_path / "params.yaml")
