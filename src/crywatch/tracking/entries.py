@@ -57,6 +57,11 @@ def note(key: str, stage: str, values: dict[str, Any]) -> None:
     write_json(folder / f"{key}.json", about)
 
 
+def are_waiting() -> bool:
+    """Whether a stage has ended whose entry its run does not have."""
+    return any((home() / NOTES).glob("*.json"))
+
+
 def late_entries(beginning: bool = False) -> Iterator[LateEntry]:
     """Entries that DVC has written since their stages ended.
 

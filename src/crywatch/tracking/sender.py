@@ -219,6 +219,9 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
             yield _deliver_one(journal, present, here, stores)
         finally:
             journal.close()
+    if present not in stores and entries.are_waiting():
+        with contextlib.suppress(Exception):  # the store is gone: they wait on
+            stores[present] = store.open_at(present)
     for destination in stores.values():
         if isinstance(destination, Store):
             with contextlib.suppress(Exception):  # the next stage does it too
