@@ -30,7 +30,7 @@ from crywatch.tracking.lineage import Entry
 from crywatch.tracking.store import reached
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from crywatch.tracking.store import Run
 
 OF_RUNS = frozenset({"duration_s", "peak_memory_mib", "n_stages", "n_skipped"})  # say nothing of it
 

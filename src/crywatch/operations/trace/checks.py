@@ -22,7 +22,7 @@ from crywatch.tracking.lineage import Entry
 from crywatch.tracking.store import Store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from crywatch.tracking.store import Run
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 
