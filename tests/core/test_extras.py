@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Packages that others bring, and that are imported only where those are.
 BROUGHT = {
     "configobj": "dvc",
+    "dvc_data": "dvc",
     "numba": "librosa",
     "urllib3": "requests",
 }
