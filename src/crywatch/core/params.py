@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -92,6 +92,13 @@ def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
     if not OmegaConf.is_config(node):
         return node
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+
+
+def at(values: Any, key: str) -> Any:
+    """The value in plain containers by its dotted ``key``; None where there is none."""
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
 def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> DictConfig:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from crywatch.core import params
+from crywatch.core.atomic import write_text
 from crywatch.core.code import closure
 
 FILE = Path("dvc.yaml")
@@ -37,7 +38,7 @@ def write(root: Path = Path("."), check: bool = False) -> list[str]:
     sources = {name: stage_sources(root, name, bodies, config) for name in bodies}
     lines = list(_with_sources(text.splitlines(), sources))
     if not check:
-        (root / FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(root / FILE, "\n".join(lines) + "\n")
     now = yaml.safe_load("\n".join(lines))["stages"]
     return [name for name in bodies if _dependencies(bodies[name]) != _dependencies(now[name])]
 

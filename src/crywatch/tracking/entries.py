@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from crywatch.core import git
+from crywatch.core import git, params
 from crywatch.core.atomic import read_json, write_json
 from crywatch.tracking import journal, lineage, parent
 from crywatch.tracking.lineage import Entry
@@ -164,15 +164,8 @@ def lock_at(project: Path, commit: str) -> dict[str, Entry]:
 
 def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
     """Whether the lock was brought from elsewhere since: another commit's, or other parameters'."""
-
-    def value(name: str) -> Any:
-        current = about["params"]
-        for part in name.split("."):
-            current = current.get(part) if isinstance(current, dict) else None
-        return current
-
     in_entry = json.loads(json.dumps(entry.params, default=str))  # keys as in the note
-    if any(value(name) != given for name, given in in_entry.items()):
+    if any(params.at(about["params"], name) != given for name, given in in_entry.items()):
         return True
     before, now = (
         about["commit"],

@@ -107,14 +107,8 @@ def read_inputs(project: Path, values: Mapping[str, Any]) -> Inputs:
     except (DvcException, yaml.YAMLError, KeyError, TypeError) as error:
         raise CrywatchError(f"{PLAN}: DVC cannot read its stages ({error})") from error
     files[PLAN] = value_sha256({name: _without_descriptions(body) for name, body in plan.items()})
-    used |= {key: _value_at(values, key) for key in keys}
+    used |= {key: params.at(values, key) for key in keys}
     return Inputs(files, {key: value_sha256(value) for key, value in used.items()}, folders)
-
-
-def _value_at(values: Any, key: str) -> Any:
-    for name in key.split("."):
-        values = values.get(name) if isinstance(values, Mapping) else None
-    return values
 
 
 def _without_descriptions(body: Mapping[str, Any]) -> dict[str, Any]:
