@@ -59,8 +59,11 @@ def prepare_speechbrain() -> None:
     import speechbrain  # noqa: F401  # registers the redirects
     from speechbrain.utils.importutils import LazyModule
 
-    for name in [n for n, module in sys.modules.items() if isinstance(module, LazyModule)]:
-        del sys.modules[name]
+    # By type and over a copy: to ask a lazy module for its class imports something, as another
+    # thread may at any time, and the dictionary would change while it is walked.
+    for name, module in list(sys.modules.items()):
+        if issubclass(type(module), LazyModule):
+            del sys.modules[name]
 
 
 def _stand_in() -> ModuleType:
