@@ -22,12 +22,12 @@ from crywatch.data.clean import CleanConfig
 from crywatch.data.features import FeatureStore
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.clips import CLIPS, EVENTS, SPLIT_CLIPS
-from crywatch.detection.blazenet import blazenet_features
-from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.detection.blazenet import pictures
 from crywatch.detection.blazenet.data import SegmentDataset
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
 from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
+from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, plain_segments
 from crywatch.detection.embedders import EmbedderConfig, build
 from crywatch.detection.embedders.yamnet import YamnetFile
@@ -64,7 +64,7 @@ class Bench:
         self.options = options
         self.folder = folder
         self._recorded: list[np.ndarray] | None = None
-        features = params.section("blazenet_features", BlazenetFeaturesConfig, PARAMS)
+        features = params.section("pictures", PicturesConfig, PARAMS)
         self.features = features
         self.training = params.section("train_blazenet", TrainBlazenetConfig, PARAMS)
         self.front_end = features.front_end(1.0)
@@ -148,7 +148,7 @@ class Bench:
         return Comparison("train", cases, PLAIN_STEP, threads=1)
 
     def pictures(self) -> Comparison:
-        """Stage ``blazenet_features`` once for all variants, or anew for each, on one core."""
+        """Stage ``pictures`` once for all variants, or anew for each, on one core."""
         table = _clips_table(self.recorded, self.folder / "pictures")
         n = 5.0 * len(self.recorded)
         variants = self.training.variants.values()
@@ -157,7 +157,7 @@ class Bench:
 
         def stage(wanted: list[float], name: str) -> FeatureStore:
             config = replace(self.features, segments_s=wanted)
-            blazenet_features.run([table], config, out / name, out / f"{name}-work")
+            pictures.run([table], config, out / name, out / f"{name}-work")
             return FeatureStore(out / name / folder_name(wanted[0]))
 
         def read(store: FeatureStore) -> None:
@@ -253,9 +253,9 @@ def _plain_steps(recipe: BlazenetRecipe, batches: Batches) -> Callable[[], None]
     optimiser = torch.optim.SGD(network.parameters(), recipe.lr, recipe.momentum)
 
     def call() -> None:
-        for pictures, labels in batches:
+        for batch, labels in batches:
             optimiser.zero_grad()
-            functional.cross_entropy(network(pictures), labels).backward()
+            functional.cross_entropy(network(batch), labels).backward()
             optimiser.step()
 
     return call

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 AUDIOSET_CLIPS = 2_084_320
 CLIP_S = 10
 RATE_HZ = 16_000
-BATCH_S = 256  # as in conf/stage/embed_vggish.yaml
+BATCH_S = 256  # as in conf/stage/embed.yaml
 TOP_T = 2
 SEED = 1
 HOUR_S = 3600.0
@@ -247,12 +247,12 @@ def _work(
     folder: Path,
     empty: bool = False,
 ) -> None:
-    """What stages embed_vggish and mine do for ``files``; ``empty``: without any computation."""
+    """What stages embed and mine do for ``files``; ``empty``: without any computation."""
     import pandas as pd
 
     from crywatch.data.features import FeatureWriter, StoreInfo
     from crywatch.detection.anomaly.mine import BATCH, Mining
-    from crywatch.detection.embedders.embed_vggish import Embedding, batches
+    from crywatch.detection.embedders.embed import Embedding, batches
 
     ids = [f"audioset/{number}" for number in range(len(files))]
     clips = pd.DataFrame({"clip_id": ids, "path": list(map(str, files)), "duration_s": CLIP_S})
@@ -271,7 +271,7 @@ def _empty(dim: int) -> Work:
     import numpy as np
 
     from crywatch.data.features import ClipFeatures
-    from crywatch.detection.embedders.embed_vggish import ClipFile
+    from crywatch.detection.embedders.embed import ClipFile
     from crywatch.detection.engine import Work
 
     @dataclass(frozen=True)

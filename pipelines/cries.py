@@ -3,7 +3,7 @@
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.speaker.cries import CriesConfig, detail_tables, run
-from crywatch.speaker.cries.pictures import step_figures
+from crywatch.speaker.cries.drawing import step_figures
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ def main(variant: str) -> None:
         out = paths.EMBED_BLAZENET / variant
         n_seconds = run(
             paths.TRAIN_BLAZENET / variant,
-            paths.BLAZENET_FEATURES / "1s",
+            paths.PICTURES / "1s",
             params.section("embed_blazenet", EmbedBlazenetConfig),
             out,
             paths.WORK / "embed_blazenet" / variant,

@@ -13,7 +13,7 @@ def main() -> None:
         summary = run(
             paths.CRIES,
             paths.SPLIT_CLIPS,
-            paths.FINETUNE_ECAPA / config.network,
+            paths.TRAIN_SPEAKER / config.network,
             config,
             params.plain("seed"),
             paths.EMBED_CRIES,

@@ -7,7 +7,7 @@ from crywatch.core import params, paths
 from crywatch.core.charts import curve_figure, score_figure
 from crywatch.core.errors import named
 from crywatch.data.selection import Source
-from crywatch.detection.blazenet.blazenet_features import folder_name
+from crywatch.detection.blazenet.pictures import folder_name
 from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
 from crywatch.evaluation.evaluate_detection.charts import FOLDER
 from crywatch.evaluation.evaluate_detection.figures import (
@@ -21,11 +21,11 @@ from crywatch.evaluation.evaluate_detection.seconds import FILE, ends_of
 
 def models() -> list[ModelRef]:
     found = [
-        ModelRef(f"miner/{name}", paths.TRAIN_MINER / name, paths.EMBED_VGGISH, 1.0, "")
+        ModelRef(f"miner/{name}", paths.TRAIN_MINER / name, paths.EMBED, 1.0, "")
         for name in params.plain("train_miner.datasets")
     ]
     for name, body in params.plain("train_blazenet.variants").items():
-        features = paths.BLAZENET_FEATURES / folder_name(body["segment_s"])
+        features = paths.PICTURES / folder_name(body["segment_s"])
         folder = paths.TRAIN_BLAZENET / name
         found.append(
             ModelRef(f"blazenet/{name}", folder, features, body["segment_s"], body["leave_out"])

@@ -18,8 +18,8 @@ def main() -> None:
             VerificationInputs(
                 cries=paths.CRIES,
                 finetuned={
-                    loss: paths.FINETUNE_ECAPA / loss
-                    for loss in params.plain("finetune_ecapa.losses")
+                    loss: paths.TRAIN_SPEAKER / loss
+                    for loss in params.plain("train_speaker.losses")
                 },
                 cryceleb=paths.raw(CORPUS) if CORPUS in params.plain("corpora") else None,
             ),

@@ -16,7 +16,7 @@ def main() -> None:
             metrics = run(
                 paths.SPLIT_CLIPS,
                 paths.TRAIN_MINER / "trimmed",
-                paths.EMBED_VGGISH,
+                paths.EMBED,
                 config,
                 temp / "trimmed.parquet",
                 engine=engine,
@@ -24,7 +24,7 @@ def main() -> None:
             metrics |= run(
                 untrimmed / "clips.parquet",
                 paths.TRAIN_MINER / "untrimmed",
-                paths.EMBED_VGGISH,
+                paths.EMBED,
                 config,
                 temp / "untrimmed.parquet",
                 untrimmed / "events.parquet",

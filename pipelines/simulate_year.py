@@ -16,7 +16,7 @@ def main() -> None:
     with tracking.stage_run("simulate_year") as log:
         summary = run(
             paths.EMBED_CRIES,
-            paths.FINETUNE_ECAPA / params.plain("embed_cries.network"),
+            paths.TRAIN_SPEAKER / params.plain("embed_cries.network"),
             paths.TRAIN_GATE,
             params.section("simulate_year", SimulateYearConfig),
             params.section("follow_infants", FollowInfantsConfig),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.data.selection import Source
-from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import (
     BlazenetEpoch,
     BlazenetInputs,
@@ -40,9 +40,9 @@ def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None)
     return run(
         variant,
         config,
-        params.section("blazenet_features", BlazenetFeaturesConfig).front_end(segment_s),
+        params.section("pictures", PicturesConfig).front_end(segment_s),
         BlazenetInputs(
-            features=paths.BLAZENET_FEATURES / folder_name(segment_s),
+            features=paths.PICTURES / folder_name(segment_s),
             split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             soundscapes=Source(
                 paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"

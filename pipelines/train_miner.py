@@ -24,7 +24,7 @@ def main(dataset: str) -> None:
             params.section("train_miner", TrainMinerConfig),
             params.section("embedder", EmbedderConfig),
             CLIPS,
-            paths.EMBED_VGGISH,
+            paths.EMBED,
             params.plain("schedule.scale"),
             params.plain("seed"),
             out,

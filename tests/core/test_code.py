@@ -62,7 +62,7 @@ def test_a_name_that_is_no_module_is_refused(package):
     [
         "data.clean",
         "detection.blazenet.train_blazenet",
-        "detection.embedders.embed_vggish",
+        "detection.embedders.embed",
     ],
 )
 def test_what_python_imports_is_in_the_closure(module):

@@ -12,7 +12,7 @@ from pathlib import Path
 from crywatch.core.errors import AudioError
 from crywatch.data.features import ClipFeatures
 from crywatch.detection.anomaly.mine import MinedClip, Mining
-from crywatch.detection.embedders.embed_vggish import ClipFile, Embedding
+from crywatch.detection.embedders.embed import ClipFile, Embedding
 from crywatch.detection.engine import Work
 
 SLOW_S = 0.25

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from crywatch.infants.timeline.analysis import analyse
+from crywatch.infants.timeline.drawing import HEIGHT, WIDTH, pictures_of, spectrogram
 from crywatch.infants.timeline.page import write_page
-from crywatch.infants.timeline.pictures import HEIGHT, WIDTH, pictures_of, spectrogram
 from tests.helpers.timeline_cases import CONFIG, infant, together
 
 EVIL = "<script>alert('x')</script>&\"/ü"

@@ -125,9 +125,7 @@ def project(folder: Path, trainer: dict) -> Path:
     folder.mkdir()
     clips = clip_rows(TRAIN, "train") + clip_rows(VAL, "val")
     counts = TRAIN | VAL
-    picture_store(
-        folder / paths.BLAZENET_FEATURES / "1s", counts, {c for c in counts if "cry" in c}
-    )
+    picture_store(folder / paths.PICTURES / "1s", counts, {c for c in counts if "cry" in c})
     write_clips(folder / paths.SPLIT_CLIPS, clips)
     write_cries(folder / paths.SPLIT_EVENTS, {})
     for made in (paths.UNTRIMMED, paths.SOUNDSCAPES):

@@ -50,7 +50,7 @@ TINY = [
     "audit_shortcuts.probe={clips: 6, permutations: 1}",
     "cries.threshold=0.01",  # a detector of four epochs is not sure of anything
     "ecapa.channels=16",
-    "finetune_ecapa={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
+    "train_speaker={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
     "evaluate_verification={recordings: 8, measures: {resamples: 20}}",
     "embed_cries={workers: 1, others_per_part: 8, shifted: {most: 2}}",
     "fit_infants={models: [mahalanobis, cosine], settings: {cohort: {top_k: 4}}}",
@@ -106,8 +106,8 @@ def tiny_params() -> str:
     config["calibrate"]["models"] = {name: models[name] for name in ("robust", "robust_rtfm")}
     models = config["train_baselines"]["models"]
     config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
-    losses = config["finetune_ecapa"]["losses"]
-    config["finetune_ecapa"]["losses"] = {"ge2e": losses["ge2e"]}
+    losses = config["train_speaker"]["losses"]
+    config["train_speaker"]["losses"] = {"ge2e": losses["ge2e"]}
     config["simulate_year"]["changes"] = config["simulate_year"]["changes"][:1]
     return yaml.safe_dump(config, sort_keys=False)
 

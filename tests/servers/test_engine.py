@@ -26,8 +26,8 @@ from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.anomaly import mine, mine_published
 from crywatch.detection.anomaly.mine import MineConfig
 from crywatch.detection.anomaly.network import RtfmNetwork
-from crywatch.detection.embedders import EmbedderConfig, embed_vggish
-from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig
+from crywatch.detection.embedders import EmbedderConfig, embed
+from crywatch.detection.embedders.embed import EmbedConfig
 from crywatch.detection.engine import LOCAL, EngineConfig, open_engine
 from crywatch.detection.engine.cluster import RayEngine, _Task
 from tests.helpers.anomaly_cases import write_two_corpora
@@ -224,17 +224,17 @@ def test_embedding_gives_the_same_bytes_where_a_node_is_killed(
 
     def run(name: str, engine) -> None:
         folder = tmp_path / name
-        embed_vggish.run(
+        embed.run(
             [tmp_path / "clips.parquet"],
             LOGMEL,
-            EmbedVggishConfig(1),
+            EmbedConfig(1),
             folder / "out",
             folder / "work",
             engine,
         )
 
     run("local", LOCAL)
-    monkeypatch.setattr(embed_vggish, "Embedding", SlowEmbedding)
+    monkeypatch.setattr(embed, "Embedding", SlowEmbedding)
     nodes = {node.node_id: node for node in cluster.nodes}
     with killing(noted, 6, lambda note: cluster.remove_node(nodes[note.node], False)):
         run("ray", engine)

@@ -22,7 +22,7 @@ from crywatch.speaker.cries import (
     recordings_of_infants,
     run,
 )
-from crywatch.speaker.cries.pictures import draw
+from crywatch.speaker.cries.drawing import draw
 from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
 from tests.helpers.split_cases import row
 

@@ -322,11 +322,11 @@ def test_a_section_of_the_parameters_gives_the_terms():
     node = OmegaConf.create(
         {"losses": {"both": {"ge2e_softmax": {"weight": 0.5}, "ntxent": None, "aam": {}}}}
     )
-    config = typed(node, Section, "params.yaml: finetune_ecapa").losses["both"]
+    config = typed(node, Section, "params.yaml: train_speaker").losses["both"]
     assert config == SpeakerLossConfig(ge2e_softmax=Ge2eConfig(weight=0.5), aam=AamConfig())
     node.losses.both.aam = {"margins": 0.3}
-    with pytest.raises(ConfigError, match="finetune_ecapa.*margins"):
-        typed(node, Section, "params.yaml: finetune_ecapa")
+    with pytest.raises(ConfigError, match="train_speaker.*margins"):
+        typed(node, Section, "params.yaml: train_speaker")
 
 
 def test_the_sum_is_weighted_and_tells_its_terms():

@@ -342,9 +342,9 @@ def test_a_network_that_embeds_infants_is_logged_and_embeds(project):
     ecapa = build(EcapaConfig("random", 8, []), 0).eval()
     Path("model").mkdir()
     save(Path("model"), to_model(ecapa, "ecapa ge2e", {"corpora": ["donateacry"]}))
-    with tracking.stage_run("finetune_ecapa", "ge2e") as log:
+    with tracking.stage_run("train_speaker", "ge2e") as log:
         log.model("ecapa-ge2e", Path("model"))
-    [output] = stage("finetune_ecapa@ge2e").outputs.model_outputs
+    [output] = stage("train_speaker@ge2e").outputs.model_outputs
     logged = store.open_store().client.get_logged_model(output.model_id)
     assert logged.tags["commercial_use"] == "yes"
     folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
@@ -358,11 +358,11 @@ def test_a_network_that_embeds_infants_is_logged_and_embeds(project):
 def test_the_parameters_of_one_loss_stand_for_themselves(project):
     values = yaml.safe_load(Path("params.yaml").read_text())
     losses = {"ge2e": {"ge2e_softmax": {"weight": 1.0}}, "aam": {"aam": {"margin": 0.2}}}
-    values["finetune_ecapa"] = {"lr": 0.001, "losses": losses}
+    values["train_speaker"] = {"lr": 0.001, "losses": losses}
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    with tracking.stage_run("finetune_ecapa", "ge2e"):
+    with tracking.stage_run("train_speaker", "ge2e"):
         pass
-    logged = stage("finetune_ecapa@ge2e").data.params
+    logged = stage("train_speaker@ge2e").data.params
     assert logged["ge2e_softmax.weight"] == "1.0" and logged["lr"] == "0.001"
     assert not [name for name in logged if "aam" in name or name.startswith("losses")]
 

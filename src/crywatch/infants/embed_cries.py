@@ -60,7 +60,7 @@ class ShiftedConfig:
 class EmbedCriesConfig:
     """Section ``embed_cries``. Sections inside are not frozen: OmegaConf merges into them."""
 
-    network: str  # a model of finetune_ecapa
+    network: str  # a model of train_speaker
     averaging: AveragingConfig  # of a recording's cries
     others_per_part: int  # clips without a cry, at most
     other_s: float  # of each, from its beginning

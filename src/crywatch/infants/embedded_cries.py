@@ -67,7 +67,7 @@ class InfantClips:
 class EmbeddingInfo:
     """What made the vectors."""
 
-    network: str  # a model of finetune_ecapa
+    network: str  # a model of train_speaker
     digest: str  # of its weights and the averaging: vectors of another digest are not comparable
     dim: int
     crops: int  # as in AveragingConfig

@@ -32,7 +32,7 @@ class InfantsInputs:
     timeline: Path
     models: Sequence[str]  # of fit_infants
     model: str  # that is shown infant by infant
-    network: str  # of finetune_ecapa, whose vectors the baselines are of
+    network: str  # of train_speaker, whose vectors the baselines are of
 
 
 def infants_page(

@@ -12,8 +12,8 @@ from crywatch.core.models import WEIGHTS, load
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore, FeatureWriter, StoreInfo
+from crywatch.detection.blazenet.forward import forward
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
-from crywatch.detection.blazenet.pictures import forward
 
 
 @dataclass(frozen=True)

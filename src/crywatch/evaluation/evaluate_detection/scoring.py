@@ -15,8 +15,8 @@ from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
 from crywatch.detection.anomaly.mine import load_head
 from crywatch.detection.anomaly.network import score_seconds
+from crywatch.detection.blazenet.forward import forward
 from crywatch.detection.blazenet.network import BlazeNet, cry_probability
-from crywatch.detection.blazenet.pictures import forward
 from crywatch.detection.detectors import load_detector
 
 BATCH = 512  # segments

@@ -22,8 +22,8 @@ from crywatch.infants.store import InfantHistory, InfantStore, StoredRecording
 from crywatch.infants.store.store import WrittenPage, check_id
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
+from crywatch.infants.timeline.drawing import Pictures, spectrogram
 from crywatch.infants.timeline.page import write_page
-from crywatch.infants.timeline.pictures import Pictures, spectrogram
 
 
 def followed(history: InfantHistory) -> pd.DataFrame:

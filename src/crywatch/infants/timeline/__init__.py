@@ -20,8 +20,8 @@ from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
+from crywatch.infants.timeline.drawing import pictures_of
 from crywatch.infants.timeline.page import write_page
-from crywatch.infants.timeline.pictures import pictures_of
 from crywatch.infants.timeline.summary import STATUSES, InfantSummary, by_urgency, summarise
 from crywatch.speaker.cries.store import CryStore
 

@@ -24,7 +24,7 @@ from crywatch.core.atomic import write_text
 from crywatch.infants.timeline import figures
 from crywatch.infants.timeline.analysis import InfantTimeline
 from crywatch.infants.timeline.config import PageConfig, TimelineConfig
-from crywatch.infants.timeline.pictures import HEIGHT, WIDTH, Pictures
+from crywatch.infants.timeline.drawing import HEIGHT, WIDTH, Pictures
 from crywatch.infants.timeline.standard import BASELINE, NEW
 from crywatch.infants.timeline.summary import (
     STATUSES,

@@ -1,4 +1,4 @@
-"""Stage ``finetune_ecapa``: an ECAPA-TDNN that tells infants apart, by one loss or a sum of them.
+"""Stage ``train_speaker``: an ECAPA-TDNN that tells infants apart, by one loss or a sum of them.
 
 The network comes from VoxCeleb with its lower layers frozen (ICLAS), or from random weights. It
 hears the infants of part train; the epoch that tells those of part val apart best is kept.
@@ -24,8 +24,9 @@ from crywatch.detection.training import write_trained
 from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
-from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentation, CropAugmentationConfig
-from crywatch.speaker.finetune_ecapa.training import (
+from crywatch.speaker.losses import SpeakerLoss, SpeakerLossConfig
+from crywatch.speaker.train_speaker.augmentation import CropAugmentation, CropAugmentationConfig
+from crywatch.speaker.train_speaker.training import (
     EcapaEpoch,
     EcapaSchedule,
     Material,
@@ -33,20 +34,19 @@ from crywatch.speaker.finetune_ecapa.training import (
     scale_epochs,
     train,
 )
-from crywatch.speaker.finetune_ecapa.validation import (
+from crywatch.speaker.train_speaker.validation import (
     InfantValidation,
     InfantVerdict,
     ValidationConfig,
     select_unchanged,
 )
-from crywatch.speaker.losses import SpeakerLoss, SpeakerLossConfig
 
-__all__ = ["EcapaEpoch", "FinetuneEcapaConfig", "FinetuneSummary", "run"]
+__all__ = ["EcapaEpoch", "TrainSpeakerConfig", "TrainSpeakerSummary", "run"]
 
 
 @dataclass(frozen=True)
-class FinetuneEcapaConfig:
-    """Section ``finetune_ecapa``; epochs are those of the full schedule."""
+class TrainSpeakerConfig:
+    """Section ``train_speaker``; epochs are those of the full schedule."""
 
     losses: dict[str, SpeakerLossConfig]
     changed: list[str]  # beginnings of the categories of recordings that are not heard
@@ -68,12 +68,12 @@ class FinetuneEcapaConfig:
         counts = (self.epochs, self.epoch_steps, self.patience_epochs, self.threads)
         if min(counts) < 1 or not scale > 0:
             raise ConfigError(
-                "finetune_ecapa: epochs, epoch_steps, patience_epochs and threads are "
+                "train_speaker: epochs, epoch_steps, patience_epochs and threads are "
                 f"{', '.join(map(str, counts))}, schedule.scale is {scale:g}: set all above 0"
             )
         if min(self.lr, self.loss_lr) <= 0 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
             raise ConfigError(
-                f"finetune_ecapa: lr is {self.lr:g}, loss_lr {self.loss_lr:g}, weight_decay "
+                f"train_speaker: lr is {self.lr:g}, loss_lr {self.loss_lr:g}, weight_decay "
                 f"{self.weight_decay:g} and warmup {self.warmup:g}: set the rates above 0, the "
                 "decay to 0 or more and the warm-up within [0, 1)"
             )
@@ -89,7 +89,7 @@ class FinetuneEcapaConfig:
 
 
 @dataclass(frozen=True)
-class FinetuneSummary:
+class TrainSpeakerSummary:
     """How the training went."""
 
     loss: str
@@ -124,7 +124,7 @@ class FinetuneSummary:
 
 def run(
     name: str,
-    config: FinetuneEcapaConfig,
+    config: TrainSpeakerConfig,
     network: EcapaConfig,
     cries_dir: Path,
     scale: float,
@@ -132,7 +132,7 @@ def run(
     out_dir: Path,
     work_dir: Path,
     on_epoch: Callable[[EcapaEpoch], None] | None = None,
-) -> FinetuneSummary:
+) -> TrainSpeakerSummary:
     """Train with loss ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
 
     Raises
@@ -144,7 +144,7 @@ def run(
     TableError
         Part val holds fewer than two infants.
     """
-    loss_config = named(config.losses, name, "finetune_ecapa.losses")
+    loss_config = named(config.losses, name, "train_speaker.losses")
     schedule = config.schedule(scale)
     store = CryStore(cries_dir)
     cries = select_unchanged(store.table, config.changed, "train", "val")
@@ -162,7 +162,7 @@ def run(
             + [store.digest, code_sha256(__name__)]
         )
         trained = train(ecapa, loss, material, validation, schedule, work_dir / key[:16], on_epoch)
-    summary = FinetuneSummary(
+    summary = TrainSpeakerSummary(
         loss=name,
         n_infants=len(material.batches.infants),
         n_cries=n_cries,
@@ -181,7 +181,7 @@ def run(
 
 
 def _material(
-    store: CryStore, cries: pd.DataFrame, config: FinetuneEcapaConfig, seed: int
+    store: CryStore, cries: pd.DataFrame, config: TrainSpeakerConfig, seed: int
 ) -> tuple[Material, int]:
     """Batches, crops and augmentation of part train, and its cries."""
     table = cries[cries["split"] == "train"]
@@ -210,7 +210,7 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
 
 
 def _write(
-    summary: FinetuneSummary,
+    summary: TrainSpeakerSummary,
     loss: SpeakerLossConfig,
     start: dict[str, str],
     trained: TrainedEcapa,

@@ -1,4 +1,4 @@
-"""Stage ``embed_vggish``: the embedder's numbers for every plain second of every labelled clip."""
+"""Stage ``embed``: the embedder's numbers for every plain second of every labelled clip."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EmbedVggishConfig:
-    """Section ``embed_vggish``."""
+class EmbedConfig:
+    """Section ``embed``."""
 
     batch_s: int  # seconds of sound in one batch
 
@@ -68,7 +68,7 @@ class EmbedSummary:
 def run(
     clips_tables: Sequence[Path],
     embedder_config: EmbedderConfig,
-    config: EmbedVggishConfig,
+    config: EmbedConfig,
     out_dir: Path,
     work_dir: Path,
     engine: Engine = LOCAL,

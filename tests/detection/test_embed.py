@@ -1,4 +1,4 @@
-"""Stage ``embed_vggish``: which clips, which rows, and going on after an interruption."""
+"""Stage ``embed``: which clips, which rows, and going on after an interruption."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from crywatch.core.errors import AudioError, ConfigError
 from crywatch.data.features import FeatureStore
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
-from crywatch.detection.embedders import EmbedderConfig, build, embed_vggish
-from crywatch.detection.embedders.embed_vggish import EmbedVggishConfig, run
+from crywatch.detection.embedders import EmbedderConfig, build, embed
+from crywatch.detection.embedders.embed import EmbedConfig, run
 from tests.helpers.code_cases import edit
 from tests.helpers.embedder_cases import save_vggish, vggish_reference
 from tests.helpers.split_cases import clips_table, noise, row
@@ -53,8 +53,8 @@ def tables(tmp_path):
     return [split, untrimmed]
 
 
-def embed(tables, folder, embedder=LOGMEL, batch_s=2):
-    return run(tables, embedder, EmbedVggishConfig(batch_s), folder / "out", folder / "work")
+def embed_tables(tables, folder, embedder=LOGMEL, batch_s=2):
+    return run(tables, embedder, EmbedConfig(batch_s), folder / "out", folder / "work")
 
 
 def paths_of(tables) -> dict[str, str]:
@@ -63,7 +63,7 @@ def paths_of(tables) -> dict[str, str]:
 
 
 def test_every_labelled_clip_of_every_part_is_embedded(tables, tmp_path):
-    summary = embed(tables, tmp_path)
+    summary = embed_tables(tables, tmp_path)
     store = FeatureStore(tmp_path / "out")
     assert set(store) == {*DURATIONS_S, "untrimmed/1"}  # duplicates and test clips too
     assert store.corpora == ("a", "b", "untrimmed")
@@ -80,7 +80,7 @@ def test_every_labelled_clip_of_every_part_is_embedded(tables, tmp_path):
 
 def test_the_batch_changes_nothing(tables, tmp_path):
     for batch_s in (1, 3, 1000):
-        embed(tables, tmp_path / str(batch_s), batch_s=batch_s)
+        embed_tables(tables, tmp_path / str(batch_s), batch_s=batch_s)
     digests = {files_sha256([tmp_path / name / "out"]) for name in ("1", "3", "1000")}
     assert len(digests) == 1
 
@@ -92,15 +92,15 @@ def test_batches_are_bounded(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(
         embedder, "embed_batch", lambda waves: sizes.append([len(w) for w in waves]) or batch(waves)
     )
-    monkeypatch.setattr(embed_vggish, "build", lambda config: embedder)
-    embed(tables, tmp_path, batch_s=3)
+    monkeypatch.setattr(embed, "build", lambda config: embedder)
+    embed_tables(tables, tmp_path, batch_s=3)
     assert sum(map(len, sizes)) == 7
     assert all(sum(lengths[:-1]) < 3 * 16_000 for lengths in sizes)  # the last one may reach over
 
 
 def test_vggish_stand_in_through_the_stage(tables, tmp_path):
     handle = save_vggish(tmp_path / "vggish")
-    embed(tables, tmp_path, EmbedderConfig("vggish", 128, str(handle)), batch_s=4)
+    embed_tables(tables, tmp_path, EmbedderConfig("vggish", 128, str(handle)), batch_s=4)
     store = FeatureStore(tmp_path / "out")
     for clip_id, path in paths_of(tables).items():
         if clip_id in store:
@@ -118,20 +118,20 @@ def stop_after(monkeypatch, count: int) -> list[str]:
         read.append(path)
         return read_clean(path)
 
-    monkeypatch.setattr(embed_vggish, "read_clean", reading)
+    monkeypatch.setattr(embed, "read_clean", reading)
     return read
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 5])
 def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkeypatch, count):
-    embed(tables, tmp_path / "undisturbed")
+    embed_tables(tables, tmp_path / "undisturbed")
     stop_after(monkeypatch, count)
     with pytest.raises(KeyboardInterrupt):
-        embed(tables, tmp_path / "killed")
+        embed_tables(tables, tmp_path / "killed")
     assert not (tmp_path / "killed" / "out").exists()
 
     again = stop_after(monkeypatch, 100)
-    embed(tables, tmp_path / "killed")
+    embed_tables(tables, tmp_path / "killed")
     assert len(again) < 7 or count == 0
     outs = [files_sha256([tmp_path / name / "out"]) for name in ("undisturbed", "killed")]
     assert outs[0] == outs[1]
@@ -141,9 +141,9 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
 def test_clips_embedded_already_are_not_read_again(tables, tmp_path, monkeypatch):
     first = stop_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        embed(tables, tmp_path, batch_s=1)
+        embed_tables(tables, tmp_path, batch_s=1)
     again = stop_after(monkeypatch, 100)
-    embed(tables, tmp_path, batch_s=1)
+    embed_tables(tables, tmp_path, batch_s=1)
     # "a/3" is short of a batch and waits for "a/4"; everything before the stop was written.
     assert not set(first) & set(again)
     assert len(first) + len(again) == 7
@@ -154,23 +154,23 @@ def test_numbers_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
         edit(patch, "data/features.py")
         stop_after(patch, 4)
         with pytest.raises(KeyboardInterrupt):
-            embed(tables, tmp_path, batch_s=1)
+            embed_tables(tables, tmp_path, batch_s=1)
     again = stop_after(monkeypatch, 100)
-    embed(tables, tmp_path, batch_s=1)
+    embed_tables(tables, tmp_path, batch_s=1)
     assert len(again) == 7
 
 
 def test_other_inputs_never_reuse_what_was_done(tables, tmp_path, monkeypatch):
     stop_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
-        embed(tables, tmp_path / "changed")
+        embed_tables(tables, tmp_path / "changed")
     waves = {clip_id: noise(50 + n, s) for n, (clip_id, s) in enumerate(DURATIONS_S.items())}
     table(tables[0], waves)
     again = stop_after(monkeypatch, 100)
-    embed(tables, tmp_path / "changed")
+    embed_tables(tables, tmp_path / "changed")
     assert len(again) == 7
     assert not (tmp_path / "changed" / "work").exists()  # nor what the first inputs left there
-    embed(tables, tmp_path / "fresh")
+    embed_tables(tables, tmp_path / "fresh")
     outs = [files_sha256([tmp_path / name / "out"]) for name in ("changed", "fresh")]
     assert outs[0] == outs[1]
 
@@ -180,10 +180,10 @@ def test_another_embedder_never_reuses_what_was_done(tables, tmp_path, monkeypat
 
     stop_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
-        embed(tables, tmp_path)
+        embed_tables(tables, tmp_path)
     monkeypatch.setattr(logmel, "LOG_OFFSET", 0.1)
     again = stop_after(monkeypatch, 100)
-    embed(tables, tmp_path)
+    embed_tables(tables, tmp_path)
     assert len(again) == 7
     store = FeatureStore(tmp_path / "out")
     clip = build(LOGMEL).embed(read_clean(paths_of(tables)["a/1"]))
@@ -192,15 +192,15 @@ def test_another_embedder_never_reuses_what_was_done(tables, tmp_path, monkeypat
 
 def test_errors_name_what_is_wrong(tables, tmp_path):
     with pytest.raises(ConfigError, match="embedder.dim is 64"):
-        embed(tables, tmp_path, EmbedderConfig("logmel", 64, ""))
+        embed_tables(tables, tmp_path, EmbedderConfig("logmel", 64, ""))
     Path(paths_of(tables)["b/1"]).unlink()
     with pytest.raises(AudioError, match=r"b/1\.flac"):
-        embed(tables, tmp_path)
+        embed_tables(tables, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
-    script = Path(__file__).resolve().parents[2] / "pipelines" / "embed_vggish.py"
+    script = Path(__file__).resolve().parents[2] / "pipelines" / "embed.py"
     main = runpy.run_path(str(script))["main"]
     (tmp_path / "data").mkdir()
     for source in (tables[0].parent, tables[1].parent):
@@ -213,7 +213,7 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     write_table(empty(SPLIT_CLIPS), tmp_path / paths.SOUNDSCAPES / "clips.parquet", SPLIT_CLIPS)
     (tmp_path / "params.yaml").write_text(
         "engine: {name: local}\n"
-        "embedder: {name: logmel, dim: 128, handle: ''}\nembed_vggish: {batch_s: 4}\n"
+        "embedder: {name: logmel, dim: 128, handle: ''}\nembed: {batch_s: 4}\n"
     )
     logged = {}
 
@@ -232,6 +232,6 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(tracking, "stage_run", stage_run)
     monkeypatch.chdir(tmp_path)
     main()
-    store = FeatureStore(paths.EMBED_VGGISH)
-    assert (logged["stage"], logged["embedder"]) == ("embed_vggish", "logmel")
+    store = FeatureStore(paths.EMBED)
+    assert (logged["stage"], logged["embedder"]) == ("embed", "logmel")
     assert (logged["clips"], logged["seconds"]) == (7, store.n_rows)

@@ -1,4 +1,4 @@
-"""Stage ``finetune_ecapa``: it learns, keeps its best epoch, and a killed training goes on."""
+"""Stage ``train_speaker``: it learns, keeps its best epoch, and a killed training goes on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import load
-from crywatch.speaker import finetune_ecapa
+from crywatch.speaker import train_speaker
 from crywatch.speaker.batches import AveragingConfig, BatchConfig, CropConfig
 from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
 from crywatch.speaker.ecapa import RANDOM, EcapaConfig, EcapaShape, build, from_model
-from crywatch.speaker.finetune_ecapa import FinetuneEcapaConfig, run, weights_sha256
-from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentationConfig, CropNoiseConfig
-from crywatch.speaker.finetune_ecapa.training import EcapaSchedule, _optimiser
-from crywatch.speaker.finetune_ecapa.validation import (
+from crywatch.speaker.losses import (
+    AamConfig,
+    Ge2eConfig,
+    NtXentConfig,
+    SpeakerLoss,
+    SpeakerLossConfig,
+)
+from crywatch.speaker.train_speaker import TrainSpeakerConfig, run, weights_sha256
+from crywatch.speaker.train_speaker.augmentation import CropAugmentationConfig, CropNoiseConfig
+from crywatch.speaker.train_speaker.training import EcapaSchedule, _optimiser
+from crywatch.speaker.train_speaker.validation import (
     ACROSS,
     LOSS,
     WITHIN,
@@ -33,13 +40,6 @@ from crywatch.speaker.finetune_ecapa.validation import (
     InfantVerdict,
     ValidationConfig,
     choose_recordings,
-)
-from crywatch.speaker.losses import (
-    AamConfig,
-    Ge2eConfig,
-    NtXentConfig,
-    SpeakerLoss,
-    SpeakerLossConfig,
 )
 from tests.helpers.code_cases import edit
 from tests.helpers.speaker_cases import generated_cries, lively, save_published
@@ -54,7 +54,7 @@ LOSSES = {
 }
 
 
-def config(**changes) -> FinetuneEcapaConfig:
+def config(**changes) -> TrainSpeakerConfig:
     given = {
         "losses": LOSSES,
         "changed": ["planted"],
@@ -71,7 +71,7 @@ def config(**changes) -> FinetuneEcapaConfig:
         "weight_decay": 1e-4,
         "threads": 1,
     }
-    return FinetuneEcapaConfig(**(given | changes))
+    return TrainSpeakerConfig(**(given | changes))
 
 
 def cry_rows(part: str, infants: int, sessions: int = 2, corpus: str = "donateacry") -> list:
@@ -225,7 +225,7 @@ def test_a_training_killed_twice_goes_on_to_the_same_bytes(cries, undisturbed, t
 
 def test_a_kill_inside_an_epoch_does_that_epoch_again(cries, undisturbed, tmp_path, monkeypatch):
     calls = []
-    batch = finetune_ecapa.Material.batch
+    batch = train_speaker.Material.batch
 
     def dying(self, step):
         calls.append(step)
@@ -234,7 +234,7 @@ def test_a_kill_inside_an_epoch_does_that_epoch_again(cries, undisturbed, tmp_pa
         return batch(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune_ecapa.Material, "batch", dying)
+        patch.setattr(train_speaker.Material, "batch", dying)
         with pytest.raises(Killed):
             train(cries, tmp_path)
         train(cries, tmp_path)
@@ -247,7 +247,7 @@ def test_a_kill_after_the_last_epoch_loses_nothing(cries, undisturbed, tmp_path,
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune_ecapa, "_write", failing)
+        patch.setattr(train_speaker, "_write", failing)
         with pytest.raises(Killed):
             train(cries, tmp_path)
     seen: list[int] = []
@@ -335,7 +335,7 @@ def test_the_schedule_is_scaled_and_patience_stops(cries, tmp_path, monkeypatch)
 
 
 def test_a_training_that_diverges_says_so(cries, tmp_path):
-    with pytest.raises(ConfigError, match=r"not finite at step \d+: lower finetune_ecapa\.lr"):
+    with pytest.raises(ConfigError, match=r"not finite at step \d+: lower train_speaker\.lr"):
         train(cries, tmp_path, cfg=config(lr=1e30, warmup=0.0))
     assert not (tmp_path / "out").exists()
 
@@ -366,7 +366,7 @@ def test_bad_values_are_named(cries, tmp_path, changes, message):
 
 
 def test_a_loss_a_network_or_infants_that_are_not_there_are_named(cries, tmp_path):
-    with pytest.raises(ConfigError, match=r"finetune_ecapa\.losses has no 'triplet'"):
+    with pytest.raises(ConfigError, match=r"train_speaker\.losses has no 'triplet'"):
         train(cries, tmp_path, "triplet")
     with pytest.raises(ModelError, match="ecapa.source"):
         train(cries, tmp_path, network=EcapaConfig("/no/such folder", 16, []))
@@ -473,7 +473,7 @@ def test_recordings_are_chosen_in_pairs_of_sessions():
 def test_every_profile_gives_typed_sections(tmp_path, profile):
     composed = params.compose([f"profile={profile}", "data.mirror=corpora"], ROOT / "conf")
     OmegaConf.save(composed, tmp_path / "params.yaml", resolve=True)
-    section = params.section("finetune_ecapa", FinetuneEcapaConfig, tmp_path / "params.yaml")
+    section = params.section("train_speaker", TrainSpeakerConfig, tmp_path / "params.yaml")
     network = params.section("ecapa", EcapaConfig, tmp_path / "params.yaml")
     assert {"ge2e", "ntxent"} <= set(section.losses)
     assert ({"aam", "ge2e_aam"} <= set(section.losses)) == (profile != "demo")
@@ -488,7 +488,7 @@ def test_the_group_of_losses_has_all_of_them():
     names = sorted(path.stem for path in (ROOT / "conf" / "speaker_loss").glob("*.yaml"))
     assert names == ["aam", "ge2e", "ge2e_aam", "ge2e_contrast", "ntxent"]
     for name in names:
-        added = f"+speaker_loss@finetune_ecapa.losses.more={name}"
+        added = f"+speaker_loss@train_speaker.losses.more={name}"
         composed = params.compose([added], ROOT / "conf")
-        loss = params.typed(composed.finetune_ecapa.losses.more, SpeakerLossConfig, name)
+        loss = params.typed(composed.train_speaker.losses.more, SpeakerLossConfig, name)
         assert SpeakerLoss(loss, 3, 192).weights

@@ -9,7 +9,7 @@ import torch
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError
 from crywatch.speaker.ecapa import EcapaConfig, build
-from crywatch.speaker.finetune_ecapa.augmentation import (
+from crywatch.speaker.train_speaker.augmentation import (
     CropAugmentation,
     CropAugmentationConfig,
     CropBandConfig,

@@ -1,4 +1,4 @@
-"""Stage ``blazenet_features``: pictures made once, streamed, resumable."""
+"""Stage ``pictures``: pictures made once, streamed, resumable."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from crywatch.audio.decode import read_clean, write_flac
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import CrywatchError
 from crywatch.data.features import FeatureStore
-from crywatch.detection.blazenet import blazenet_features
-from crywatch.detection.blazenet.blazenet_features import BlazenetFeaturesConfig, folder_name
+from crywatch.detection.blazenet import pictures
 from crywatch.detection.blazenet.frontend import SCALE_DB, from_wave
+from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 from tests.helpers.code_cases import edit
 
 SHARED = {name: value for name, value in ONE_SECOND.as_dict().items() if name != "segment_s"}
-CONFIG = BlazenetFeaturesConfig(**SHARED, segments_s=[1.0, 5.0])
+CONFIG = PicturesConfig(**SHARED, segments_s=[1.0, 5.0])
 DURATIONS_S = {"a/one": 1.0, "a/two": 2.6, "a/five": 5.0, "b/long": 7.6, "b/short": 0.2}
 
 
@@ -39,7 +39,7 @@ def tables(tmp_path):
 
 
 def run(tables, folder):
-    return blazenet_features.run(tables, CONFIG, folder / "out", folder / "work")
+    return pictures.run(tables, CONFIG, folder / "out", folder / "work")
 
 
 def test_every_labelled_clip_has_its_pictures(tables, tmp_path):
@@ -84,15 +84,13 @@ def stopping_at_the_fifth():
 
 def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkeypatch):
     run(tables, tmp_path / "undisturbed")
-    monkeypatch.setattr(blazenet_features, "read_clean", stopping_at_the_fifth())
+    monkeypatch.setattr(pictures, "read_clean", stopping_at_the_fifth())
     with pytest.raises(KeyboardInterrupt):
         run(tables, tmp_path / "killed")
     assert not (tmp_path / "killed" / "out").exists()
 
     later = []
-    monkeypatch.setattr(
-        blazenet_features, "read_clean", lambda path: later.append(path) or read_clean(path)
-    )
+    monkeypatch.setattr(pictures, "read_clean", lambda path: later.append(path) or read_clean(path))
     run(tables, tmp_path / "killed")
     assert len(later) == 6 + 6 - 4  # nothing is decoded twice for the same front end
     outs = [files_sha256([tmp_path / name / "out"]) for name in ("undisturbed", "killed")]
@@ -103,13 +101,11 @@ def test_an_interrupted_stage_goes_on_to_the_same_bytes(tables, tmp_path, monkey
 def test_pictures_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         edit(patch, "data/selection.py")
-        patch.setattr(blazenet_features, "read_clean", stopping_at_the_fifth())
+        patch.setattr(pictures, "read_clean", stopping_at_the_fifth())
         with pytest.raises(KeyboardInterrupt):
             run(tables, tmp_path)
     later = []
-    monkeypatch.setattr(
-        blazenet_features, "read_clean", lambda path: later.append(path) or read_clean(path)
-    )
+    monkeypatch.setattr(pictures, "read_clean", lambda path: later.append(path) or read_clean(path))
     run(tables, tmp_path)
     assert len(later) == 6 + 6
 

@@ -19,9 +19,9 @@ from crywatch.detection import training
 from crywatch.detection.training import Training, fit, require_finite
 from crywatch.speaker.batches import Crops, InfantBatches
 from crywatch.speaker.ecapa import Ecapa
-from crywatch.speaker.finetune_ecapa.augmentation import CropAugmentation
-from crywatch.speaker.finetune_ecapa.validation import InfantValidation, InfantVerdict
 from crywatch.speaker.losses import SpeakerLoss
+from crywatch.speaker.train_speaker.augmentation import CropAugmentation
+from crywatch.speaker.train_speaker.validation import InfantValidation, InfantVerdict
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class EcapaTraining(Training[tuple[Tensor, Tensor], EcapaEpoch]):
         self.ecapa.train()
         waves, labels = batch
         value = self.loss(self.ecapa(waves), labels)
-        rate, lr = "finetune_ecapa.lr", self.schedule.lr
-        require_finite(value.total, "finetune_ecapa: the loss is", number, rate, lr)
+        rate, lr = "train_speaker.lr", self.schedule.lr
+        require_finite(value.total, "train_speaker: the loss is", number, rate, lr)
         self.optimiser.zero_grad(set_to_none=True)
         value.total.backward()
         self.optimiser.step()
