@@ -2,7 +2,7 @@
 
 `dvc repro --force` runs in a project whose stages call `python`, which is a probe here. For each
 stage: wall and CPU seconds, CPU seconds of its imports and of MLflow among them, DVC's own seconds
-before the stage's script begins (for the first with the start of DVC), and the largest resident set.
+before its script begins (for the first with the start of DVC), and the largest resident set.
 """
 
 from __future__ import annotations
