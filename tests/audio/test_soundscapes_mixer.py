@@ -7,12 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crywatch.audio.extents import Stretch, dynamics_db, heard, merged, sounding
-from crywatch.audio.mixer import Background, Foreground, coloured_noise, looped, render
+from crywatch.audio.extents import ExtentConfig, Stretch, dynamics_db, heard, merged, sounding
+from crywatch.audio.mixer import (
+    Background,
+    Foreground,
+    Soundscape,
+    coloured_noise,
+    looped,
+    render,
+)
 from crywatch.audio.rooms import response, reverberant
 from crywatch.audio.segments import RATE_HZ
-from crywatch.data.soundscapes import ExtentConfig, Soundscape, labelled_events
-from crywatch.data.soundscapes.draw import cut
+from crywatch.data.mixtures.draw import cut
+from crywatch.data.mixtures.soundscapes import labelled_events
 from tests.helpers.split_cases import noise
 
 CONFIG = ExtentConfig(20.0, 30.0, min_gap_s=0.3, min_length_s=0.1)

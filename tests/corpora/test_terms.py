@@ -7,7 +7,7 @@ import pytest
 from crywatch import corpora
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.corpora.terms import terms_of, terms_of_model
-from crywatch.data import soundscapes, untrimmed
+from crywatch.data.mixtures import soundscapes, untrimmed
 from crywatch.data.selection import MADE
 from crywatch.data.sources import corpora_of, heard
 from tests.helpers.blazenet_cases import clip_rows, write_clips

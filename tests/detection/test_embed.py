@@ -202,13 +202,12 @@ def test_errors_name_what_is_wrong(tables, tmp_path):
 def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     script = Path(__file__).resolve().parents[2] / "pipelines" / "embed.py"
     main = runpy.run_path(str(script))["main"]
-    (tmp_path / "data").mkdir()
-    for source in (tables[0].parent, tables[1].parent):
-        source.rename(tmp_path / "data" / source.name)
-    for name in ("split", "untrimmed"):
-        path = tmp_path / "data" / name / "clips.parquet"
+    (tmp_path / paths.MIXTURES).mkdir(parents=True)
+    for source, folder in zip(tables, (paths.SPLIT, paths.UNTRIMMED), strict=True):
+        source.parent.rename(tmp_path / folder)
+        path = tmp_path / folder / "clips.parquet"
         clips = read_table(path, SPLIT_CLIPS)
-        clips["path"] = [f"data/{Path(p).relative_to(tmp_path)}" for p in clips["path"]]
+        clips["path"] = [f"{folder}/{Path(p).relative_to(source.parent)}" for p in clips["path"]]
         write_table(clips, path, SPLIT_CLIPS)
     write_table(empty(SPLIT_CLIPS), tmp_path / paths.SOUNDSCAPES / "clips.parquet", SPLIT_CLIPS)
     (tmp_path / "params.yaml").write_text(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from crywatch.core import paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, RegistryError, TableError
 from crywatch.operations.register import listening
@@ -135,7 +136,7 @@ def test_what_the_champion_was_trained_on_counts_for_neither(project, tmp_path):
     moved = clips[clips["clip_id"] == "esc50/cry-val-1"][["clip_id", "sha256", "group_id"]]
     rows = [known, named.assign(sha256="other"), moved.assign(clip_id="old", group_id="old")]
     pd.concat(rows).to_parquet(tmp_path / "training.parquet")
-    tables = [Path("data/split/clips.parquet"), Path("data/soundscapes/clips.parquet")]
+    tables = [paths.SPLIT_CLIPS, paths.SOUNDSCAPES / "clips.parquet"]
     out = trained_on(tmp_path / "training.parquet", tables, read_members())
     val = {name for name in out if "val" in name}
     # By its group's name, by its sound, and the soundscape that holds it.

@@ -51,7 +51,7 @@ PLAN = {
     "sounds": {
         "cmd": "python stage.py sounds",
         "deps": ["stage.py"],
-        "outs": [f"data/{name}" for name in ("sounds", "split", "untrimmed", "soundscapes")],
+        "outs": [f"data/{name}" for name in ("sounds", "split", "mixtures")],
     },
     "calibrate": {
         "foreach": ["robust"],

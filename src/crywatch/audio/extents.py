@@ -19,7 +19,7 @@ SILENT_DBFS = -60.0  # of the loudest frame; a clip or an event that is quieter 
 
 @dataclass  # not frozen: OmegaConf merges into it
 class ExtentConfig:
-    """Section ``soundscapes.extents``."""
+    """Section ``mixtures.soundscapes.extents``."""
 
     on_below_peak_db: float  # a stretch holds a frame at least this near to the loudest one
     off_below_peak_db: float  # and goes on while frames are this near

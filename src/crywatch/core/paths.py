@@ -17,8 +17,9 @@ DUPLICATES = SPLIT / "duplicates.parquet"
 SPLIT_EVENTS = SPLIT / "events.parquet"
 SPLIT_TABLE = SPLIT / "split.csv"
 
-UNTRIMMED = DATA / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
-SOUNDSCAPES = DATA / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
+MIXTURES = DATA / "mixtures"
+UNTRIMMED = MIXTURES / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
+SOUNDSCAPES = MIXTURES / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED = DATA / "embed"
 TRAIN_MINER = DATA / "train_miner"

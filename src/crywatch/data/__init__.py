@@ -1,8 +1,8 @@
 """Tables of clips and what makes them, between the publishers' folders and the models.
 
-Stages: ``clean``, ``split``, ``datasheet``, ``untrimmed``, ``soundscapes``. ``tables`` are all
+Stages: ``clean``, ``split``, ``datasheet``, ``mixtures``. ``tables`` are all
 schemas. ``selection`` gives the labelled clips of a part, ``sources`` the corpora that a model
 was trained on, ``truth`` the label of each plain second, ``features`` the stores of numbers per
-second, ``made`` the rows of recordings made of clips, ``counts`` clips and seconds by label,
+second, ``counts`` clips and seconds by label,
 ``check`` what `crywatch data check` prints.
 """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core import paths
+from crywatch.data.mixtures.soundscapes import ANNOTATIONS
 from crywatch.data.selection import Source, sounds
-from crywatch.data.soundscapes import ANNOTATIONS
 from crywatch.operations.register import PromotionGate
 from crywatch.operations.register.config import RegisterConfig
 from crywatch.operations.register.gates import (

@@ -12,8 +12,8 @@ from crywatch.audio.mixer import Soundscape
 from crywatch.core import paths
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import RegistryError, TableError
+from crywatch.data.mixtures.soundscapes import ANNOTATIONS
 from crywatch.data.selection import MADE
-from crywatch.data.soundscapes import ANNOTATIONS
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 

@@ -13,20 +13,13 @@ import pytest
 
 from crywatch import corpora
 from crywatch.audio.decode import read_clean
-from crywatch.audio.mixer import PEAK
+from crywatch.audio.extents import ExtentConfig
+from crywatch.audio.mixer import PEAK, Soundscape, render
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.corpora import Refused
-from crywatch.data.soundscapes import (
-    ExtentConfig,
-    KindConfig,
-    Range,
-    RoomConfig,
-    Soundscape,
-    SoundscapesConfig,
-    render,
-    run,
-)
+from crywatch.data.mixtures.draw import KindConfig, Range, RoomConfig, SoundscapesConfig
+from crywatch.data.mixtures.soundscapes import run
 from crywatch.data.tables import PARTS, empty, read_table, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from tests.helpers.split_cases import clips_table, cry_like, noise, row, tone

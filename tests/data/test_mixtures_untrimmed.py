@@ -12,9 +12,16 @@ import pytest
 from crywatch.audio.decode import read_clean, write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.data.mixtures.untrimmed import (
+    CROSSFADE_S,
+    MAX_CRY_CLIPS,
+    UntrimmedConfig,
+    choose,
+    join,
+    run,
+)
 from crywatch.data.tables import PARTS, read_table, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
-from crywatch.data.untrimmed import CROSSFADE_S, MAX_CRY_CLIPS, UntrimmedConfig, choose, join, run
 from tests.helpers.split_cases import clips_table, cry_like, noise, row
 
 CONFIG = UntrimmedConfig(

@@ -1,4 +1,4 @@
-"""Stage ``soundscapes``: mixtures of cries and other sounds over a background, strongly labelled.
+"""Soundscapes: cries and other sounds over a background, strongly labelled.
 
 Made as the synthetic part of ICSD (Q. Liu et al., arXiv 2408.10561) and as Scaper makes
 its soundscapes (J. Salamon et al., WASPAA 2017): foregrounds at random onsets and signal-to-noise
@@ -16,37 +16,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.decode import write_flac
-from crywatch.audio.extents import ExtentConfig, Stretch, merged
-from crywatch.audio.mixer import Mixture, Soundscape, render
+from crywatch.audio.extents import Stretch, merged
+from crywatch.audio.mixer import Soundscape, render
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress
-from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
-from crywatch.data.selection import labelled
-from crywatch.data.soundscapes.draw import (
-    KindConfig,
-    Range,
-    RoomConfig,
-    SoundscapesConfig,
-    Sources,
-    draw,
+from crywatch.data.mixtures.draw import KindConfig, SoundscapesConfig, Sources, draw
+from crywatch.data.mixtures.recordings import (
+    RecordingsSummary,
+    RecordingWriter,
+    check_per_part,
+    check_share,
 )
+from crywatch.data.selection import labelled
 from crywatch.data.tables import PARTS, read_table
 from crywatch.data.tables.clips import EVENTS
-
-__all__ = [
-    "ExtentConfig",
-    "KindConfig",
-    "Mixture",
-    "Range",
-    "RoomConfig",
-    "Soundscape",
-    "SoundscapesConfig",
-    "SoundscapesSummary",
-    "render",
-    "run",
-]
 
 CORPUS = "soundscapes"
 ANNOTATIONS = "annotations.jsonl"
@@ -57,30 +41,14 @@ EVENT_COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
 @dataclass(frozen=True)
-class SoundscapesSummary:
+class SoundscapesSummary(RecordingsSummary):
     """What was made."""
 
-    recordings: dict[str, int]  # by part
-    seconds: float
-    cry_seconds: float
     cry_events: int
     other_events: int
     generated_backgrounds: float  # share of mixtures
     in_rooms: float  # share of mixtures
     mean_snr_db: float | None  # of the foregrounds; None where there is none
-
-    def as_metrics(self) -> dict[str, float | None]:
-        """For the tracking store."""
-        counts = {f"recordings_{part}": float(n) for part, n in self.recordings.items()}
-        return counts | {
-            "seconds": self.seconds,
-            "cry_seconds": self.cry_seconds,
-            "cry_events": float(self.cry_events),
-            "other_events": float(self.other_events),
-            "generated_backgrounds": self.generated_backgrounds,
-            "in_rooms": self.in_rooms,
-            "mean_snr_db": self.mean_snr_db,
-        }
 
 
 @dataclass(frozen=True)
@@ -108,62 +76,60 @@ def run(
     clips = labelled(split_clips)
     clips = clips[clips["duration_s"] <= config.max_clip_s]
     own = read_table(split_events, EVENTS)
-    rows: list[dict] = []
-    events: list[tuple] = []
     plans: list[Soundscape] = []
     with atomic_dir(out_dir) as temp:
+        writer = RecordingWriter(temp, out_dir)
         with open(temp / ANNOTATIONS, "w", encoding="utf-8") as annotations:
             for sources, plan in _planned(clips, own, config, seed):
                 mixture = render(plan, sources.read)
-                write_flac(temp / "audio" / _file(plan.clip_id), mixture.wave)
-                path = (out_dir / "audio" / _file(plan.clip_id)).as_posix()
+                path = writer.add(
+                    plan.clip_id,
+                    plan.part,
+                    plan.category,
+                    mixture.wave,
+                    sources.clips.loc[plan.clip_ids()],
+                    labelled_events(plan, config.extents.min_gap_s),
+                )
                 record = mixture.annotation(plan, path)
                 annotations.write(json.dumps(record, allow_nan=False) + "\n")
-                used = sources.clips.loc[plan.clip_ids()]
-                rows.append(
-                    clip_row(plan.clip_id, path, plan.part, plan.category, mixture.wave, used)
-                )
-                events += labelled_events(plan, config.extents.min_gap_s)
                 plans.append(plan)
-        write_tables(temp, rows, events)
-        _write_metadata(temp, rows, events)
-    return _summary(plans, events)
-
-
-def _file(clip_id: str) -> str:
-    return f"{clip_id.split('/')[1]}.flac"
+        writer.write_tables()
+        _write_metadata(writer)
+    return _summary(plans, writer)
 
 
 def _check(config: SoundscapesConfig) -> None:
     for kind in KINDS:
         section: KindConfig = getattr(config, kind.section)
-        check_per_part(f"soundscapes.{kind.section}.per_part", section.per_part)
+        check_per_part(f"mixtures.soundscapes.{kind.section}.per_part", section.per_part)
         if section.max_cries < 1 or section.max_confusers < 0:
             raise ConfigError(
-                f"soundscapes.{kind.section}: needs max_cries of at least 1 and max_confusers of "
-                f"at least 0, not {section.max_cries} and {section.max_confusers}"
+                f"mixtures.soundscapes.{kind.section}: needs max_cries of at least 1 and "
+                f"max_confusers of at least 0, not {section.max_cries} and {section.max_confusers}"
             )
-    check_share("soundscapes.cry_share", config.cry_share)
-    check_share("soundscapes.rooms.share", config.rooms.share)
+    check_share("mixtures.soundscapes.cry_share", config.cry_share)
+    check_share("mixtures.soundscapes.rooms.share", config.rooms.share)
     extents = config.extents
     # A cut that is longer than any pause within a stretch holds some of its sound.
     shortest_s = max(extents.min_length_s, extents.min_gap_s)
-    config.untrimmed_s.check("soundscapes.untrimmed_s", above=shortest_s)
-    config.foreground_s.check("soundscapes.foreground_s", above=shortest_s)
-    config.snr_db.check("soundscapes.snr_db")
-    config.background_dbfs.check("soundscapes.background_dbfs")
-    config.rooms.rt60_s.check("soundscapes.rooms.rt60_s", above=0)
-    config.rooms.direct_db.check("soundscapes.rooms.direct_db")
+    config.untrimmed_s.check("mixtures.soundscapes.untrimmed_s", above=shortest_s)
+    config.foreground_s.check("mixtures.soundscapes.foreground_s", above=shortest_s)
+    config.snr_db.check("mixtures.soundscapes.snr_db")
+    config.background_dbfs.check("mixtures.soundscapes.background_dbfs")
+    config.rooms.rt60_s.check("mixtures.soundscapes.rooms.rt60_s", above=0)
+    config.rooms.direct_db.check("mixtures.soundscapes.rooms.direct_db")
     if config.max_dynamics_db < 0:
-        raise ConfigError(f"soundscapes.max_dynamics_db: {config.max_dynamics_db:g} is below 0")
+        raise ConfigError(
+            f"mixtures.soundscapes.max_dynamics_db: {config.max_dynamics_db:g} is below 0"
+        )
     if not 0 <= extents.on_below_peak_db <= extents.off_below_peak_db:
         raise ConfigError(
-            "soundscapes.extents: needs 0 <= on_below_peak_db <= off_below_peak_db, not "
+            "mixtures.soundscapes.extents: needs 0 <= on_below_peak_db <= off_below_peak_db, not "
             f"{extents.on_below_peak_db:g} and {extents.off_below_peak_db:g}"
         )
     if extents.min_gap_s < 0 or extents.min_length_s <= 0:
         raise ConfigError(
-            "soundscapes.extents: needs 0 <= min_gap_s and 0 < min_length_s, not "
+            "mixtures.soundscapes.extents: needs 0 <= min_gap_s and 0 < min_length_s, not "
             f"{extents.min_gap_s:g} and {extents.min_length_s:g}"
         )
 
@@ -212,41 +178,36 @@ def labelled_events(plan: Soundscape, min_gap_s: float) -> list[tuple]:
     )
 
 
-def _write_metadata(folder: Path, rows: Sequence[dict], events: Sequence[tuple]) -> None:
+def _write_metadata(writer: RecordingWriter) -> None:
     """A table of events and one of durations for each part, as ICSD and DESED have them."""
     strong = pd.DataFrame(
         [
-            (_file(clip_id), onset_s, offset_s, ICSD_CRY if label == "cry" else label)
-            for clip_id, onset_s, offset_s, label in events
+            (writer.path(clip_id).name, onset_s, offset_s, ICSD_CRY if label == "cry" else label)
+            for clip_id, onset_s, offset_s, label in writer.events
         ],
         columns=list(EVENT_COLUMNS),
     )
     durations = pd.DataFrame(
-        [(_file(row["clip_id"]), row["duration_s"]) for row in rows],
+        [(writer.path(row["clip_id"]).name, row["duration_s"]) for row in writer.rows],
         columns=["filename", "duration"],
     )
-    part_of = {_file(row["clip_id"]): row["split"] for row in rows}
+    part_of = {writer.path(row["clip_id"]).name: row["split"] for row in writer.rows}
     for part, name in FOLDERS.items():
-        (folder / "metadata" / name).mkdir(parents=True)
+        folder = writer.folder / "metadata" / name
+        folder.mkdir(parents=True)
         for table, stem in ((strong, CORPUS), (durations, f"{CORPUS}_durations")):
-            table[table["filename"].map(part_of) == part].to_csv(
-                folder / "metadata" / name / f"{stem}.tsv",
-                sep="\t",
-                index=False,
-                lineterminator="\n",
-            )
+            rows = table[table["filename"].map(part_of) == part]
+            rows.to_csv(folder / f"{stem}.tsv", sep="\t", index=False, lineterminator="\n")
 
 
-def _summary(plans: Sequence[Soundscape], events: Sequence[tuple]) -> SoundscapesSummary:
-    cries = [event for event in events if event[3] == "cry"]
+def _summary(plans: Sequence[Soundscape], writer: RecordingWriter) -> SoundscapesSummary:
+    cry_events = sum(label == "cry" for *_, label in writer.events)
     snrs_db = [foreground.snr_db for plan in plans for foreground in plan.foregrounds]
     count = max(len(plans), 1)
     return SoundscapesSummary(
-        recordings={part: sum(plan.part == part for plan in plans) for part in PARTS},
-        seconds=round(sum(plan.duration_s for plan in plans), 1),
-        cry_seconds=round(sum(offset_s - onset_s for _, onset_s, offset_s, _ in cries), 1),
-        cry_events=len(cries),
-        other_events=len(events) - len(cries),
+        **vars(writer.summary()),
+        cry_events=cry_events,
+        other_events=len(writer.events) - cry_events,
         generated_backgrounds=sum(plan.background.clip_id is None for plan in plans) / count,
         in_rooms=sum(plan.rt60_s is not None for plan in plans) / count,
         mean_snr_db=round(float(np.mean(snrs_db)), 2) if snrs_db else None,

@@ -48,16 +48,16 @@ class KindConfig:
 
 @dataclass
 class RoomConfig:
-    """Section ``soundscapes.rooms``."""
+    """Section ``mixtures.soundscapes.rooms``."""
 
     share: float  # of mixtures whose foregrounds are heard in a room
     rt60_s: Range
     direct_db: Range  # direct-to-reverberant ratio, of each foreground
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf merges into it
 class SoundscapesConfig:
-    """Section ``soundscapes``."""
+    """Section ``mixtures.soundscapes``."""
 
     ten_s: KindConfig  # of 10 s
     untrimmed: KindConfig
@@ -210,7 +210,7 @@ def _draw_source(
             return pool[row]
     if label == "cry":
         raise TableError(
-            f"soundscapes: part {sources.part} has no clip labelled 'cry' of at most "
+            f"mixtures.soundscapes: part {sources.part} has no clip labelled 'cry' of at most "
             f"{sources.config.max_clip_s:g} s that is not silent"
         )
     return None

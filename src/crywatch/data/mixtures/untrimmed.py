@@ -1,4 +1,4 @@
-"""Stage ``untrimmed``: recordings of 20 to 60 s joined from the clips of one part, onsets known.
+"""Untrimmed recordings of 20 to 60 s, joined from the clips of one part, onsets known.
 
 Half of the recordings hold one to three cry clips among others, the rest hold none. Clips keep
 their levels and follow each other with a short crossfade. An event is the extent of a cry clip: the
@@ -13,13 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.decode import read_clean, write_flac
+from crywatch.audio.decode import read_clean
 from crywatch.audio.joints import crossfaded
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
-from crywatch.data.made import check_per_part, check_share, clip_row, write_tables
+from crywatch.data.mixtures.recordings import (
+    RecordingsSummary,
+    RecordingWriter,
+    check_per_part,
+    check_share,
+)
 from crywatch.data.selection import labelled
 from crywatch.data.tables import PARTS
 
@@ -28,28 +33,14 @@ CROSSFADE_S = 0.05
 MAX_CRY_CLIPS = 3
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf merges into it
 class UntrimmedConfig:
-    """Section ``untrimmed``."""
+    """Section ``mixtures.untrimmed``."""
 
     min_duration_s: float
     max_duration_s: float
     per_part: dict[str, int]  # recordings
     single_source: float  # share whose clips all come from one corpus
-
-
-@dataclass(frozen=True)
-class UntrimmedSummary:
-    """Counts by part."""
-
-    recordings: dict[str, int]
-    seconds: float
-    cry_seconds: float
-
-    def as_metrics(self) -> dict[str, float]:
-        """For the tracking store."""
-        counts = {f"recordings_{part}": float(n) for part, n in self.recordings.items()}
-        return counts | {"seconds": self.seconds, "cry_seconds": self.cry_seconds}
 
 
 @dataclass(frozen=True)
@@ -62,57 +53,53 @@ class Placed:
     offset_s: float
 
 
-def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) -> UntrimmedSummary:
+def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) -> RecordingsSummary:
     """Build the recordings of every part; writes audio/, clips, events and members."""
     _check(config)
     clips = labelled(split_clips)
     # A longer one fits no recording; one as short as the crossfade adds nothing to it.
     clips = clips[clips["duration_s"].between(2 * CROSSFADE_S, config.max_duration_s)]
-    rows, events, members = [], [], []
+    members = []
     with atomic_dir(out_dir) as temp:
+        writer = RecordingWriter(temp, out_dir)
         for number, part in enumerate(PARTS):
             pool = clips[clips["split"] == part]
             for label in ("cry", "other"):
                 if config.per_part[part] and not (pool["label"] == label).any():
                     raise TableError(
-                        f"untrimmed: part {part} has no clip labelled {label!r} of at most "
-                        f"{config.max_duration_s:g} s"
+                        f"mixtures.untrimmed: part {part} has no clip labelled {label!r} of at "
+                        f"most {config.max_duration_s:g} s"
                     )
             for index in progress(range(config.per_part[part]), f"untrimmed {part}"):
                 rng = np.random.default_rng([seed, number, index])
                 sources = choose(pool, index % 2 == 0, config, rng)
                 wave, placed = join([read_clean(path) for path in sources["path"]], sources)
-                name = f"{part}-{index:05d}"
-                write_flac(temp / "audio" / f"{name}.flac", wave)
-                clip_id = f"{CORPUS}/{name}"
-                audio_path = (out_dir / "audio" / f"{name}.flac").as_posix()
+                clip_id = f"{CORPUS}/{part}-{index:05d}"
                 single = sources["corpus"].nunique() == 1
                 category = "single_source" if single else "several_sources"
-                rows.append(clip_row(clip_id, audio_path, part, category, wave, sources))
-                for item in placed:
-                    members.append((clip_id, item.clip_id, item.onset_s, item.offset_s))
-                    if item.label == "cry":
-                        events.append((clip_id, item.onset_s, item.offset_s, "cry"))
-        write_tables(temp, rows, events)
+                cries = [
+                    (clip_id, item.onset_s, item.offset_s, "cry")
+                    for item in placed
+                    if item.label == "cry"
+                ]
+                writer.add(clip_id, part, category, wave, sources, cries)
+                members += [(clip_id, item.clip_id, item.onset_s, item.offset_s) for item in placed]
+        writer.write_tables()
         columns = ["clip_id", "member_clip_id", "onset_s", "offset_s"]
         pd.DataFrame(members, columns=columns).to_csv(
             temp / "members.csv", index=False, lineterminator="\n"
         )
-    return UntrimmedSummary(
-        recordings=dict(config.per_part),
-        seconds=round(float(sum(row["duration_s"] for row in rows)), 1),
-        cry_seconds=round(float(sum(event[2] - event[1] for event in events)), 1),
-    )
+    return writer.summary()
 
 
 def _check(config: UntrimmedConfig) -> None:
     if not 0 < config.min_duration_s <= config.max_duration_s:
         raise ConfigError(
-            "untrimmed: needs 0 < min_duration_s <= max_duration_s, not "
+            "mixtures.untrimmed: needs 0 < min_duration_s <= max_duration_s, not "
             f"{config.min_duration_s:g} and {config.max_duration_s:g}"
         )
-    check_per_part("untrimmed.per_part", config.per_part)
-    check_share("untrimmed.single_source", config.single_source)
+    check_per_part("mixtures.untrimmed.per_part", config.per_part)
+    check_share("mixtures.untrimmed.single_source", config.single_source)
 
 
 def choose(
