@@ -21,8 +21,8 @@ from crywatch.evaluation.evaluate_detection.seconds import FILE, ends_of
 
 def models() -> list[ModelRef]:
     found = [
-        ModelRef(f"miner/{name}", paths.TRAIN_MINER / name, paths.EMBED, 1.0, "")
-        for name in params.plain("train_miner.datasets")
+        ModelRef(f"miner/{name}", paths.MINE / name, paths.EMBED, 1.0, "")
+        for name in params.plain("mine.datasets")
     ]
     for name, body in params.plain("train_blazenet.variants").items():
         features = paths.PICTURES / folder_name(body["segment_s"])

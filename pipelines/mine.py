@@ -1,38 +1,41 @@
-"""Mine the top seconds of every clip: `python pipelines/mine.py`."""
+"""Train the miner on one data set, and mine its clips: `python pipelines/mine.py trimmed`."""
+
+import sys
+from dataclasses import asdict
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.detection.anomaly.mine import MineConfig, run
+from crywatch.detection.anomaly.mine import MineConfig, MineInputs, run
+from crywatch.detection.embedders import EmbedderConfig
 from crywatch.detection.engine import EngineConfig, open_engine
 
 
-def main() -> None:
-    with tracking.stage_run("mine") as log:
-        config = params.section("mine", MineConfig)
-        untrimmed = paths.UNTRIMMED
-        where = open_engine(params.section("engine", EngineConfig))
-        with atomic_dir(paths.MINE) as temp, where as engine:
-            metrics = run(
-                paths.SPLIT_CLIPS,
-                paths.TRAIN_MINER / "trimmed",
-                paths.EMBED,
-                config,
-                temp / "trimmed.parquet",
-                engine=engine,
-            ).as_metrics("trimmed")
-            metrics |= run(
-                untrimmed / "clips.parquet",
-                paths.TRAIN_MINER / "untrimmed",
-                paths.EMBED,
-                config,
-                temp / "untrimmed.parquet",
-                untrimmed / "events.parquet",
+def main(dataset: str) -> None:
+    with tracking.stage_run("mine", dataset) as log:
+
+        def on_evaluation(evaluation):
+            values = asdict(evaluation)
+            log.metrics(values, step=values.pop("step"))
+
+        out = paths.MINE / dataset
+        events = {"untrimmed": paths.UNTRIMMED / "events.parquet"}
+        with open_engine(params.section("engine", EngineConfig)) as engine:
+            summary = run(
+                dataset,
+                params.section("mine", MineConfig),
+                params.section("embedder", EmbedderConfig),
+                MineInputs(paths.DATASETS, events, paths.EMBED),
+                params.plain("schedule.scale"),
+                params.plain("seed"),
+                out,
+                paths.WORK / "mine" / dataset,
+                on_evaluation,
                 engine,
-            ).as_metrics("untrimmed")
-            write_json(temp / "metrics.json", metrics)
-        log.metrics(metrics)
+            )
+        log.metrics(summary.as_metrics())
+        log.dataset("clips", paths.DATASETS[dataset])
+        log.model(f"miner-{dataset}", out)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -48,8 +48,8 @@ def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None)
                 paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
             ),
             untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
-            mined_trimmed=paths.MINE / "trimmed.parquet",
-            mined_untrimmed=paths.MINE / "untrimmed.parquet",
+            mined_trimmed=paths.MINE / "trimmed" / "mined.parquet",
+            mined_untrimmed=paths.MINE / "untrimmed" / "mined.parquet",
         ),
         params.plain("schedule.scale"),
         params.plain("seed"),

@@ -22,7 +22,7 @@ def main(variant: str) -> None:
         summary = run(
             variant,
             config,
-            {"trimmed": paths.SPLIT_CLIPS, "untrimmed": paths.UNTRIMMED / "clips.parquet"},
+            paths.DATASETS,
             family.features / backbone.backbone,
             family.models / backbone.backbone,
             params.plain("schedule.scale"),

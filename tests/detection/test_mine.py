@@ -1,24 +1,57 @@
-"""Stage ``mine``: the top seconds of every clip, and how many of them hold a cry."""
+"""Stage ``mine``: the top seconds of every clip, and how many of them hold a cry; its training."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from crywatch.core.errors import TableError
-from crywatch.core.models import ModelFolder, save
+from crywatch.core import params
+from crywatch.core.atomic import read_json
+from crywatch.core.digest import files_sha256
+from crywatch.core.errors import ConfigError, TableError
+from crywatch.core.models import ModelFolder, load, save
 from crywatch.data.features import FeatureStore, StoreInfo
+from crywatch.data.selection import labelled
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.clips import EVENTS, MINED
 from crywatch.detection.anomaly import mine
-from crywatch.detection.anomaly.mine import MineConfig, load_head, run, top_seconds
-from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
-from tests.helpers.anomaly_cases import seconds_of, two_corpora, vector_store, write_two_corpora
+from crywatch.detection.anomaly.bags import collect
+from crywatch.detection.anomaly.losses import build
+from crywatch.detection.anomaly.mine import (
+    DatasetConfig,
+    MineConfig,
+    MineInputs,
+    Mining,
+    mine_clips,
+    run,
+    top_seconds,
+)
+from crywatch.detection.anomaly.network import RtfmNetwork, load_head, score_seconds
+from crywatch.detection.anomaly.training import evaluate, train_on
+from crywatch.detection.embedders import EmbedderConfig
+from tests.helpers.anomaly_cases import (
+    MIL,
+    RTFM,
+    fields_of,
+    seconds_of,
+    training_config,
+    two_corpora,
+    vector_store,
+    write_two_corpora,
+)
 from tests.helpers.blazenet_cases import write_clips
+from tests.helpers.code_cases import edit
 
 INFO = StoreInfo("toy", 4, "digest")
+EMBEDDER = EmbedderConfig("toy", 4, "")
+DATASETS = {"trimmed": DatasetConfig(5), "untrimmed": DatasetConfig(10)}
+EXTRA = {"mine": DatasetConfig(5)}  # in the configuration, but of no table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -73,7 +106,7 @@ def test_every_part_is_mined_and_short_clips_give_what_they_have(
         label=["cry", "other", "cry"],
         split=["train", "val", "test"],
     )
-    summary = run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet")
+    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
     mined = read_table(tmp_path / "mined.parquet", MINED)
     assert list(mined.itertuples(index=False, name=None)) == [
         ("a/long", 1.0, 0.75, 0),
@@ -82,18 +115,18 @@ def test_every_part_is_mined_and_short_clips_give_what_they_have(
         ("a/tie", 0.0, 0.5, 0),
         ("a/tie", 1.0, 0.5, 1),
     ]
-    assert summary.as_metrics("trimmed") == {"trimmed_clips": 3, "trimmed_seconds": 5}
+    assert summary.as_metrics() == {"clips": 3, "seconds": 5}
 
 
 def test_the_scores_are_the_networks_over_the_whole_recording(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO, ("train", "val", "test"))
-    summary = run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet")
+    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
     rows = {row["clip_id"]: row for row in two_corpora()}
     # Neither the duplicate nor the clip without a label.
     expected = sorted(set(rows) - {"a/copy_cry", "a/unknown"})
     mined = read_table(tmp_path / "mined.parquet", MINED)
     assert sorted(mined["clip_id"].unique()) == expected
-    assert summary.n_seconds == sum(min(2, seconds_of(rows[clip_id])) for clip_id in expected)
+    assert summary.seconds == sum(min(2, seconds_of(rows[clip_id])) for clip_id in expected)
     network, features = load_head(model), FeatureStore(store)
     for clip_id, group in mined.groupby("clip_id"):
         scores = score_seconds(network, features.clip(clip_id))
@@ -105,14 +138,14 @@ def test_the_scores_are_the_networks_over_the_whole_recording(tmp_path, model):
 def test_equal_inputs_give_equal_bytes(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO, ("train", "val", "test"))
     for name in ("one", "two"):
-        run(clips, model, store, MineConfig(2), tmp_path / name)
+        mine_clips(clips, Mining(model, store, 2), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_a_clip_without_features_is_named(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO)
     with pytest.raises(TableError, match="'a/test_cry0' has no features"):
-        run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet")
+        mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
     assert not (tmp_path / "mined.parquet").exists()
 
 
@@ -131,15 +164,213 @@ def test_precision_and_chance_by_hand(tmp_path, model, first_number_is_the_score
     events = events_table(
         tmp_path, [("u/hit", 1.0, 3.0), ("u/miss", 4.0, 5.0), ("u/trained_on", 0.0, 2.0)]
     )
-    summary = run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet", events)
+    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet", events)
     assert summary.precision == pytest.approx((1 / 2 + 0 / 2) / 2)
     assert summary.chance == pytest.approx((2 / 4 + 1 / 5) / 2)
-    assert summary.as_metrics("untrimmed")["untrimmed_precision"] == summary.precision
+    assert summary.as_metrics()["precision"] == summary.precision
 
 
 def test_without_a_held_out_cry_there_is_no_precision(tmp_path, model, first_number_is_the_score):
     clips, store = constructed(tmp_path, {"u/a": [0.5]}, label=["cry"], split=["train"])
     events = events_table(tmp_path, [("u/a", 0.0, 1.0)])
-    summary = run(clips, model, store, MineConfig(2), tmp_path / "mined.parquet", events)
+    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet", events)
     assert summary.precision is None and summary.chance is None
-    assert set(summary.as_metrics("u")) == {"u_clips", "u_seconds"}
+    assert set(summary.as_metrics()) == {"clips", "seconds"}
+
+
+# The training
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A table, its features and its events."""
+    folder = tmp_path_factory.mktemp("inputs")
+    clips, store = write_two_corpora(folder, INFO, ("train", "val", "test"))
+    return clips, store, events_table(folder, [("a/val_cry0", 0.0, 1.0)])
+
+
+def go(inputs, folder, dataset="trimmed", seed=3, on_evaluation=None, **changes):
+    clips, features, events = inputs
+    config = training_config(**({"steps": 12, "val_every": 4} | changes))
+    return run(
+        dataset,
+        MineConfig(**fields_of(config), top_t=2, datasets=DATASETS | EXTRA),
+        EMBEDDER,
+        MineInputs({"trimmed": clips, "untrimmed": clips}, {"untrimmed": events}, features),
+        1.0,
+        seed,
+        folder / "out",
+        folder / "work",
+        on_evaluation,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return folder / "out", go(inputs, folder)
+
+
+def test_the_conf_is_a_training_of_the_papers_recipe():
+    conf = params.compose(["profile=full"])
+    config = params.typed(conf.mine, MineConfig, "mine")
+    assert config.datasets == DATASETS
+    assert (config.top_k, config.lr, config.steps, config.batch_size) == (2, 1e-3, 20_000, 128)
+    assert config.patience_steps == 2000 and config.dropout == 0.7
+
+
+@pytest.mark.parametrize("expected", [RTFM, MIL], ids=lambda loss: loss.name)
+def test_both_losses_are_configured_with_the_published_weights(expected):
+    conf = params.compose([f"loss@mine.loss={expected.name}"])
+    assert params.typed(conf.mine, MineConfig, "mine").loss == expected
+
+
+def test_the_model_folder_describes_itself(undisturbed):
+    out, summary = undisturbed
+    assert {path.name for path in out.iterdir()} == {
+        "model.json",
+        "model.safetensors",
+        "mined.parquet",
+        "metrics.json",
+    }
+    model = load(out)
+    assert model.description == {
+        "kind": "rtfm",
+        "name": "miner trimmed",
+        "segment_s": 1.0,
+        "embedder": asdict(EMBEDDER) | {"digest": INFO.digest},
+        "dim": 4,
+        "segments": 5,
+        "top_k": 2,
+        "loss": asdict(RTFM),
+        "corpora": ["a", "b"],
+    }
+    assert all(name.startswith("head.") for name in model.weights)
+    assert read_json(out / "metrics.json") == summary.as_metrics()
+    # Eight of each: neither the duplicate nor the clip without a label.
+    training = summary.training
+    assert (training.n_abnormal, training.n_normal, training.steps) == (8, 8, 12)
+
+
+def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):
+    out, summary = undisturbed
+    bags = collect(labelled(inputs[0]), FeatureStore(inputs[1]), 5, "val")
+    found = evaluate(load_head(out), bags, build(RTFM, 2, bags.dim))
+    assert found == pytest.approx(
+        (summary.training.best.val_auc, summary.training.best.val_loss), rel=1e-5
+    )
+
+
+def test_the_mined_seconds_are_those_of_the_network_beside_them(inputs, undisturbed, tmp_path):
+    out, summary = undisturbed
+    mined = mine_clips(inputs[0], Mining(out, inputs[1], 2), tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (out / "mined.parquet").read_bytes()
+    assert mined == summary.mined and mined.precision is None
+
+
+def test_untrimmed_bags_have_ten_segments_and_onsets_that_are_known(inputs, tmp_path):
+    summary = go(inputs, tmp_path, "untrimmed", steps=2)
+    assert load(tmp_path / "out").description["segments"] == 10
+    assert summary.mined.chance is not None
+    assert summary.as_metrics()["precision"] == summary.mined.precision
+
+
+def test_the_other_loss_trains_another_network(inputs, undisturbed, tmp_path):
+    go(inputs, tmp_path, loss=MIL)
+    assert load(tmp_path / "out").description["loss"]["name"] == "mil"
+    assert files_sha256([tmp_path / "out"]) != files_sha256([undisturbed[0]])
+
+
+def test_trap_the_test_part_is_never_trained_on(inputs, undisturbed, tmp_path):
+    """Its labels do not matter, and a training runs without a single vector of it."""
+    clips = pd.read_parquet(inputs[0])
+    is_test = clips["split"] == "test"
+    assert is_test.any()
+    clips.loc[is_test, "label"] = "other"
+    table = write_clips(tmp_path / "clips.parquet", clips.to_dict("records"))
+    go((table, *inputs[1:]), tmp_path)
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+    _, store = write_two_corpora(tmp_path / "seen", INFO)
+    assert not any(clip_id in FeatureStore(store) for clip_id in clips["clip_id"][is_test])
+    config = training_config(steps=12, val_every=4)
+    trained, _ = train_on(inputs[0], "", FeatureStore(store), 5, config, 1.0, 3, tmp_path, None)
+    expected = load(undisturbed[0]).part("head")
+    assert all(torch.equal(expected[k], v) for k, v in trained.network.state_dict().items())
+
+
+def test_seeds_and_nothing_else_decide_the_bytes(inputs, undisturbed, tmp_path):
+    go(inputs, tmp_path / "same")
+    go(inputs, tmp_path / "other", seed=4)
+    assert files_sha256([tmp_path / "same/out"]) == files_sha256([undisturbed[0]])
+    assert files_sha256([tmp_path / "other/out"]) != files_sha256([undisturbed[0]])
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def killer(at: int, seen: list[int]):
+    def on_evaluation(evaluation):
+        seen.append(evaluation.step)
+        if evaluation.step == at:
+            raise Killed
+
+    return on_evaluation
+
+
+def test_a_killed_stage_goes_on_to_the_same_bytes(inputs, undisturbed, tmp_path):
+    with pytest.raises(Killed):
+        go(inputs, tmp_path, on_evaluation=killer(8, []))
+    assert not (tmp_path / "out").exists()
+    seen: list[int] = []
+    go(inputs, tmp_path, on_evaluation=killer(-1, seen))
+    assert seen == [12]
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+@pytest.mark.parametrize(
+    "before", [{"seed": 4}, {"lr": 0.01}, {"dataset": "untrimmed"}, {"loss": MIL}], ids=str
+)
+def test_the_state_of_another_training_is_not_gone_on_from(inputs, undisturbed, tmp_path, before):
+    with pytest.raises(Killed):
+        go(inputs, tmp_path, on_evaluation=killer(4, []), **before)
+    go(inputs, tmp_path)
+    assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        edit(patch, "data/features.py")
+        with pytest.raises(Killed):
+            go(inputs, tmp_path, on_evaluation=killer(8, []))
+    seen: list[int] = []
+    go(inputs, tmp_path, on_evaluation=killer(-1, seen))
+    assert seen == [4, 8, 12]
+
+
+def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"mine\.datasets has no 'video'"):
+        go(inputs, tmp_path, "video")
+    with pytest.raises(ConfigError, match=r"the project has no 'mine'; there are trimmed"):
+        go(inputs, tmp_path, "mine")
+    clips = pd.read_parquet(inputs[0])
+    no_cry = clips[(clips["split"] != "val") | (clips["label"] != "cry")]
+    table = write_clips(tmp_path / "clips.parquet", no_cry.to_dict("records"))
+    with pytest.raises(TableError, match="part val has no clip labelled 'cry'"):
+        go((table, *inputs[1:]), tmp_path)
+
+
+def test_leaving_a_corpus_out_drops_its_groups_from_train_and_val(inputs, tmp_path):
+    _, summary = train_on(
+        inputs[0],
+        "b",
+        FeatureStore(inputs[1]),
+        5,
+        training_config(steps=1),
+        1.0,
+        3,
+        tmp_path,
+        None,
+    )
+    # Of four cries in corpus a one shares its group with a clip of b.
+    assert (summary.n_abnormal, summary.n_normal) == (3, 4)

@@ -12,9 +12,8 @@ from crywatch.core.errors import ConfigError, CrywatchError, ModelError, TableEr
 from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import BABY_CRY, CRYING, DEFAULT_CLASSES
 from crywatch.detection.anomaly import mine_published
-from crywatch.detection.anomaly.mine import load_head
 from crywatch.detection.anomaly.mine_published import SCHEMA, run
-from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, load_head, score_seconds
 from crywatch.detection.embedders.published import read_shard
 from tests.helpers.generated import generated
 from tests.helpers.published_cases import example, write_shard

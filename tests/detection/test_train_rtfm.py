@@ -14,8 +14,7 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import ModelFolder, load, n_parameters, save
 from crywatch.data.features import StoreInfo
-from crywatch.detection.anomaly.mine import load_head
-from crywatch.detection.anomaly.network import score_seconds
+from crywatch.detection.anomaly.network import load_head, score_seconds
 from crywatch.detection.anomaly.train_rtfm import RtfmVariant, TrainRtfmConfig, run
 from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig
 from crywatch.detection.blazenet.network import FEATURES, N_PARAMETERS, BlazeNet

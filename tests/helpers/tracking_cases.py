@@ -18,7 +18,7 @@ PARAMS = {
     "tracking": {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiment": "cry"},
     "split": {"ratio": [8, 1, 1], "near": {"window_s": 2.0}},
     "clean": {"rate_hz": 16000},
-    "train_miner": {
+    "mine": {
         "top_k": 2,
         "datasets": {"trimmed": {"segments": 5}, "untrimmed": {"segments": 10}},
     },

@@ -68,7 +68,7 @@ from crywatch.core import params
 from crywatch.detection.anomaly.losses import BagLossConfig, build
 from crywatch.detection.anomaly.network import RtfmNetwork
 
-loss = build(params.section("train_miner.loss", BagLossConfig), 2, 8)
+loss = build(params.section("mine.loss", BagLossConfig), 2, 8)
 assert type(loss).__name__ == "MeanScore"
 output = RtfmNetwork(8)(torch.zeros(4, 5, 8))
 assert loss(output, output).isfinite() and loss.bag_scores(output).shape == (4,)
@@ -88,7 +88,7 @@ def extended(tmp_path_factory):
         command = ["git", "apply", "--whitespace=nowarn", "-"]
         applied = subprocess.run(command, cwd=folder, input=diff, capture_output=True, text=True)
         assert applied.returncode == 0, f"docs/extending.md: {applied.stderr}"
-    words = ["corpora=[esc50,toy]", "split.infants.only=[]", "loss@train_miner.loss=mean"]
+    words = ["corpora=[esc50,toy]", "split.infants.only=[]", "loss@mine.loss=mean"]
     words += ["data.generator.esc50_clips_per_class=2"]
     run(folder, "-m", "crywatch.cli", "params", *words)
     return folder

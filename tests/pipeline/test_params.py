@@ -64,8 +64,8 @@ def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(prof
 
 @pytest.mark.parametrize("loss", ["rtfm", "mil"])
 def test_losses_are_a_group(loss):
-    config = params.compose([f"loss@train_miner.loss={loss}"], ROOT / "conf")
-    assert config.train_miner.loss.name == loss
+    config = params.compose([f"loss@mine.loss={loss}"], ROOT / "conf")
+    assert config.mine.loss.name == loss
     assert config.train_rtfm.loss.name == "rtfm"
 
 

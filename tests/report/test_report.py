@@ -107,7 +107,7 @@ def inputs(tmp_path_factory) -> DetectionInputs:
     refused = pd.DataFrame({"corpus": "esc50", "source_path": ["a.wav", "b.wav"], "reason": "torn"})
     write_table(refused, folder / "quarantine.parquet", QUARANTINE)
     (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
-    write_json(folder / "mine.json", {"untrimmed_precision": 0.875, "untrimmed_chance": 0.25})
+    write_json(folder / "mine.json", {"precision": 0.875, "chance": 0.25})
     write_json(folder / "evaluation" / "tables.json", ROWS)
     write_json(folder / "evaluation" / "events.json", EVENTS)
     write_json(folder / "calibrate" / "tables.json", DECISIONS)
@@ -286,7 +286,7 @@ def test_results_of_nothing():
 def test_models_of_the_papers_tables_are_trained():
     names = set()
     for stage, family, key in (
-        ("train_miner", "miner", "datasets"),
+        ("mine", "miner", "datasets"),
         ("train_blazenet", "blazenet", "variants"),
         ("train_rtfm", "rtfm", "variants"),
     ):

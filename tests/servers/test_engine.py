@@ -24,7 +24,7 @@ from crywatch.data.features import StoreInfo
 from crywatch.data.tables import write_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.anomaly import mine, mine_published
-from crywatch.detection.anomaly.mine import MineConfig
+from crywatch.detection.anomaly.mine import Mining
 from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.embedders import EmbedderConfig, embed
 from crywatch.detection.embedders.embed import EmbedConfig
@@ -192,13 +192,12 @@ def test_mining_gives_the_same_bytes_where_a_process_is_killed(
     save(tmp_path / "model", ModelFolder({"kind": "rtfm", "dim": info.dim}, weights))
     monkeypatch.setattr(mine, "BATCH", 1)
 
-    def run(name: str, engine) -> None:
-        mine.run(clips, tmp_path / "model", store, MineConfig(2), tmp_path / name, engine=engine)
+    def run(name: str, work: Mining, engine) -> None:
+        mine.mine_clips(clips, work, tmp_path / name, engine=engine)
 
-    run("local", LOCAL)
-    monkeypatch.setattr(mine, "Mining", SlowMining)
+    run("local", Mining(tmp_path / "model", store, 2), LOCAL)
     with killing(noted, 3, lambda note: None):
-        run("ray", engine)
+        run("ray", SlowMining(tmp_path / "model", store, 2), engine)
     assert (tmp_path / "ray").read_bytes() == (tmp_path / "local").read_bytes()
 
 

@@ -162,9 +162,9 @@ def test_a_stage_of_one_corpus_is_tagged_with_it(project):
 
 
 def test_the_data_set_of_a_miner_is_picked_by_its_key(project):
-    with tracking.stage_run("train_miner", "untrimmed"):
+    with tracking.stage_run("mine", "untrimmed"):
         pass
-    logged = stage("train_miner@untrimmed").data.params
+    logged = stage("mine@untrimmed").data.params
     assert logged == {"top_k": "2", "segments": "10", "seed": "3", "schedule.scale": "0.5"}
 
 

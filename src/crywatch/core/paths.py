@@ -22,8 +22,7 @@ UNTRIMMED = MIXTURES / "untrimmed"  # audio/*.flac, clips.parquet (split_clips),
 SOUNDSCAPES = MIXTURES / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED = DATA / "embed"
-TRAIN_MINER = DATA / "train_miner"
-MINE = DATA / "mine"
+MINE = DATA / "mine"  # a model folder a data set, with mined.parquet
 PICTURES = DATA / "pictures"
 TRAIN_BLAZENET = DATA / "train_blazenet"
 EMBED_BLAZENET = DATA / "embed_blazenet"
@@ -52,6 +51,9 @@ FIT_INFANTS = DATA / "fit_infants"  # a folder a model
 FOLLOW_INFANTS = DATA / "follow_infants"
 SIMULATE_YEAR = DATA / "simulate_year"
 TIMELINE = DATA / "timeline"
+
+# What an anomaly head is trained on, by data set.
+DATASETS = {"trimmed": SPLIT_CLIPS, "untrimmed": UNTRIMMED / "clips.parquet"}
 
 # Everything that is listened to, table by table.
 CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")

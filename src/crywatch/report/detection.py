@@ -288,8 +288,8 @@ def mining(path: Path) -> Table:
     """What share of the seconds mined from untrimmed recordings hold a cry, and by chance."""
     metrics = read_json(path)
     keys = {
-        "seconds mined from untrimmed cry recordings that hold a cry": "untrimmed_precision",
-        "the same for seconds taken at random": "untrimmed_chance",
+        "seconds mined from untrimmed cry recordings that hold a cry": "precision",
+        "the same for seconds taken at random": "chance",
     }
     rows = [[name, number(metrics.get(key))] for name, key in keys.items()]
     note = "Recordings of the validation and test parts; a cry clip counts with its pauses."

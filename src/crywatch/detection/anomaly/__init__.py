@@ -1,5 +1,5 @@
 """Weakly supervised anomaly detection: bags of segments, the RTFM network, MIL and RTFM losses.
 
-Its face: `detector.RtfmDetector`, `training.train`, and the stages `train_miner`, `mine` and
+Its face: `detector.RtfmDetector`, `training.train`, and the stages `mine` and
 `train_rtfm`; `mine_published` mines AudioSet's published features.
 """

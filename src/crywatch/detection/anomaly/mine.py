@@ -1,61 +1,89 @@
-"""Stage ``mine``: scores for every plain second; the top-t seconds of every clip are kept."""
+"""Stage ``mine``: the anomaly network on one data set, and the seconds it scores highest (Table 3).
+
+The network learns from clip labels alone; the top-t seconds of every clip are kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from crywatch.core.models import load
+from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.errors import named
+from crywatch.core.models import save
 from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.clips import EVENTS, MINED
 from crywatch.data.truth import Truth
-from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, load_head, score_seconds
+from crywatch.detection.anomaly.training import (
+    AnomalySummary,
+    BagEvaluation,
+    BagTrainingConfig,
+    train_on,
+)
+from crywatch.detection.embedders import EmbedderConfig
 from crywatch.detection.engine import LOCAL, Engine, Work
 
+TABLE = "mined.parquet"
 BATCH = 256  # clips scored by one call of a work
 
 
+@dataclass
+class DatasetConfig:
+    """A line of Table 3."""
+
+    segments: int  # that a recording's seconds are interpolated to
+
+
 @dataclass(frozen=True)
-class MineConfig:
+class MineConfig(BagTrainingConfig):
     """Section ``mine``."""
 
     top_t: int  # seconds kept of every clip
+    datasets: dict[str, DatasetConfig]  # trimmed, untrimmed
+
+
+@dataclass(frozen=True)
+class MineInputs:
+    """The files the stage reads."""
+
+    clips: dict[str, Path]  # table split_clips of each data set
+    events: dict[str, Path]  # of the data sets whose onsets are known
+    features: Path  # the embedder's
+
+
+@dataclass(frozen=True)
+class MinedSummary:
+    """How much was mined, and how well where the truth is known."""
+
+    clips: int
+    seconds: int
+    precision: float | None  # share of seconds mined of cry recordings that hold a cry
+    chance: float | None  # the same for seconds taken at random
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store; what is not known is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class MineSummary:
-    """How much was mined, and how well where the truth is known."""
+    """What the stage did."""
 
-    n_clips: int
-    n_seconds: int
-    precision: float | None  # share of seconds mined of cry recordings that hold a cry
-    chance: float | None  # the same for seconds taken at random
+    training: AnomalySummary
+    mined: MinedSummary
 
-    def as_metrics(self, prefix: str) -> dict[str, float]:
-        """For the tracking store; what is not known is left out."""
-        values = {
-            "clips": self.n_clips,
-            "seconds": self.n_seconds,
-            "precision": self.precision,
-            "chance": self.chance,
-        }
-        return {f"{prefix}_{name}": v for name, v in values.items() if v is not None}
-
-
-def load_head(folder: Path) -> RtfmNetwork:
-    """The anomaly network of a model folder, ready to score."""
-    model = load(folder)
-    network = RtfmNetwork(model.setting("dim"))
-    model.fill(network, "head")
-    return network.eval()
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return self.training.as_metrics() | self.mined.as_metrics()
 
 
 @dataclass(frozen=True)
@@ -93,17 +121,54 @@ class Mining(Work[str, MinedClip]):
 
 
 def run(
-    clips_table: Path,
-    model_dir: Path,
-    features_dir: Path,
+    dataset: str,
     config: MineConfig,
+    embedder: EmbedderConfig,
+    inputs: MineInputs,
+    scale: float,
+    seed: int,
+    out_dir: Path,
+    work_dir: Path,
+    on_evaluation: Callable[[BagEvaluation], None] | None = None,
+    engine: Engine = LOCAL,
+) -> MineSummary:
+    """Train on the clips of ``dataset`` and mine them; writes a model folder with mined.parquet."""
+    segments = named(config.datasets, dataset, "mine.datasets").segments
+    clips_table = named(inputs.clips, dataset, "mine.datasets: the project")
+    store = FeatureStore(inputs.features)
+    trained, training = train_on(
+        clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
+    )
+    description = {
+        "kind": "rtfm",
+        "name": f"miner {dataset}",
+        "segment_s": 1.0,
+        "embedder": asdict(embedder) | {"digest": store.info.digest},
+        "dim": store.info.dim,
+        "segments": segments,
+        "top_k": config.top_k,
+        "loss": asdict(config.loss),
+        "corpora": list(training.corpora),
+    }
+    with atomic_dir(out_dir) as temp:
+        save(temp, trained.model(description))
+        work, events = Mining(temp, inputs.features, config.top_t), inputs.events.get(dataset)
+        mined = mine_clips(clips_table, work, temp / TABLE, events, engine)
+        summary = MineSummary(training, mined)
+        write_json(temp / "metrics.json", summary.as_metrics())
+    return summary
+
+
+def mine_clips(
+    clips_table: Path,
+    work: Mining,
     out_table: Path,
     events_table: Path | None = None,
     engine: Engine = LOCAL,
-) -> MineSummary:
+) -> MinedSummary:
     """Mine the labelled clips of every part; with ``events_table`` the precision is measured."""
     clips = labelled(clips_table)
-    work, ids = Mining(model_dir, features_dir, config.top_t), clips["clip_id"].tolist()
+    ids = clips["clip_id"].tolist()
     mined_clips = engine.map(work, (ids[at : at + BATCH] for at in range(0, len(ids), BATCH)))
     rows = []
     for clip in progress(mined_clips, "mine", len(ids), "clip"):
@@ -115,7 +180,7 @@ def run(
     if events_table is not None:
         events = read_table(events_table, EVENTS)
         precision, chance = mining_precision(mined, clips, events, work.store)
-    return MineSummary(len(clips), len(mined), precision, chance)
+    return MinedSummary(len(clips), len(mined), precision, chance)
 
 
 def top_seconds(scores: np.ndarray, t: int) -> list[int]:

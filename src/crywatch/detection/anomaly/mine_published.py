@@ -23,8 +23,8 @@ from crywatch.core.models import load
 from crywatch.core.progress import progress_bar
 from crywatch.corpora.audioset_selection import Classes
 from crywatch.corpora.audioset_tables import CLASSES, read_classes, segment_id
-from crywatch.detection.anomaly.mine import load_head, top_seconds
-from crywatch.detection.anomaly.network import RtfmNetwork
+from crywatch.detection.anomaly.mine import top_seconds
+from crywatch.detection.anomaly.network import RtfmNetwork, load_head
 from crywatch.detection.embedders.pca import DIM
 from crywatch.detection.embedders.published import PublishedClip, read_shard, shards
 from crywatch.detection.engine import LOCAL, Engine, Work
@@ -158,7 +158,7 @@ def check_model(folder: Path) -> None:
     embedder = model.description.get("embedder")
     if model.description["kind"] != "rtfm" or not isinstance(embedder, dict):
         raise ModelError(
-            f"{folder}: no miner on an embedder's features; data/train_miner holds such models"
+            f"{folder}: no miner on an embedder's features; data/mine holds such models"
         )
     if embedder.get("name") != "vggish" or not embedder.get("pca") or model.setting("dim") != DIM:
         space = f"{embedder.get('name')}{' with PCA' if embedder.get('pca') else ' without PCA'}"

@@ -7,10 +7,13 @@ residual, and a head that scores every segment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from crywatch.core.models import load
 
 WIDTH = 512  # channels of each branch
 INNER = 256  # of the non-local block
@@ -116,3 +119,11 @@ def score_seconds(network: RtfmNetwork, vectors: np.ndarray) -> np.ndarray:
     network.eval()
     bag = torch.from_numpy(np.array(vectors, dtype=np.float32))[None]
     return network(bag).scores[0].numpy().astype(np.float64)
+
+
+def load_head(folder: Path) -> RtfmNetwork:
+    """The anomaly network of a model folder, ready to score."""
+    model = load(folder)
+    network = RtfmNetwork(model.setting("dim"))
+    model.fill(network, "head")
+    return network.eval()

@@ -9,8 +9,13 @@ from pathlib import Path
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.models import load
 from crywatch.data.features import FeatureStore
-from crywatch.detection.anomaly.train_miner import AnomalySummary, train_on, write_model
-from crywatch.detection.anomaly.training import BagEvaluation, BagTrainingConfig
+from crywatch.detection.anomaly.training import (
+    AnomalySummary,
+    BagEvaluation,
+    BagTrainingConfig,
+    train_on,
+)
+from crywatch.detection.training import write_trained
 
 
 @dataclass
@@ -85,5 +90,5 @@ def run(
         "trained_on": asdict(variant),
         "corpora": sorted({*summary.corpora, *inherited}),
     }
-    write_model(out_dir, description, backbone.weights, trained, summary)
+    write_trained(out_dir, trained.model(description, backbone.weights), summary.as_metrics())
     return summary

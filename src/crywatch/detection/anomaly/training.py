@@ -1,4 +1,4 @@
-"""Training by steps on pairs of bags, shared by ``train_miner`` and ``train_rtfm``.
+"""Training by steps on pairs of bags, shared by stages ``mine`` and ``train_rtfm``.
 
 Two independent orders, abnormal and normal, each half of a batch. Data order and dropout are
 functions of seed and step. The step with the best validation is kept: bag AUC, then cross-entropy.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crywatch.detection.anomaly.bags import Bags
+from crywatch.core.code import code_sha256
+from crywatch.core.digest import files_sha256, value_sha256
+from crywatch.core.models import ModelFolder
+from crywatch.data.features import FeatureStore
+from crywatch.data.selection import labelled
+from crywatch.data.sources import corpora_of
+from crywatch.detection.anomaly.bags import Bags, collect
 from crywatch.detection.anomaly.losses import BagLoss, BagLossConfig, build
 from crywatch.detection.anomaly.network import RtfmNetwork, RtfmOutput
 from crywatch.detection.training import Training, TrainingLength, fit, require_finite
@@ -62,6 +68,33 @@ class TrainedHead:
     network: RtfmNetwork
     best: BagEvaluation
     history: list[BagEvaluation]
+
+    def model(self, description: dict, backbone: dict[str, Tensor] | None = None) -> ModelFolder:
+        """With the weights of the ``backbone`` it sits on, if any."""
+        head = {f"head.{name}": value for name, value in self.network.state_dict().items()}
+        return ModelFolder(description, (backbone or {}) | head)
+
+
+@dataclass(frozen=True)
+class AnomalySummary:
+    """How a training of the anomaly network went."""
+
+    n_abnormal: int  # bags trained on
+    n_normal: int
+    best: BagEvaluation
+    steps: int  # taken until it stopped
+    corpora: tuple[str, ...]  # whose clips it was trained or validated on
+
+    def as_metrics(self) -> dict[str, float]:
+        """For the tracking store."""
+        return {
+            "bags_abnormal": self.n_abnormal,
+            "bags_normal": self.n_normal,
+            "best_step": self.best.step,
+            "steps": self.steps,
+            "val_bag_auc": self.best.val_auc,
+            "val_bag_loss": self.best.val_loss,
+        }
 
 
 class EndlessOrder:
@@ -131,6 +164,39 @@ class BagTraining(Training[tuple[Tensor, Tensor], BagEvaluation]):
 
     def restore(self, **fields: Any) -> BagEvaluation:
         return BagEvaluation(**fields)
+
+
+def train_on(
+    clips_table: Path,
+    leave_out: str,
+    store: FeatureStore,
+    segments: int,
+    config: BagTrainingConfig,
+    scale: float,
+    seed: int,
+    work_dir: Path,
+    on_evaluation: Callable[[BagEvaluation], None] | None,
+) -> tuple[TrainedHead, AnomalySummary]:
+    """Train the anomaly network on the labelled clips of a table and their features."""
+    clips = labelled(clips_table, leave_out)
+    bags = {part: collect(clips, store, segments, part) for part in ("train", "val")}
+    values = {field.name: getattr(config, field.name) for field in fields(BagTrainingConfig)}
+    plain = BagTrainingConfig(**values)
+    key = value_sha256(
+        [asdict(plain), segments, scale, seed, leave_out, asdict(store.info)]
+        + [files_sha256([clips_table]), code_sha256(__name__)]
+    )
+    trained = train(
+        bags["train"], bags["val"], plain, scale, seed, work_dir / key[:16], on_evaluation
+    )
+    summary = AnomalySummary(
+        n_abnormal=len(bags["train"].abnormal),
+        n_normal=len(bags["train"].normal),
+        best=trained.best,
+        steps=trained.history[-1].step,
+        corpora=corpora_of(clips[clips["split"] != "test"]),
+    )
+    return trained, summary
 
 
 def train(

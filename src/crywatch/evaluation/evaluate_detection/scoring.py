@@ -13,8 +13,7 @@ from crywatch.audio.decode import read_clean
 from crywatch.core.models import load
 from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
-from crywatch.detection.anomaly.mine import load_head
-from crywatch.detection.anomaly.network import score_seconds
+from crywatch.detection.anomaly.network import load_head, score_seconds
 from crywatch.detection.blazenet.forward import forward
 from crywatch.detection.blazenet.network import BlazeNet, cry_probability
 from crywatch.detection.detectors import load_detector
