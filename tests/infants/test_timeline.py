@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from crywatch.core import params
 from crywatch.core.atomic import read_json, write_json
@@ -111,7 +112,9 @@ def made(world, tmp_path_factory):
 
 
 def test_the_conf_fits_the_dataclass():
-    config = params.typed(params.compose([], CONF).timeline, TimelineConfig, "timeline")
+    composed = params.compose([], CONF)
+    OmegaConf.resolve(composed)
+    config = params.typed(composed.timeline, TimelineConfig, "timeline")
     assert config == CONFIG
 
 
