@@ -26,5 +26,5 @@ class GeneratorConfig:
     baby_cry_detection_clips_per_class: int
     donateacry_infants: int
     donateacry_sessions: int  # of an infant
-    other_infants: int = 4  # of each corpus that the demo does not use by default
+    other_infants: int = 4  # of each other corpus, about
     nursery: NurseryConfig = field(default_factory=NurseryConfig)

@@ -6,6 +6,7 @@ Equal contents give equal bytes.
 from __future__ import annotations
 
 import csv
+import io
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,9 +26,10 @@ def write_sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:
     if path.suffix in (".wav", ".ogg"):
         import soundfile
 
-        soundfile.write(path, samples, rate_hz)
-        if path.suffix == ".ogg":
-            path.write_bytes(_with_fixed_serial(path.read_bytes()))
+        file = io.BytesIO()  # soundfile syncs a file on disk, which takes longer than its sound
+        soundfile.write(file, samples, rate_hz, format=path.suffix[1:])
+        made = file.getvalue()
+        path.write_bytes(_with_fixed_serial(made) if path.suffix == ".ogg" else made)
     else:
         encode(path, samples, rate_hz)
 

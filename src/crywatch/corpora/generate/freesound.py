@@ -23,14 +23,16 @@ def of_infant(make: Callable[[float, Voice, np.random.Generator], np.ndarray]) -
 CLASSES: dict[str, tuple[int, Sound]] = {
     "dog": (0, synthesis.animal),
     "rooster": (1, synthesis.animal),
+    "cat": (5, synthesis.meow),
     "rain": (10, synthesis.noise),
     "sea_waves": (11, synthesis.noise),
     "crackling_fire": (12, synthesis.ticks),
-    "crying_baby": (20, of_infant(synthesis.cry)),
+    "crying_baby": (20, of_infant(synthesis.varied_cry)),
     "sneezing": (21, synthesis.speech),
     "laughing": (26, of_infant(synthesis.laugh)),
     "clock_tick": (38, synthesis.ticks),
     "helicopter": (40, synthesis.hum),
+    "siren": (42, synthesis.siren),
 }
 
 
@@ -45,26 +47,29 @@ class Clip:
     wave: np.ndarray  # [samples] at 22.05 kHz
 
 
-def clips_of(config: GeneratorConfig, category: str) -> list[Clip]:
-    """Clips of one class; two takes come from each source recording, sources fill the folds."""
+def clips_of(config: GeneratorConfig, category: str, most: int | None = None) -> list[Clip]:
+    """Clips of one class, the first ``most``; each source recording gives two takes, sources fill
+    the folds.
+    """
     target, make = CLASSES[category]
+    count = config.esc50_clips_per_class
+    count = count if most is None else min(count, most)
+    length = round(SECONDS * RATE_HZ)
     clips = []
-    for number in range(config.esc50_clips_per_class):
-        source, take = 10_000 + 100 * target + number // 2, number % 2
-        rng = np.random.default_rng([config.seed, 1, target, number // 2])
-        wave = synthesis.room(make(2 * SECONDS, rng), rng)
-        length = round(SECONDS * RATE_HZ)
-        fold = 1 + (number // 2) % 5
-        letter = "AB"[take]
-        clips.append(
-            Clip(
-                stem=f"{fold}-{source}-{letter}-{target}",
-                fold=fold,
-                source=source,
-                take=letter,
-                target=target,
-                category=category,
-                wave=wave[take * length : (take + 1) * length],
+    for source in range(-(-count // 2)):
+        rng = np.random.default_rng([config.seed, 1, target, source])
+        wave = synthesis.scene(make(2 * SECONDS, rng), rng)
+        fold, number = 1 + source % 5, 10_000 + 100 * target + source
+        for take, letter in enumerate("AB"):
+            clips.append(
+                Clip(
+                    stem=f"{fold}-{number}-{letter}-{target}",
+                    fold=fold,
+                    source=number,
+                    take=letter,
+                    target=target,
+                    category=category,
+                    wave=wave[take * length : (take + 1) * length],
+                )
             )
-        )
-    return clips
+    return clips[:count]

@@ -28,6 +28,7 @@ from crywatch.corpora.ledger import Gone, write_ledger
 from crywatch.corpora.tfrecords import SequenceExample, write_records
 
 SECONDS = 10.0
+EVENTS_S, EVENT_S = (0.5, 5.0), 3.0  # onsets of the first class, and its length, where labelled
 SPEECH, MUSIC = "/m/09x0r", "/m/04rlf"
 NAMES = {
     SPEECH: "Speech",
@@ -95,7 +96,9 @@ def write(folder: Path, config: GeneratorConfig) -> None:
     write_table(folder / CLASSES, CLASS_COLUMNS, names, ",")
     chosen = choose(folder, CONFIG)
     write_selection(folder / SELECTION, chosen)
-    _audio(folder, chosen, {clip.name for clip in train_clips + eval_clips if clip.gone}, seed)
+    clips = train_clips + eval_clips
+    gone = {clip.name for clip in clips if clip.gone}
+    _audio(folder, chosen, gone, {clip.name for clip in clips if clip.strong}, seed)
     _features(folder / audioset.FEATURES / "bal_train" / "-0.tfrecord", parts["balanced"], seed)
 
 
@@ -126,11 +129,19 @@ def _segments(path: Path, clips: Sequence[_Clip]) -> None:
 def _strong(clip: _Clip) -> list[tuple]:
     """Two events of the first class of a clip, one over all of it of the others."""
     first, *others = clip.mids
-    rows = [(clip.name, f"{at:.3f}", f"{at + 3:.3f}", first) for at in (0.5, 5.0)]
+    rows = [(clip.name, f"{at:.3f}", f"{at + EVENT_S:.3f}", first) for at in EVENTS_S]
     return rows + [(clip.name, "0.000", f"{SECONDS:.3f}", mid) for mid in others]
 
 
-def _audio(folder: Path, chosen: Sequence[Chosen], gone: set[str], seed: int) -> None:
+def _at_events(count: int) -> np.ndarray:
+    """[samples] 1 where `_strong` says that the first class sounds, else 0."""
+    time_s = np.arange(count) / RATE_HZ
+    return np.any([(at <= time_s) & (time_s < at + EVENT_S) for at in EVENTS_S], axis=0)
+
+
+def _audio(
+    folder: Path, chosen: Sequence[Chosen], gone: set[str], strong: set[str], seed: int
+) -> None:
     (folder / audioset.AUDIO).mkdir(exist_ok=True)
     ledger = []
     for number, row in enumerate(chosen):
@@ -140,13 +151,17 @@ def _audio(folder: Path, chosen: Sequence[Chosen], gone: set[str], seed: int) ->
             continue
         rng = np.random.default_rng([seed, 11, number])
         if row.what.kind in ("cry", "ambiguous"):
-            wave = synthesis.cry(SECONDS, synthesis.infant_voice(rng), rng)
+            wave = synthesis.varied_cry(SECONDS, synthesis.infant_voice(rng), rng)
+            if name in strong:
+                wave *= _at_events(len(wave))
         elif row.what.name == "baby_laughter":
             wave = synthesis.laugh(SECONDS, synthesis.infant_voice(rng), rng)
+        elif row.what.name == "cat":
+            wave = synthesis.meow(SECONDS, rng)
         else:
-            wave = (synthesis.animal, synthesis.hum, synthesis.speech)[number % 3](SECONDS, rng)
+            wave = (synthesis.siren, synthesis.toddler, synthesis.hum)[number % 3](SECONDS, rng)
         path = folder / audioset.AUDIO / f"{name}.flac"
-        write_sound(path, synthesis.room(wave, rng), RATE_HZ)
+        write_sound(path, synthesis.scene(wave, rng), RATE_HZ)
     write_ledger(folder / LEDGER, ledger)
 
 

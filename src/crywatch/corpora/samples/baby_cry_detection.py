@@ -19,19 +19,22 @@ def write(folder: Path, config: GeneratorConfig) -> None:
     per_class = config.baby_cry_detection_clips_per_class
     folders = {category: root / name for name, category in baby_cry_detection.CLASSES.items()}
     # As in the real corpus: the cries and noises of ESC-50 under its names, as Ogg.
-    shared = freesound.clips_of(config, "crying_baby")[: per_class // 2]
+    shared = freesound.clips_of(config, "crying_baby", per_class // 2)
     for clip in shared:
         stem = clip.stem.rsplit("-", 1)[0]
         write_sound(folders["crying_baby"] / f"{stem}.ogg", clip.wave, RATE_HZ)
-    noises = [c for name in ("rain", "dog", "helicopter") for c in freesound.clips_of(config, name)]
-    for clip in noises[: per_class // 2]:
+    most = -(-per_class // 6)  # of each kind of noise
+    kinds = ("rain", "dog", "helicopter")
+    noises = [clip for name in kinds for clip in freesound.clips_of(config, name, most)]
+    noises = noises[: per_class // 2]
+    for clip in noises:
         stem = clip.stem.rsplit("-", 1)[0]
         write_sound(folders["noise"] / f"{stem}.ogg", clip.wave, RATE_HZ)
 
     def cuts(category: str, source: str, count: int, key: int, make: freesound.Sound) -> None:
         rng = np.random.default_rng([config.seed, 2, key])
         length = round(freesound.SECONDS * RATE_HZ)
-        wave = synthesis.room(make(count * freesound.SECONDS, rng), rng)
+        wave = synthesis.scene(make(count * freesound.SECONDS, rng), rng)
         for number in range(count):
             cut = wave[number * length : (number + 1) * length]
             write_sound(folders[category] / f"{source}_{number}.wav", cut, RATE_HZ)
@@ -41,12 +44,12 @@ def write(folder: Path, config: GeneratorConfig) -> None:
     for key, source in enumerate(("anna.m4a", "V_2017.mp3", "margot.m4a")):
         count = min(third, rest - key * third)
         if count > 0:
-            cuts("crying_baby", source, count, key, freesound.of_infant(synthesis.cry))
+            cuts("crying_baby", source, count, key, freesound.of_infant(synthesis.varied_cry))
     for key in range(3):
         count = max(1, per_class // 3)
         cuts("silence", f"silence_{key}.wav", count, 10 + key, synthesis.quiet)
         cuts(
             "baby_laugh", f"laugh_{key}.m4a", count, 20 + key, freesound.of_infant(synthesis.laugh)
         )
-        if per_class > len(noises[: per_class // 2]):
-            cuts("noise", f"talk_{key}.wav", max(1, per_class // 6), 30 + key, synthesis.speech)
+        if per_class > len(noises):
+            cuts("noise", f"talk_{key}.wav", max(1, per_class // 6), 30 + key, synthesis.toddler)

@@ -37,7 +37,7 @@ def write(folder: Path, config: GeneratorConfig) -> None:
                 second = start_s + session * 3 * DAY_S + 40 * clip
                 epoch = second if is_ios else second * 1000 + int(rng.integers(1000))
                 stem = f"{instance}-{epoch}-1.{0 if is_ios else 7}-{gender}-{age}-{code}"
-                wave = synthesis.room(synthesis.cry(SECONDS, voice, rng), rng)
+                wave = synthesis.scene(synthesis.varied_cry(SECONDS, voice, rng), rng)
                 cleaned = folder / donateacry.CLEANED / reason
                 cleaned.mkdir(exist_ok=True)
                 write_sound(cleaned / f"{stem}.wav", wave, 8_000)

@@ -1,4 +1,4 @@
-"""Generated sounds in ESC-50's layout: ten of its classes."""
+"""Generated sounds in ESC-50's layout: twelve of its classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crywatch.corpora.generate.files import write_sound, write_table
 
 
 def write(folder: Path, config: GeneratorConfig) -> None:
-    """Clips of ten classes, two takes of each source."""
+    """Clips of twelve classes, two takes of each source."""
     audio = folder / esc50.ROOT / "audio"
     rows = []
     for category in freesound.CLASSES:

@@ -33,14 +33,14 @@ def write(folder: Path, config: GeneratorConfig) -> None:
                 onset_s = round(float(rng.uniform(0.5, 4)), 3)
                 wave = np.zeros(round(SECONDS * RATE_HZ), dtype=np.float32)
                 sound = (
-                    synthesis.cry(4.0, synthesis.infant_voice(rng), rng)
+                    synthesis.varied_cry(4.0, synthesis.infant_voice(rng), rng)
                     if category == icsd.CRY
                     else synthesis.hum(4.0, rng)
                 )
                 start = round(onset_s * RATE_HZ)
                 wave[start : start + len(sound)] += sound
                 file = folder / "data" / "audio" / part / stem / name
-                write_sound(file, synthesis.room(wave, rng), 16_000)
+                write_sound(file, synthesis.scene(wave, rng), 16_000)
                 rows.append((name, onset_s, round(onset_s + 4, 3), category))
             metadata = folder / "data" / "metadata" / part
             if stem == "weak":
@@ -49,7 +49,7 @@ def write(folder: Path, config: GeneratorConfig) -> None:
                 continue
             write_table(metadata / f"{stem}.tsv", icsd.STRONG, rows, "\t")
             if stem == "real_strong_test":
-                quiet = synthesis.room(synthesis.noise(SECONDS, rng), rng)
+                quiet = synthesis.scene(synthesis.noise(SECONDS, rng), rng)
                 write_sound(folder / "data" / "audio" / part / stem / "quiet.wav", quiet, 16_000)
                 durations = [(name, SECONDS) for name in [*names, "quiet.wav"]]
                 columns = ("filename", "duration")

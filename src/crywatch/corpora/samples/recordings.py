@@ -9,6 +9,7 @@ column ``category``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from crywatch.corpora.recordings_table import COLUMNS, TABLE
 FIRST_DAY = datetime(2024, 3, 4, 19, 30)
 SHORT_SESSIONS = 2
 RATE_HZ = 16_000
+THREADS = 2  # their number changes nothing but the time
 PAIN_SHARE = 0.1  # of recordings
 # Every third long history ends in one of these, by turns.
 PLANTED = ("pitch +20 %", "formants +15 %", "breath")
@@ -33,11 +35,10 @@ PLANTED = ("pitch +20 %", "formants +15 %", "breath")
 def write(folder: Path, config: GeneratorConfig) -> None:
     """recordings.csv, and a WAV file a recording; a fan that no infant belongs to besides."""
     nursery = config.nursery
-    rows = [
-        row
-        for infant in range(nursery.long_infants + nursery.short_infants)
-        for row in _infant(folder, config.seed, infant, nursery)
-    ]
+    infants = range(nursery.long_infants + nursery.short_infants)
+    with ThreadPoolExecutor(THREADS) as pool:
+        made = pool.map(lambda infant: list(_infant(folder, config.seed, infant, nursery)), infants)
+        rows = [row for of_infant in made for row in of_infant]
     rng = np.random.default_rng([config.seed, 9])
     write_sound(folder / "fan.flac", synthesis.room(synthesis.hum(4.0, rng), rng), RATE_HZ)
     rows.append(("fan.flac", "other", "", "", ""))
