@@ -6,6 +6,7 @@ from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.core.charts import curve_figure, score_figure
 from crywatch.core.errors import named
+from crywatch.core.models import EMBEDDINGS
 from crywatch.data.selection import Source
 from crywatch.detection.blazenet.pictures import folder_name
 from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
@@ -31,7 +32,7 @@ def models() -> list[ModelRef]:
             ModelRef(f"blazenet/{name}", folder, features, body["segment_s"], body["leave_out"])
         )
     for name, body in params.plain("train_rtfm.variants").items():
-        features = paths.family(body["family"]).features / body["backbone"]
+        features = paths.family(body["family"]) / body["backbone"] / EMBEDDINGS
         found.append(
             ModelRef(f"rtfm/{name}", paths.TRAIN_RTFM / name, features, 1.0, body["leave_out"])
         )

@@ -48,8 +48,8 @@ def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None)
                 paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
             ),
             untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
-            mined_trimmed=paths.MINE / "trimmed" / "mined.parquet",
-            mined_untrimmed=paths.MINE / "untrimmed" / "mined.parquet",
+            mined_trimmed=paths.MINE / "trimmed" / paths.MINED_SECONDS,
+            mined_untrimmed=paths.MINE / "untrimmed" / paths.MINED_SECONDS,
         ),
         params.plain("schedule.scale"),
         params.plain("seed"),

@@ -21,6 +21,7 @@ def main(variant: str) -> None:
             params.section("train_robust", TrainRobustConfig),
             Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             paths.ROBUST_SOUNDS,
+            paths.CLIPS_TABLES,
             params.plain("schedule.scale"),
             out,
             paths.WORK / "train_robust" / variant,

@@ -17,14 +17,12 @@ def main(variant: str) -> None:
 
         config = params.section("train_rtfm", TrainRtfmConfig)
         backbone = config.variant(variant)
-        family = paths.family(backbone.family)
         out = paths.TRAIN_RTFM / variant
         summary = run(
             variant,
             config,
             paths.DATASETS,
-            family.features / backbone.backbone,
-            family.models / backbone.backbone,
+            paths.family(backbone.family) / backbone.backbone,
             params.plain("schedule.scale"),
             params.plain("seed"),
             out,

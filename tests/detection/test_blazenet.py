@@ -1,4 +1,4 @@
-"""The network against the paper's table, and the front end against librosa."""
+"""The network against the paper's table, the front end against librosa, order and rate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from crywatch.audio.decode import resample
 from crywatch.audio.segments import n_segments
+from crywatch.detection.blazenet.data import EpochSampler
 from crywatch.detection.blazenet.frontend import (
     CENTRE_DB,
     FRAMES,
@@ -20,6 +21,7 @@ from crywatch.detection.blazenet.frontend import (
     from_wave,
     pictures,
 )
+from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import FEATURES, BlazeBlock, BlazeNet, cry_probability
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
 
@@ -188,3 +190,27 @@ def test_a_short_tail_is_zero_padded():
     padded = np.concatenate([resample(wave, 16_000, 8000), np.zeros(3200, dtype=np.float32)])
     expected = pictures(torch.from_numpy(padded.reshape(2, 8000)), ONE_SECOND)
     torch.testing.assert_close(from_wave(wave, ONE_SECOND), expected)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        sampler = EpochSampler(50, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert sorted(order(1, 2)) == list(range(50))
+    assert len({tuple(order(*pair)) for pair in ((1, 2), (1, 3), (2, 2), (2, 3))}) == 4
+
+
+def test_the_rate_falls_in_steps():
+    module = BlazeNetModule(BlazenetRecipe(lr=0.001, momentum=0.9, lr_step=20, lr_gamma=0.1))
+    made = module.configure_optimizers()
+    optimiser, schedule = made["optimizer"], made["lr_scheduler"]
+    assert optimiser.param_groups[0]["momentum"] == 0.9
+    rates = []
+    for _ in range(60):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([1e-3] * 20 + [1e-4] * 20 + [1e-5] * 20)

@@ -14,6 +14,7 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import ModelFolder, load, save
+from crywatch.core.paths import MINED_SECONDS
 from crywatch.data.features import FeatureStore, StoreInfo
 from crywatch.data.selection import labelled
 from crywatch.data.tables import read_table, write_table
@@ -230,7 +231,7 @@ def test_the_model_folder_describes_itself(undisturbed):
     assert {path.name for path in out.iterdir()} == {
         "model.json",
         "model.safetensors",
-        "mined.parquet",
+        "mined",
         "metrics.json",
     }
     model = load(out)
@@ -264,7 +265,7 @@ def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):
 def test_the_mined_seconds_are_those_of_the_network_beside_them(inputs, undisturbed, tmp_path):
     out, summary = undisturbed
     mined = mine_clips(inputs[0], Mining(out, inputs[1], 2), tmp_path / "again.parquet")
-    assert (tmp_path / "again.parquet").read_bytes() == (out / "mined.parquet").read_bytes()
+    assert (tmp_path / "again.parquet").read_bytes() == (out / MINED_SECONDS).read_bytes()
     assert mined == summary.mined and mined.precision is None
 
 

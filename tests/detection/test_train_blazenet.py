@@ -13,14 +13,13 @@ import torch
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.core.models import load
+from crywatch.core.models import EMBEDDINGS, load
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.blazenet import train_blazenet
-from crywatch.detection.blazenet.data import EpochSampler, SegmentDataset, SegmentRef
-from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
+from crywatch.detection.blazenet.data import SegmentDataset, SegmentRef
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.train_blazenet import (
     BlazenetInputs,
@@ -53,7 +52,12 @@ def config(**changes) -> TrainBlazenetConfig:
         "lr_step": 3,
         "lr_gamma": 0.1,
         "cache_mb": 64,
-        "variants": variants | {"no_b": BlazenetVariant(1.0, "all", "b")},
+        "variants": variants
+        | {
+            "no_b": BlazenetVariant(1.0, "all", "b"),
+            "backbone": BlazenetVariant(1.0, "all", "", embeddings=True),
+            "five": BlazenetVariant(5.0, "all", "", embeddings=True),
+        },
     }
     return TrainBlazenetConfig(**(given | changes))
 
@@ -215,17 +219,6 @@ def test_one_class_or_an_unknown_name_is_refused(inputs, tmp_path):
         train(replace(inputs, split=replace(inputs.split, clips=clips)), tmp_path)
 
 
-def test_the_order_is_a_function_of_seed_and_epoch():
-    def order(seed, epoch):
-        sampler = EpochSampler(50, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(1, 2) == order(1, 2)
-    assert sorted(order(1, 2)) == list(range(50))
-    assert len({tuple(order(*pair)) for pair in ((1, 2), (1, 3), (2, 2), (2, 3))}) == 4
-
-
 def test_streamed_batches_are_the_cached_ones(inputs):
     store = FeatureStore(inputs.features)
     refs = [SegmentRef(c, i, "cry" in c) for c, count in TRAIN.items() for i in range(count)]
@@ -240,19 +233,6 @@ def test_streamed_batches_are_the_cached_ones(inputs):
             stored = store.clip(refs[row].clip_id)[refs[row].index].reshape(64, 64)
             assert np.array_equal(picture.numpy(), stored.astype(np.float32))
             assert bool(label) == refs[row].is_cry
-
-
-def test_the_rate_falls_in_steps():
-    module = BlazeNetModule(BlazenetRecipe(lr=0.001, momentum=0.9, lr_step=20, lr_gamma=0.1))
-    made = module.configure_optimizers()
-    optimiser, schedule = made["optimizer"], made["lr_scheduler"]
-    assert optimiser.param_groups[0]["momentum"] == 0.9
-    rates = []
-    for _ in range(60):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        schedule.step()
-    assert rates == pytest.approx([1e-3] * 20 + [1e-4] * 20 + [1e-5] * 20)
 
 
 @pytest.fixture(scope="module")
@@ -378,6 +358,30 @@ def test_a_kill_after_the_last_epoch_loses_nothing(inputs, undisturbed, tmp_path
     train(inputs, tmp_path, on_epoch=killer(-1, seen))
     assert seen == []
     assert files_sha256([tmp_path / "out"]) == files_sha256([undisturbed[0]])
+
+
+def test_a_backbone_has_its_numbers_beside_it_and_a_kill_there_loses_no_epoch(
+    inputs, undisturbed, tmp_path, monkeypatch
+):
+    def failing(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crywatch.detection.blazenet.embeddings.forward", failing)
+        with pytest.raises(Killed):
+            train(inputs, tmp_path, "backbone")
+    assert not (tmp_path / "out").exists()
+    seen: list[int] = []
+    train(inputs, tmp_path, "backbone", on_epoch=killer(-1, seen))
+    assert seen == [] and not (tmp_path / "work").exists()
+    store, weights = FeatureStore(tmp_path / "out" / EMBEDDINGS), load(undisturbed[0]).weights
+    assert store.info.name == "blazenet backbone"
+    assert list(store) == list(FeatureStore(inputs.features)) and store.info.dim == 224
+    mine = load(tmp_path / "out")
+    assert all(torch.equal(mine.weights[name], weights[name]) for name in weights)
+    assert mine.description | {"name": "all"} == load(undisturbed[0]).description
+    with pytest.raises(ConfigError, match=r"variants\.five\.embeddings: .* 1\.0, not 5"):
+        train(inputs, tmp_path / "five", "five")
 
 
 def test_the_state_of_another_seed_is_not_gone_on_from(inputs, undisturbed, tmp_path):

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from crywatch.audio.decode import read_clean
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.core.models import load
+from crywatch.core.models import EMBEDDINGS, load
+from crywatch.data.features import FeatureStore
+from crywatch.detection.detectors import load_detector
 from crywatch.detection.robust import train_robust
 from crywatch.detection.robust.train_robust import RobustVariant, TrainRobustConfig, run
 from crywatch.detection.robust.training import scale_schedule
@@ -24,6 +27,7 @@ VARIANTS = {
     "one": RobustVariant(1, "", "one"),
     "two": RobustVariant(2, "", "one"),
     "no_b": RobustVariant(1, "b", "no_b"),
+    "backbone": RobustVariant(1, "", "one", embeddings=True),
 }
 
 
@@ -47,6 +51,7 @@ def train(world: World, folder: Path, name: str = "one", cfg=None, on_validation
         cfg or config(),
         world.split,
         world.sounds,
+        [world.split.clips],
         1.0,
         folder / "out",
         folder / "work",
@@ -214,6 +219,28 @@ def test_an_unlabelled_clip_is_not_heard_where_its_group_validates(taught, tmp_p
     assert sorted(moved) == [False, True]
 
 
+def test_a_backbone_has_its_numbers_beside_it_and_a_kill_there_loses_no_step(
+    world, undisturbed, tmp_path, monkeypatch
+):
+    def failing(path):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crywatch.detection.robust.embeddings.read_clean", failing)
+        with pytest.raises(Killed):
+            train(world, tmp_path, "backbone")
+    assert not (tmp_path / "out").exists()
+    seen: list[int] = []
+    train(world, tmp_path, "backbone", on_validation=lambda progress: seen.append(progress.step))
+    assert seen == [] and not (tmp_path / "work").exists()
+    store, detector = FeatureStore(tmp_path / "out" / EMBEDDINGS), load_detector(tmp_path / "out")
+    assert "a/cry-test-0" in store and "a/unknown-train-0" not in store
+    wave = read_clean(world.root / "a/cry-test-0.flac")
+    np.testing.assert_array_equal(store.clip("a/cry-test-0"), detector.features(wave))
+    described = load(tmp_path / "out").description
+    assert described | {"name": "one"} == load(undisturbed[0]).description
+
+
 def test_it_learns(world, tmp_path):
     cfg = config("train_robust.training={steps: 60, val_every: 30, lr: 0.005, ema: 0.9}")
     summary = train(world, tmp_path, cfg=cfg)
@@ -239,7 +266,10 @@ def test_bad_inputs_are_named(world, tmp_path):
     only = [row for row in world.rows if "cry-val" not in row["clip_id"]]
     split = replace(world.split, clips=write_clips(tmp_path / "clips.parquet", only))
     with pytest.raises(TableError, match="variant one: the val part lacks"):
-        run("one", config(), split, world.sounds, 1.0, tmp_path / "out", tmp_path / "work")
+        run(
+            *("one", config(), split, world.sounds, [split.clips], 1.0),
+            *(tmp_path / "out", tmp_path / "work"),
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -11,16 +11,15 @@ import torch
 
 from crywatch.core import params
 from crywatch.core.digest import files_sha256
-from crywatch.core.errors import ConfigError, ModelError, TableError
-from crywatch.core.models import ModelFolder, load, n_parameters, save
+from crywatch.core.errors import ConfigError, ModelError
+from crywatch.core.models import EMBEDDINGS, ModelFolder, load, n_parameters, save
 from crywatch.data.features import StoreInfo
 from crywatch.detection.anomaly.network import load_head, score_seconds
 from crywatch.detection.anomaly.train_rtfm import RtfmVariant, TrainRtfmConfig, run
-from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig
 from crywatch.detection.blazenet.network import FEATURES, N_PARAMETERS, BlazeNet
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig
 from crywatch.detection.detectors import load_detector
-from crywatch.detection.robust.embed_robust import EmbedRobustConfig
+from crywatch.detection.robust.train_robust import TrainRobustConfig
 from tests.helpers.anomaly_cases import RTFM, fields_of, training_config, write_two_corpora
 from tests.helpers.blazenet_cases import ONE_SECOND, sound
 from tests.helpers.robust_model_cases import write_robust
@@ -53,17 +52,18 @@ def inputs(tmp_path_factory):
     for name, leave_out in (("all_1s", ""), ("all_1s_no_b", "b"), ("all_1s_no_c", "c")):
         own = {"name": name, "trained_on": {"leave_out": leave_out}, "corpora": ["a", "heard"]}
         save(folder / name, ModelFolder(description | own, weights))
-    return *write_two_corpora(folder, INFO), folder / "all_1s"
+        clips, store = write_two_corpora(folder, INFO)
+        store.rename(folder / name / EMBEDDINGS)
+    return clips, folder / "all_1s"
 
 
 def go(inputs, folder, name="trimmed", backbone=None, **changes):
-    clips, features, backbone_dir = inputs
+    clips, backbone_dir = inputs
     config = training_config(**({"steps": 4, "val_every": 2} | changes))
     return run(
         name,
         TrainRtfmConfig(**fields_of(config), variants=VARIANTS),
         {"trimmed": clips, "untrimmed": clips},
-        features,
         backbone or backbone_dir.parent / getattr(VARIANTS.get(name), "backbone", "all_1s"),
         1.0,
         3,
@@ -82,16 +82,13 @@ def test_every_variant_of_the_conf_sits_on_a_backbone_that_is_trained_and_embedd
     conf = params.compose(["profile=full"])
     config = params.typed(conf.train_rtfm, TrainRtfmConfig, "train_rtfm")
     blazenet = params.typed(conf.train_blazenet, TrainBlazenetConfig, "train_blazenet")
-    embedded = {
-        "blazenet": params.typed(conf.embed_blazenet, EmbedBlazenetConfig, "embed_blazenet"),
-        "robust": params.typed(conf.embed_robust, EmbedRobustConfig, "embed_robust"),
-    }
-    trained = {"blazenet": blazenet.variants, "robust": conf.train_robust.variants}
+    robust = params.typed(conf.train_robust, TrainRobustConfig, "train_robust")
+    trained = {"blazenet": blazenet.variants, "robust": robust.variants}
     assert {"trimmed", "untrimmed"} <= set(config.variants)
     assert (config.top_k, config.lr, config.steps, config.batch_size) == (2, 1e-3, 20_000, 128)
     assert config.loss == RTFM
     for variant in config.variants.values():
-        assert variant.backbone in embedded[variant.family].backbones
+        assert trained[variant.family][variant.backbone].embeddings
         assert variant.segments == {"trimmed": 5, "untrimmed": 10}[variant.dataset]
         # A head that leaves a corpus out must not sit on a backbone that has heard it.
         assert variant.leave_out == trained[variant.family][variant.backbone].leave_out
@@ -99,7 +96,7 @@ def test_every_variant_of_the_conf_sits_on_a_backbone_that_is_trained_and_embedd
 
 def test_the_model_folder_holds_the_backbone(inputs, undisturbed):
     out, summary = undisturbed
-    model, backbone = load(out), load(inputs[2])
+    model, backbone = load(out), load(inputs[1])
     assert model.description == {
         "kind": "rtfm",
         "name": "trimmed",
@@ -119,7 +116,7 @@ def test_the_model_folder_holds_the_backbone(inputs, undisturbed):
 
 
 def test_the_folder_is_a_detector_without_the_backbones(inputs, tmp_path):
-    backbone = shutil.copytree(inputs[2], tmp_path / "backbone")
+    backbone = shutil.copytree(inputs[1], tmp_path / "backbone")
     wave = sound(3 * 16_000)
     features = load_detector(backbone).features(wave)
     go(inputs, tmp_path, backbone=backbone)
@@ -134,6 +131,7 @@ def test_the_folder_is_a_detector_without_the_backbones(inputs, tmp_path):
 
 def test_a_head_sits_on_a_robust_network_too(inputs, tmp_path):
     backbone = write_robust(tmp_path / "robust")
+    shutil.copytree(inputs[1] / EMBEDDINGS, backbone / EMBEDDINGS)
     go(inputs, tmp_path, "robust", backbone=backbone)
     wave = sound(6 * 16_000)
     features = load_detector(backbone).features(wave)
@@ -179,7 +177,7 @@ def test_what_is_unknown_is_named(inputs, tmp_path, name, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_backbone_or_store_is_named(inputs, tmp_path, monkeypatch):
+def test_a_missing_backbone_or_its_embeddings_are_named(inputs, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         # Before the training, not after it.
         patch.setattr(
@@ -188,10 +186,11 @@ def test_a_missing_backbone_or_store_is_named(inputs, tmp_path, monkeypatch):
         )
         with pytest.raises(ModelError, match="nowhere"):
             go(inputs, tmp_path, backbone=tmp_path / "nowhere", steps=1)
-        description = load(inputs[2]).description
+        description = load(inputs[1]).description
         silent = {name: description[name] for name in description if name != "corpora"}
-        save(tmp_path / "silent", ModelFolder(silent, load(inputs[2]).weights))
+        save(tmp_path / "silent", ModelFolder(silent, load(inputs[1]).weights))
         with pytest.raises(ModelError, match="silent: .*no 'corpora'"):
             go(inputs, tmp_path, backbone=tmp_path / "silent", steps=1)
-    with pytest.raises(TableError, match="no feature store"):
-        go((inputs[0], tmp_path / "nowhere", inputs[2]), tmp_path)
+        bare = shutil.copytree(inputs[1], tmp_path / "bare", ignore=lambda *_: [EMBEDDINGS])
+        with pytest.raises(ConfigError, match=r"'all_1s' has no embeddings: .*train_blazenet\.var"):
+            go(inputs, tmp_path, backbone=bare)

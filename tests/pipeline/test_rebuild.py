@@ -37,7 +37,6 @@ TINY = [
     "train_rtfm.val_every=10",
     "train_rtfm.batch_size=16",
     "train_blazenet.max_epochs=4",
-    "embed_blazenet.backbones=[all_1s]",
     "train_robust.training={steps: 4, val_every: 2, batch_size: 8}",
     "ablate_robust={steps: 2, folds: 2}",
     "data.generator.nursery={long_infants: 6, short_infants: 6, sessions: 8, changed_sessions: 1}",

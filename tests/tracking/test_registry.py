@@ -121,7 +121,10 @@ def test_files_that_were_changed_in_the_store_are_refused_unread(project):
 
 def test_a_folder_that_is_no_model_is_not_taken(project):
     folder = a_model("one")
-    assert snapshot(folder, Path("copy")) == files_sha256([folder])
+    digest = files_sha256([folder])
+    (folder / "embeddings").mkdir()  # what the model has made
+    (folder / "embeddings" / "esc50.npy").touch()
+    assert snapshot(folder, Path("copy")) == digest == files_sha256([Path("copy")])
     (folder / "evil.py").write_text("")
     with pytest.raises(RegistryError, match=r"evil\.py belongs to no model folder"):
         snapshot(folder, Path("again"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KINDS = ("blazenet", "rtfm", "robust", "svc", "dense", "cnn", "ecapa")
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
+EMBEDDINGS = "embeddings"  # below a backbone: a feature store of its numbers for each second
 REMAKE = "it is damaged or of another version; make it again with `dvc repro`"
 
 
@@ -52,6 +53,11 @@ class ModelFolder:
         """Weights whose names start with ``prefix.``, without it."""
         cut = len(prefix) + 1
         return {k[cut:]: v for k, v in self.weights.items() if k.startswith(f"{prefix}.")}
+
+
+def own_files(folder: Path) -> list[Path]:
+    """A model's files, by name; what it has made lies in folders below, and is no part of it."""
+    return sorted(path for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
 
 
 def n_parameters(network: Module) -> int:

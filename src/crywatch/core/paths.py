@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core.errors import named
@@ -22,15 +21,14 @@ UNTRIMMED = MIXTURES / "untrimmed"  # audio/*.flac, clips.parquet (split_clips),
 SOUNDSCAPES = MIXTURES / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
 
 EMBED = DATA / "embed"
-MINE = DATA / "mine"  # a model folder a data set, with mined.parquet
+MINE = DATA / "mine"  # a model folder a data set, and in it
+MINED_SECONDS = Path("mined") / "seconds.parquet"
 PICTURES = DATA / "pictures"
 TRAIN_BLAZENET = DATA / "train_blazenet"
-EMBED_BLAZENET = DATA / "embed_blazenet"
 TRAIN_RTFM = DATA / "train_rtfm"
 ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
 TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
 ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe
-EMBED_ROBUST = DATA / "embed_robust"
 TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
 CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
 EVALUATE_DETECTION = DATA / "evaluate_detection"
@@ -74,18 +72,9 @@ def datasheet(corpus: str) -> Path:
     return DATASHEETS / corpus
 
 
-@dataclass(frozen=True)
-class Family:
-    """Networks that an anomaly head can sit on."""
+def family(name: str) -> Path:
+    """A model folder a variant, of networks that an anomaly head can sit on.
 
-    models: Path  # a model folder a variant
-    features: Path  # a store a variant: numbers for every plain second
-
-
-def family(name: str) -> Family:
-    """blazenet or robust; ConfigError for another name."""
-    families = {
-        "blazenet": Family(TRAIN_BLAZENET, EMBED_BLAZENET),
-        "robust": Family(TRAIN_ROBUST, EMBED_ROBUST),
-    }
-    return named(families, name, "family")
+    blazenet or robust; ConfigError for another name.
+    """
+    return named({"blazenet": TRAIN_BLAZENET, "robust": TRAIN_ROBUST}, name, "family")

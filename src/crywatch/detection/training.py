@@ -182,8 +182,12 @@ def write_trained(
     model: ModelFolder,
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]] = (),
+    more: Callable[[Path], None] | None = None,
 ) -> None:
-    """A model folder with metrics.json and, where there is a history, history.csv; all or none."""
+    """A model folder with metrics.json and, where there is a history, history.csv; all or none.
+
+    ``more`` writes what else belongs there, by the model in the folder that it is given.
+    """
     with atomic_dir(folder) as temp:
         save(temp, model)
         write_json(temp / "metrics.json", metrics)
@@ -192,6 +196,8 @@ def write_trained(
 
             table = pd.DataFrame(history)
             table.to_csv(temp / "history.csv", index=False, lineterminator="\n")
+        if more is not None:
+            more(temp)
 
 
 def require_finite(values: Tensor, what: str, step: int, rate: str, lr: float) -> None:

@@ -12,6 +12,7 @@ from crywatch.core import params
 from crywatch.core.atomic import atomic_dir, write_bytes
 from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, UnreachableError
+from crywatch.core.models import own_files
 from crywatch.core.project import say
 from crywatch.operations import worktree
 from crywatch.operations.trace.record import (
@@ -99,7 +100,7 @@ def reproduce(
         name=registered.name,
         version=registered.version,
         recorded_sha256=record.tag(registry.DIGEST),
-        found_sha256=files_sha256([folder]),
+        found_sha256=files_sha256(own_files(folder)),
         folder=copy.folder,
         model=folder,
         rebuilt=rebuilt,
@@ -108,7 +109,8 @@ def reproduce(
     )
     if out is not None and result.same:
         with atomic_dir(out) as temp:
-            shutil.copytree(folder, temp, dirs_exist_ok=True)
+            for path in own_files(folder):
+                shutil.copy2(path, temp)
     return result
 
 

@@ -6,11 +6,12 @@ They are told by their names and digests before one of them is opened.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import RegistryError
-from crywatch.core.models import DESCRIPTION, WEIGHTS
+from crywatch.core.models import DESCRIPTION, WEIGHTS, own_files
 
 FILES = (DESCRIPTION, WEIGHTS)  # that a model folder needs
 SUFFIXES = (".json", ".safetensors", ".csv")  # that it may hold: nothing is executed by reading it
@@ -23,14 +24,17 @@ def snapshot(folder: Path, out_dir: Path) -> str:
     """
     if not folder.is_dir():
         raise RegistryError(f"{folder}: no model folder here: run `dvc repro` first")
-    _must_be_model(folder, str(folder))
-    shutil.copytree(folder, out_dir)
+    files = own_files(folder)
+    _must_be_model(folder, files, str(folder))
+    out_dir.mkdir(parents=True)
+    for path in files:
+        shutil.copy2(path, out_dir)
     return files_sha256([out_dir])
 
 
-def _must_be_model(folder: Path, where: str) -> None:
+def _must_be_model(folder: Path, files: Iterable[Path], where: str) -> None:
     """Names only: nothing is opened."""
-    for path in sorted(folder.rglob("*")):
+    for path in files:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file() or path.suffix not in SUFFIXES:
             raise RegistryError(
@@ -46,7 +50,7 @@ def check(folder: Path, digest: str, where: str) -> None:
     """RegistryError unless the files at ``folder`` are a model folder with this digest."""
     if not folder.is_dir():
         raise RegistryError(f"{where}: the store holds no folder of this model")
-    _must_be_model(folder, where)
+    _must_be_model(folder, sorted(folder.rglob("*")), where)
     actual = files_sha256([folder])
     if actual != digest:
         raise RegistryError(

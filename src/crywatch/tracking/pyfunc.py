@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 import crywatch
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import read_json
-from crywatch.core.models import DESCRIPTION
+from crywatch.core.models import DESCRIPTION, own_files
 from crywatch.corpora.terms import terms_of_model
 from crywatch.tracking.store import Store
 
@@ -68,20 +69,25 @@ def save(folder: Path, target: Path) -> dict[str, str]:
     terms = terms_of_model(description)
     flavour = EMBEDDER if description.get("kind") == "ecapa" else DETECTOR
     output, shape = flavour.output
-    mlflow.pyfunc.save_model(
-        path=str(target),
-        python_model=str(PACKAGE / flavour.code),
-        artifacts={"model": str(folder)},
-        code_paths=[str(PACKAGE)],
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
-            outputs=Schema([TensorSpec(np.dtype(output), shape)]),
-        ),
-        input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
-        # Without "+cpu", which is on PyTorch's own index only.
-        pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in flavour.requirements],
-        metadata=terms.as_metadata(),  # in the model's own file, wherever that goes
-    )
+    with TemporaryDirectory() as temp:
+        model = Path(temp) / folder.name
+        model.mkdir()
+        for path in own_files(folder):
+            shutil.copy2(path, model)
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            python_model=str(PACKAGE / flavour.code),
+            artifacts={"model": str(model)},
+            code_paths=[str(PACKAGE)],
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
+                outputs=Schema([TensorSpec(np.dtype(output), shape)]),
+            ),
+            input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
+            # Without "+cpu", which is on PyTorch's own index only.
+            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in flavour.requirements],
+            metadata=terms.as_metadata(),  # in the model's own file, wherever that goes
+        )
     for cache in list(target.rglob("__pycache__")):
         shutil.rmtree(cache)
     return terms.as_tags()

@@ -16,6 +16,7 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import named
 from crywatch.core.models import save
+from crywatch.core.paths import MINED_SECONDS
 from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
@@ -32,7 +33,6 @@ from crywatch.detection.anomaly.training import (
 from crywatch.detection.embedders import EmbedderConfig
 from crywatch.detection.engine import LOCAL, Engine, Work
 
-TABLE = "mined.parquet"
 BATCH = 256  # clips scored by one call of a work
 
 
@@ -132,7 +132,10 @@ def run(
     on_evaluation: Callable[[BagEvaluation], None] | None = None,
     engine: Engine = LOCAL,
 ) -> MineSummary:
-    """Train on the clips of ``dataset`` and mine them; writes a model folder with mined.parquet."""
+    """Train on the clips of ``dataset`` and mine them.
+
+    Writes a model folder, and in it mined/seconds.parquet.
+    """
     segments = named(config.datasets, dataset, "mine.datasets").segments
     clips_table = named(inputs.clips, dataset, "mine.datasets: the project")
     store = FeatureStore(inputs.features)
@@ -153,7 +156,7 @@ def run(
     with atomic_dir(out_dir) as temp:
         save(temp, trained.model(description))
         work, events = Mining(temp, inputs.features, config.top_t), inputs.events.get(dataset)
-        mined = mine_clips(clips_table, work, temp / TABLE, events, engine)
+        mined = mine_clips(clips_table, work, temp / MINED_SECONDS, events, engine)
         summary = MineSummary(training, mined)
         write_json(temp / "metrics.json", summary.as_metrics())
     return summary

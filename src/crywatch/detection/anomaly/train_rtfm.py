@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crywatch.core.errors import ConfigError, named
-from crywatch.core.models import load
+from crywatch.core.models import EMBEDDINGS, load
 from crywatch.data.features import FeatureStore
 from crywatch.detection.anomaly.training import (
     AnomalySummary,
@@ -44,7 +44,6 @@ def run(
     name: str,
     config: TrainRtfmConfig,
     clips_tables: dict[str, Path],
-    features_dir: Path,
     backbone_dir: Path,
     scale: float,
     seed: int,
@@ -66,7 +65,12 @@ def run(
             f"train_rtfm.variants.{name}: leaves out {variant.leave_out!r}, but its backbone "
             f"{variant.backbone!r} has heard that corpus: name one that leaves it out too"
         )
-    store = FeatureStore(features_dir)
+    if not (backbone_dir / EMBEDDINGS).is_dir():
+        raise ConfigError(
+            f"train_rtfm.variants.{name}: backbone {variant.backbone!r} has no embeddings: say "
+            f"`embeddings: true` of it in train_{variant.family}.variants"
+        )
+    store = FeatureStore(backbone_dir / EMBEDDINGS)
     trained, summary = train_on(
         clips_table,
         variant.leave_out,

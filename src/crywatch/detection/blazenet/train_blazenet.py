@@ -13,7 +13,9 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ import pandas as pd
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError, TableError, named
-from crywatch.core.models import ModelFolder
+from crywatch.core.models import EMBEDDINGS, ModelFolder
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled, strong_labels
@@ -37,6 +39,7 @@ from crywatch.detection.blazenet.data import (
     SharedBatches,
     whole_batch,
 )
+from crywatch.detection.blazenet.embeddings import write_embeddings
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.module import (
     BlazenetEpoch,
@@ -65,6 +68,11 @@ class BlazenetVariant:
     segment_s: float
     segments: str  # which segments are trained on, see SEGMENTS
     leave_out: str  # corpus, or ""
+    embeddings: bool = False  # its numbers for each second are written, for an anomaly head
+
+    def training(self) -> dict[str, Any]:
+        """What decides the weights."""
+        return {key: value for key, value in vars(self).items() if key != "embeddings"}
 
 
 @dataclass
@@ -177,10 +185,16 @@ def run(
 ) -> BlazenetSummary:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
 
-    A process that `TrainerConfig.follows` another one trains with it and writes nothing.
+    Where the variant says so, embeddings/ too. A process that `TrainerConfig.follows` another one
+    trains with it and writes nothing.
     """
     variant = config.variant(name)
     config.trainer.check()
+    if variant.embeddings and variant.segment_s != 1.0:
+        raise ConfigError(
+            f"train_blazenet.variants.{name}.embeddings: numbers for each second need segment_s "
+            f"1.0, not {variant.segment_s:g}"
+        )
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
     val_clips = labelled(inputs.split.clips, variant.leave_out)
@@ -190,7 +204,7 @@ def run(
         if len({ref.is_cry for ref in refs}) < 2:
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
     key = value_sha256(
-        [asdict(variant), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
+        [variant.training(), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
         + [files_sha256([inputs.features / "store.json"]), code_sha256(__name__)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
@@ -217,7 +231,8 @@ def run(
         history=best.history,
     )
     if not config.trainer.follows:
-        _write(summary, variant, front_end, best, out_dir)
+        embed = partial(_embed, inputs.features, work_dir) if variant.embeddings else None
+        _write(summary, variant, front_end, best, out_dir, embed)
         shutil.rmtree(work_dir, ignore_errors=True)
     return summary
 
@@ -374,6 +389,7 @@ def _write(
     front_end: FrontEndConfig,
     best: Best[BlazenetEpoch],
     out_dir: Path,
+    embed: Callable[[Path], None] | None,
 ) -> None:
     description = {
         "kind": "blazenet",
@@ -382,9 +398,13 @@ def _write(
         "frontend": front_end.as_dict(),
         "parameters": N_PARAMETERS,
         "corpora": list(summary.corpora),
-        "trained_on": asdict(variant) | {"segments_n": summary.n_train},
+        "trained_on": variant.training() | {"segments_n": summary.n_train},
     }
     weights = {f"backbone.{name}": value for name, value in best.weights.items()}
     metrics = summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry}
     history = [asdict(epoch) for epoch in summary.history]
-    write_trained(out_dir, ModelFolder(description, weights), metrics, history)
+    write_trained(out_dir, ModelFolder(description, weights), metrics, history, embed)
+
+
+def _embed(pictures: Path, work_dir: Path, model_dir: Path) -> None:
+    write_embeddings(model_dir, pictures, model_dir / EMBEDDINGS, work_dir / EMBEDDINGS)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import TableError, named
-from crywatch.core.models import ModelFolder
+from crywatch.core.models import EMBEDDINGS, ModelFolder
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source, labelled, strong_labels
 from crywatch.data.sources import corpora_of
@@ -21,6 +23,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.robust.draws import pools
+from crywatch.detection.robust.embeddings import write_embeddings
 from crywatch.detection.robust.recipe import RecipeConfig
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.teaching import add_unlabelled
@@ -38,6 +41,11 @@ class RobustVariant:
     seed: int
     leave_out: str  # corpus, or ""
     row: str  # of a table: the name without the seed
+    embeddings: bool = False  # its numbers for each second are written, for an anomaly head
+
+    def training(self) -> dict[str, Any]:
+        """What decides the weights, and the row."""
+        return {key: value for key, value in vars(self).items() if key != "embeddings"}
 
 
 @dataclass
@@ -90,12 +98,15 @@ def run(
     config: TrainRobustConfig,
     split: Source,
     sounds_dir: Path,
+    clips_tables: Sequence[Path],
     scale: float,
     out_dir: Path,
     work_dir: Path,
     on_validation: Callable[[Progress], None] | None = None,
 ) -> RobustSummary:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
+
+    Where the variant says so, embeddings/ of the clips of ``clips_tables`` too.
 
     Raises
     ------
@@ -137,7 +148,8 @@ def run(
         chosen=trained.chosen,
         history=trained.history,
     )
-    _write(summary, variant, recipe, trained, out_dir)
+    embed = partial(_embed, clips_tables, work_dir) if variant.embeddings else None
+    _write(summary, variant, recipe, trained, out_dir, embed)
     shutil.rmtree(work_dir, ignore_errors=True)
     return summary
 
@@ -205,6 +217,7 @@ def _write(
     recipe: RecipeConfig,
     trained: TrainedRobust,
     out_dir: Path,
+    embed: Callable[[Path], None] | None,
 ) -> None:
     description = {
         "kind": "robust",
@@ -214,8 +227,12 @@ def _write(
         "context": recipe.context.as_dict(),
         "parameters": N_PARAMETERS,
         "corpora": list(summary.corpora),
-        "trained_on": asdict(variant) | {"clips_n": summary.n_train, "recipe": recipe.as_dict()},
+        "trained_on": variant.training() | {"clips_n": summary.n_train, "recipe": recipe.as_dict()},
     }
     weights = {f"backbone.{k}": v for k, v in trained.network.state_dict().items()}
     history = [progress.as_row() for progress in summary.history]
-    write_trained(out_dir, ModelFolder(description, weights), summary.as_metrics(), history)
+    write_trained(out_dir, ModelFolder(description, weights), summary.as_metrics(), history, embed)
+
+
+def _embed(clips_tables: Sequence[Path], work_dir: Path, model_dir: Path) -> None:
+    write_embeddings(model_dir, clips_tables, model_dir / EMBEDDINGS, work_dir / EMBEDDINGS)

@@ -12,6 +12,7 @@ import numpy as np
 
 from crywatch.core.atomic import atomic_dir, atomic_path, read_json, write_json
 from crywatch.core.errors import TableError
+from crywatch.core.models import own_files
 from crywatch.operations.drift.measures import (
     EMBEDDING,
     SCALARS,
@@ -76,7 +77,7 @@ def build_reference(
             rows.append(measure(wave, detector))
             groups.append(numbers[row.group_id])
     about = {
-        "model_sha256": files_sha256([model]),
+        "model_sha256": files_sha256(own_files(model)),
         "seed": seed,
         "excerpt_s": config.excerpt_s,
         "clips": len(rows),

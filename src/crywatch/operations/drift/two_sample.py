@@ -80,6 +80,7 @@ def check_drift(
     """
     from crywatch.core.digest import files_sha256
     from crywatch.core.errors import ModelError
+    from crywatch.core.models import own_files
     from crywatch.detection.detectors import load_detector
     from crywatch.operations.drift.reference import (
         measure_recordings,
@@ -89,7 +90,7 @@ def check_drift(
     )
 
     training = read_reference(reference)
-    if files_sha256([model]) != training.model_sha256:
+    if files_sha256(own_files(model)) != training.model_sha256:
         raise ModelError(f"{reference}: the reference of another model than {model}")
     rows, unreadable = measure_recordings(
         recordings, load_detector(model), config, training.excerpt_s, seed

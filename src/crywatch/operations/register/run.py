@@ -19,6 +19,7 @@ from crywatch.core.atomic import read_json, write_json, write_text
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.core.lock import FileLock
+from crywatch.core.models import own_files
 from crywatch.detection.detectors import load_detector
 from crywatch.operations import drift
 from crywatch.operations.register import PromotionGate, Registration, card, facts
@@ -76,7 +77,7 @@ def run(config: RegisterConfig, request: Request) -> Registration:
         model = Model(copy, snapshot(folder, copy), "challenger")
         load_detector(copy)
         origin = facts.origin(folder)
-        if files_sha256([folder]) != model.digest:
+        if files_sha256(own_files(folder)) != model.digest:
             raise RegistryError(f"{folder} was changed while it was read: register it again")
         champion = registry.find(store, config.name, CHAMPION)
         twin = registry.with_digest(store, config.name, model.digest)

@@ -1,24 +1,19 @@
-"""Stage ``embed_robust``: the robust network's numbers for every clip, resumable."""
+"""The trained robust network's numbers for every clip, resumable."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import yaml
 
 from crywatch.audio.decode import read_clean
-from crywatch.core import params
 from crywatch.core.digest import files_sha256
-from crywatch.core.errors import ConfigError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import sounds
 from crywatch.detection.blazenet.network import FEATURES
 from crywatch.detection.detectors import load_detector
-from crywatch.detection.robust import embed_robust
-from crywatch.detection.robust.embed_robust import EmbedRobustConfig
+from crywatch.detection.robust.embeddings import write_embeddings
 from tests.helpers.calibrate_cases import write_sources
-from tests.helpers.dag import ROOT
 from tests.helpers.robust_model_cases import write_robust
 
 
@@ -31,24 +26,23 @@ def tables(tmp_path_factory):
 def made(tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     model = write_robust(folder / "robust")
-    n_seconds = embed_robust.run(model, tables, folder / "out", folder / "work")
-    return model, folder / "out", n_seconds
+    write_embeddings(model, tables, folder / "out", folder / "work")
+    return model, folder / "out"
 
 
 def test_every_labelled_clip_has_the_detectors_numbers(tables, made):
-    model, out, n_seconds = made
+    model, out = made
     clips = sounds(tables)
     store, detector = FeatureStore(out), load_detector(model)
     assert set(store) == set(clips["clip_id"]) and "a/unknown" not in store
     assert {"a/copy", "soundscapes/test-0"} <= set(store)  # duplicates and what is made of clips
     assert store.info.dim == FEATURES and store.corpora == ("a", "soundscapes")
-    assert n_seconds == store.n_rows
     for clip_id, path in clips[["clip_id", "path"]].values[::7].tolist():
         np.testing.assert_array_equal(store.clip(clip_id), detector.features(read_clean(path)))
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tables, made, tmp_path, monkeypatch):
-    model, out, _ = made
+    model, out = made
     read, calls = read_clean, []
 
     def failing(path):
@@ -58,27 +52,19 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tables, made, tmp_path, monkeypa
         return read(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crywatch.detection.robust.embed_robust.read_clean", failing)
+        patch.setattr("crywatch.detection.robust.embeddings.read_clean", failing)
         with pytest.raises(KeyboardInterrupt):
-            embed_robust.run(model, tables, tmp_path / "out", tmp_path / "work")
+            write_embeddings(model, tables, tmp_path / "out", tmp_path / "work")
     assert not (tmp_path / "out").exists()
     again = []
     monkeypatch.setattr(
-        "crywatch.detection.robust.embed_robust.read_clean",
+        "crywatch.detection.robust.embeddings.read_clean",
         lambda path: again.append(path) or read(path),
     )
-    embed_robust.run(model, tables, tmp_path / "out", tmp_path / "work")
+    write_embeddings(model, tables, tmp_path / "out", tmp_path / "work")
     assert not set(calls) & set(again)
     assert files_sha256([tmp_path / "out"]) == files_sha256([out])
     assert not (tmp_path / "work").exists()
-
-
-def test_a_model_without_numbers_for_a_second_is_refused(tables, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "crywatch.detection.robust.embed_robust.load_detector", lambda folder: object()
-    )
-    with pytest.raises(ConfigError, match="robust has no numbers for a second"):
-        embed_robust.run(made[0], tables, tmp_path / "out", tmp_path / "work")
 
 
 def test_other_weights_and_settings_are_other_numbers(made, tmp_path):
@@ -87,11 +73,3 @@ def test_other_weights_and_settings_are_other_numbers(made, tmp_path):
     digest = FeatureStore(made[1]).info.digest
     assert digest == files_sha256([made[0] / "model.json", made[0] / "model.safetensors"])
     assert digest != files_sha256([tmp_path / "model.json", tmp_path / "model.safetensors"])
-
-
-def test_the_conf_embeds_variants_that_are_trained():
-    conf = params.compose(["profile=full"])
-    config = params.typed(conf.embed_robust, EmbedRobustConfig, "embed_robust")
-    assert set(config.backbones) <= set(conf.train_robust.variants)
-    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["embed_robust"]
-    assert stage["foreach"] == "${embed_robust.backbones}"

@@ -1,4 +1,4 @@
-"""Stage ``embed_blazenet``: the frozen network's numbers, in any batch, resumable."""
+"""The trained BlazeNet's numbers for every second, in any batch, resumable."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from crywatch.core.digest import files_sha256
-from crywatch.core.errors import ConfigError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.data.features import FeatureStore
-from crywatch.detection.blazenet import embed_blazenet
-from crywatch.detection.blazenet.embed_blazenet import EmbedBlazenetConfig
+from crywatch.detection.blazenet.embeddings import write_embeddings
 from crywatch.detection.blazenet.network import BlazeNet
 from tests.helpers.blazenet_cases import picture_store
 from tests.helpers.code_cases import edit
@@ -31,13 +29,7 @@ CLIPS = {"a/1": 5, "a/2": 1, "a/3": 4, "b/1": 9}
 
 
 def embed(model, pictures, folder, batch_size):
-    return embed_blazenet.run(
-        model,
-        pictures,
-        EmbedBlazenetConfig(batch_size, ["all_1s"]),
-        folder,
-        folder.with_name("work"),
-    )
+    write_embeddings(model, pictures, folder, folder.with_name("work"), batch_size)
 
 
 def interrupted(forward, calls):
@@ -67,9 +59,10 @@ def test_embeddings_are_the_networks_features_whatever_the_batch(model, tmp_path
     source = FeatureStore(pictures)
     for batch_size in (1, 6, 256):
         out = tmp_path / f"out{batch_size}"
-        assert embed(model, pictures, out, batch_size) == 19
+        embed(model, pictures, out, batch_size)
         store = FeatureStore(out)
-        assert (store.info.dim, list(store)) == (224, list(CLIPS))
+        assert (store.info.dim, store.n_rows, list(store)) == (224, 19, list(CLIPS))
+        assert store.info.name == "blazenet all_1s"
         for clip_id in CLIPS:
             rows = torch.from_numpy(source.clip(clip_id).astype(np.float32)).reshape(-1, 64, 64)
             with torch.inference_mode():
@@ -105,14 +98,3 @@ def test_numbers_of_other_code_are_made_again(model, tmp_path, monkeypatch):
     monkeypatch.setattr(BlazeNet, "features", lambda *given: later.append(given) or forward(*given))
     embed(model, pictures, tmp_path / "out", 1)
     assert len(later) == len(CLIPS)
-
-
-def test_a_backbone_of_five_seconds_is_refused(tmp_path):
-    folder = tmp_path / "all_5s"
-    folder.mkdir()
-    weights = {f"backbone.{name}": value for name, value in BlazeNet().state_dict().items()}
-    save(folder, ModelFolder({"kind": "blazenet", "name": "all_5s", "segment_s": 5.0}, weights))
-    pictures = picture_store(tmp_path / "pictures", {"a/1": 2}, set())
-    with pytest.raises(ConfigError, match=r"all_5s has a front end of 5 s"):
-        embed(folder, pictures, tmp_path / "out", 8)
-    assert not (tmp_path / "out").exists()
