@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,9 @@ def test_a_folder_that_is_no_model_is_not_taken(project):
     (folder / "embeddings").mkdir()  # what the model has made
     (folder / "embeddings" / "esc50.npy").touch()
     assert snapshot(folder, Path("copy")) == digest == files_sha256([Path("copy")])
+    with pytest.raises(RegistryError, match="here: embeddings belongs to no model folder"):
+        check(folder, digest, "here")  # of the store's, which is a model alone
+    shutil.rmtree(folder / "embeddings")
     (folder / "evil.py").write_text("")
     with pytest.raises(RegistryError, match=r"evil\.py belongs to no model folder"):
         snapshot(folder, Path("again"))

@@ -293,7 +293,7 @@ def loud(monkeypatch) -> None:
 def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, loud, monkeypatch):
     import mlflow
 
-    Path("model").mkdir()
+    Path("model/embeddings").mkdir(parents=True)  # made by it: no part of it
     Path("model/model.json").write_text('{"gain": 2.0, "corpora": ["esc50", "donateacry"]}')
     opened = store.open_store()
     other = opened.client.create_run(opened.experiment_id, run_name="other").info.run_id
@@ -322,6 +322,7 @@ def test_a_model_is_logged_with_signature_and_example_and_scores_clips(project, 
     assert info.metadata["commercial_use"] is False
     assert info.metadata["corpora"] == ["donateacry", "esc50"]
     assert (folder / "code/crywatch/detection/detectors.py").is_file()
+    assert [path.name for path in (folder / "artifacts/model").iterdir()] == ["model.json"]
     needed = (folder / "requirements.txt").read_text()
     assert "crywatch" not in needed and "+" not in needed, "these are on no index"
     loaded = mlflow.pyfunc.load_model(logged.model_uri)
