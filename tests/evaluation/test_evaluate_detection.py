@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from crywatch.audio.decode import read_clean, write_flac
 from crywatch.audio.segments import RATE_HZ, n_segments
+from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
 from crywatch.data.features import FeatureStore
@@ -350,8 +350,6 @@ def test_leaving_out_does_not_change_what_the_parts_are_measured_on(world, tmp_p
 
 
 def test_models_of_figure_3_are_trained():
-    names = set()
-    for stage, family in (("train_blazenet", "blazenet"), ("train_rtfm", "rtfm")):
-        section = yaml.safe_load((ROOT / f"conf/stage/{stage}.yaml").read_text(encoding="utf-8"))
-        names |= {f"{family}/{name}" for name in section["variants"]}
+    config = params.compose(["profile=paper"], ROOT / "conf")
+    names = {f"{f}/{name}" for f in ("blazenet", "rtfm") for name in config[f"train_{f}"].variants}
     assert set(CURVE_MODELS) <= names

@@ -38,7 +38,7 @@ def test_a_new_section_is_one_new_file(tmp_path):
     assert params.plain("loudness", tmp_path / "params.yaml") == {"window_s": 3.0}
 
 
-@pytest.mark.parametrize("profile", ["demo", "local", "full"])
+@pytest.mark.parametrize("profile", ["demo", "paper", "local", "full"])
 @pytest.mark.parametrize("embedder", ["logmel", "vggish", "yamnet"])
 def test_every_profile_and_embedder_composes(profile, embedder):
     config = params.compose([f"profile={profile}", f"embedder={embedder}"], ROOT / "conf")
@@ -46,7 +46,7 @@ def test_every_profile_and_embedder_composes(profile, embedder):
     assert config.embedder.name == embedder
 
 
-@pytest.mark.parametrize("profile", ["demo", "local", "full"])
+@pytest.mark.parametrize("profile", ["demo", "paper", "local", "full"])
 def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile):
     config = params.compose([f"profile={profile}"], ROOT / "conf")
     # One by one: the rest of a profile may need what this machine does not have.
@@ -73,7 +73,11 @@ def test_losses_are_a_group(loss):
 def test_a_corpus_goes_with_the_variants_that_leave_it_out(name):
     """As README says: else these variants stop a rebuild without the corpus."""
     config = params.compose(
-        [f"~train_blazenet.variants.all_1s_no_{name}", f"~train_rtfm.variants.trimmed_no_{name}"],
+        [
+            "lines=paper",
+            f"~train_blazenet.variants.all_1s_no_{name}",
+            f"~train_rtfm.variants.trimmed_no_{name}",
+        ],
         ROOT / "conf",
     )
     left = [config.train_blazenet.variants, config.train_rtfm.variants]

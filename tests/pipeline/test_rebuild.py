@@ -57,8 +57,7 @@ TINY = [
     "simulate_year.calendar={infants: 2, weeks: 9, baseline_weeks: 4, event_week: 5}",
     "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
 ]
-BLAZENET_KEPT = {"all_1s", "mined_both_1s"}
-RTFM_KEPT = {"trimmed", "untrimmed", "robust"}
+BLAZENET_KEPT = {"all_1s", "mined_untrimmed_1s"}
 ROBUST_KEPT = {"robust"}
 KILLED = "train_blazenet@all_1s"
 
@@ -96,13 +95,10 @@ def environment(folder: Path) -> dict[str, str]:
 
 def tiny_params() -> str:
     config = OmegaConf.to_container(params.compose(TINY, ROOT / "conf"), resolve=True)
-    kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_rtfm": RTFM_KEPT}
-    kept_variants["train_robust"] = ROBUST_KEPT
+    kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_robust": ROBUST_KEPT}
     for section, kept in kept_variants.items():
         variants = config[section]["variants"]
         config[section]["variants"] = {key: variants[key] for key in variants if key in kept}
-    models = config["calibrate"]["models"]
-    config["calibrate"]["models"] = {name: models[name] for name in ("robust", "robust_rtfm")}
     models = config["train_baselines"]["models"]
     config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
     losses = config["train_speaker"]["losses"]

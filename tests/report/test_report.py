@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from crywatch.audio.decode import SILENCE_DBFS, write_flac
 from crywatch.audio.segments import RATE_HZ
-from crywatch.core import charts
+from crywatch.core import charts, params
 from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
 from crywatch.data.tables import conform, write_table
@@ -284,14 +283,10 @@ def test_results_of_nothing():
 
 
 def test_models_of_the_papers_tables_are_trained():
-    names = set()
-    for stage, family, key in (
-        ("mine", "miner", "datasets"),
-        ("train_blazenet", "blazenet", "variants"),
-        ("train_rtfm", "rtfm", "variants"),
-    ):
-        section = yaml.safe_load((ROOT / f"conf/stage/{stage}.yaml").read_text(encoding="utf-8"))
-        names |= {f"{family}/{name}" for name in section[key]}
+    config = params.compose(["profile=paper"], ROOT / "conf")
+    names = {f"miner/{name}" for name in config.mine.datasets}
+    for family in ("blazenet", "rtfm"):
+        names |= {f"{family}/{name}" for name in config[f"train_{family}"].variants}
     lines = (*detection.TABLE3, *detection.TABLE4, *detection.TABLE5, *detection.TABLE6)
     assert {line[1] for line in lines} <= names
     assert set(charts.NAMES) <= names
