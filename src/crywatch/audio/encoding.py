@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from crywatch.audio.ffmpeg import force_plain_code
+
 FRAME_SIZE = 4096  # samples, of encoders that take any
 BIT_EXACT = 0x400  # AVFMT_FLAG_BITEXACT: no date or version in the file
 
@@ -37,6 +39,7 @@ def encoded(
     """
     import av
 
+    force_plain_code()
     content = io.BytesIO()
     with av.open(content, "w", format=container) as file:
         file.flags |= BIT_EXACT

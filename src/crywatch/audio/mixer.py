@@ -199,4 +199,5 @@ def _power(wave: np.ndarray) -> float:
 
 
 def _db(gain: float) -> float:
-    return float(20 * np.log10(gain))
+    # Rounded: the last bit of a logarithm is the processor's.
+    return round(float(20 * np.log10(gain)), 6)

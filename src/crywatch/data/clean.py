@@ -26,6 +26,7 @@ from crywatch.audio.decode import (
     SILENCE_DBFS,
     BandwidthMeter,
     BlockReader,
+    Resampler,
     gathered,
     level_dbfs,
     to_int16,
@@ -235,20 +236,18 @@ def clean_file(task: _Task) -> Measured | str:
 
 def _convert(task: _Task) -> Measured:
     import soundfile
-    import soxr
 
     config = task.config
     gain = _gain(task) if config.peak_normalise else 1.0
     reader = BlockReader(task.source)
     rate_hz = reader.info.rate_hz
-    stream = soxr.ResampleStream(rate_hz, config.rate_hz, 1, dtype="float32", quality="HQ")
+    resampler = Resampler(rate_hz, config.rate_hz)
     meter, level = BandwidthMeter(rate_hz), _Level()
     digest = hashlib.sha256()
     n_read = 0
 
     def converted(block: np.ndarray, last: bool) -> np.ndarray:
-        if rate_hz != config.rate_hz:
-            block = stream.resample_chunk(np.ascontiguousarray(block), last=last)
+        block = resampler(block, last)
         samples = to_int16(block * gain if gain != 1 else block)
         digest.update(samples.tobytes())
         return samples
@@ -303,7 +302,7 @@ class _Level:
 
     def add(self, block: np.ndarray) -> None:
         self.peak = max(self.peak, float(np.abs(block).max()))
-        self._energy += float(np.dot(block, block))
+        self._energy += float(np.square(block, dtype=np.float64).sum())
         self._count += len(block)
 
     @property

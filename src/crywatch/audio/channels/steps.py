@@ -173,7 +173,9 @@ class Resample(_Free):
         else:
             import soxr
 
-            there = soxr.resample(wave, RATE_HZ, rate_hz, quality=RESAMPLERS[self.filter])
+            there = soxr.resample(
+                wave.astype(np.float64), RATE_HZ, rate_hz, quality=RESAMPLERS[self.filter]
+            )
         return codecs.fitted(resample(there, rate_hz, RATE_HZ), len(wave))
 
 

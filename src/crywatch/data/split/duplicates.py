@@ -59,15 +59,15 @@ def _mel() -> np.ndarray:
 
     return librosa.filters.mel(
         sr=RATE_HZ, n_fft=N_FFT, n_mels=BANDS, fmin=FMIN_HZ, fmax=FMAX_HZ
-    ).astype(np.float32)
+    ).astype(np.float64)
 
 
 def _bands(wave: np.ndarray) -> np.ndarray:
-    """[bands, frames] power of ``wave`` [samples]."""
+    """[bands, frames] power of ``wave`` [samples]; sums in float64, of one order or another."""
     frames = np.lib.stride_tricks.sliding_window_view(wave, N_FFT)[:: round(HOP_S * RATE_HZ)]
     window = np.hanning(N_FFT).astype(np.float32)
-    power = np.abs(np.fft.rfft(frames * window).astype(np.complex64)) ** 2
-    return _mel() @ power.T
+    spectra = np.fft.rfft(frames * window)
+    return _mel() @ (spectra.real**2 + spectra.imag**2).T.astype(np.float64)
 
 
 def describe(blocks: Iterator[np.ndarray]) -> np.ndarray:
@@ -85,7 +85,7 @@ def describe(blocks: Iterator[np.ndarray]) -> np.ndarray:
     # Without what all bands do together, one bark in silence is not like any other.
     level -= level.mean(axis=0, keepdims=True)
     level[:, ~sounding] = 0.0
-    return level / max(float(np.linalg.norm(level)), 1e-9)
+    return (level / max(float(np.linalg.norm(level)), 1e-9)).astype(np.float32)
 
 
 def similarity(first: np.ndarray, second: np.ndarray, shift: int | None = None) -> float:
@@ -97,12 +97,12 @@ def similarity(first: np.ndarray, second: np.ndarray, shift: int | None = None) 
     import scipy.fft
 
     size = scipy.fft.next_fast_len(first.shape[1] + second.shape[1] + 2 * SHIFT_FRAMES, real=True)
-    spectra = scipy.fft.rfft(first, size), scipy.fft.rfft(second, size)
+    spectra = [scipy.fft.rfft(each.astype(np.float64), size) for each in (first, second)]
     correlation = scipy.fft.irfft((spectra[0] * np.conj(spectra[1])).sum(axis=0), size)
     if shift is not None:
         around = np.arange(shift - SHIFT_FRAMES, shift + SHIFT_FRAMES + 1)
         correlation = correlation[around % size]
-    return min(max(float(correlation.max()), 0.0), 1.0)
+    return round(min(max(float(correlation.max()), 0.0), 1.0), 6)  # the rest is the processor's
 
 
 def covered(first: np.ndarray, second: np.ndarray, shift: int) -> float:

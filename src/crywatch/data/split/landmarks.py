@@ -100,7 +100,8 @@ def landmarks(wave: np.ndarray) -> Landmarks:
     power = spectrum.real**2 + spectrum.imag**2
     faintest = (N_FFT / 4 * 10 ** (FLOOR_DBFS / 20)) ** 2
     floor = max(float(power.max()) * 10 ** (-FLOOR_DB / 10), faintest)
-    level = 10 * np.log10(power + floor)
+    # In float64, and then as both processors round it.
+    level = (10 * np.log10((power + floor).astype(np.float64))).astype(np.float32)
     lowest = minimum_filter1d(level, 2 * APART_FRAMES + 1, axis=0, mode="nearest")
     highest = maximum_filter1d(level, 2 * APART_FRAMES + 1, axis=0, mode="nearest")
     highest = maximum_filter1d(highest, 2 * APART_BINS + 1, axis=1, mode="nearest")
@@ -228,7 +229,7 @@ def _look_for(marks: Landmarks, other: Landmarks, offset: int, least: float) -> 
     total = sums(matches, within, chance)
     rise = _rise(total)
     end = int(np.argmax(rise[0]))
-    evidence = float(rise[0, end] - rise[1:].max())
+    evidence = round(float(rise[0, end] - rise[1:].max()), 6)
     if evidence <= 0:
         return nothing
     begin = int(np.argmin(total[0, :end]))

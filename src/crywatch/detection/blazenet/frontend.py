@@ -125,11 +125,12 @@ def decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
 
 def _decibels(segments: Tensor, config: FrontEndConfig) -> Tensor:
     frames = segments.unfold(1, config.n_fft, config.hop)[:, :FRAMES]
-    window = torch.hann_window(config.n_fft)
+    window = torch.hann_window(config.n_fft, dtype=segments.dtype)
     spectrum = torch.fft.rfft(frames * window)
     power = spectrum.real.square() + spectrum.imag.square()
     band = (config.fmin_hz, config.fmax_hz)
-    mel = power @ _filters(config.rate_hz, config.n_fft, config.n_mels, *band)
+    filters = _filters(config.rate_hz, config.n_fft, config.n_mels, *band)
+    mel = power @ filters.to(segments.dtype)
     level = 10 * torch.log10(mel.clamp_min(AMIN))
     floor = level.amax(dim=(1, 2), keepdim=True) - config.top_db
     return torch.maximum(level, floor).transpose(1, 2)
@@ -180,10 +181,12 @@ def _smoother(time_s: float, hop_s: float) -> Tensor:
     return weights.float()
 
 
-def from_wave(wave: np.ndarray, config: FrontEndConfig) -> Tensor:
+def from_wave(
+    wave: np.ndarray, config: FrontEndConfig, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """A recording [samples] at 16 kHz to the pictures of its segments [segments, bands, 64].
 
-    Resampled as a whole, so that segments have no edges of the filter inside.
+    Resampled as a whole, so that segments have no edges inside; computed in ``dtype``.
     """
     count = n_segments(len(wave), RATE_HZ, config.segment_s)
     low = resample(wave, RATE_HZ, config.rate_hz)
@@ -191,4 +194,4 @@ def from_wave(wave: np.ndarray, config: FrontEndConfig) -> Tensor:
     samples = count * round(config.rate_hz * config.segment_s)
     low = np.pad(low[:samples], (0, max(0, samples - len(low))))
     segments = cut(low, config.rate_hz, config.segment_s)
-    return pictures(torch.from_numpy(segments), config)
+    return pictures(torch.from_numpy(segments).to(dtype), config)

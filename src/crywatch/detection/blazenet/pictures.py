@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from crywatch.audio.decode import read_clean
 from crywatch.core.code import code_sha256
@@ -91,5 +92,6 @@ def run(
 
 def _pictures(clip: Any, front_end: FrontEndConfig) -> np.ndarray:
     """[segments, 64 * 64] float16 of a row of table split_clips."""
-    pictures = from_wave(read_clean(clip.path), front_end).numpy()
+    # In float64, so that the halves are the same ones on every processor.
+    pictures = from_wave(read_clean(clip.path), front_end, torch.float64).numpy()
     return pictures.reshape(len(pictures), -1).astype(np.float16)

@@ -37,8 +37,10 @@ class LogMel(Embedder):
         frames = np.lib.stride_tricks.sliding_window_view(seconds, WINDOW, axis=1)[:, ::HOP]
         out = np.empty((len(seconds), 2 * BANDS), dtype=np.float32)
         for start in range(0, len(seconds), 32):  # bounds the memory of the spectra
-            spectra = np.abs(np.fft.rfft(frames[start : start + 32] * window, N_FFT))
-            level = np.log(spectra.astype(np.float32) @ _mel().T + LOG_OFFSET)
+            spectra = np.fft.rfft(frames[start : start + 32] * window, N_FFT)
+            magnitude = np.sqrt(spectra.real**2 + spectra.imag**2)
+            # In float64: the last bits of float32 sums and logarithms are the processor's.
+            level = np.log(magnitude.astype(np.float64) @ _mel().T + LOG_OFFSET)
             out[start : start + 32, :BANDS] = level.mean(axis=1)
             out[start : start + 32, BANDS:] = level.std(axis=1)
         return out
