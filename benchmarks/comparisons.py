@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,11 @@ from torch.nn import functional
 from benchmarks import sounds
 from benchmarks.peers import PlainBlazeNet, plain_copy
 from benchmarks.rounds import Case, Comparison
-from crywatch.audio.segments import cut
+from crywatch.audio.decode import BlockReader, at_rate, to_int16
+from crywatch.audio.encoding import encoded
+from crywatch.audio.segments import RATE_HZ, cut
 from crywatch.core import params
+from crywatch.core.models import ModelFolder, save
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig
 from crywatch.data.features import FeatureStore
@@ -29,14 +34,18 @@ from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, plain_segments
+from crywatch.detection.detectors import Detector, load_detector
 from crywatch.detection.embedders import EmbedderConfig, build
 from crywatch.detection.embedders.yamnet import YamnetFile
+from crywatch.detection.robust.train_robust import TrainRobustConfig
 
 BATCH = 256  # pictures
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 YAMNET_CLASSES = 521
 VGGISH_DIM = 128
 
+DECODING = "decoding alone"
+DETECTOR = "default detector, file to events"
 REAL_TIME = "real time"
 ALL_CODECS = "all codecs"
 YAMNET = "YAMNet file"
@@ -53,6 +62,7 @@ class Options:
     """What the command line asks for."""
 
     seconds: int  # of sound for each thing
+    recording_s: int  # of the recording that the detector listens to
     yamnet: Path | None  # the quantised file
     vggish: str  # a TF-Hub handle or a SavedModel's folder, or ""
 
@@ -128,6 +138,31 @@ class Bench:
         if self.options.vggish:
             vggish = build(EmbedderConfig("vggish", VGGISH_DIM, self.options.vggish))
             yield Case("embedder vggish", n, lambda: vggish.embed_seconds(seconds))
+
+    def detector(self) -> Comparison:
+        """The default detector from a file to its events, decoding apart, on one core.
+
+        The weights are random; the time is that of any. The file is an hour of 16-bit WAV at
+        16 kHz, the clips over and over.
+        """
+        wave = np.resize(self.wave(), self.options.recording_s * RATE_HZ)
+        path = self.folder / "recording.wav"
+        path.write_bytes(encoded(to_int16(wave), RATE_HZ, "wav", "pcm_s16le"))
+        detector = default_detector(self.folder / "detector")
+        n = float(self.options.recording_s)
+        cases = [
+            Case(DECODING, n, lambda: sum(map(len, at_rate(BlockReader(path), RATE_HZ)))),
+            Case(DETECTOR, n, lambda: detector.detect(path)),
+            Case("default detector, samples to events", n, lambda: detector.detect(wave)),
+        ]
+        if self.options.yamnet:
+            seconds = cut(wave)
+            yamnet = YamnetFile(
+                EmbedderConfig("yamnet", YAMNET_CLASSES, str(self.options.yamnet)), threads=1
+            )
+            cases.append(Case(YAMNET, n, lambda: yamnet.embed_seconds(seconds)))
+        reference = YAMNET if self.options.yamnet else DECODING
+        return Comparison("detector", tuple(cases), reference, threads=1)
 
     def train(self) -> Comparison:
         """Training steps of the recipe beside plain eager ones, on one core."""
@@ -214,6 +249,33 @@ def _clips_table(recorded: list[np.ndarray], folder: Path) -> Path:
 def _network() -> BlazeNet:
     torch.manual_seed(sounds.SEED)
     return BlazeNet().eval()
+
+
+def peak_mb(folder: Path, recording_s: int) -> float:
+    """The largest resident set of a process that detects in a recording of that length."""
+    path = folder / f"{recording_s}.wav"
+    noise = np.random.default_rng(sounds.SEED).normal(0, 0.05, recording_s * RATE_HZ)
+    path.write_bytes(encoded(to_int16(noise), RATE_HZ, "wav", "pcm_s16le"))
+    default_detector(folder / "detector")
+    code = "import resource, sys; from crywatch.detection.detectors import load_detector as load;"
+    code += "one = load(sys.argv[1]); one.speed_up(); one.detect(sys.argv[2]);"
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    command = [sys.executable, "-c", code, str(folder / "detector"), str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    path.unlink()
+    return float(ended.stdout)
+
+
+def default_detector(folder: Path) -> Detector:
+    """With the front end and context of params.yaml, written to ``folder`` and on its runtime."""
+    recipe = params.section("train_robust", TrainRobustConfig, PARAMS).recipe()
+    description = {"kind": "robust", "name": "random", "segment_s": 1.0}
+    description |= {"frontend": recipe.front_end.as_dict(), "context": recipe.context.as_dict()}
+    weights = {f"backbone.{name}": value for name, value in _network().state_dict().items()}
+    save(folder, ModelFolder(description, weights))
+    detector = load_detector(folder)
+    detector.speed_up()
+    return detector
 
 
 @torch.inference_mode()

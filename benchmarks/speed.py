@@ -16,7 +16,13 @@ from benchmarks.rounds import Result, measure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMPARISONS = ("clean", "inference", "train", "pictures")  # methods of comparisons.Bench
+COMPARISONS = (
+    "clean",
+    "inference",
+    "detector",
+    "train",
+    "pictures",
+)  # methods of comparisons.Bench
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Report:
     machine: Machine
     seconds: int  # of sound for each thing
     comparisons: tuple[Result, ...]
+    peaks_mb: dict[str, float]  # resident, by the length of the recording in seconds
     targets: tuple[Target, ...]
 
 
@@ -51,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks import comparisons
 
     torch.set_num_threads(1)
-    sounds = comparisons.Options(options.seconds, options.yamnet, options.vggish)
+    sounds = comparisons.Options(
+        options.seconds, options.recording_seconds, options.yamnet, options.vggish
+    )
     with tempfile.TemporaryDirectory(prefix="crywatch-speed-") as folder:
         bench = comparisons.Bench(sounds, Path(folder))
         results = []
@@ -59,7 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = measure(getattr(bench, name)(), options.rounds)
             print(_table(result), flush=True)
             results.append(result)
-    report = Report(machine(), options.seconds, tuple(results), _targets(results))
+        peaks_mb = {
+            str(length_s): comparisons.peak_mb(Path(folder), length_s)
+            for length_s in options.memory
+        }
+    for length_s, peak in peaks_mb.items():
+        print(f"default detector, {length_s} s: {peak:.0f} MB at its peak")
+    report = Report(machine(), options.seconds, tuple(results), peaks_mb, _targets(results))
     if report.targets:
         print(_target_table(report.targets))
     if options.json:
@@ -74,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--yamnet", type=Path, help="YAMNet's quantised .tflite file")
     parser.add_argument("--vggish", default="", help="VGGish: a TF-Hub handle or a folder")
     parser.add_argument("--seconds", type=positive, default=512, help="of sound for each thing")
+    parser.add_argument(
+        "--recording-seconds", type=positive, default=3600, help="for comparison detector"
+    )
+    parser.add_argument(
+        "--memory",
+        type=positive,
+        nargs="*",
+        default=(),
+        metavar="SECONDS",
+        help="recordings whose peak of memory is measured too, such as 600 3600",
+    )
     parser.add_argument("--rounds", type=positive, default=11, help="medians are over these")
     parser.add_argument(
         "--only",
@@ -98,6 +124,7 @@ def _targets(results: Sequence[Result]) -> tuple[Target, ...]:
         values.append(("cleaning, two cores, times real time", 200.0, timing.times_real_time))
     ratios = (
         ("inference", comparisons.WHOLE_256, comparisons.YAMNET, 1.0),
+        ("detector", comparisons.DETECTOR, comparisons.YAMNET, 1.5),
         ("train", comparisons.OUR_STEP, comparisons.PLAIN_STEP, 2.0),
         ("pictures", comparisons.ONCE, comparisons.EACH, 1.0),
     )

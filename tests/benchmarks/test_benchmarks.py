@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_comparison_is_printed_and_written(tmp_path, capsys):
     target = tmp_path / "speed.json"
-    assert speed.main(["--seconds", "3", "--rounds", "1", "--json", str(target)]) == 0
+    options = ["--seconds", "3", "--recording-seconds", "6", "--memory", "2"]
+    assert speed.main([*options, "--rounds", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
     report = read_json(target)
     assert [one["name"] for one in report["comparisons"]] == list(speed.COMPARISONS)
@@ -31,6 +32,13 @@ def test_every_comparison_is_printed_and_written(tmp_path, capsys):
     assert {"front end", "embedder logmel", "BlazeNet, batch 1", "BlazeNet, batch 256"} < set(
         cases["inference"]
     )
+    assert set(cases["detector"]) == {
+        "decoding alone",
+        "default detector, file to events",
+        "default detector, samples to events",
+    }
+    assert report["peaks_mb"]["2"] > 50
+    assert "2 s: " in printed
     assert set(cases["train"]) == {"training step", "plain training step"}
     for comparison in report["comparisons"]:
         for timing in comparison["timings"]:

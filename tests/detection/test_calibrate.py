@@ -404,7 +404,7 @@ def test_a_robust_model_is_calibrated_with_what_it_waits_for(sources, tmp_path):
     model = write_robust(tmp_path / "m")
     run("robust", CONFIG, model, sources, tmp_path / "out")
     detector = load_detector(tmp_path / "out")
-    assert detector.decision is not None and detector.lookahead_s == CONTEXT.reach_s
+    assert detector.decision is not None and detector.lookahead_s == CONTEXT.after_s
     wave = steps([0.1, 0.9, 0.5])
     np.testing.assert_array_equal(detector.score(wave), load_detector(model).score(wave))
 

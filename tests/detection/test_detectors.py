@@ -16,6 +16,7 @@ from crywatch.audio.segments import n_segments, segments_to_seconds
 from crywatch.core.errors import ModelError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.detection.anomaly.network import RtfmNetwork
+from crywatch.detection.blazenet import runtime
 from crywatch.detection.blazenet.frontend import from_wave
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet, cry_probability
 from crywatch.detection.detectors import load_detector
@@ -193,6 +194,37 @@ def test_robust_features_are_those_of_each_second_and_in_blocks_too(folders, mon
     np.testing.assert_allclose(detector.score(wave), cry_probability(logits), atol=1e-5)
     monkeypatch.setattr("crywatch.detection.detectors.BLOCK_S", 5.0)
     np.testing.assert_allclose(detector.features(wave), whole, atol=1e-4)
+
+
+def logit(scores: np.ndarray) -> np.ndarray:
+    return np.log(scores / (1 - scores))
+
+
+@pytest.mark.parametrize("kind", ["robust", "blazenet"])
+@pytest.mark.parametrize("length_s", [2, 70])
+def test_the_fast_runtime_hears_the_same(folders, kind, length_s, monkeypatch):
+    monkeypatch.setattr(runtime, "WORTH_LOADING", 100)
+    wave = sound(length_s * 16_000, seed=4)
+    detector = load_detector(folders / kind)
+    slow = logit(detector.score(wave))
+    detector.speed_up()
+    taken = []
+    made = runtime.OpenVinoBlazeNet.__call__
+    monkeypatch.setattr(
+        runtime.OpenVinoBlazeNet, "__call__", lambda *args: taken.append(1) or made(*args)
+    )
+    np.testing.assert_allclose(logit(detector.score(wave)), slow, atol=1e-4, rtol=0)
+    # It is loaded when there is enough to hear: windows of the robust one come four a second.
+    assert bool(taken) == (length_s * (4 if kind == "robust" else 1) >= 100)
+
+
+def test_without_the_fast_runtime_torch_goes_on(folders, monkeypatch):
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(runtime, "WORTH_LOADING", 0)
+    wave, detector = sound(3 * 16_000), load_detector(folders / "robust")
+    slow = detector.score(wave)
+    detector.speed_up()
+    np.testing.assert_array_equal(detector.score(wave), slow)
 
 
 def test_the_miner_scores_its_embedders_vectors(folders):

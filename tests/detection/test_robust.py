@@ -18,7 +18,13 @@ from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.augmentation import augment, mask_strips
 from crywatch.detection.robust.batches import NO_CORPUS, Batches, make_ahead
-from crywatch.detection.robust.context import ContextConfig, pool, windows
+from crywatch.detection.robust.context import (
+    SILENT_LOGIT,
+    ContextConfig,
+    pool,
+    window_logits,
+    windows,
+)
 from crywatch.detection.robust.draws import Pools, pools
 from crywatch.detection.robust.folds import folds
 from crywatch.detection.robust.losses import (
@@ -475,16 +481,42 @@ def test_a_second_has_hops_windows_and_the_last_one():
 
 def test_seconds_hear_their_neighbourhood():
     logits = np.array([0.0, 1.0, 4.0, 2.0, 8.0], dtype=np.float32)  # hop 0.5 s
-    own = ContextConfig(0.5, 0.0, 0.0, 1.0, "mean")
+    own = ContextConfig(0.5, 0.0, 0.0, 0.0, 1.0, "mean")
     assert pool(logits, own).tolist() == [0, 4, 8]
-    mean = ContextConfig(0.5, 0.0, 0.5, 0.5, "mean")
+    mean = ContextConfig(0.5, 0.0, 0.5, 0.5, 0.5, "mean")
     expected = [0.25, (4 + 7 / 3) / 2, (8 + 5) / 2]
     assert pool(logits, mean) == pytest.approx(expected)
-    assert pool(logits, ContextConfig(0.5, 0.5, 0.0, 1.0, "mean")) == pytest.approx([0.5, 7 / 3, 5])
-    assert pool(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "max")).tolist() == [4, 8, 8]
-    soft = pool(logits, ContextConfig(0.5, 0.0, 1.0, 0.0, "soft"))
+    near = ContextConfig(0.5, 0.5, 0.0, 0.0, 1.0, "mean")
+    assert pool(logits, near) == pytest.approx([0.5, 7 / 3, 5])
+    assert pool(logits, ContextConfig(0.5, 0.0, 1.0, 1.0, 0.0, "max")).tolist() == [4, 8, 8]
+    assert pool(logits, ContextConfig(0.5, 0.0, 1.0, 0.5, 0.0, "max")).tolist() == [1, 4, 8]
+    soft = pool(logits, ContextConfig(0.5, 0.0, 1.0, 1.0, 0.0, "soft"))
     assert soft[0] == pytest.approx(np.log(np.mean(np.exp([0, 1, 4]))))
     assert len(pool(np.zeros(0, np.float32), mean)) == 0
+
+
+def test_a_context_waits_for_what_comes_after_and_keeps_what_was_before():
+    live = section("robust_context@train_robust.context=live").recipe().context
+    assert (live.hops, live.lookahead_s, live.farthest_s) == (1, 1.0, 2.0)
+    alone = ContextConfig(1.0, 0.0, 2.0, 1.0, 1.0, "soft")
+    assert (alone.lookahead_s, alone.farthest_s) == (0.0, 0.0)
+
+
+def test_a_silent_window_is_no_cry_and_the_network_does_not_hear_it():
+    heard = []
+
+    def network(pictures: torch.Tensor) -> torch.Tensor:
+        heard.append(len(pictures))
+        return torch.tensor([[0.0, 3.0]]).repeat(len(pictures), 1)
+
+    wave = 0.1 * np.random.default_rng(1).standard_normal(3 * 8_000).astype(np.float32)
+    wave[8_000:16_000] *= 10 ** (-61 / 20)  # -81 dBFS
+    found = window_logits(network, wave, recipe().front_end, 1)
+    assert found.tolist() == [3.0, SILENT_LOGIT, 3.0] and heard == [2]
+    assert window_logits(network, np.zeros(8_000), recipe().front_end, 1) == [SILENT_LOGIT]
+    assert heard == [2]
+    wave[8_000:16_000] *= 10 ** (2 / 20)
+    assert window_logits(network, wave, recipe().front_end, 1).tolist() == [3.0] * 3
 
 
 def test_folds_never_split_a_group_and_hold_whole_categories_out(world):
@@ -548,7 +580,7 @@ def test_a_change_leaves_the_rest_and_the_base_alone():
 
 
 @pytest.mark.parametrize("kind", ["none", "moments", "adversarial"])
-@pytest.mark.parametrize("context", ["own", "neighbours"])
+@pytest.mark.parametrize("context", ["own", "neighbours", "live"])
 def test_every_group_composes(kind, context):
     given = section(
         f"robust_alignment@train_robust.alignment={kind}",

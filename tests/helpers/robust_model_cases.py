@@ -22,7 +22,9 @@ FRONT_END = FrontEndConfig(
     top_db=60.0,
     band_share=0.0,
 )
-CONTEXT = ContextConfig(hop_s=0.5, own_reach_s=0.0, reach_s=1.0, own_weight=0.5, pooling="mean")
+CONTEXT = ContextConfig(
+    hop_s=0.5, own_reach_s=0.0, before_s=1.0, after_s=1.0, own_weight=0.5, pooling="mean"
+)
 
 
 def write_robust(folder: Path, **told) -> Path:

@@ -91,6 +91,7 @@ def detect(
             config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
     detector = load_detector(cli_models.folder(model, config.model))
+    detector.speed_up()
     config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
     failed = False
     if format is Format.table:

@@ -11,6 +11,7 @@ from crywatch.audio.segments import n_segments, segments_to_seconds
 from crywatch.core.models import ModelFolder, n_parameters
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
 from crywatch.detection.blazenet.network import BlazeNet, cry_probability
+from crywatch.detection.blazenet.runtime import Fastest, Forward
 from crywatch.detection.detectors import BATCH, CountedChunks, FeatureDetector, blocks
 
 
@@ -22,12 +23,16 @@ class BlazeNetDetector(FeatureDetector):
         self.network = BlazeNet()
         model.fill(self.network, "backbone")
         self.network.eval()
+        self._forward: Forward = self.network
         super().__init__(model.setting("name"), n_parameters(self.network))
+
+    def speed_up(self) -> None:
+        self._forward = Fastest(self.network)
 
     @torch.inference_mode()
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         counted = CountedChunks(chunks)
-        scores = self._segments(counted, lambda batch: cry_probability(self.network(batch)))
+        scores = self._segments(counted, lambda batch: cry_probability(self._forward(batch)))
         n_seconds = n_segments(counted.n_samples)
         return segments_to_seconds(scores, self.front_end.segment_s, n_seconds)
 

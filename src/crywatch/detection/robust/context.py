@@ -1,8 +1,9 @@
 """Scores of a recording's windows, and how a second listens to its neighbourhood.
 
 A window of one second begins every ``hop_s``. The logit of a second is the mean of the windows
-within ``own_reach_s`` of its own, weighed against what those within ``reach_s`` have: their mean,
-their highest, or between the two the logarithm of their mean exponential.
+within ``own_reach_s`` of its own, weighed against what those from ``before_s`` before to
+``after_s`` after it have: their mean, their highest, or between the two the logarithm of their mean
+exponential.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import torch
 from crywatch.audio.segments import n_segments
 from crywatch.core.errors import ConfigError
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
-from crywatch.detection.blazenet.network import BlazeNet
+from crywatch.detection.blazenet.runtime import Forward
 
 POOLING = ("mean", "max", "soft")
 BATCH = 256  # windows
+SILENT_DBFS = -80.0  # rms of a window in which there is nothing to hear
+SILENT_LOGIT = -10.0  # of a window in silence: no cry, whatever is heard beside it
 
 
 @dataclass  # not frozen: OmegaConf merges into it
@@ -27,7 +30,8 @@ class ContextConfig:
 
     hop_s: float
     own_reach_s: float
-    reach_s: float
+    before_s: float
+    after_s: float
     own_weight: float  # 1 for the second's own windows alone
     pooling: str  # of the neighbourhood: mean, max, soft
 
@@ -35,11 +39,12 @@ class ContextConfig:
         """ConfigError, naming ``key``, for what cannot be."""
         if self.hop_s <= 0 or abs(1 / self.hop_s - round(1 / self.hop_s)) > 1e-9:
             raise ConfigError(f"{key}.hop_s is {self.hop_s:g}: a second must hold whole hops")
-        if min(self.reach_s, self.own_reach_s) < 0 or not 0 <= self.own_weight <= 1:
+        least_s = min(self.own_reach_s, self.before_s, self.after_s)
+        if least_s < 0 or not 0 <= self.own_weight <= 1:
             raise ConfigError(
-                f"{key}: own_reach_s is {self.own_reach_s:g}, reach_s {self.reach_s:g} and "
-                f"own_weight {self.own_weight:g}: set the reaches to 0 or more and the weight "
-                "within 0 and 1"
+                f"{key}: own_reach_s is {self.own_reach_s:g}, before_s {self.before_s:g}, after_s "
+                f"{self.after_s:g} and own_weight {self.own_weight:g}: set the reaches to 0 or "
+                "more and the weight within 0 and 1"
             )
         if self.pooling not in POOLING:
             raise ConfigError(f"{key}.pooling is {self.pooling!r}; there are {', '.join(POOLING)}")
@@ -50,9 +55,14 @@ class ContextConfig:
         return round(1 / self.hop_s)
 
     @property
+    def lookahead_s(self) -> float:
+        """How long after a second's own window one may begin that it hears."""
+        return max(self.own_reach_s, self.after_s if self.own_weight < 1 else 0.0)
+
+    @property
     def farthest_s(self) -> float:
-        """How far from a second's own window one may begin that it hears."""
-        return max(self.own_reach_s, self.reach_s if self.own_weight < 1 else 0.0)
+        """The same to both sides."""
+        return max(self.lookahead_s, self.before_s if self.own_weight < 1 else 0.0)
 
     def as_dict(self) -> dict:
         """For a model's description."""
@@ -72,13 +82,22 @@ def windows(wave: np.ndarray, rate_hz: int, hops: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def window_logits(
-    network: BlazeNet, wave: np.ndarray, front_end: FrontEndConfig, hops: int
+    network: Forward, wave: np.ndarray, front_end: FrontEndConfig, hops: int
 ) -> np.ndarray:
-    """[samples] at the front end's rate to the logits of a cry [windows]."""
+    """[samples] at the front end's rate to the logits of a cry [windows].
+
+    A window below ``SILENT_DBFS`` has ``SILENT_LOGIT``, and the network does not hear it.
+    """
     parts = []
     for batch in windows(wave, front_end.rate_hz, hops).split(BATCH):
-        logits = network(pictures(batch, front_end))
-        parts.append((logits[:, 1] - logits[:, 0]).numpy())
+        rms = torch.linalg.vector_norm(batch, dim=1) / front_end.rate_hz**0.5
+        heard = rms >= 10 ** (SILENT_DBFS / 20)
+        margins = torch.full((len(batch),), SILENT_LOGIT)
+        if heard.any():
+            audible = batch if heard.all() else batch[heard]
+            logits = network(pictures(audible, front_end))
+            margins[heard] = logits[:, 1] - logits[:, 0]
+        parts.append(margins.numpy())
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
 
@@ -86,20 +105,21 @@ def pool(logits: np.ndarray, context: ContextConfig) -> np.ndarray:
     """Logits of windows to logits of plain seconds; at the ends there are fewer neighbours."""
     if not len(logits):
         return logits
-    own_logits = _pool_around(logits, context.own_reach_s, context, "mean")
+    own_s = context.own_reach_s
+    own_logits = _pool_around(logits, own_s, own_s, context, "mean")
     if context.own_weight == 1:
         return own_logits
-    near = _pool_around(logits, context.reach_s, context, context.pooling)
+    near = _pool_around(logits, context.before_s, context.after_s, context, context.pooling)
     return context.own_weight * own_logits + (1 - context.own_weight) * near
 
 
 def _pool_around(
-    logits: np.ndarray, reach_s: float, context: ContextConfig, how: str
+    logits: np.ndarray, before_s: float, after_s: float, context: ContextConfig, how: str
 ) -> np.ndarray:
-    """[plain seconds]: of the windows within ``reach_s`` of each second's own."""
-    reach = round(reach_s * context.hops)
+    """[plain seconds]: of the windows from ``before_s`` to ``after_s`` around each second's own."""
+    reach = round(before_s * context.hops), round(after_s * context.hops)
     padded = np.pad(logits.astype(np.float64), reach, constant_values=np.nan)
-    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)[:: context.hops]
+    near = np.lib.stride_tricks.sliding_window_view(padded, sum(reach) + 1)[:: context.hops]
     if how == "mean":
         return np.nanmean(near, axis=1)
     highest = np.nanmax(near, axis=1)

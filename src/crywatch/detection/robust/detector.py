@@ -13,6 +13,7 @@ from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.models import ModelFolder, n_parameters
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
+from crywatch.detection.blazenet.runtime import Fastest, Forward
 from crywatch.detection.detectors import BATCH, FeatureDetector, blocks
 from crywatch.detection.robust.context import (
     ContextConfig,
@@ -29,11 +30,15 @@ class RobustDetector(FeatureDetector):
     def __init__(self, model: ModelFolder):
         self.front_end = FrontEndConfig.of(model.setting("frontend"))
         self.context = ContextConfig(**model.setting("context"))
-        self.lookahead_s = self.context.farthest_s
+        self.lookahead_s = self.context.lookahead_s
         self.network = BlazeNet()
         model.fill(self.network, "backbone")
         self.network.eval()
+        self._forward: Forward = self.network
         super().__init__(model.setting("name"), n_parameters(self.network))
+
+    def speed_up(self) -> None:
+        self._forward = Fastest(self.network)
 
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         # What the last second of a block hears, and a second for the edges of the resampler.
@@ -41,7 +46,7 @@ class RobustDetector(FeatureDetector):
         parts = []
         for block in blocks(chunks, 1.0, margin_s):
             logits = window_logits(
-                self.network, self._low(block.wave), self.front_end, self.context.hops
+                self._forward, self._low(block.wave), self.front_end, self.context.hops
             )
             parts.append(pool(logits, self.context)[block.first : block.last])
         return probabilities(np.concatenate(parts))
