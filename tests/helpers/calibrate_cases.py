@@ -24,6 +24,9 @@ class Peaks:
     decision = None
     lookahead_s = 0.0
 
+    def speed_up(self) -> None:
+        pass
+
     def score(self, wave: np.ndarray) -> np.ndarray:
         return np.abs(cut(wave)).max(axis=1).astype(np.float64)
 

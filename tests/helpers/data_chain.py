@@ -26,7 +26,7 @@ def main(folder: str) -> None:
     cleaning = replace(params.typed(config.clean, clean.CleanConfig, "clean"), workers=1)
     for name in CORPORA:
         raw = Path("raw", name)
-        generate(name, raw, GeneratorConfig(3, 4, 4, 6, 1))
+        generate(name, raw, GeneratorConfig(3, 2, 3, 4, 1))
         clean.run(corpora.get(name), cleaning, raw, Path("clean", name), Path("work", name))
     config.split.infants.only = []
     splitting = params.typed(config.split, split.SplitConfig, "split")
