@@ -33,8 +33,6 @@ def main() -> None:
                     cries=paths.CRIES,
                     verification=paths.EVALUATE_VERIFICATION,
                     fitted=paths.FIT_INFANTS,
-                    gate=paths.TRAIN_GATE,
-                    followed=paths.FOLLOW_INFANTS,
                     year=paths.SIMULATE_YEAR,
                     timeline=paths.TIMELINE,
                     models=params.plain("fit_infants.models"),

@@ -4,7 +4,7 @@ from crywatch import tracking
 from crywatch.audio.extents import ExtentConfig
 from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
-from crywatch.infants.follow_infants import FollowInfantsConfig
+from crywatch.infants.follow import FollowConfig
 from crywatch.infants.models.registry import ModelsConfig
 from crywatch.infants.simulate_year import SimulateYearConfig, run
 from crywatch.infants.simulate_year.figures import year_figure
@@ -17,9 +17,9 @@ def main() -> None:
         summary = run(
             paths.EMBED_CRIES,
             paths.TRAIN_SPEAKER / params.plain("embed_cries.network"),
-            paths.TRAIN_GATE,
+            paths.GATE,
             params.section("simulate_year", SimulateYearConfig),
-            params.section("follow_infants", FollowInfantsConfig),
+            params.section("timeline.follow", FollowConfig),
             params.section("fit_infants.conformal", ConformalConfig),
             params.section("fit_infants.settings", ModelsConfig),
             HearingSettings(

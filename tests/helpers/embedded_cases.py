@@ -15,6 +15,7 @@ from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.evaluation.evaluate import EvaluationConfig
 from crywatch.infants.fit_infants import FitInfantsConfig
+from crywatch.infants.gate_heads import GateConfig
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.models.registry import MODELS
 from tests.helpers import infants_cases
@@ -108,12 +109,28 @@ def write_timelines(folder: Path) -> None:
     write_embedded(folder, embedding_info(), frame, vectors, shifted=shifted, shifted_vectors=made)
 
 
+def gate_config() -> GateConfig:
+    """Pain is distress, hunger is calm."""
+    return GateConfig(
+        distress=["pain"],
+        calm=["hunger"],
+        changed=["planted"],
+        refused_cries=0.02,
+        refused_calm=0.1,
+        least_auc=0.5,
+        least_p=0.02,
+        inverse_penalty=0.1,
+        folds=4,
+    )
+
+
 def fit_config(top_k: int = 3, **changes) -> FitInfantsConfig:
     """Section ``fit_infants`` for those: all models, few steps."""
     given = {
         "models": list(MODELS),
         "default": "cosine",
         "changed": ["planted"],
+        "gate": gate_config(),
         "settings": infants_cases.models_config(top_k, steps=20),
         "conformal": infants_cases.conformal(smoothed=True),
         "evaluation": EvaluationConfig(DivisionConfig(0.6, 2, 2, 1), 20),

@@ -92,7 +92,7 @@ def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInpu
     for name in ("verification/det", "verification/embedding_map", "year/year"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(SVG)
-    names = ("cries", "verification", "fitted", "gate", "followed", "year", "timeline")
+    names = ("cries", "verification", "fitted", "year", "timeline")
     return InfantsInputs(
         **{name: folder / name for name in names},
         models=["cosine"],

@@ -1,4 +1,4 @@
-"""Followed recordings for the tests of timelines: what `follow_infants` would have written."""
+"""Followed recordings for the tests of timelines: as `infants.follow` writes them."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ def test_another_cohort_is_noticed(make, record, config, tmp_path):
 
 
 def test_a_gate_of_another_network_is_noticed(make, record, tmp_path):
-    with pytest.raises(ModelError, match="another network .*dvc repro train_gate"):
+    with pytest.raises(ModelError, match="another network .*dvc repro fit_infants"):
         make(gate=gate_folder(tmp_path, "f" * 64)).enroll("Mia", record(1, range(3)))
 
 

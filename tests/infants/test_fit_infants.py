@@ -13,10 +13,10 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.data.tables import conform
 from crywatch.data.tables.infants import RECORDINGS
-from crywatch.infants import storage
+from crywatch.infants import gate, storage
 from crywatch.infants.conformal import judge
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
-from crywatch.infants.fit_infants import as_table, maker, run
+from crywatch.infants.fit_infants import as_table, fit, maker, run
 from crywatch.infants.models.registry import MODELS, build
 from crywatch.report.infant_tables import infant_tables
 from tests.helpers import infants_cases as cases
@@ -39,9 +39,32 @@ def embedded(tmp_path_factory):
     return folder
 
 
+def fit_from(name, folder, config, seed, out):
+    return fit(name, EmbeddedCries(folder), config, seed, out)
+
+
+def test_the_stage_makes_the_gate_and_every_model(embedded, tmp_path):
+    config = fit_config(models=["cosine", "mixture"])
+    summary = run(embedded, config, 1, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"gate", "cosine", "mixture"}
+    assert list(summary.models) == ["cosine", "mixture"]
+    gate.load(tmp_path / "out" / "gate", EmbeddedCries(embedded).digest)
+    assert set(summary.gate.heads) == set(gate.HEADS)
+    alone = fit_from("cosine", embedded, config, 1, tmp_path / "cosine")
+    assert summary.models["cosine"].metrics() == alone.metrics()
+    assert files_sha256([tmp_path / "out" / "cosine"]) == files_sha256([tmp_path / "cosine"])
+
+
+def test_the_stage_leaves_all_or_nothing(embedded, tmp_path, monkeypatch):
+    monkeypatch.setattr("crywatch.infants.fit_infants.write_text", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(embedded, fit_config(models=["cosine"]), 1, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_judged_and_stored(embedded, tmp_path, name):
-    summary = run(name, embedded, fit_config(), 1, tmp_path / name)
+    summary = fit_from(name, embedded, fit_config(), 1, tmp_path / name)
     rows = {row.infant_id: row for row in summary.parts["test"].rows}
     assert set(rows) == {"t1", "t2", "t3"}
     # A planted change is neither in the baseline nor a false alarm.
@@ -62,7 +85,7 @@ def test_every_model_is_judged_and_stored(embedded, tmp_path, name):
 
 
 def test_what_is_written(embedded, tmp_path):
-    summary = run("mahalanobis", embedded, fit_config(), 1, tmp_path / "out")
+    summary = fit_from("mahalanobis", embedded, fit_config(), 1, tmp_path / "out")
     frame = pd.read_csv(tmp_path / "out" / "table.csv")
     assert frame["infant_id"].tolist() == ["t1", "t2", "t3", "mean", "sd"]
     mean, found = frame.iloc[3], summary.parts["test"].summary
@@ -80,7 +103,7 @@ def test_what_is_written(embedded, tmp_path):
     assert summary.headline()["infants.rate_seen"] == found.rate_seen
     tables = read_json(tmp_path / "out" / "tables.json")
     assert tables["model"] == "mahalanobis" and set(tables["parts"]) == {"test", "val"}
-    run("mahalanobis", embedded, fit_config(), 1, tmp_path / "again" / "out")
+    fit_from("mahalanobis", embedded, fit_config(), 1, tmp_path / "again" / "out")
     assert files_sha256([tmp_path / "out"]) == files_sha256([tmp_path / "again" / "out"])
 
 
@@ -94,7 +117,7 @@ def test_the_cohort_is_the_training_part_without_known_changes(embedded, tmp_pat
     write_embedded(tmp_path / "train", embedding_info(), frame, vectors)
     write_store(tmp_path / "same", frame)
     found = {
-        name: run("cosine", tmp_path / name, fit_config(), 1, tmp_path / "out" / name)
+        name: fit_from("cosine", tmp_path / name, fit_config(), 1, tmp_path / "out" / name)
         for name in ("same", "val", "train")
     }
     rows = {name: summary.parts["test"].rows for name, summary in found.items()}
@@ -105,7 +128,7 @@ def test_the_cohort_is_the_training_part_without_known_changes(embedded, tmp_pat
     }
     assert stored["same"].maker == stored["val"].maker != stored["train"].maker
     with pytest.raises(ConfigError, match="cohort.top_k is 9 with 8 infants"):
-        run("cosine", tmp_path / "same", fit_config(top_k=9), 1, tmp_path / "out" / "none")
+        fit_from("cosine", tmp_path / "same", fit_config(top_k=9), 1, tmp_path / "out" / "none")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -120,7 +143,7 @@ def test_without_usable_infants_nothing_is_measured_and_the_tables_say_so(name, 
     else:
         frame = frame[frame["split"] == "train"].reset_index(drop=True)
     write_store(tmp_path / "store", conform(frame, RECORDINGS))
-    found = run(name, tmp_path / "store", fit_config(), 1, tmp_path / "out" / name)
+    found = fit_from(name, tmp_path / "store", fit_config(), 1, tmp_path / "out" / name)
     unusable = 0 if case == "nobody" else 3
     test = found.parts["test"]
     assert test.rows == () and len(test.unusable) == unusable
@@ -154,7 +177,7 @@ def test_what_made_a_model_is_in_its_digest(embedded):
 def test_a_part_without_infants(tmp_path):
     frame = recordings_table({"a": 4, "b": 4})
     write_embedded(tmp_path / "store", embedding_info(), frame, vectors_of(frame))
-    summary = run("cosine", tmp_path / "store", fit_config(0), 1, tmp_path / "out")
+    summary = fit_from("cosine", tmp_path / "store", fit_config(0), 1, tmp_path / "out")
     assert len(as_table(summary.parts["test"])) == 0
     assert summary.metrics()["test.infants"] == 0 and "infants.rate_seen" not in summary.headline()
     assert list((tmp_path / "out" / "infants").iterdir()) == []

@@ -20,6 +20,7 @@ from crywatch.infants.evaluation.results import InfantResult, Rate, over_twice, 
 from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.models.cosine import Cosine, unit
 from tests.helpers import infants_cases as cases
+from tests.helpers.embedded_cases import gate_config
 
 DIM = 32
 
@@ -294,6 +295,7 @@ def test_the_section_of_params_is_typed():
             "models": ["cosine"],
             "default": "cosine",
             "changed": ["planted"],
+            "gate": gate_config(),
             "settings": vars(cases.models_config(5)),
             "conformal": cases.conformal(),
             "evaluation": config(),

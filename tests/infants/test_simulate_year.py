@@ -16,7 +16,7 @@ from crywatch.core.models import save
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import YEAR
 from crywatch.infants import gate as gates
-from crywatch.infants.follow_infants import FollowInfantsConfig, followers
+from crywatch.infants.follow import FollowConfig, followers
 from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
@@ -270,7 +270,7 @@ def run_small(folder, network, name):
         network,
         folder / "gate",
         config,
-        FollowInfantsConfig("cosine", ["test"], ["planted"], UPDATING),
+        FollowConfig("cosine", ["test"], ["planted"], UPDATING),
         conformal(smoothed=True),
         models_config(),
         HearingSettings(AveragingConfig(0), EXTENTS, 0.1),
@@ -300,5 +300,5 @@ def test_the_report_has_a_table_a_scenario(small_year):
     for table in (slow, change, attack):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert "generated" in table.note
-    with pytest.raises(TableError, match="dvc repro train_gate"):
-        gate_tables(small_year / "train_gate")
+    with pytest.raises(TableError, match="dvc repro fit_infants"):
+        gate_tables(small_year / "fit_infants" / "gate")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from crywatch.core import params
 from crywatch.core.atomic import read_json, write_json
@@ -13,12 +14,18 @@ from crywatch.core.errors import TableError
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
-from crywatch.infants import timeline
+from crywatch.infants import gate, timeline
+from crywatch.infants.evaluation.division import DivisionConfig
+from crywatch.infants.follow import BANDS_TABLE
+from crywatch.infants.follow import METRICS as FOLLOW_METRICS
+from crywatch.infants.follow import TABLE as FOLLOWED_TABLE
 from crywatch.infants.timeline.charts import timelines_figure
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.summary import STATUSES, by_urgency
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.speaker.cries.store import CryRow, write_cries
+from tests.helpers.embedded_cases import embedding_info, recordings_table, write_store
+from tests.helpers.infants_cases import conformal, models_config
 from tests.helpers.timeline_cases import CONFIG, infant, together
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -36,21 +43,66 @@ def world(tmp_path_factory):
     (root / "follow").mkdir()
     write_table(followed, root / "follow" / "followed.parquet", FOLLOWED)
     write_table(bands, root / "follow" / "bands.parquet", BANDS)
-    rng = np.random.default_rng(0)
-
-    def cries():
-        for row in followed.to_dict("records"):
-            clip = row | {"corpus": "made", "recording_id": row["clip_id"], "cluster_id": None}
-            clip |= {"split": "test", "category": row["remark"] or "pain"}
-            wave = 0.1 * rng.standard_normal(3000)
-            yield CryRow(clip, 0.0, len(wave) / 16000, "detector", -20.0, wave)
-
-    write_cries(root / "cries", cries())
+    rows = followed.assign(corpus="made", recording_id=followed["clip_id"], cluster_id=None)
+    rows["category"] = rows["remark"].fillna("pain")
+    write_cries(root / "cries", cries(rows.assign(split="test")))
     return root
 
 
+def cries(recordings):
+    """A cry of noise in each."""
+    rng = np.random.default_rng(0)
+    for clip in recordings.to_dict("records"):
+        wave = 0.1 * rng.standard_normal(3000)
+        yield CryRow(clip, 0.0, len(wave) / 16000, "detector", -20.0, wave)
+
+
 def make(world, out, generated=("made",)):
-    return timeline.run(world / "follow", world / "cries", CONFIG, 1, generated, out)
+    out.mkdir(parents=True)
+    return timeline.draw(world / "follow", world / "cries", CONFIG, 1, generated, out)
+
+
+def run_stage(folder):
+    """The whole stage, of two infants that are followed first."""
+    frame = recordings_table({"a": 24, "b": 24}, {"a": "test", "b": "val"})
+    write_store(folder / "store", frame)
+    write_cries(folder / "cries", cries(frame))
+    digest = embedding_info().digest
+    gate.save(folder / "gate", gate.BaselineGate(None, None, 0.02), {"digest": digest})
+    return timeline.run(
+        folder / "store",
+        folder / "gate",
+        folder / "cries",
+        CONFIG,
+        conformal(smoothed=True),
+        DivisionConfig(0.5, 2, 4, 1),
+        models_config(2),
+        1,
+        [],
+        folder / "out",
+    )
+
+
+def test_the_stage_follows_infants_and_draws_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(CONFIG.follow, "model", "one_class_svm")
+    followed, drawn = run_stage(tmp_path)
+    out = tmp_path / "out"
+    assert {row.infant_id for row in followed.rows} == {"a", "b"}
+    assert [one.infant_id for one in drawn.timelines] == ["a", "b"]
+    table = read_table(out / timeline.FOLLOW / FOLLOWED_TABLE, FOLLOWED)
+    rows = read_table(out / timeline.TABLE, TIMELINE)
+    assert len(table) == len(rows) == 48 and set(table["clip_id"]) == set(rows["clip_id"])
+    assert read_table(out / timeline.FOLLOW / BANDS_TABLE, BANDS)["infant_id"].nunique() == 2
+    assert len(read_json(out / timeline.FOLLOW / FOLLOW_METRICS)["rows"]) == 6
+    assert read_json(out / timeline.METRICS) == drawn.as_metrics()
+
+
+def test_the_stage_leaves_all_or_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(CONFIG.follow, "model", "one_class_svm")
+    monkeypatch.setattr("crywatch.infants.timeline.write_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_stage(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "gate", "cries"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +112,9 @@ def made(world, tmp_path_factory):
 
 
 def test_the_conf_fits_the_dataclass():
-    config = params.typed(params.compose([], CONF).timeline, TimelineConfig, "timeline")
+    composed = params.compose([], CONF)
+    OmegaConf.resolve(composed)
+    config = params.typed(composed.timeline, TimelineConfig, "timeline")
     assert config == CONFIG
 
 

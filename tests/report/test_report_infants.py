@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crywatch.core.errors import TableError
-from crywatch.infants.embedded_cries import write_embedded
-from crywatch.infants.fit_infants import run
+from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
+from crywatch.infants.fit_infants import fit
 from crywatch.report.infant_tables import infant_tables
 from tests.helpers.embedded_cases import (
     embedding_info,
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("fit_infants")
     write_timelines(root / "store")
     for name in ("mahalanobis", "cosine"):
-        run(name, root / "store", fit_config(), 1, root / name)
+        fit(name, EmbeddedCries(root / "store"), fit_config(), 1, root / name)
     return root
 
 
@@ -55,7 +55,8 @@ def test_infants_that_cannot_be_divided_are_named_and_changes_may_be_missing(tmp
     frame = recordings_table({"a": 30, "b": 2}, {"a": "test", "b": "test"})
     vectors = vectors_of(frame)
     write_embedded(tmp_path / "store", embedding_info(), frame, vectors)
-    run("cosine", tmp_path / "store", fit_config(0), 1, tmp_path / "fit" / "cosine")
+    store = EmbeddedCries(tmp_path / "store")
+    fit("cosine", store, fit_config(0), 1, tmp_path / "fit" / "cosine")
     infants, _ = infant_tables(tmp_path / "fit", ["cosine"], "cosine")[:2]
     assert "1 infant(s) have too few recordings or sessions" in infants.note
     assert np.all([len(row) == len(infants.columns) for row in infants.rows])

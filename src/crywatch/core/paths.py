@@ -44,9 +44,8 @@ CRIES = DATA / "cries"
 TRAIN_SPEAKER = DATA / "train_speaker"  # a model folder a loss
 EVALUATE_VERIFICATION = DATA / "evaluate_verification"
 EMBED_CRIES = DATA / "embed_cries"
-TRAIN_GATE = DATA / "train_gate"
 FIT_INFANTS = DATA / "fit_infants"  # a folder a model
-FOLLOW_INFANTS = DATA / "follow_infants"
+GATE = FIT_INFANTS / "gate"
 SIMULATE_YEAR = DATA / "simulate_year"
 TIMELINE = DATA / "timeline"
 

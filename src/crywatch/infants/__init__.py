@@ -1,8 +1,8 @@
 """Stage 2: each infant's own normal, how far a cry is from it, and what a false alarm rate costs.
 
 For a program of the user's: `crywatch.infants.enrolment.infants.Infants` (enroll, score, timeline,
-list, forget). For the pipeline, a module or folder a stage: ``embed_cries``, ``train_gate``,
-``fit_infants``, ``follow_infants``, ``simulate_year`` and ``timeline``. They share:
+list, forget). For the pipeline, a module or folder a stage: ``embed_cries``, ``fit_infants``
+and ``timeline``, and of the studies ``simulate_year``. They share:
 
 - ``models``: what a model of an infant is, five kinds of it, and the comparison with a cohort;
 - ``conformal``: distances as p-values, and the false alarm rate that can be promised;

@@ -1,4 +1,4 @@
-"""Stage ``fit_infants``: one kind of model for every infant, its threshold by promise, and a judge.
+"""Stage ``fit_infants``: the gate, and every infant's models with their promised thresholds.
 
 The infants of the test part are reported; those of the validation part are what models and settings
 are chosen on. The cohort of S-norm is the training part. An infant's file holds the model of its
@@ -23,11 +23,13 @@ from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.evaluation.evaluate import EvaluationConfig, ModelEvaluation, evaluate
 from crywatch.infants.evaluation.results import InfantResult, ModelSummary, over_twice
+from crywatch.infants.gate_heads import GateConfig, GateSummary, train_gate
 from crywatch.infants.models.cohort import SNormalised
 from crywatch.infants.models.contract import InfantModel
 from crywatch.infants.models.registry import MODELS, ModelsConfig, build
 
 REPORTED, CHOSEN_ON = "test", "val"
+GATE = "gate"  # its folder, beside those of the models
 INFANTS, TABLE, TABLES, METRICS = "infants", "table.csv", "tables.json", "metrics.json"
 # Columns of table.csv, and what of an `InfantResult` they hold.
 _COLUMNS = {
@@ -51,7 +53,7 @@ _OVER_TWICE = "over_twice"
 
 @dataclass(frozen=True)
 class FitInfantsConfig:
-    """Section ``fit_infants``: the models of stage 2, how they are calibrated and judged.
+    """Section ``fit_infants``: the gate, and the models of stage 2, calibrated and judged.
 
     Sections inside are not frozen: OmegaConf merges into them.
     """
@@ -59,6 +61,7 @@ class FitInfantsConfig:
     models: list[str]  # of `crywatch.infants.models.registry.MODELS`
     default: str  # the one that the report shows infant by infant
     changed: list[str]  # beginnings of the categories of recordings that are known to be abnormal
+    gate: GateConfig
     settings: ModelsConfig
     conformal: ConformalConfig
     evaluation: EvaluationConfig
@@ -73,8 +76,8 @@ class FitInfantsConfig:
 
 
 @dataclass(frozen=True)
-class FitInfantsSummary:
-    """Both parts' evaluations."""
+class ModelFit:
+    """One kind of model: both parts' evaluations."""
 
     model: str
     parts: dict[str, ModelEvaluation]  # of REPORTED and CHOSEN_ON
@@ -105,16 +108,34 @@ def maker(model: InfantModel, config: FitInfantsConfig, embedded: str, seed: int
     return value_sha256([model.name, own, cohort, asdict(config.conformal), embedded, seed])
 
 
+@dataclass(frozen=True)
+class FitInfantsSummary:
+    """What the stage made."""
+
+    gate: GateSummary
+    models: dict[str, ModelFit]
+
+
 @one_thread()
 def run(
-    name: str, embedded_dir: Path, config: FitInfantsConfig, seed: int, out_dir: Path
+    embedded_dir: Path, config: FitInfantsConfig, seed: int, out_dir: Path
 ) -> FitInfantsSummary:
-    """Fit and judge model ``name`` on the infants of the store at ``embedded_dir``.
+    """Write the gate and a folder a model, of the infants of the store at ``embedded_dir``.
 
-    Raises ConfigError for an unknown model or a cohort that is too small, TableError for a store
-    that is missing or damaged.
+    Raises ConfigError for a cohort that is too small, TableError for a store that is missing or
+    damaged.
     """
     store = EmbeddedCries(embedded_dir)
+    with atomic_dir(out_dir) as temp:
+        gate = train_gate(store, config.gate, seed, temp / GATE)
+        models = {name: fit(name, store, config, seed, temp / name) for name in config.models}
+    return FitInfantsSummary(gate, models)
+
+
+def fit(
+    name: str, store: EmbeddedCries, config: FitInfantsConfig, seed: int, out_dir: Path
+) -> ModelFit:
+    """Fit and judge model ``name`` on the infants of ``store``, and write it to ``out_dir``."""
     model = build(name, config.settings, seed, store.cohort(config.changed))
     parts = {
         part: evaluate(
@@ -122,7 +143,7 @@ def run(
         )
         for part in (REPORTED, CHOSEN_ON)
     }
-    summary = FitInfantsSummary(name, parts)
+    summary = ModelFit(name, parts)
     made_by = maker(model, config, store.digest, seed)
     with atomic_dir(out_dir) as temp:
         (temp / INFANTS).mkdir()

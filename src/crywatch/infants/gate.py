@@ -21,7 +21,7 @@ DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 CRY, DISTRESS = "cry", "distress"
 HEADS = (CRY, DISTRESS)
 NOT_A_CRY, DISTRESSED, ABNORMAL = "not a cry", "high distress", "not normal"
-_REMAKE = "make it again with `dvc repro train_gate`"
+_REMAKE = "make it again with `dvc repro fit_infants`"
 
 
 @dataclass(frozen=True)

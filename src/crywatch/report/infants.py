@@ -26,8 +26,6 @@ class InfantsInputs:
     cries: Path
     verification: Path
     fitted: Path
-    gate: Path
-    followed: Path
     year: Path
     timeline: Path
     models: Sequence[str]  # of fit_infants
@@ -45,7 +43,10 @@ def infants_page(
         "cries": [_cries(cries)],
         "verification": verification_tables(inputs.verification),
         "baselines": infant_tables(inputs.fitted, list(inputs.models), inputs.model),
-        "gate": [*gate_tables(inputs.gate), *follow_tables(inputs.followed)],
+        "gate": [
+            *gate_tables(inputs.fitted / "gate"),
+            *follow_tables(inputs.timeline / "follow"),
+        ],
         "year": year_tables(inputs.year),
         "timelines": timeline_tables(inputs.timeline),
     }

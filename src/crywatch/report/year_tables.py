@@ -37,8 +37,8 @@ INTERVALS = "In brackets: 95 % intervals over infants (Student's t)."
 
 
 def gate_tables(folder: Path) -> list[Table]:
-    """AUC of the gate's heads, from the folder of ``train_gate``."""
-    metrics = _read(folder)
+    """AUC of the gate's heads, from its folder of stage ``fit_infants``."""
+    metrics = _read(folder, "fit_infants")
     heads: Columns = {
         "head": lambda row: HEADS.get(row["head"], row["head"]),
         "part": "part",
@@ -60,8 +60,8 @@ def gate_tables(folder: Path) -> list[Table]:
 
 
 def follow_tables(folder: Path) -> list[Table]:
-    """Infants followed through their recordings, from the folder of ``follow_infants``."""
-    metrics = _read(folder)
+    """Infants followed through their recordings, from their folder of stage ``timeline``."""
+    metrics = _read(folder, "timeline")
     refused = ", ".join(f"{reason} {count}" for reason, count in metrics["refused"].items())
     text = (
         f"Shares of the recordings after an infant's baseline, {metrics['rate']:g} false alarms "
@@ -73,7 +73,7 @@ def follow_tables(folder: Path) -> list[Table]:
 
 def year_tables(folder: Path) -> list[Table]:
     """A table a scenario, from the folder of ``simulate_year``."""
-    metrics = _read(folder)
+    metrics = _read(folder, "simulate_year")
     infants = f"{metrics['infants']} infants, {metrics['rate']:g} false alarms promised"
     slow = f"{INTERVALS} {note('slow').format(trimming_p=metrics['trimming_p'])}"
     attack = {HOSTILE.get(kind, kind): ways for kind, ways in metrics["attack"].items()}
@@ -115,5 +115,5 @@ def _cells(measures: JsonRow, keys: Iterable[str]) -> list[str]:
     return [cell(measures.get(key)) for key in keys]
 
 
-def _read(folder: Path) -> Any:
-    return read_output(folder / METRICS, folder.name)
+def _read(folder: Path, stage: str) -> Any:
+    return read_output(folder / METRICS, stage)

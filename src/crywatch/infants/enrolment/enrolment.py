@@ -26,7 +26,7 @@ from crywatch.infants.conformal import ConformalConfig, Promise, calibration_row
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.enrolment.listening import HearingConfig, Listener, utf8
 from crywatch.infants.enrolment.user_files import UserFile
-from crywatch.infants.follow_infants import WITHDRAWN
+from crywatch.infants.follow import WITHDRAWN
 from crywatch.infants.models import registry as models
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig
@@ -48,7 +48,7 @@ class InfantConfig:
 
     store: str
     hearing: HearingConfig
-    gate: str  # folder of train_gate; "" for none: then everything enters the baseline
+    gate: str  # its folder; "" for none: then everything enters the baseline
     cohort: str  # folder of embed_cries
     changed: list[str]  # beginnings of categories that the cohort does without
     model: str  # one of `crywatch.infants.models.registry.MODELS`
@@ -137,7 +137,7 @@ class Enrolment:
             folder = self.root / config.gate
             gate = gates.load(folder)
             digest = read_json(folder / gates.DESCRIPTION).get("digest")
-            self._same_network(folder, digest, "train_gate")
+            self._same_network(folder, digest, "fit_infants")
         return Follower(self.model, gate, config.conformal, config.updating)
 
     @cached_property

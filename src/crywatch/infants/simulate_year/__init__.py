@@ -24,7 +24,7 @@ from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.estimates import Estimate
-from crywatch.infants.follow_infants import FollowInfantsConfig, followers
+from crywatch.infants.follow import FollowConfig, followers
 from crywatch.infants.models.registry import ModelsConfig, build
 from crywatch.infants.simulate_year import measures
 from crywatch.infants.simulate_year.figures import year_figure
@@ -92,7 +92,7 @@ def run(
     network_dir: Path,
     gate_dir: Path,
     config: SimulateYearConfig,
-    follow: FollowInfantsConfig,
+    follow: FollowConfig,
     conformal: ConformalConfig,
     settings: ModelsConfig,
     hearing: HearingSettings,

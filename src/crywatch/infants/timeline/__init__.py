@@ -1,8 +1,9 @@
 """Stage ``timeline``: each infant over time, as tables and as one page that a clinician can read.
 
-`analysis` computes the timelines (all at once, or a recording at a time), `summary` says in
-numbers what was unusual, when and how sure, `page` shows it. The scales are told of in `standard`,
-the trend and its limits in `trend` and `limits`.
+Infants are followed first (`crywatch.infants.follow`), into folder ``follow``. Then `analysis`
+computes the timelines (all at once, or a recording at a time), `summary` says in numbers what was
+unusual, when and how sure, `page` shows it. The scales are told of in `standard`, the trend and its
+limits in `trend` and `limits`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.data.tables import TableSchema, empty, read_table, write_table
 from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE, TIMELINE_SESSIONS
+from crywatch.infants.conformal import ConformalConfig
+from crywatch.infants.evaluation.division import DivisionConfig
+from crywatch.infants.follow import BANDS_TABLE, FollowSummary, follow_infants
+from crywatch.infants.follow import TABLE as FOLLOWED_TABLE
+from crywatch.infants.models.registry import ModelsConfig
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.drawing import pictures_of
@@ -27,6 +33,7 @@ from crywatch.speaker.cries.store import CryStore
 
 PAGE, TABLE, SESSIONS = "timelines.html", "timeline.parquet", "sessions.parquet"
 SUMMARY, METRICS = "summary.json", "metrics.json"
+FOLLOW = "follow"  # folder of the followed recordings
 GENERATED = (
     "The infants of this page are generated: a program made their voices and the changes of them, "
     "and nothing here tells of any child."
@@ -91,34 +98,64 @@ class TimelineResult:
 
 
 def run(
+    embedded_dir: Path,
+    gate_dir: Path,
+    cries_dir: Path,
+    config: TimelineConfig,
+    conformal: ConformalConfig,
+    division: DivisionConfig,
+    settings: ModelsConfig,
+    seed: int,
+    generated: Collection[str],
+    out_dir: Path,
+) -> tuple[FollowSummary, TimelineResult]:
+    """Follow the infants of the store at ``embedded_dir``, and write what `draw` writes of them.
+
+    ``cries_dir`` has their cries; ``conformal``, ``division`` and ``settings`` are those of the
+    models.
+    """
+    with atomic_dir(out_dir) as temp:
+        summary = follow_infants(
+            embedded_dir,
+            gate_dir,
+            config.follow,
+            conformal,
+            division,
+            settings,
+            seed,
+            temp / FOLLOW,
+        )
+        return summary, draw(temp / FOLLOW, cries_dir, config, seed, generated, temp)
+
+
+def draw(
     follow_dir: Path,
     cries_dir: Path,
     config: TimelineConfig,
     seed: int,
     generated: Collection[str],
-    out_dir: Path,
+    folder: Path,
 ) -> TimelineResult:
     """Write the tables, the summaries, the metrics and the page of all followed infants.
 
     ``generated`` are corpora whose sounds a program made; the page says where infants are of them.
     """
-    followed = read_table(follow_dir / "followed.parquet", FOLLOWED)
-    bands = read_table(follow_dir / "bands.parquet", BANDS)
+    followed = read_table(follow_dir / FOLLOWED_TABLE, FOLLOWED)
+    bands = read_table(follow_dir / BANDS_TABLE, BANDS)
     timelines = analyse(followed, bands, config, seed)
     result = TimelineResult(timelines, [summarise(one, config) for one in timelines])
     pictures = pictures_of(CryStore(cries_dir), config.page.picture_s)
     corpora = {clip_id.partition("/")[0] for clip_id in followed["clip_id"]}
     notes = notes_on(corpora, generated)
-    with atomic_dir(out_dir) as temp:
-        for file, schema, tables in (
-            (TABLE, TIMELINE, [one.recordings for one in timelines]),
-            (SESSIONS, TIMELINE_SESSIONS, [one.sessions for one in timelines]),
-        ):
-            write_table(_all(tables, schema), temp / file, schema)
-        order = by_urgency(result.summaries)
-        write_json(temp / SUMMARY, [as_json(result.summaries[at]) for at in order])
-        write_json(temp / METRICS, result.as_metrics())
-        write_page(temp / PAGE, timelines, config, pictures, notes)
+    for file, schema, tables in (
+        (TABLE, TIMELINE, [one.recordings for one in timelines]),
+        (SESSIONS, TIMELINE_SESSIONS, [one.sessions for one in timelines]),
+    ):
+        write_table(_all(tables, schema), folder / file, schema)
+    order = by_urgency(result.summaries)
+    write_json(folder / SUMMARY, [as_json(result.summaries[at]) for at in order])
+    write_json(folder / METRICS, result.as_metrics())
+    write_page(folder / PAGE, timelines, config, pictures, notes)
     return result
 
 

@@ -1,6 +1,6 @@
 """The timeline of each infant: its recordings and sessions on common scales, and the trend.
 
-`analyse` makes timelines from the tables of `follow_infants`, `extend` adds recordings to one
+`analyse` makes timelines from the tables of `infants.follow`, `extend` adds recordings to one
 without computing anything anew that was computed before; both give the same.
 """
 
@@ -49,7 +49,7 @@ def analyse(
         if infant_id not in by_infant:
             raise TableError(
                 f"table bands: infant {infant_id} has none; both tables must be of one run of "
-                "follow_infants"
+                "stage timeline"
             )
         nothing = InfantTimeline(
             str(infant_id), empty(TIMELINE), empty(TIMELINE_SESSIONS), bands, TrendState()

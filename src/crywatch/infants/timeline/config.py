@@ -1,10 +1,11 @@
-"""Section ``timeline``: every part of stage 4."""
+"""Section ``timeline``: following infants, and every part of stage 4."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from crywatch.core.errors import ConfigError
+from crywatch.infants.follow import FollowConfig
 
 
 def _check(section: str, *rules: tuple[bool, str]) -> None:
@@ -113,6 +114,7 @@ class PageConfig:
 class TimelineConfig:
     """The whole section; the sections inside are not frozen, because OmegaConf merges into them."""
 
+    follow: FollowConfig
     gap_days: float  # without a recording
     ewma: EwmaConfig
     cusum: CusumConfig

@@ -51,7 +51,7 @@ def standardise(followed: pd.DataFrame, bands: pd.DataFrame) -> StandardScores:
         row = followed.iloc[int(np.argmax(unknown))]
         raise TableError(
             f"table bands: infant {row.infant_id} has no band of version {row.version}, which "
-            f"scored {row.clip_id}; both tables must be of one run of follow_infants"
+            f"scored {row.clip_id}; both tables must be of one run of stage timeline"
         )
     band = by_version.loc[versions]
     low_to_high = (band["high"] - band["centre"]).to_numpy()

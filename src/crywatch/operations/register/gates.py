@@ -123,7 +123,7 @@ def no_more_infants(
     elif champions is not None:
         text = (
             f"the champion's rebuild had {champions} infants and this one fitted none: run "
-            f"`dvc repro fit_infants@{config.model}`"
+            f"`dvc repro fit_infants`"
         )
     else:
         text = "not judged: no infants were fitted"

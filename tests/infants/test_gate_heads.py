@@ -1,4 +1,4 @@
-"""Stage ``train_gate``: what the heads tell, what they do not, and that the numbers say so."""
+"""The gate's training: what the heads tell, what they do not, and that the numbers say so."""
 
 from __future__ import annotations
 
@@ -13,29 +13,20 @@ from crywatch.core.errors import ConfigError
 from crywatch.data.tables import conform
 from crywatch.data.tables.infants import OTHERS
 from crywatch.infants import gate as gates
-from crywatch.infants.embedded_cries import write_embedded
+from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
+from crywatch.infants.gate_heads import CROSS_VALIDATED, METRICS, train_gate
 from crywatch.infants.models.cosine import unit
-from crywatch.infants.train_gate import CROSS_VALIDATED, METRICS, TrainGateConfig, run
 from crywatch.report.year_tables import gate_tables
 from tests.helpers.embedded_cases import (
     DIM,
     embedding_info,
+    gate_config,
     recordings_table,
     vectors_of,
     write_store,
 )
 
-CONFIG = TrainGateConfig(
-    distress=["pain"],
-    calm=["hunger"],
-    changed=["planted"],
-    refused_cries=0.02,
-    refused_calm=0.1,
-    least_auc=0.5,
-    least_p=0.02,
-    inverse_penalty=0.1,
-    folds=4,
-)
+CONFIG = gate_config()
 SPLITS = {f"i{n}": part for n, part in enumerate(["train"] * 8 + ["val"] * 4 + ["test"] * 4)}
 
 
@@ -65,6 +56,10 @@ def write(folder, distress: float, cry: float = 2.0, pain_in=("train", "val", "t
         other_vectors=unit(noise).astype(np.float32),
     )
     return folder
+
+
+def run(store, config, seed, out):
+    return train_gate(EmbeddedCries(store), config, seed, out)
 
 
 def row(summary, head, part):
@@ -117,7 +112,7 @@ def test_without_other_sounds_the_gate_still_stands(tmp_path):
 
 def test_a_gate_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     store = write(tmp_path / "store", distress=3.0)
-    monkeypatch.setattr("crywatch.infants.train_gate.write_json", lambda *_: 1 / 0)
+    monkeypatch.setattr("crywatch.infants.gate_heads.write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(store, CONFIG, 1, tmp_path / "gate")
     assert not (tmp_path / "gate").exists()

@@ -1,4 +1,4 @@
-"""Stage ``follow_infants``: from each infant's baseline on, recording after recording.
+"""Each infant from its baseline on, recording after recording.
 
 An infant's earlier sessions are its baseline; what followed is scored in the order of time, and the
 gate decides what moves the baseline. The same is done without the gate, and with the first model
@@ -45,9 +45,9 @@ BASELINE, NEW = "baseline", "new"
 WITHDRAWN = "held: accepted first, withdrawn when too many recordings alarmed"
 
 
-@dataclass(frozen=True)
-class FollowInfantsConfig:
-    """Section ``follow_infants``. Sections inside are not frozen: OmegaConf merges into them."""
+@dataclass
+class FollowConfig:
+    """Section ``follow``."""
 
     model: str  # of `crywatch.infants.models.registry.MODELS`
     parts: list[str]  # of infants
@@ -57,7 +57,7 @@ class FollowInfantsConfig:
     def __post_init__(self) -> None:
         if not self.parts or (unknown := sorted(set(self.parts) - set(PARTS))):
             raise ConfigError(
-                f"follow_infants.parts {self.parts} must be of {', '.join(PARTS)}"
+                f"timeline.follow.parts {self.parts} must be of {', '.join(PARTS)}"
                 + (f", not {', '.join(unknown)}" if self.parts else "")
             )
 
@@ -111,10 +111,10 @@ class FollowSummary:
         return {f"followed_{name}": estimate.mean for name, estimate in found.items()}
 
 
-def run(
+def follow_infants(
     embedded_dir: Path,
     gate_dir: Path,
-    config: FollowInfantsConfig,
+    config: FollowConfig,
     conformal: ConformalConfig,
     division: DivisionConfig,
     settings: ModelsConfig,

@@ -1,4 +1,4 @@
-"""Stage ``train_gate``: two linear heads on the backbone's embedding, and what they are worth.
+"""The gate's training: two linear heads on the backbone's embedding, and what they are worth.
 
 The heads learn on part train; part val chooses their thresholds, val and train (each infant judged
 by a head that never heard it) whether they are used at all; test is reported. Where val lacks a
@@ -25,9 +25,9 @@ CROSS_VALIDATED = "train, cross-validated"
 POOLED = "pooled"
 
 
-@dataclass(frozen=True)
-class TrainGateConfig:
-    """Section ``train_gate``."""
+@dataclass
+class GateConfig:
+    """Section ``gate``."""
 
     distress: list[str]  # categories
     calm: list[str]
@@ -43,11 +43,11 @@ class TrainGateConfig:
         shares = self.refused_cries, self.refused_calm, self.least_p
         if min(shares) < 0 or max(shares) >= 1 or self.inverse_penalty <= 0 or self.folds < 2:
             raise ConfigError(
-                "train_gate: refused_cries, refused_calm and least_p must be from 0 to below 1, "
-                "inverse_penalty above 0 and folds at least 2"
+                "fit_infants.gate: refused_cries, refused_calm and least_p must be from 0 to "
+                "below 1, inverse_penalty above 0 and folds at least 2"
             )
         if both := sorted(set(self.distress) & set(self.calm)):
-            raise ConfigError(f"train_gate: {', '.join(both)} is both distress and calm")
+            raise ConfigError(f"fit_infants.gate: {', '.join(both)} is both distress and calm")
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,8 @@ class GateSummary:
         }
 
 
-def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -> GateSummary:
-    """Train both heads on the store at ``embedded_dir`` and write the gate to ``out_dir``."""
-    store = EmbeddedCries(embedded_dir)
+def train_gate(store: EmbeddedCries, config: GateConfig, seed: int, out_dir: Path) -> GateSummary:
+    """Train both heads on the recordings of ``store`` and write the gate to ``out_dir``."""
     data = {CRY: cry_data(store, config), DISTRESS: distress_data(store, config)}
     trained = {name: train_head(name, part, config, seed) for name, part in data.items()}
     train = data[CRY].only(data[CRY].parts == "train")
@@ -137,7 +136,7 @@ def run(embedded_dir: Path, config: TrainGateConfig, seed: int, out_dir: Path) -
     return summary
 
 
-def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
+def cry_data(store: EmbeddedCries, config: GateConfig) -> LabelledRecordings:
     """Cries against clips without one."""
     normal = ~is_changed(store.recordings, config.changed)
     cries, others = store.recordings[normal], store.others
@@ -150,7 +149,7 @@ def cry_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecording
     )
 
 
-def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledRecordings:
+def distress_data(store: EmbeddedCries, config: GateConfig) -> LabelledRecordings:
     """Cries of the categories that say distress, against those that say calm."""
     category = store.recordings["category"]
     rows = ~is_changed(store.recordings, config.changed)
@@ -166,7 +165,7 @@ def distress_data(store: EmbeddedCries, config: TrainGateConfig) -> LabelledReco
 
 
 def train_head(
-    name: str, data: LabelledRecordings, config: TrainGateConfig, seed: int
+    name: str, data: LabelledRecordings, config: GateConfig, seed: int
 ) -> tuple[Head | None, HeadDecision, list[HeadRow]]:
     """A head, or None where it is off; whether and why it is on; and its AUCs."""
     train = data.only(data.parts == "train")
@@ -204,7 +203,7 @@ def train_head(
     return head, HeadDecision(True, f"AUC {text}", chosen_on, threshold), rows
 
 
-def fit(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> Head:
+def fit(data: LabelledRecordings, config: GateConfig, seed: int) -> Head:
     """Logistic regression, classes weighted alike; its threshold is not chosen yet."""
     from sklearn.linear_model import LogisticRegression
 
@@ -219,7 +218,7 @@ def fit(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> Head:
     return Head(weights, float(model.intercept_[0]), 0.5)
 
 
-def _cross_validated(data: LabelledRecordings, config: TrainGateConfig, seed: int) -> np.ndarray:
+def _cross_validated(data: LabelledRecordings, config: GateConfig, seed: int) -> np.ndarray:
     """P [n] of each recording by a head that heard no recording of its group."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -237,7 +236,7 @@ def _cross_validated(data: LabelledRecordings, config: TrainGateConfig, seed: in
 
 
 def _threshold(
-    name: str, data: LabelledRecordings, probability: np.ndarray, config: TrainGateConfig
+    name: str, data: LabelledRecordings, probability: np.ndarray, config: GateConfig
 ) -> float:
     """It refuses the configured share of what should pass, or less where the classes lie apart.
 

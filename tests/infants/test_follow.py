@@ -1,4 +1,4 @@
-"""Stage ``follow_infants``: tables, and what the gate changes."""
+"""Following infants: tables, and what the gate changes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.infants import gate as gates
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.evaluation.division import DivisionConfig
-from crywatch.infants.follow_infants import (
+from crywatch.infants.follow import (
     BANDS_TABLE,
     FROZEN,
     GATED,
     METRICS,
     TABLE,
     UNGATED,
-    FollowInfantsConfig,
-    run,
+    FollowConfig,
+    follow_infants,
 )
 from crywatch.infants.gate import BaselineGate
 from crywatch.infants.updating import UpdatingConfig
@@ -33,7 +33,7 @@ from tests.helpers.infants_cases import conformal, models_config
 
 COUNT = 80  # recordings of an infant
 SPLITS = {"a": "test", "b": "test", "c": "val", "short": "test", "d": "train"}
-CONFIG = FollowInfantsConfig(
+CONFIG = FollowConfig(
     model="cosine",
     parts=["val", "test"],
     changed=["planted"],
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 
 
 def run_in(folder, out: str, config=CONFIG):
-    return run(
+    return follow_infants(
         folder / "store",
         folder / "gate",
         config,
@@ -153,7 +153,7 @@ def test_the_report_has_a_line_a_part_and_way(folder):
 def test_a_gate_of_another_network_is_refused(folder, tmp_path):
     gates.save(tmp_path / "gate", BaselineGate(None, None, 0.02), {"digest": "other"})
     with pytest.raises(ModelError, match="another network"):
-        run(
+        follow_infants(
             folder / "store",
             tmp_path / "gate",
             CONFIG,
