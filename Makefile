@@ -20,8 +20,8 @@ test: $(VENV)/.has-test  ## all tests; those that rebuild the whole DAG go besid
 	exit $$(( rest | whole ))
 
 lint: $(VENV)/.has-test  ## style, imports between the rooms, and types
-	ruff check src pipelines tests benchmarks
-	ruff format --check src pipelines tests benchmarks
+	ruff check src pipelines studies tests benchmarks
+	ruff format --check src pipelines studies tests benchmarks
 	lint-imports
 	mypy
 

@@ -1,8 +1,10 @@
 """Write the report: `python pipelines/report.py`."""
 
-from crywatch import tracking
+from crywatch import corpora, tracking
 from crywatch.core import params, paths
+from crywatch.corpora.base import is_generated
 from crywatch.report import (
+    CorpusInputs,
     DetectionInputs,
     InfantsInputs,
     ReportConfig,
@@ -15,14 +17,22 @@ from crywatch.tracking.lineage import commit
 
 def main() -> None:
     with tracking.stage_run("report") as log:
-        corpora = list(params.plain("corpora"))
+        source, named = params.plain("data.source"), params.plain("corpora")
         here = commit()
-        run(
+        sheets = run(
             ReportInputs(
+                corpora=[
+                    CorpusInputs(
+                        corpora.get(name), paths.clean(name), is_generated(source, own["folder"])
+                    )
+                    for name, own in named.items()
+                ],
+                split=paths.SPLIT,
+                split_infants=paths.SPLIT_INFANTS,
                 detection=DetectionInputs(
                     clips=paths.SPLIT_CLIPS,
                     split_table=paths.SPLIT_TABLE,
-                    quarantines=[paths.clean(name) / "quarantine.parquet" for name in corpora],
+                    quarantines=[paths.clean(name) / "quarantine.parquet" for name in named],
                     untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
                     soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
                     mine_metrics=paths.MINE / "untrimmed" / "metrics.json",
@@ -33,7 +43,6 @@ def main() -> None:
                     cries=paths.CRIES,
                     verification=paths.EVALUATE_VERIFICATION,
                     fitted=paths.FIT_INFANTS,
-                    year=paths.SIMULATE_YEAR,
                     timeline=paths.TIMELINE,
                     models=params.plain("fit_infants.models"),
                     model=params.plain("fit_infants.default"),
@@ -41,18 +50,18 @@ def main() -> None:
                 ),
                 shortcuts=paths.AUDIT_SHORTCUTS,
                 systems=paths.COMPARE_DETECTORS,
-                ablations=paths.ABLATE_ROBUST,
-                recipes=list(params.plain("ablate_robust.recipes")),
             ),
             params.section("report", ReportConfig),
             ReportOrigin(
                 profile=params.plain("profile"),
-                source=params.plain("data.source"),
+                source=source,
                 commit=here.sha[:12],
                 dirty=here.dirty,
             ),
             paths.REPORTS,
         )
+        for sheet in sheets:
+            log.metrics({f"{sheet.corpus.name}.{k}": v for k, v in sheet.as_metrics().items()})
         log.artifact(paths.REPORTS, "report")
 
 

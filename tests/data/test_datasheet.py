@@ -64,7 +64,7 @@ def make(world, name, out, config=CONFIG, generated=True):
 
 
 def test_the_conf_fits_the_dataclass():
-    config = params.typed(params.compose([], CONF).datasheet, DatasheetConfig, "datasheet")
+    config = params.typed(params.compose([], CONF).report.datasheet, DatasheetConfig, "datasheet")
     assert config.max_clips > 0 and config.clip_run > 1
 
 

@@ -26,7 +26,6 @@ from crywatch.detection.robust.context import (
     windows,
 )
 from crywatch.detection.robust.draws import Pools, pools
-from crywatch.detection.robust.folds import folds
 from crywatch.detection.robust.losses import (
     Alignment,
     AlignmentConfig,
@@ -38,6 +37,7 @@ from crywatch.detection.robust.negatives import make_tones, scramble
 from crywatch.detection.robust.recipe import change_recipe
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.teaching import ClassHead, add_unlabelled, doubt_weights
+from crywatch.studies.ablate_robust.folds import folds
 from tests.helpers.blazenet_cases import ONE_SECOND
 from tests.helpers.robust_cases import CATEGORIES, World, recipe, section
 

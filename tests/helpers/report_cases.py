@@ -17,7 +17,6 @@ TABLES = (
     "infant_tables",
     "gate_tables",
     "follow_tables",
-    "year_tables",
     "timeline_tables",
 )
 RULE = {"on": 0.81, "off": 0.35, "min_event_s": 2.0, "max_gap_s": 1.0}
@@ -89,10 +88,10 @@ def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInpu
     wave = np.zeros(16_000, dtype=np.float32)
     cries = [CryRow(clip, n, n + 1.0, "detector", -3.0, wave) for n in (0.0, 2.0)]
     write_cries(folder / "cries", cries)
-    for name in ("verification/det", "verification/embedding_map", "year/year"):
+    for name in ("verification/det", "verification/embedding_map"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(SVG)
-    names = ("cries", "verification", "fitted", "year", "timeline")
+    names = ("cries", "verification", "fitted", "timeline")
     return InfantsInputs(
         **{name: folder / name for name in names},
         models=["cosine"],

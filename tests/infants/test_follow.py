@@ -27,7 +27,7 @@ from crywatch.infants.follow import (
 )
 from crywatch.infants.gate import BaselineGate
 from crywatch.infants.updating import UpdatingConfig
-from crywatch.report.year_tables import follow_tables
+from crywatch.report.follow_tables import follow_tables
 from tests.helpers.embedded_cases import embedding_info, recordings_table, vectors_of, write_store
 from tests.helpers.infants_cases import conformal, models_config
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from crywatch.core.atomic import read_json
-from crywatch.core.errors import ConfigError
+from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.tables import conform
 from crywatch.data.tables.infants import OTHERS
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
 from crywatch.infants.gate_heads import CROSS_VALIDATED, METRICS, train_gate
 from crywatch.infants.models.cosine import unit
-from crywatch.report.year_tables import gate_tables
+from crywatch.report.follow_tables import gate_tables
 from tests.helpers.embedded_cases import (
     DIM,
     embedding_info,
@@ -108,6 +108,8 @@ def test_without_other_sounds_the_gate_still_stands(tmp_path):
     assert gate.decide(vectors_of(frame), np.full(len(frame), 0.5)).accepted.all()
     # Without rows the page has none.
     assert gate_tables(tmp_path / "gate")[0].rows == []
+    with pytest.raises(TableError, match="dvc repro fit_infants"):
+        gate_tables(tmp_path / "none")
 
 
 def test_a_gate_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import VARIANTS, systems
 
 ROOT = Path(__file__).parents[2]
+STUDIES = ["ablate_robust", "simulate_year", "studies_report"]
 STAGES = ("audit_shortcuts", "compare_detectors", "channels")
 
 
@@ -24,6 +25,22 @@ def test_params_yaml_equals_the_composed_configuration():
     assert committed == composed, "run `crywatch params` and commit params.yaml"
     text = OmegaConf.to_yaml(params.compose(conf_dir=ROOT / "conf"), resolve=True)
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == text
+
+
+def test_the_parameters_of_the_studies_stand_in_their_own_file(tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    params.compose_to_file(root=tmp_path)
+    for file in (params.PARAMS_FILE, params.STUDIES_FILE):
+        assert (tmp_path / file).read_text() == (ROOT / file).read_text(), "run `crywatch params`"
+    assert list(params.plain(path=tmp_path / params.STUDIES_FILE)) == STUDIES
+    assert not set(STUDIES) & set(params.plain(path=tmp_path / params.PARAMS_FILE))
+    everything = params.everything(tmp_path)
+    assert everything["profile"] == "demo" and everything["simulate_year"]["seed"] == 2
+    given = ["ablate_robust.folds=5", "seed=8", "robust_recipes@ablate_robust.recipes=all"]
+    params.compose_to_file(given, tmp_path)
+    everything = params.everything(tmp_path)
+    assert everything["seed"] == 8 and everything["ablate_robust"]["folds"] == 5
+    assert len(everything["ablate_robust"]["recipes"]) > 20
 
 
 def test_a_new_section_is_one_new_file(tmp_path):

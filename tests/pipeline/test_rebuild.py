@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
 
 from crywatch.core import params
 from tests.helpers.dag import ROOT
@@ -53,7 +52,7 @@ TINY = [
     "evaluate_verification={recordings: 8, measures: {resamples: 20}}",
     "embed_cries={workers: 1, others_per_part: 8, shifted: {most: 2}}",
     "fit_infants={models: [mahalanobis, cosine], settings: {cohort: {top_k: 4}}}",
-    "simulate_year={workers: 1, hostile: [repeats], voices: {seconds: 0.8}}",
+    "simulate_year={workers: 1, hostile: [repeats], changes: [breath], voices: {seconds: 0.8}}",
     "simulate_year.calendar={infants: 2, weeks: 9, baseline_weeks: 4, event_week: 5}",
     "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
 ]
@@ -93,8 +92,9 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def tiny_params() -> str:
-    config = OmegaConf.to_container(params.compose(TINY, ROOT / "conf"), resolve=True)
+def write_tiny_params(folder: Path) -> None:
+    params.compose_to_file(TINY, folder)
+    config = params.plain(path=folder / params.PARAMS_FILE)
     kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_robust": ROBUST_KEPT}
     for section, kept in kept_variants.items():
         variants = config[section]["variants"]
@@ -103,8 +103,7 @@ def tiny_params() -> str:
     config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
     losses = config["train_speaker"]["losses"]
     config["train_speaker"]["losses"] = {"ge2e": losses["ge2e"]}
-    config["simulate_year"]["changes"] = config["simulate_year"]["changes"][:1]
-    return yaml.safe_dump(config, sort_keys=False)
+    (folder / params.PARAMS_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +111,11 @@ def project(tmp_path_factory) -> Path:
     """The project with spaces and non-ASCII letters in its path, rebuilt once."""
     folder = tmp_path_factory.mktemp("rebuild") / "a project é"
     folder.mkdir()
-    for name in ("src", "pipelines", "conf"):
+    for name in ("src", "pipelines", "studies", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "params.yaml").write_text(tiny_params())
+    write_tiny_params(folder)
     dvc(folder, "init", "--no-scm", "--quiet")
     result = dvc(folder, "repro", check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
@@ -139,7 +138,7 @@ def test_the_rebuild_leaves_reports_metrics_and_no_half_files(project):
     html = (project / "data/reports/detection.html").read_text()
     assert "generated" in html.lower()
     infants = (project / "data/reports/infants.html").read_text()
-    assert "Generated sounds." in infants and "A simulated year" in infants
+    assert "Generated sounds." in infants and "Personal baselines" in infants
     shortcuts = (project / "data/reports/shortcuts.html").read_text()
     assert "One channel for all" in shortcuts and "Generated sounds." in shortcuts
     assert (project / "data/timeline/timelines.html").is_file()
@@ -163,6 +162,18 @@ def test_every_stage_has_one_run_under_one_parent(project):
     assert parents[0].info.status == "FINISHED"
     names = sorted(run.info.run_name for run in runs if run.data.tags.get("mlflow.parentRunId"))
     assert names == sorted(lock(project))
+
+
+def test_the_studies_are_made_when_they_are_asked_for(project):
+    assert not (project / "data/ablate_robust").exists()
+    pages = {f"{name}.{suffix}" for name in ("recipes", "year") for suffix in ("html", "md")}
+    before = (project / "dvc.lock").read_bytes()
+    dvc(project, "repro", "studies/dvc.yaml")
+    assert {path.name for path in (project / "data/studies_report").iterdir()} == pages
+    stages = {"ablate_robust@base", "ablate_robust@plain", "simulate_year", "studies_report"}
+    assert set(yaml.safe_load((project / "studies/dvc.lock").read_text())["stages"]) == stages
+    assert (project / "dvc.lock").read_bytes() == before
+    assert "Running stage" not in dvc(project, "repro", "studies/dvc.yaml").stdout
 
 
 def test_detect_works_on_the_model_just_made(project):

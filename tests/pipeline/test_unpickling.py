@@ -11,7 +11,9 @@ import pytest
 from tests.helpers.dag import ROOT
 
 FILES = sorted(
-    path for name in ("src", "pipelines", "benchmarks") for path in (ROOT / name).rglob("*.py")
+    path
+    for name in ("src", "pipelines", "studies", "benchmarks")
+    for path in (ROOT / name).rglob("*.py")
 )
 # Modules that make objects by running what a file says.
 PICKLING = {

@@ -11,21 +11,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crywatch import corpora
 from crywatch.audio.decode import SILENCE_DBFS, write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import charts, params
 from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError
+from crywatch.data import clean
+from crywatch.data.clean import CleanConfig
+from crywatch.data.datasheet import DatasheetConfig
 from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
-from crywatch.report import DetectionInputs, ReportConfig, ReportInputs, detection, run, tables
+from crywatch.report import (
+    CorpusInputs,
+    DetectionInputs,
+    ReportConfig,
+    ReportInputs,
+    detection,
+    run,
+    tables,
+)
 from crywatch.report.decision_tables import event_tables
 from crywatch.report.detection import Results, detection_page
 from crywatch.report.pages import ReportOrigin, render
 from crywatch.report.tables import Table
 from tests.helpers.report_cases import (
     DECISIONS,
-    ablations_folder,
     comparison_folder,
     infants_inputs,
     shortcuts_folder,
@@ -38,7 +49,7 @@ CONFIG = ReportConfig(
     infants_title="Infants",
     shortcuts_title="Why",
     comparison_title="All",
-    recipes_title="Recipes",
+    datasheet=DatasheetConfig(10, clip_level=0.999, clip_run=3, silent_dbfs=-60.0, spectrograms=1),
 )
 ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 
@@ -131,13 +142,19 @@ def inputs(tmp_path_factory) -> DetectionInputs:
 def all_inputs(inputs, tmp_path, monkeypatch) -> ReportInputs:
     """Of the second half only what this stage reads itself; the tables have tests of their own."""
     folder = tmp_path / "stages"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "raw" / "MISSING.txt").write_text("gone")
+    config = params.section("clean", CleanConfig, ROOT / "params.yaml")
+    esc50 = corpora.get("esc50")
+    clean.run(esc50, config, folder / "raw", folder / "clean", folder / "work")
     return ReportInputs(
+        corpora=[CorpusInputs(esc50, folder / "clean", generated=True)],
+        split=folder / "split",
+        split_infants=folder / "split_infants",
         detection=inputs,
         infants=infants_inputs(folder, monkeypatch),
         shortcuts=shortcuts_folder(folder / "shortcuts"),
         systems=comparison_folder(folder / "comparison"),
-        ablations=ablations_folder(folder / "ablations"),
-        recipes=["base", "no_room"],
     )
 
 
@@ -383,13 +400,22 @@ def test_no_commit_no_clips_nothing_measured(report):
 def test_the_same_inputs_give_the_same_bytes(all_inputs, tmp_path):
     for name in ("one", "two"):
         run(all_inputs, CONFIG, ORIGIN, tmp_path / name)
-    files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    pages = ("comparison", "detection", "infants", "recipes", "shortcuts")
-    assert files == [f"{page}.{suffix}" for page in pages for suffix in ("html", "md")]
+    found = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    files = sorted(path.relative_to(tmp_path / "one").as_posix() for path in found)
+    pages = ("comparison", "detection", "infants", "shortcuts")
+    sheet = [f"datasheets/esc50/{name}" for name in ("index.html", "measures.json")]
+    assert files == sorted([f"{page}.{end}" for page in pages for end in ("html", "md")] + sheet)
     for name in files:
         text = (tmp_path / "one" / name).read_bytes()
         assert text == (tmp_path / "two" / name).read_bytes()
         assert not re.search(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}", text)
+
+
+def test_every_corpus_has_a_datasheet(all_inputs, tmp_path):
+    (sheet,) = run(all_inputs, CONFIG, ORIGIN, tmp_path / "out")
+    page = (tmp_path / "out" / "datasheets" / "esc50" / "index.html").read_text()
+    assert sheet.corpus.name == "esc50" and sheet.corpus.licence in page
+    assert "Generated sounds" in page and sheet.findings[0] in page
 
 
 def test_a_missing_table_is_named_and_the_old_report_stays(inputs, all_inputs, tmp_path):

@@ -84,12 +84,12 @@ def dag(
         bool, typer.Option("--check", help="Write nothing; exit code 1 where stages would change.")
     ] = False,
 ) -> None:
-    """Write into dvc.yaml the code that every stage depends on: what its script imports."""
+    """Write into dvc.yaml and studies/dvc.yaml the code that stages depend on, by their imports."""
     from crywatch.operations import dag as writing
 
     changed = writing.write(root(), check)
     if changed:
-        say(f"{writing.FILE}: other code than before: {', '.join(changed)}")
+        say(f"other code than before: {', '.join(changed)}")
     if check and changed:
         say("run `crywatch dag`")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The one reader of params.yaml: sections as typed dataclasses, and the composition of conf/."""
+"""The one reader of params.yaml and of the studies': typed sections, and how conf/ makes them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from crywatch.core.errors import ConfigError
 
 PARAMS_FILE = Path("params.yaml")
+STUDIES_FILE = Path("studies") / PARAMS_FILE
 CONF_DIR = Path("conf")
 
 T = TypeVar("T")
@@ -94,6 +95,13 @@ def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
 
 
+def everything(root: Path | str = ".") -> dict[str, Any]:
+    """All sections below ``root``, those of the studies too, as plain containers."""
+    values: dict[str, Any] = plain(path=Path(root) / PARAMS_FILE)
+    studies = Path(root) / STUDIES_FILE
+    return values | plain(path=studies) if studies.is_file() else values
+
+
 def at(values: Any, key: str) -> Any:
     """The value in plain containers by its dotted ``key``; None where there is none."""
     for name in key.split("."):
@@ -101,8 +109,10 @@ def at(values: Any, key: str) -> Any:
     return values
 
 
-def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> DictConfig:
-    """conf/config.yaml with Hydra ``overrides``, as `dvc exp run` composes it into params.yaml.
+def compose(
+    overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR, name: str = "config"
+) -> DictConfig:
+    """conf/NAME.yaml with Hydra ``overrides``, as `dvc exp run` composes config into params.yaml.
 
     An override of a key or group that is not there, or out of Hydra's grammar, is a ConfigError.
     """
@@ -112,7 +122,7 @@ def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> D
 
     try:
         with initialize_config_dir(str(Path(conf_dir).resolve()), version_base=None):
-            return hydra_compose("config", overrides=list(overrides))
+            return hydra_compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         said = str(error).partition("Config search path:")[0]
         reason = " ".join(said.split())
@@ -120,9 +130,15 @@ def compose(overrides: Sequence[str] = (), conf_dir: Path | str = CONF_DIR) -> D
 
 
 def compose_to_file(overrides: Sequence[str] = (), root: Path | str = ".") -> None:
-    """Write the configuration composed of conf/ to params.yaml, both below ``root``."""
-    list_sections(Path(root) / CONF_DIR)
-    write(compose(overrides, Path(root) / CONF_DIR), root)
+    """Write what conf/ gives to params.yaml and, of the studies, to studies/params.yaml.
+
+    All are below ``root``; the studies are the sections in conf/studies, if there are any.
+    """
+    conf_dir = Path(root) / CONF_DIR
+    list_sections(conf_dir)
+    studies = sorted(path.stem for path in (conf_dir / "studies").glob("*.yaml"))
+    config = compose(overrides, conf_dir, "studies" if studies else "config")
+    write(config, root, studies)
 
 
 def list_sections(conf_dir: Path) -> None:
@@ -146,8 +162,8 @@ def list_sections(conf_dir: Path) -> None:
             write_text(path, path.read_text(encoding="utf-8") + "".join(new))
 
 
-def write(config: DictConfig, root: Path | str = ".") -> None:
-    """Write a composed configuration to params.yaml below ``root``.
+def write(config: DictConfig, root: Path | str = ".", studies: Sequence[str] = ()) -> None:
+    """Write a composed configuration to params.yaml below ``root``, sections ``studies`` to theirs.
 
     ConfigError, and nothing is written, where a secret would stand in it, or where a value is made
     of one that must be set.
@@ -156,10 +172,13 @@ def write(config: DictConfig, root: Path | str = ".") -> None:
 
     _without_secrets(config, Path(root) / CONF_DIR)
     try:
-        text = OmegaConf.to_yaml(config, resolve=True)
+        values = cast(dict, OmegaConf.to_container(config, resolve=True))
     except InterpolationToMissingValueError as error:
         key = str(error).splitlines()[0].rpartition(" ")[2]
         raise ConfigError(
             f"{CONF_DIR}: {key} must be set (it is '???'), for instance with {key}=VALUE"
         ) from error
-    write_text(Path(root) / PARAMS_FILE, text)
+    own = {name: values.pop(name) for name in studies}
+    write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(values))
+    if own:
+        write_text(Path(root) / STUDIES_FILE, OmegaConf.to_yaml(own))

@@ -28,14 +28,12 @@ TRAIN_BLAZENET = DATA / "train_blazenet"
 TRAIN_RTFM = DATA / "train_rtfm"
 ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
 TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
-ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe
 TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
 CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
 EVALUATE_DETECTION = DATA / "evaluate_detection"
 AUDIT_SHORTCUTS = DATA / "audit_shortcuts"
 COMPARE_DETECTORS = DATA / "compare_detectors"
 REPORTS = DATA / "reports"
-DATASHEETS = DATA / "datasheets"
 
 # The second half: one infant at a time.
 SPLIT_INFANTS = DATA / "split_infants"
@@ -46,11 +44,15 @@ EVALUATE_VERIFICATION = DATA / "evaluate_verification"
 EMBED_CRIES = DATA / "embed_cries"
 FIT_INFANTS = DATA / "fit_infants"  # a folder a model
 GATE = FIT_INFANTS / "gate"
-SIMULATE_YEAR = DATA / "simulate_year"
 TIMELINE = DATA / "timeline"
 
 # What an anomaly head is trained on, by data set.
 DATASETS = {"trimmed": SPLIT_CLIPS, "untrimmed": UNTRIMMED / "clips.parquet"}
+
+# Beside the pipeline: studies/dvc.yaml.
+ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe
+SIMULATE_YEAR = DATA / "simulate_year"
+STUDIES_REPORT = DATA / "studies_report"
 
 # Everything that is listened to, table by table.
 CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
@@ -65,11 +67,6 @@ def raw(corpus: str) -> Path:
 def clean(corpus: str) -> Path:
     """audio/*.flac, clips.parquet, events.parquet, quarantine.parquet, summary.json."""
     return DATA / "clean" / corpus
-
-
-def datasheet(corpus: str) -> Path:
-    """index.html and measures.json."""
-    return DATASHEETS / corpus
 
 
 def family(name: str) -> Path:

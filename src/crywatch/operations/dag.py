@@ -1,4 +1,4 @@
-"""The code that every stage depends on, as dvc.yaml lists it (`crywatch dag`).
+"""The code that every stage depends on, as the files of `PLANS` list it (`crywatch dag`).
 
 The lines ``- src/...`` of a stage's dependencies are the closure of the imports of its script; all
 other lines of the file are written by hand and stay.
@@ -18,29 +18,39 @@ from crywatch.core import params
 from crywatch.core.atomic import write_text
 from crywatch.core.code import closure
 
-FILE = Path("dvc.yaml")
+# By the folder of the scripts of its stages. All name paths as in the root.
+PLANS = {"pipelines": Path("dvc.yaml"), "studies": Path("studies") / "dvc.yaml"}
 SOURCES = "src/crywatch"
 _STAGE = re.compile(r"  (\w+):$")
 _TEMPLATE = re.compile(r"\$\{\s*([^}]+?)\s*\}")
 DETECTORS = ("detector", "detectors")  # modules of a room that open its models
-_SCRIPT = re.compile(r"( +- )pipelines/(\w+)\.py$")
+_SCRIPT = re.compile(rf"( +- )(?:{'|'.join(PLANS)})/(\w+)\.py$")
 
 
 def write(root: Path = Path("."), check: bool = False) -> list[str]:
-    """Bring dvc.yaml below ``root`` up to its code; the stages whose dependencies change by it.
+    """Bring the plans below ``root`` up to their code; the stages whose dependencies change by it.
 
-    With ``check`` the file stays as it is.
+    With ``check`` the files stay as they are.
     """
     root = root.resolve()
-    text = (root / FILE).read_text(encoding="utf-8")
-    bodies = yaml.safe_load(text)["stages"]
-    config = params.plain(path=root / params.PARAMS_FILE)
+    paths = [path for plan in PLANS.values() if (path := root / plan).is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    bodies = _stages(texts.values())
+    config = params.everything(root)
     sources = {name: stage_sources(root, name, bodies, config) for name in bodies}
-    lines = list(_with_sources(text.splitlines(), sources))
+    texts = {
+        path: "\n".join(_with_sources(text.splitlines(), sources)) + "\n"
+        for path, text in texts.items()
+    }
     if not check:
-        write_text(root / FILE, "\n".join(lines) + "\n")
-    now = yaml.safe_load("\n".join(lines))["stages"]
+        for path, text in texts.items():
+            write_text(path, text)
+    now = _stages(texts.values())
     return [name for name in bodies if _dependencies(bodies[name]) != _dependencies(now[name])]
+
+
+def _stages(texts: Iterable[str]) -> dict[str, dict]:
+    return {name: body for text in texts for name, body in yaml.safe_load(text)["stages"].items()}
 
 
 def _dependencies(body: dict) -> list[str]:
@@ -48,7 +58,7 @@ def _dependencies(body: dict) -> list[str]:
 
 
 def _with_sources(lines: Iterable[str], sources: dict[str, list[str]]) -> Iterator[str]:
-    """The lines of dvc.yaml with ``sources`` of each stage after its script."""
+    """The lines of a plan with ``sources`` of each stage after its script."""
     stage, inside = "", False
     for line in lines:
         if match := _STAGE.match(line):
@@ -86,7 +96,7 @@ def stage_sources(root: Path, stage: str, bodies: dict, config: dict) -> list[st
     before = _before(stage, bodies, config)
     rooms = None if before is None else _rooms(before, package)
     group, items, variable = _foreach(bodies[stage], config)
-    files = closure(root / "pipelines" / f"{stage}.py", package, opened)
+    files = closure(root / _dependencies(bodies[stage])[0], package, opened)
     for module in frozenset(by_item):
         # The modules of one item may import each other: they stand there for that item.
         same = {path for path in by_item if path.stem == module.stem}
@@ -115,7 +125,7 @@ def _before(stage: str, bodies: dict, config: dict) -> set[str] | None:
     while queue:
         name = queue.pop()
         for dep in _paths(bodies[name], "deps", config):
-            if dep.startswith(("src/", "pipelines/")):
+            if dep.startswith(("src/", *(f"{folder}/" for folder in PLANS))):
                 continue
             makers = {
                 maker

@@ -21,14 +21,14 @@ import yaml
 
 from crywatch.core.atomic import write_bytes, write_text
 from crywatch.core.lock import FileLock
-from crywatch.tracking.lineage import LOCK, YamlLoader
+from crywatch.tracking.lineage import LOCKS, YamlLoader
 
 TMP = Path(".dvc") / "tmp"
 REPO_LOCK, BUSY, BUSY_LOCK = TMP / "lock", TMP / "rwlock", TMP / "rwlock.lock"
 TORN = TMP / "dvc.lock.torn"
 GIT_LOCK = Path(".git") / "index.lock"
 GIT_LOCK_AGE_S = 10.0  # git itself holds it for less
-STAGE_SCRIPT = re.compile(r"^pipelines/\w+\.py$")
+STAGE_SCRIPT = re.compile(r"^(pipelines|studies)/\w+\.py$")
 HEADING = re.compile(r"^  \S.*:$", re.MULTILINE)  # of a stage in dvc.lock
 CONFLICT = "<<<<<<<"
 WAIT_S, POLL_S = 5.0, 0.1
@@ -46,7 +46,8 @@ def mend(root: Path) -> list[str]:
     if not repo.take(WAIT_S):
         return []
     try:
-        lines += _mend_lock(root)
+        for lock in LOCKS:
+            lines += _mend_lock(root, lock)
         lines += _mend_index(root)
         if busy.take(WAIT_S):
             lines += _mend_busy(root)
@@ -70,9 +71,9 @@ def wait_for_stages(root: Path, say: Callable[[str], None]) -> None:
         psutil.wait_procs(orphans, timeout=POLL_S)
 
 
-def _mend_lock(root: Path) -> list[str]:
+def _mend_lock(root: Path, lock: Path) -> list[str]:
     """Cut half a dvc.lock back to its whole stages; DVC's run cache brings back the others."""
-    path = root / LOCK
+    path = root / lock
     if not path.is_file():
         return []
     content = path.read_bytes()
@@ -89,7 +90,7 @@ def _mend_lock(root: Path) -> list[str]:
     else:
         path.unlink()
     return [
-        f"{LOCK} was cut off in {max(len(headings), 1)} stages by a kill or a full disk: the "
+        f"{lock} was cut off in {max(len(headings), 1)} stages by a kill or a full disk: the "
         f"{max(len(headings) - 1, 0)} whole ones are kept, the others come from DVC's run cache "
         f"({TORN} is what was there)"
     ]

@@ -1,5 +1,6 @@
 """Stage ``report``: a page on detection, the paper's tables and Figure 3 beside what was measured,
-pages on shortcuts and on the comparison of all systems, and a page on infants; HTML and Markdown.
+pages on shortcuts and on the comparison of all systems, a page on infants, all HTML and Markdown;
+and a datasheet of each corpus.
 
 `run` writes them. Each page has a module with a function ``..._page``, which collects the tables
 and figures that a template of this folder shows; ``tables`` makes tables of rows.
@@ -10,13 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.core.atomic import atomic_dir, write_text
+from crywatch.core.atomic import atomic_dir
+from crywatch.corpora.base import Corpus
+from crywatch.data import datasheet
+from crywatch.data.datasheet import Datasheet, DatasheetConfig
 from crywatch.report.detection import DetectionInputs, detection_page
 from crywatch.report.infants import InfantsInputs, infants_page
-from crywatch.report.pages import ReportOrigin, render
-from crywatch.report.recipes import recipes_page
+from crywatch.report.pages import ReportOrigin, write_page
 from crywatch.report.shortcuts import shortcuts_page
 from crywatch.report.systems import systems_page
+
+DATASHEETS = "datasheets"
 
 
 @dataclass(frozen=True)
@@ -27,40 +32,64 @@ class ReportConfig:
     infants_title: str
     shortcuts_title: str
     comparison_title: str
-    recipes_title: str
+    datasheet: DatasheetConfig
+
+
+@dataclass(frozen=True)
+class CorpusInputs:
+    """One corpus, for its datasheet."""
+
+    corpus: Corpus
+    clean: Path  # folder
+    generated: bool  # its sounds are
 
 
 @dataclass(frozen=True)
 class ReportInputs:
     """What the pages are made from."""
 
+    corpora: list[CorpusInputs]
+    split: Path  # folders of stage split
+    split_infants: Path
     detection: DetectionInputs
     infants: InfantsInputs
     shortcuts: Path  # folder
     systems: Path  # folder of compare_detectors
-    ablations: Path  # folder of folders
-    recipes: list[str]  # in the order of the tables
 
 
-def run(inputs: ReportInputs, config: ReportConfig, origin: ReportOrigin, out_dir: Path) -> None:
-    """Write detection, shortcuts, comparison, recipes and infants, as HTML and as Markdown, below
-    ``out_dir``."""
-    ablations, recipes = inputs.ablations, inputs.recipes
+def run(
+    inputs: ReportInputs, config: ReportConfig, origin: ReportOrigin, out_dir: Path
+) -> list[Datasheet]:
+    """Write detection, shortcuts, comparison and infants, as HTML and Markdown, below ``out_dir``.
+
+    And datasheets/CORPUS of each corpus; the datasheets are returned.
+    """
     sections = {
         "shortcuts": shortcuts_page(inputs.shortcuts, config.shortcuts_title, origin),
         "comparison": systems_page(inputs.systems, config.comparison_title, origin),
-        "recipes": recipes_page(ablations, recipes, config.recipes_title, origin),
         "infants": infants_page(inputs.infants, config.infants_title, origin, out_dir),
     }
     detection = detection_page(inputs.detection, config.title, origin)
     with atomic_dir(out_dir) as temp:
-        for suffix in ("html", "md"):
-            write_text(temp / f"detection.{suffix}", render(f"detection.{suffix}", detection))
-            for name, page in sections.items():
-                write_text(temp / f"{name}.{suffix}", render(f"sections.{suffix}", page))
+        write_page(temp, "detection", "detection", detection)
+        for name, page in sections.items():
+            write_page(temp, name, "sections", page)
+        return [
+            datasheet.run(
+                one.corpus,
+                config.datasheet,
+                one.clean,
+                inputs.split,
+                inputs.split_infants,
+                one.generated,
+                temp / DATASHEETS / one.corpus.name,
+            )
+            for one in inputs.corpora
+        ]
 
 
 __all__ = [
+    "CorpusInputs",
     "DetectionInputs",
     "InfantsInputs",
     "ReportInputs",

@@ -1,4 +1,4 @@
-"""The page on infants: identity, personal baselines, the gate, the year and the timelines."""
+"""The page on infants: identity, personal baselines, the gate and the timelines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pandas as pd
 
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import CRIES
+from crywatch.report.follow_tables import follow_tables, gate_tables
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Link, ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
-from crywatch.report.year_tables import follow_tables, gate_tables, year_tables
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class InfantsInputs:
     cries: Path
     verification: Path
     fitted: Path
-    year: Path
     timeline: Path
     models: Sequence[str]  # of fit_infants
     model: str  # that is shown infant by infant
@@ -47,7 +46,6 @@ def infants_page(
             *gate_tables(inputs.fitted / "gate"),
             *follow_tables(inputs.timeline / "follow"),
         ],
-        "year": year_tables(inputs.year),
         "timelines": timeline_tables(inputs.timeline),
     }
     facts = (
@@ -60,7 +58,7 @@ def infants_page(
         origin,
         facts,
         tables,
-        folders={"verification": inputs.verification, "year": inputs.year},
+        folders={"verification": inputs.verification},
         links={"timelines": Link(Path(timelines).as_posix(), "All timelines")},
         network=network_name(inputs.network),
     )

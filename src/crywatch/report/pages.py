@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from crywatch.core.atomic import write_text
 from crywatch.core.errors import TableError
 from crywatch.report.tables import Table
 
@@ -115,6 +116,12 @@ def _data_uri(svg: Path) -> str:
     if not svg.is_file():
         raise TableError(f"{svg} is missing: run its stage again (dvc repro)")
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
+
+
+def write_page(folder: Path, name: str, template: str, page: object) -> None:
+    """``name``.html and ``name``.md in ``folder``, of the templates of that name."""
+    for suffix in ("html", "md"):
+        write_text(folder / f"{name}.{suffix}", render(f"{template}.{suffix}", page))
 
 
 def render(name: str, page: object) -> str:

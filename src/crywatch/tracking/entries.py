@@ -48,7 +48,7 @@ def note(key: str, stage: str, values: dict[str, Any]) -> None:
         "stage": stage,
         "folder": os.path.relpath(Path.cwd(), home()),
         "experiment": os.environ.get("DVC_EXP_NAME", ""),
-        "lock": _stamp(lineage.LOCK),
+        "locks": _stamps(Path()),
         "commit": git.output(Path.cwd(), "rev-parse", "HEAD"),
         "params": values,
     }
@@ -72,7 +72,7 @@ def late_entries(beginning: bool = False) -> Iterator[LateEntry]:
         try:
             about = read_json(path)
             folder = Path(os.path.normpath(home() / about["folder"]))
-            changed = _stamp(folder / lineage.LOCK) != about["lock"]
+            changed = _stamps(folder) != about["locks"]
             stages = _stages(folder, about["experiment"]) if changed else {}
         except (OSError, ValueError, KeyError, yaml.YAMLError):  # DVC is writing it just now
             continue
@@ -179,12 +179,16 @@ def _is_of_another(entry: Entry, about: dict[str, Any], folder: Path) -> bool:
 def _stages(folder: Path, experiment: str) -> dict[str, Entry]:
     """Of dvc.lock in a folder, or of the experiment's commit where the folder is gone."""
     if folder.is_dir():
-        return lineage.parse_lock((folder / lineage.LOCK).read_text())
+        return lineage.lock_stages(folder)
     return lock_at(home(), experiment_commit(home(), experiment))
 
 
+def _stamps(folder: Path) -> list[list[int]]:
+    """What tells whether a lock was written: DVC does so even where nothing differs."""
+    return [_stamp(folder / lock) for lock in lineage.LOCKS]
+
+
 def _stamp(path: Path) -> list[int]:
-    """What tells whether a file was written: DVC does so even where nothing differs."""
     try:
         status = path.stat()
     except OSError:

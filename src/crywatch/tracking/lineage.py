@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pathspec
 import yaml
 
-from crywatch.core import git, params
+from crywatch.core import git
 from crywatch.core.digest import value_sha256
 
 LOCK = Path("dvc.lock")
+LOCKS = (LOCK, Path("studies") / LOCK)
 IGNORE = Path(".dvcignore")
 MAX_PARAM = 500  # characters
 if TYPE_CHECKING:
@@ -54,19 +55,29 @@ class Entry:
     cmd: str = ""
     deps: tuple[str, ...] = ()  # paths
     outs: dict[str, str] = field(default_factory=dict)  # path to DVC digest
-    params: dict[str, Any] = field(default_factory=dict)  # dotted name in params.yaml to value
+    params: dict[str, Any] = field(default_factory=dict)  # dotted name to value
 
 
 def commit() -> Commit:
     """The commit that is checked out."""
     here = Path.cwd()
-    status = git.output(here, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
+    status = git.output(
+        here,
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        *(f":!{lock}" for lock in LOCKS),
+    )
     return Commit(git.output(here, "rev-parse", "HEAD"), bool(status))
 
 
-def lock_stages() -> dict[str, Entry]:
-    """Stage name to its entry in dvc.lock."""
-    return parse_lock(LOCK.read_text()) if LOCK.is_file() else {}
+def lock_stages(folder: Path = Path()) -> dict[str, Entry]:
+    """Stage name to its entry in dvc.lock, of the pipeline and of the studies."""
+    stages: dict[str, Entry] = {}
+    for path in (folder / lock for lock in LOCKS):
+        stages |= parse_lock(path.read_text()) if path.is_file() else {}
+    return stages
 
 
 def parse_lock(text: str) -> dict[str, Entry]:
@@ -80,7 +91,7 @@ def _lock_entry(body: dict[str, Any]) -> Entry:
         cmd=body.get("cmd", ""),
         deps=tuple(dep["path"] for dep in body.get("deps", [])),
         outs={out["path"]: out.get("md5", "") for out in body.get("outs", [])},
-        params=body.get("params", {}).get(str(params.PARAMS_FILE), {}),
+        params={k: v for own in body.get("params", {}).values() for k, v in own.items()},
     )
 
 

@@ -56,7 +56,7 @@ class StageRun:
         self._wait_s = 0.0
         self._pid = os.getpid()
         self._warned_full = False
-        self._values: dict[str, Any] = {}  # all of params.yaml
+        self._values: dict[str, Any] = {}  # all parameters, those of the studies too
 
     def metrics(self, values: Mapping[str, float | None], step: int | None = None) -> None:
         """Numbers, with a step for those of an epoch; sent in batches."""
@@ -130,7 +130,7 @@ class StageRun:
     def _start(self, stage: str, key: str | None) -> None:
         name = f"{stage}@{key}" if key else stage
         try:
-            self._values = params.plain()
+            self._values = params.everything()
             self._begin(stage, key, name)
         except Exception as error:  # parameters or folders that cannot be read
             warn(f"{reason(error)}; this stage goes on unrecorded")

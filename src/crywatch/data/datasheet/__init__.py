@@ -1,4 +1,4 @@
-"""Stage ``datasheet``: a page on each corpus: terms, counts, and its known problems as measured.
+"""A page on each corpus: terms, counts, and its known problems as measured.
 
 One self-contained HTML file a corpus (after Gebru et al., Datasheets for Datasets, CACM 2021), and
 the numbers beside it. What is said of a corpus comes from its module, what is measured from the
@@ -24,7 +24,7 @@ MEASURES = "measures.json"
 CATEGORIES = 60  # that the page lists
 
 
-@dataclass(frozen=True)
+@dataclass
 class DatasheetConfig:
     """Section ``datasheet``."""
 
@@ -110,10 +110,10 @@ def run(
     """Write index.html and measures.json of ``corpus`` below ``out_dir``."""
     if config.max_clips < 1 or config.clip_run < 1 or config.spectrograms < 0:
         raise ConfigError(
-            "datasheet: max_clips and clip_run must be 1 or more, spectrograms not negative"
+            "report.datasheet: max_clips and clip_run must be 1 or more, spectrograms not negative"
         )
     if not 0 < config.clip_level <= 1:
-        raise ConfigError(f"datasheet.clip_level: {config.clip_level:g} is not in 0..1")
+        raise ConfigError(f"report.datasheet.clip_level: {config.clip_level:g} is not in 0..1")
     clips, events, quarantine = (
         read_table(clean_dir / f"{schema.name}.parquet", schema)
         for schema in (CLIPS, EVENTS, QUARANTINE)

@@ -86,7 +86,7 @@ def read_inputs(project: Path, values: Mapping[str, Any]) -> Inputs:
         plan = yaml.load((project / PLAN).read_text(encoding="utf-8"), YamlLoader)["stages"]
         with Repo(str(project)) as repo:
             for stage in repo.index.stages:
-                if isinstance(stage, PipelineStage):
+                if isinstance(stage, PipelineStage) and stage.path_in_repo == PLAN:
                     for variables in stage.tracked_vars.values():  # of ${...} in the stage
                         used |= variables
                     for dep in stage.deps:

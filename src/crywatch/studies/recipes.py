@@ -10,6 +10,7 @@ from crywatch.report.tables import Table, number, read_output
 
 Metrics = Mapping[str, float]  # ``scope/sound/unit/metric`` to value
 
+STAGE = "studies/dvc.yaml:ablate_robust"
 BASE = "base"
 POOLED = "pooled"
 SOUNDS = ("clean", "channel")
@@ -21,7 +22,7 @@ def recipes_page(
 ) -> SectionsPage:
     """From the folders of ``ablate_robust`` below ``folder``; TableError where one is missing."""
     metrics: dict[str, Metrics] = {
-        name: read_output(folder / name / "metrics.json", "ablate_robust") for name in recipes
+        name: read_output(folder / name / "metrics.json", STAGE) for name in recipes
     }
     tables = {f"recipes-{sound}": ablation_tables(metrics, sound) for sound in SOUNDS}
     return sections_page("recipes", title, origin, f"{len(recipes)} recipes.", tables)

@@ -1,4 +1,4 @@
-"""A generated year with and without the gate: `python pipelines/simulate_year.py`."""
+"""A generated year with and without the gate: `python studies/simulate_year.py`."""
 
 from crywatch import tracking
 from crywatch.audio.extents import ExtentConfig
@@ -6,10 +6,10 @@ from crywatch.core import params, paths
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.follow import FollowConfig
 from crywatch.infants.models.registry import ModelsConfig
-from crywatch.infants.simulate_year import SimulateYearConfig, run
-from crywatch.infants.simulate_year.figures import year_figure
-from crywatch.infants.simulate_year.voices import HearingSettings
 from crywatch.speaker.batches import AveragingConfig
+from crywatch.studies.simulate_year import SimulateYearConfig, run
+from crywatch.studies.simulate_year.figures import year_figure
+from crywatch.studies.simulate_year.voices import HearingSettings
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
             paths.EMBED_CRIES,
             paths.TRAIN_SPEAKER / params.plain("embed_cries.network"),
             paths.GATE,
-            params.section("simulate_year", SimulateYearConfig),
+            params.section("simulate_year", SimulateYearConfig, params.STUDIES_FILE),
             params.section("timeline.follow", FollowConfig),
             params.section("fit_infants.conformal", ConformalConfig),
             params.section("fit_infants.settings", ModelsConfig),

@@ -1,12 +1,12 @@
-"""Cross-validate one change of the robust recipe: `python pipelines/ablate_robust.py base`."""
+"""Cross-validate one change of the robust recipe: `python studies/ablate_robust.py base`."""
 
 import sys
 
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.data.selection import Source
-from crywatch.detection.robust.ablate_robust import AblateRobustConfig, run
 from crywatch.detection.robust.train_robust import TrainRobustConfig
+from crywatch.studies.ablate_robust import AblateRobustConfig, run
 
 
 def main(recipe: str) -> None:
@@ -14,7 +14,7 @@ def main(recipe: str) -> None:
         out = paths.ABLATE_ROBUST / recipe
         summary = run(
             recipe,
-            params.section("ablate_robust", AblateRobustConfig),
+            params.section("ablate_robust", AblateRobustConfig, params.STUDIES_FILE),
             params.section("train_robust", TrainRobustConfig).recipe(),
             Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             paths.ROBUST_SOUNDS,

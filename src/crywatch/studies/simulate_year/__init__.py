@@ -26,18 +26,18 @@ from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.estimates import Estimate
 from crywatch.infants.follow import FollowConfig, followers
 from crywatch.infants.models.registry import ModelsConfig, build
-from crywatch.infants.simulate_year import measures
-from crywatch.infants.simulate_year.figures import year_figure
-from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
-from crywatch.infants.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
-from crywatch.infants.simulate_year.voices import (
+from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Observation
+from crywatch.studies.simulate_year import measures
+from crywatch.studies.simulate_year.figures import year_figure
+from crywatch.studies.simulate_year.measures import ATTACK, CHANGE, SLOW, Estimates, Rules
+from crywatch.studies.simulate_year.streams import HOSTILE, Calendar, Vectors, day_of
+from crywatch.studies.simulate_year.voices import (
     OWN,
     HearingSettings,
     VoicesConfig,
     VoiceYear,
     embed,
 )
-from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Observation
 
 TABLE, METRICS, FIGURE = "year.parquet", "metrics.json", "year.svg"
 TRIMMING = "trimming"

@@ -1,10 +1,9 @@
-"""The report's tables of the gate, of following infants, and of the generated year."""
+"""The report's tables of the gate and of following infants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from crywatch.report.pages import columns, note
 from crywatch.report.tables import (
@@ -26,19 +25,12 @@ WAYS = {
     "trimming": "with a gate that trims",
 }
 HEADS = {"cry": "a cry, not another sound", "distress": "distress, not calm"}
-HOSTILE = {
-    "infants": "other infants' cries",
-    "sounds": "noise and silence",
-    "repeats": "one recording again and again",
-    "drip": "one other infant, every other session",
-}
-GENERATED = "Voices are generated in every profile: no corpus follows an infant for a year."
 INTERVALS = "In brackets: 95 % intervals over infants (Student's t)."
 
 
 def gate_tables(folder: Path) -> list[Table]:
     """AUC of the gate's heads, from its folder of stage ``fit_infants``."""
-    metrics = _read(folder, "fit_infants")
+    metrics = read_output(folder / METRICS, "fit_infants")
     heads: Columns = {
         "head": lambda row: HEADS.get(row["head"], row["head"]),
         "part": "part",
@@ -61,33 +53,17 @@ def gate_tables(folder: Path) -> list[Table]:
 
 def follow_tables(folder: Path) -> list[Table]:
     """Infants followed through their recordings, from their folder of stage ``timeline``."""
-    metrics = _read(folder, "timeline")
+    metrics = read_output(folder / METRICS, "timeline")
     refused = ", ".join(f"{reason} {count}" for reason, count in metrics["refused"].items())
     text = (
         f"Shares of the recordings after an infant's baseline, {metrics['rate']:g} false alarms "
         f"promised, {metrics['model']}. {INTERVALS} Refused by the gate: {refused or 'nothing'}."
     )
     title = "Following infants: with the gate, without it, and never updated"
-    return [_by_way(title, "follow", ["part"], metrics["means"], text)]
+    return [by_way(title, "follow", ["part"], metrics["means"], text)]
 
 
-def year_tables(folder: Path) -> list[Table]:
-    """A table a scenario, from the folder of ``simulate_year``."""
-    metrics = _read(folder, "simulate_year")
-    infants = f"{metrics['infants']} infants, {metrics['rate']:g} false alarms promised"
-    slow = f"{INTERVALS} {note('slow').format(trimming_p=metrics['trimming_p'])}"
-    attack = {HOSTILE.get(kind, kind): ways for kind, ways in metrics["attack"].items()}
-    return [
-        _by_way(f"Generated year, {title}: {infants}", name, heads, kinds, f"{GENERATED} {text}")
-        for title, name, heads, kinds, text in (
-            ("slow development", "slow", [], metrics["slow"], slow),
-            ("a change that stays", "change", ["change"], metrics["change"], note("change")),
-            ("a hostile stream", "attack", ["what comes"], attack, note("attack")),
-        )
-    ]
-
-
-def _by_way(
+def by_way(
     title: str, name: str, heads: list[str], kinds: Mapping[str, Mapping[str, JsonRow]], text: str
 ) -> Table:
     """A line a kind (shown where ``heads`` has its title) and way, in the order of `WAYS`."""
@@ -113,7 +89,3 @@ def _cells(measures: JsonRow, keys: Iterable[str]) -> list[str]:
         return text if infants == most else f"{text}, {infants} infants"
 
     return [cell(measures.get(key)) for key in keys]
-
-
-def _read(folder: Path, stage: str) -> Any:
-    return read_output(folder / METRICS, stage)

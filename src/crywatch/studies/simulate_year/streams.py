@@ -13,8 +13,8 @@ import numpy as np
 
 from crywatch.core.errors import ConfigError
 from crywatch.infants.models.contract import Baseline
-from crywatch.infants.simulate_year.voices import NOISE, OWN, SILENCE, YearRecording
 from crywatch.infants.updating import Observation
+from crywatch.studies.simulate_year.voices import NOISE, OWN, SILENCE, YearRecording
 
 INFANTS, SOUNDS, REPEATS, DRIP = "infants", "sounds", "repeats", "drip"
 HOSTILE = (INFANTS, SOUNDS, REPEATS, DRIP)

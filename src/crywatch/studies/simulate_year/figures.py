@@ -11,7 +11,7 @@ import pandas as pd
 from crywatch.core.atomic import read_json
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import YEAR
-from crywatch.infants.simulate_year.measures import ATTACK, CHANGE, SLOW
+from crywatch.studies.simulate_year.measures import ATTACK, CHANGE, SLOW
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,10 @@ from crywatch.infants.follow import FollowConfig, followers
 from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import Cosine, unit
-from crywatch.infants.simulate_year import (
+from crywatch.infants.updating import UpdatingConfig
+from crywatch.speaker import ecapa
+from crywatch.speaker.batches import AveragingConfig
+from crywatch.studies.simulate_year import (
     FIGURE,
     METRICS,
     TABLE,
@@ -29,10 +32,10 @@ from crywatch.infants.simulate_year import (
     measures,
     run,
 )
-from crywatch.infants.simulate_year import voices as year_voices
-from crywatch.infants.simulate_year.measures import Rules
-from crywatch.infants.simulate_year.streams import DRIP, HOSTILE, INFANTS, REPEATS, SOUNDS, Calendar
-from crywatch.infants.simulate_year.voices import (
+from crywatch.studies.simulate_year import voices as year_voices
+from crywatch.studies.simulate_year.measures import Rules
+from crywatch.studies.simulate_year.streams import DRIP, HOSTILE, INFANTS, REPEATS, SOUNDS, Calendar
+from crywatch.studies.simulate_year.voices import (
     NOISE,
     OWN,
     SILENCE,
@@ -41,10 +44,7 @@ from crywatch.infants.simulate_year.voices import (
     VoiceYear,
     embed,
 )
-from crywatch.infants.updating import UpdatingConfig
-from crywatch.report.year_tables import gate_tables, year_tables
-from crywatch.speaker import ecapa
-from crywatch.speaker.batches import AveragingConfig
+from crywatch.studies.year_tables import year_tables
 from tests.helpers.embedded_cases import embedding_info, recordings_table, write_store
 from tests.helpers.infants_cases import conformal, models_config
 
@@ -300,5 +300,5 @@ def test_the_report_has_a_table_a_scenario(small_year):
     for table in (slow, change, attack):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert "generated" in table.note
-    with pytest.raises(TableError, match="dvc repro fit_infants"):
-        gate_tables(small_year / "fit_infants" / "gate")
+    with pytest.raises(TableError, match=r"dvc repro studies/dvc\.yaml:simulate_year"):
+        year_tables(small_year / "none")

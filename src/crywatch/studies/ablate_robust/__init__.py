@@ -21,13 +21,13 @@ from crywatch.data.selection import LABELS, Source, strong_labels
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust.context import probabilities
-from crywatch.detection.robust.folds import folds
-from crywatch.detection.robust.measures import CHANNEL, CLEAN, ScopeMetrics, headline, measure
 from crywatch.detection.robust.recipe import RecipeConfig, change_recipe
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.train_robust import add_teacher_clips, drop_missing_teacher, train_on
 from crywatch.detection.robust.training import scale_schedule
 from crywatch.detection.robust.validation import score_clips, silent
+from crywatch.studies.ablate_robust.folds import folds
+from crywatch.studies.ablate_robust.measures import CHANNEL, CLEAN, ScopeMetrics, headline, measure
 
 PARTS = ("train", "val")
 

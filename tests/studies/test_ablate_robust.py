@@ -12,11 +12,11 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.selection import strong_labels
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
-from crywatch.detection.robust import ablate_robust
-from crywatch.detection.robust.ablate_robust import AblateRobustConfig, run
-from crywatch.detection.robust.measures import measure
 from crywatch.report.pages import ReportOrigin, render
-from crywatch.report.recipes import recipes_page
+from crywatch.studies import ablate_robust
+from crywatch.studies.ablate_robust import AblateRobustConfig, run
+from crywatch.studies.ablate_robust.measures import measure
+from crywatch.studies.recipes import recipes_page
 from tests.helpers.dag import ROOT
 from tests.helpers.report_cases import ablations_folder
 from tests.helpers.robust_cases import World, recipe
@@ -54,7 +54,8 @@ def done(world, tmp_path_factory):
 
 
 def test_every_recipe_of_the_configuration_is_one():
-    composed = params.compose(["robust_recipes@ablate_robust.recipes=all"], ROOT / "conf")
+    chosen = ["robust_recipes@ablate_robust.recipes=all"]
+    composed = params.compose(chosen, ROOT / "conf", "studies")
     given = params.typed(composed.ablate_robust, AblateRobustConfig, "ablate_robust")
     assert len(given.recipes) > 20
     base = recipe("robust_teacher@train_robust.teacher=yamnet")
