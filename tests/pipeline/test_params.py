@@ -13,6 +13,7 @@ from crywatch.cli import main as cli
 from crywatch.core import params
 from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import VARIANTS, systems
+from crywatch.report import detection
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["ablate_robust", "simulate_year", "studies_report"]
@@ -77,6 +78,22 @@ def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(prof
     named |= {one.channel for one in config.train_baselines.models.values() if one.channel}
     for name in named:
         channel(name, channels)
+
+
+@pytest.mark.parametrize("profile", ["demo", "paper", "full"])
+def test_paper_has_every_line_of_tables_3_to_6_and_demo_a_part_of_them(profile):
+    config = params.compose([f"profile={profile}"], ROOT / "conf")
+    trained = {f"miner/{name}" for name in config.mine.datasets}
+    trained |= {f"blazenet/{name}" for name in config.train_blazenet.variants}
+    trained |= {f"rtfm/{name}" for name in config.train_rtfm.variants}
+    tables = (detection.TABLE3, detection.TABLE4, detection.TABLE5, detection.TABLE6)
+    lines = {model for table in tables for _, model, *_ in table}
+    if profile == "demo":
+        assert lines - trained and lines & trained
+        assert list(config.train_speaker.losses) == ["ge2e", "ntxent"]
+    else:
+        assert lines <= trained
+        assert set(config.train_speaker.losses) == {"ge2e", "ntxent", "aam", "ge2e_aam"}
 
 
 @pytest.mark.parametrize("loss", ["rtfm", "mil"])
