@@ -1,7 +1,8 @@
 """What tracking costs a training step, with a store that is there, slow or gone.
 
 ``python -m benchmarks.tracking --help``. Rounds with and without tracking alternate; a step trains
-BlazeNet on a batch and says three numbers. Beside the ratio of whole steps stands the time inside
+BlazeNet on a batch and says three numbers, which the store's sender, a process of its own, brings
+there. Beside the ratio of whole steps stands the time inside
 the call itself, which noise of the machine does not hide.
 """
 
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import warnings
@@ -24,6 +26,8 @@ from pathlib import Path
 
 from benchmarks.machine import ONE_THREAD, positive, write_runs
 from benchmarks.rounds import Case, Comparison, measure
+from crywatch.tracking import stage_run
+from crywatch.tracking.journal import Journal, journals
 
 PLAIN = "no tracking"
 STORES = ("sqlite", "server", "slow server", "no server")
@@ -33,7 +37,7 @@ seed: 1
 corpora: []
 schedule: {scale: 1.0}
 bench: {lr: 0.001}
-tracking: {uri: "sqlite:///mlflow.db", artifacts: mlartifacts, experiment: bench, wait_s: 60.0}
+tracking: {uri: "sqlite:///mlflow.db", artifacts: mlartifacts, experiment: bench, linger_s: 1.0}
 """
 
 
@@ -93,8 +97,8 @@ def _measure(options: argparse.Namespace, folder: Path, stack: contextlib.ExitSt
     if {"server", "slow server"} & set(options.only):
         port = stack.enter_context(_server(folder))
         addresses["server"] = f"http://127.0.0.1:{port}"
-        addresses["slow server"] = f"http://localhost:{port}"
-    stack.enter_context(_delayed("localhost", options.delay_s))
+        slow_port = stack.enter_context(_delayed(port, options.delay_s))
+        addresses["slow server"] = f"http://127.0.0.1:{slow_port}"
     stages = {name: stack.enter_context(_stage(addresses[name])) for name in options.only}
     call_s: dict[str, list[float]] = {name: [] for name in stages}
     train = _training(options.batch)
@@ -103,7 +107,7 @@ def _measure(options: argparse.Namespace, folder: Path, stack: contextlib.ExitSt
         """What one case left to send must not slow the next one."""
         for name, stage in stages.items():
             if name != "no server":
-                stage.flush(60.0)
+                stage.wait_until_sent(60.0)
 
     def call(name: str | None) -> Callable[[], None]:
         def steps() -> None:
@@ -143,13 +147,21 @@ class _Stage:
     """A run of a stage that is left when it is told to."""
 
     def __init__(self, address: str) -> None:
-        from crywatch.tracking import stage_run
-
         os.environ["MLFLOW_TRACKING_URI"] = address
+        before = set(journals())
         self._context = stage_run("bench")
-        run = self._context.__enter__()
-        self.metrics, self.flush = run.metrics, run.flush
+        self.metrics = self._context.__enter__().metrics
+        [self._folder] = set(journals()) - before
         self._ended = False
+
+    def wait_until_sent(self, wait_s: float) -> None:
+        """What was said so far is in the store, or ``wait_s`` is over."""
+        until_s = time.monotonic() + wait_s
+        while time.monotonic() < until_s:
+            journal = Journal.open(self._folder)
+            if journal is None or not journal.left():
+                break
+            time.sleep(0.05)
 
     def end(self) -> None:
         if not self._ended:
@@ -189,22 +201,27 @@ def _training(batch: int) -> Callable[[], float]:
 
 
 @contextlib.contextmanager
-def _delayed(host: str, delay_s: float) -> Iterator[None]:
-    """Every request to ``host`` takes so much longer."""
-    import requests
+def _delayed(port: int, delay_s: float) -> Iterator[int]:
+    """A port that passes all on to ``port``, each piece of a request so much later."""
 
-    request = requests.Session.request
+    def carry(source: socket.socket, target: socket.socket, wait_s: float) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                time.sleep(wait_s)
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
 
-    def slow(self, method, url, *args, **rest):
-        if f"//{host}:" in url:
-            time.sleep(delay_s)
-        return request(self, method, url, *args, **rest)
+    def accept() -> None:
+        with contextlib.suppress(OSError):  # closed: the measurement is over
+            while True:
+                client, _ = listening.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                for way in ((client, server, delay_s), (server, client, 0.0)):
+                    threading.Thread(target=carry, args=way, daemon=True).start()
 
-    requests.Session.request = slow
-    try:
-        yield
-    finally:
-        requests.Session.request = request
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
-from crywatch.tracking import lineage, parent, store
+from crywatch.core import params
+from crywatch.tracking import launch, lineage, parent, sender, store
+from crywatch.tracking.journal import Journal, journals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +21,12 @@ PARAMS = {
     "seed": 3,
     "profile": "tiny",
     "schedule": {"scale": 0.5},
-    "tracking": {"uri": "sqlite:///mlflow.db", "artifacts": "mlartifacts", "experiment": "cry"},
+    "tracking": {
+        "uri": "sqlite:///mlflow.db",
+        "artifacts": "mlartifacts",
+        "experiment": "cry",
+        "linger_s": 1.0,
+    },
     "split": {"ratio": [8, 1, 1], "near": {"window_s": 2.0}},
     "clean": {"rate_hz": 16000},
     "mine": {
@@ -31,8 +42,56 @@ PARAMS = {
 }
 
 
+def sent() -> bool:
+    """Whether the store has all that was recorded so far, now that it was sent."""
+    return not any(one.left for one in sender.deliver())
+
+
+@contextmanager
+def sending(linger_s: float = 60.0) -> Iterator[sender.Sender]:
+    """The sender's own work, in a thread of the test in place of a process."""
+    import mlflow  # noqa: F401 - which would hold up the test's own thread
+
+    target = store.target(params.section("tracking", store.TrackingConfig))
+    lock = launch.lock_of(target.address)
+    lock.path.parent.mkdir(parents=True, exist_ok=True)
+    assert lock.take(60.0)
+    made = sender.Sender(target, linger_s, lock)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.close()
+        thread.join()
+
+
+def caught_up(wait_s: float = 60.0) -> bool:
+    """Whether the sender has brought all there is to the store, after at most ``wait_s``."""
+    until_s = time.monotonic() + wait_s
+    while time.monotonic() < until_s:
+        if not any(journal.left() for path in journals() if (journal := Journal.open(path))):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def troubled(wait_s: float = 60.0) -> bool:
+    """Whether the sender has met something that the next stage tells, after at most ``wait_s``."""
+    until_s = time.monotonic() + wait_s
+    while not launch.TROUBLES.exists() and time.monotonic() < until_s:
+        time.sleep(0.05)
+    return launch.TROUBLES.exists()
+
+
 def runs(**tags: str) -> list:
-    """All runs with these tags, oldest first."""
+    """All runs with these tags, oldest first, once what was recorded is sent."""
+    sent()
+    return stored(**tags)
+
+
+def stored(**tags: str) -> list:
+    """All runs with these tags that the store has now, oldest first."""
     opened = store.open_store()
     found = opened.client.search_runs(
         [opened.experiment_id], order_by=["attributes.start_time ASC"], max_results=1000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crywatch.tracking import parent, store
+from crywatch.tracking import launch, parent, store
 from tests.helpers.tracking_cases import PARAMS
 
 
@@ -28,11 +28,13 @@ class NewProject:
 def new_project(tmp_path_factory) -> NewProject:
     """MLflow takes seconds to make its tables: made once, by a stage, and copied for each test."""
     folder = tmp_path_factory.mktemp("new")
-    # A busy machine takes minutes for it, and a store that is left half made is of no use.
-    own = {"experiment": "new", "wait_s": 240.0}
-    config = PARAMS | {"tracking": PARAMS["tracking"] | own}
+    config = PARAMS | {"tracking": PARAMS["tracking"] | {"experiment": "new"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(config))
-    code = "from crywatch import tracking\nwith tracking.stage_run('split'): pass"
+    # Sent by the stage's own process: a busy machine takes minutes for the tables.
+    code = "from crywatch import tracking\nfrom crywatch.tracking import launch, sender\n"
+    code += "launch.ensure = lambda *of: None\n"
+    code += "with tracking.stage_run('split'): pass\n"
+    code += "assert not [one for one in sender.deliver() if one.left]"
     keep = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, cwd=folder, env=keep, capture_output=True, text=True)
@@ -47,7 +49,10 @@ def empty_store(new_project) -> Path:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, empty_store) -> Path:
-    """A project folder that is the working directory, with an empty store."""
+    """A project folder that is the working directory, with an empty store.
+
+    Stages of the test's own process begin no sender: what asks the store sends first (`runs`).
+    """
     import mlflow
 
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
@@ -56,6 +61,7 @@ def project(tmp_path, monkeypatch, empty_store) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "ensure", lambda target, linger_s: None)
     # Whatever pytest itself runs under, and outside the project's own git repository.
     monkeypatch.setattr(parent, "rebuild_process", parent.this_process)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

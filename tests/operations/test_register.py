@@ -290,7 +290,7 @@ def test_a_kill_before_a_version_is_made_leaves_a_run_and_no_version(ready, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "log_saved", killed)
+        patch.setattr(registry.pyfunc, "log", killed)
         with pytest.raises(KeyboardInterrupt):
             registered()
     assert registry.versions(registry.open_registry(), "cry") == []

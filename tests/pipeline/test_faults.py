@@ -23,7 +23,7 @@ from crywatch.core.errors import CorpusError
 from crywatch.tracking import parent, store
 from tests.helpers.disk_cases import read_only, resize, small_disk
 from tests.helpers.dvc_cases import environment
-from tests.helpers.tracking_cases import ROOT, rebuild, runs, stage
+from tests.helpers.tracking_cases import ROOT, rebuild, runs, sent, stage
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -204,5 +204,6 @@ def test_what_ran_before_a_restart_is_marked_killed_though_its_number_lives_agai
         begun[name] = run.info.run_id
     with tracking.stage_run("split"):
         pass
+    assert sent()
     status = {name: opened.client.get_run(run_id).info.status for name, run_id in begun.items()}
     assert status == {"gone": "KILLED", "here": "RUNNING"}

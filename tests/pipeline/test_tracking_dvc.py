@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from crywatch import tracking
-from crywatch.tracking import entries, lineage, parent, store
+from crywatch.tracking import entries, lineage, parent, sender, store
 from tests.helpers.rebuild_cases import git
 from tests.helpers.tracking_cases import (
     dvc_md5,
@@ -90,7 +90,7 @@ def test_the_note_names_the_run_with_the_same_outputs_not_the_last(project, monk
         with tracking.stage_run("clean"):
             pass
         write_lock({"clean": ([], outs)})
-        entries.settle(store.open_store())
+        sender.settle(store.open_store())
         made_by.append((runs(**{parent.STAGE: "clean"})[-1].info.run_id, outs))
     first, outs = made_by[0]
     write_lock({"clean": ([], outs), "split": (["data/clean"], {})})
@@ -125,7 +125,7 @@ def test_a_new_stage_notes_what_was_skipped_before_it(project, monkeypatch):
     with tracking.stage_run("split"):
         pass
     write_lock(lock | {"split": (["data/clean"], {})})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert [run.info.run_name for run in runs(**{parent.SKIPPED: "true"})] == ["clean (skipped)"]
 
 
@@ -158,7 +158,7 @@ def test_a_stage_whose_entry_dvc_never_wrote_gets_none(project, monkeypatch):
     with tracking.stage_run("clean"):
         pass
     write_lock({"clean": ([], made("data/clean", "after"))})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     killed, again = runs(**{parent.STAGE: "clean"})
     assert entries.ENTRY not in killed.data.tags
     entry = lineage.lock_stages()["clean"]
@@ -174,10 +174,10 @@ def test_a_stage_that_was_repeated_and_gave_the_same_has_the_entry_it_began_with
     write_lock(lock)
     with tracking.stage_run("clean"):
         pass
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert entries.ENTRY not in stage("clean").data.tags, "DVC has written nothing yet"
     write_lock(lock)
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     tags = stage("clean").data.tags
     assert tags[entries.ENTRY] == tags["dvc.lock.before"]
 
@@ -193,12 +193,12 @@ def test_a_lock_from_elsewhere_is_no_entry_of_the_stage(project, monkeypatch):
     git(project, "checkout", "--quiet", "--orphan", "other")
     git(project, "commit", "--quiet", "--allow-empty", "-m", "of another branch")
     write_lock({"clean": ([], made("data/clean", "other"))})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     with tracking.stage_run("split"):
         pass
     body = {"cmd": "true", "params": {"params.yaml": {"seed": 4}}}
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"split": body}}))
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert not [run for run in runs() if entries.ENTRY in run.data.tags]
     assert list((project / entries.NOTES).iterdir()) == []
 
@@ -208,10 +208,10 @@ def test_a_lock_that_dvc_is_writing_waits(project, monkeypatch):
     with tracking.stage_run("clean"):
         pass
     Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  clean:\n    outs: [")
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert entries.ENTRY not in stage("clean").data.tags
     write_lock({"clean": ([], made("data/clean", "c"))})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert entries.ENTRY in stage("clean").data.tags
 
 
@@ -219,7 +219,7 @@ def test_a_script_that_dvc_does_not_run_gets_no_entry(project):
     with tracking.stage_run("clean"):
         pass
     write_lock({"clean": ([], made("data/clean", "c"))})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     assert entries.ENTRY not in stage("clean").data.tags
 
 
@@ -266,7 +266,7 @@ def test_a_rebuild_by_dvc_is_tied_to_its_lock(project):
         values["split"]["near"]["window_s"] = seconds
         Path("params.yaml").write_text(yaml.safe_dump(values))
         dvc("repro")
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     lock = lineage.lock_stages()
     first, second = runs(**{parent.STAGE: "rebuild"})
     assert [run.info.run_name for run in (first, second)] == ["rebuild tiny"] * 2

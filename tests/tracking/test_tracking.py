@@ -16,8 +16,16 @@ import yaml
 from crywatch import tracking
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.tracking import entries, lineage, parent, store
-from tests.helpers.tracking_cases import artifacts, history, rebuild, runs, stage, write_lock
+from crywatch.tracking import lineage, parent, sender, store
+from tests.helpers.tracking_cases import (
+    artifacts,
+    history,
+    rebuild,
+    runs,
+    sent,
+    stage,
+    write_lock,
+)
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -69,22 +77,23 @@ def test_metrics_of_every_epoch_are_kept_with_their_step(project):
 
 
 def test_metrics_are_sent_in_batches(project, monkeypatch):
-    sent = []
+    batches = []
     with tracking.stage_run("split") as log:
-        assert log.flush(30)
+        assert sent()
         client, run_id = store.open_store().client, stage("split").info.run_id
         whole = type(client).log_batch
 
         def log_batch(self, to, metrics=(), **rest):
             if metrics and to == run_id:
-                sent.append(len(metrics))
+                batches.append(len(metrics))
             return whole(self, to, metrics=metrics, **rest)
 
         monkeypatch.setattr(type(client), "log_batch", log_batch)
         for epoch in range(250):
             log.metrics({"loss": 0.5, "auc": 0.9}, step=epoch)
-    assert len(sent) <= 4
-    assert sum(sent) == 502  # with duration and peak memory
+    assert stage("split").info.status == "FINISHED"
+    assert len(batches) <= 4
+    assert sum(batches) == 502  # with duration and peak memory
 
 
 def test_metrics_that_are_none_are_left_out_and_nan_is_kept(project):
@@ -181,7 +190,7 @@ def test_sections_that_dvc_yaml_lists_are_parameters_too(project, monkeypatch):
     values = yaml.safe_load(Path("params.yaml").read_text())
     listed = {name: values[name] for name in ("clean", "split")} | {"train_blazenet.lr": 0.001}
     write_entry("clean", listed)
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     logged = stage("clean").data.params
     assert logged["rate_hz"] == "16000"
     assert logged["split.near.window_s"] == "2.0"
@@ -206,7 +215,7 @@ def test_outputs_are_recorded_as_dvc_wrote_them(project, monkeypatch):
         pass
     outs = {"one.json": "1" * 32, "data/split": "2" * 32 + ".dir"}
     write_lock({"split": ([], outs)})
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     tags = stage("split").data.tags
     assert {path: tags[f"out.{path}"] for path in outs} == outs
     assert tags[parent.OUTS] == lineage.outs_digest(lineage.lock_stages()["split"].outs)

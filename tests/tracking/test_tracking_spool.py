@@ -26,10 +26,15 @@ from tests.helpers.server_cases import Proxy, mlflow_server
 from tests.helpers.tracking_cases import (
     PARAMS,
     artifacts,
+    caught_up,
     history,
     rebuild,
     runs,
+    sending,
+    sent,
     stage,
+    stored,
+    troubled,
     write_lock,
 )
 
@@ -123,9 +128,10 @@ def test_with_the_server_up_everything_is_there_at_the_end(proxy, capsys):
 def test_a_server_that_is_down_from_the_beginning_gets_it_later(proxy):
     proxy.down()
     before_ms = time.time() * 1000
-    with pytest.warns(UserWarning, match="sent later"), tracking.stage_run("split") as log:
+    with tracking.stage_run("split") as log:
         everything(log)
         within_ms = time.time() * 1000
+    assert not sent()
     time.sleep(0.2)
     proxy.up()
     [done] = deliver_all()
@@ -140,21 +146,21 @@ def test_a_server_that_is_down_from_the_beginning_gets_it_later(proxy):
 def test_a_server_that_dies_and_comes_back_is_caught_up_with(proxy):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with tracking.stage_run("split") as log:
+        with sending(), tracking.stage_run("split") as log:
             log.tags({"c": "early"})
-            assert log.flush(30)
+            assert caught_up()
             proxy.down()
             everything(log)
-            assert not log.flush(5)
+            assert not caught_up(5)
             proxy.up()
-            assert wait_until(lambda: log.flush(5))
+            assert caught_up()
     assert len([w for w in said if "MLflow store" in str(w.message)]) == 1
     check_everything()
 
 
 def test_a_slow_server_does_not_slow_a_stage(proxy):
     proxy.delay_s = 0.2
-    with tracking.stage_run("split") as log:
+    with sending(), tracking.stage_run("split") as log:
         started = time.monotonic()
         for step in range(1000):
             log.metrics({"loss": 1 / (step + 1)}, step=step)
@@ -163,17 +169,15 @@ def test_a_slow_server_does_not_slow_a_stage(proxy):
     assert journal.journals() == []
 
 
-def test_the_end_of_a_stage_waits_no_longer_than_it_may(proxy, monkeypatch):
-    values = yaml.safe_load(Path("params.yaml").read_text())
-    values["tracking"]["wait_s"] = 1.0
-    Path("params.yaml").write_text(yaml.safe_dump(values))
+def test_the_end_of_a_stage_waits_for_nothing(proxy):
     proxy.delay_s = 0.7
-    with pytest.warns(UserWarning, match="records are left"), tracking.stage_run("split") as log:
-        everything(log)
-        started = time.monotonic()
-    assert time.monotonic() - started < 3
-    proxy.delay_s = 0.0
-    assert wait_until(lambda: not deliver_all())
+    with sending():
+        with tracking.stage_run("split") as log:
+            everything(log)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1
+        assert journal.journals(), "it is sent after the stage"
+        proxy.delay_s = 0.0
     check_everything()
 
 
@@ -181,11 +185,9 @@ def test_answers_that_are_lost_make_nothing_twice(proxy):
     """The server did it, and the connection broke before it could say so."""
     draw = random.Random(1)
     proxy.loses = lambda line: b"artifacts" not in line and draw.random() < 0.12
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with tracking.stage_run("split") as log:
-            everything(log)
-        assert wait_until(lambda: not [done for done in deliver_all() if done.left])
+    with tracking.stage_run("split") as log:
+        everything(log)
+    assert wait_until(lambda: not [done for done in deliver_all() if done.left])
     assert proxy.lost > 1
     proxy.reset()
     check_everything()
@@ -194,7 +196,7 @@ def test_answers_that_are_lost_make_nothing_twice(proxy):
 @pytest.mark.parametrize("request_", [b"runs/create", b"logged-models", b"log-batch"])
 def test_one_kind_of_answer_that_is_lost_makes_nothing_twice(proxy, request_):
     proxy.loses = lambda line: request_ in line
-    with pytest.warns(UserWarning), tracking.stage_run("split") as log:
+    with tracking.stage_run("split") as log:
         everything(log)
     for _ in range(3):
         deliver_all()
@@ -217,6 +219,7 @@ def test_what_was_delivered_can_be_delivered_again(proxy, monkeypatch):
     monkeypatch.setattr(journal.Journal, "finish", keep)
     with tracking.stage_run("split") as log:
         everything(log)
+    assert sent()
     assert len(kept) == 1 and len(journal.journals()) == 1
     monkeypatch.setattr(journal.Journal, "finish", finish)
     [done] = deliver_all()
@@ -227,11 +230,11 @@ def test_what_was_delivered_can_be_delivered_again(proxy, monkeypatch):
 def test_what_dvc_wrote_of_a_stage_reaches_its_run_once(proxy, monkeypatch):
     rebuild(monkeypatch, 1)
     proxy.down()
-    with pytest.warns(UserWarning), tracking.stage_run("split"):
+    with tracking.stage_run("split"):
         pass
     split = {"data/split": "5" * 32}
     write_lock({"clean": ([], {"data/clean": "c" * 32}), "split": (["data/clean"], split)})
-    with pytest.warns(UserWarning), tracking.stage_run("mine"):
+    with tracking.stage_run("mine"):
         pass
     proxy.up()
     deliver_all()
@@ -267,7 +270,7 @@ def test_a_clock_that_goes_back_upsets_nothing(proxy, monkeypatch):
 def test_two_deliverers_at_once_make_nothing_twice(proxy):
     proxy.down()
     for name in ("clean", "split", "many"):
-        with pytest.warns(UserWarning), tracking.stage_run(name) as log:
+        with tracking.stage_run(name) as log:
             log.metrics({"loss": 1.0}, step=1)
     proxy.up()
     code = "from crywatch.tracking import sender\nfor d in sender.deliver(): print(d.line())"
@@ -333,13 +336,14 @@ def test_a_stage_that_is_killed_loses_nothing_that_it_said(proxy, up):
 
 
 def test_a_run_whose_end_is_still_in_the_spool_is_not_called_killed(proxy, monkeypatch):
-    with pytest.warns(UserWarning, match="sent later"), tracking.stage_run("split") as log:
-        assert log.flush(30)
+    with tracking.stage_run("split"):
+        assert sent()
         proxy.down()
     monkeypatch.setattr(parent.Process, "alive", lambda self: False)
     proxy.up()
     parent.mark_killed(store.open_store())
-    assert stage("split").info.status == "RUNNING"
+    [left] = stored(**{parent.STAGE: "split"})
+    assert left.info.status == "RUNNING"
     deliver_all()
     assert stage("split").info.status == "FINISHED"
 
@@ -349,7 +353,7 @@ def test_a_run_whose_end_is_still_in_the_spool_is_not_called_killed(proxy, monke
 
 def test_the_command_tells_what_it_delivered_and_what_is_left(proxy):
     proxy.down()
-    with pytest.warns(UserWarning), tracking.stage_run("split") as log:
+    with tracking.stage_run("split") as log:
         log.metrics({"loss": 1.0})
     command = CliRunner()
     failed = command.invoke(cli.app, ["deliver"])
@@ -366,14 +370,14 @@ def test_what_was_meant_for_another_store_waits_for_it_unless_told_otherwise(
     proxy, project, monkeypatch
 ):
     proxy.down()
-    with pytest.warns(UserWarning), tracking.stage_run("split"):
+    with tracking.stage_run("split"):
         pass
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["tracking"]["uri"] = f"sqlite:///{project}/mlflow.db"
     Path("params.yaml").write_text(yaml.safe_dump(values))
     store.open_store.cache_clear()
-    with tracking.stage_run("clean"):
+    with sending(), tracking.stage_run("clean"):
         pass
     assert len(journal.journals()) == 1
     command = CliRunner()
@@ -390,9 +394,10 @@ def test_credentials_reach_the_server_and_nothing_else(proxy, project, monkeypat
     monkeypatch.setattr(redact, "_learnt", set())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{secret}@127.0.0.1:{proxy.port}")
     proxy.down()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as said, sending():
         warnings.simplefilter("always")
         with pytest.raises(ValueError, match=secret), tracking.stage_run("split") as log:
+            assert troubled()
             log.tags({"from": f"http://me:{secret}@host/x"})
             log.text(f"password {secret}", "x.md")
             raise ValueError(f"no answer from http://me:{secret}@host, {secret}")

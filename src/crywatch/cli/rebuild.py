@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,29 +21,20 @@ def mount(app: typer.Typer) -> None:
 def repro(context: typer.Context) -> None:
     """`dvc repro` with the same arguments, after what a killed rebuild left is set right.
 
-    Its last line names the stages whose outputs another processor made otherwise.
+    Before it ends all that the stages recorded is sent. Its last line names the stages whose
+    outputs another processor made otherwise.
     """
     from crywatch.operations import recover, rounding
+    from crywatch.operations import repro as rebuilding
 
     here = root()
     for line in recover.mend(here):
         say(line)
     recover.wait_for_stages(here, say)
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    os.environ["PATH"] = programs  # dvc.yaml's `python` is this one
-    code = _run([sys.executable, "-m", "dvc", "repro", *context.args])
+    code = rebuilding.run(context.args)
     if said := rounding.line(here):
         say(said)
     raise typer.Exit(code)
-
-
-def _run(command: list[str]) -> int:
-    """Its exit code; a signal to this process is the command's."""
-    process = subprocess.Popen(command)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    code = process.wait()
-    return code if code >= 0 else 128 - code
 
 
 def check(

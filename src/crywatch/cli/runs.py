@@ -91,8 +91,7 @@ def deliver(
 ) -> None:
     """Send what stages recorded while the tracking store was gone; exit code 1 if some is left.
 
-    Stages do the same when they begin. What a stage that still runs has recorded is its own to
-    send.
+    The next stage begins a process that does the same.
     """
     from crywatch.tracking import sender
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from crywatch.core.errors import ConfigError
@@ -14,32 +18,61 @@ from crywatch.core.errors import ConfigError
 PARAMS_FILE = Path("params.yaml")
 STUDIES_FILE = Path("studies") / PARAMS_FILE
 CONF_DIR = Path("conf")
+MISSING = "???"  # a value that must be set
+INTERPOLATION = "${"
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    _FastLoader = yaml.SafeLoader
+else:
+    _FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastLoader):
+    """Reads YAML as OmegaConf does, and by libyaml: stages read params.yaml several times."""
+
+    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        """A key that stands twice is an error."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            said = f"found duplicate key {min(twice)}"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _values(path: Path | str) -> dict[str, Any]:
+    """All of params.yaml as it stands there, shared; ConfigError where a secret stands in it."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
+    try:
+        values = _parse(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
+    _without_secrets(values or {}, path)
+    return values or {}
 
 
 def load(path: Path | str = PARAMS_FILE) -> DictConfig:
     """All of params.yaml; ConfigError where a secret stands in it."""
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
-    from yaml import YAMLError
-
-    try:
-        config = OmegaConf.load(path)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
-    _without_secrets(config, path)
-    return config
+    return OmegaConf.create(_values(path))
 
 
-def _without_secrets(config: DictConfig, where: Path | str) -> None:
+def _without_secrets(values: Mapping[str, Any], where: Path | str) -> None:
     """ConfigError that names the keys with secrets: params.yaml is tracked, logged and shown."""
     from crywatch.core.redact import found_in
 
-    if found := list(found_in(OmegaConf.to_container(config, resolve=False))):
+    if found := list(found_in(values)):
         raise ConfigError(
             f"{where}: {'; '.join(found)}: take it out, and leave it in the environment, where "
             "what needs it reads it"
@@ -51,15 +84,21 @@ def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
 
     An unknown key, a wrong type or a value still ``???`` is a ConfigError that names the key.
     """
-    node = _select(load(path), name, path)
+    node = _select(name, path)
     if node is None:
         raise ConfigError(f"{path}: section {name!r} is missing")
-    return typed(node, cls, f"{path}: {name}")
+    return typed(OmegaConf.create(node) if isinstance(node, dict) else node, cls, f"{path}: {name}")
 
 
-def _select(config: DictConfig, name: str, path: Path | str) -> Any:
+def _select(name: str, path: Path | str) -> Any:
+    """A value in plain containers, its interpolations resolved; None where there is none."""
+    values = _values(path)
+    node = at(values, name)
+    if INTERPOLATION not in str(node):
+        return None if node == MISSING else deepcopy(node)
     try:
-        return OmegaConf.select(config, name)
+        found = OmegaConf.select(OmegaConf.create(values), name)
+        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {name}: {str(error).splitlines()[0]}") from error
 
@@ -86,13 +125,15 @@ def typed(node: Any, cls: type[T], where: str) -> T:
 
 def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
     """A value, a section or (without a name) everything, as plain containers."""
-    config = load(path)
-    node = config if name is None else _select(config, name, path)
+    if name is None:
+        values = _values(path)
+        if INTERPOLATION not in str(values):
+            return deepcopy(values)
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    node = _select(name, path)
     if node is None:
         raise ConfigError(f"{path}: {name!r} is missing")
-    if not OmegaConf.is_config(node):
-        return node
-    return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    return node
 
 
 def everything(root: Path | str = ".") -> dict[str, Any]:
@@ -170,7 +211,8 @@ def write(config: DictConfig, root: Path | str = ".", studies: Sequence[str] = (
     """
     from crywatch.core.atomic import write_text
 
-    _without_secrets(config, Path(root) / CONF_DIR)
+    plain_config = cast(dict, OmegaConf.to_container(config, resolve=False))
+    _without_secrets(plain_config, Path(root) / CONF_DIR)
     try:
         values = cast(dict, OmegaConf.to_container(config, resolve=True))
     except InterpolationToMissingValueError as error:

@@ -22,6 +22,7 @@ import yaml
 from crywatch.core.atomic import write_bytes, write_text
 from crywatch.core.lock import FileLock
 from crywatch.tracking.lineage import LOCKS, YamlLoader
+from crywatch.tracking.parent import is_dvc
 
 TMP = Path(".dvc") / "tmp"
 REPO_LOCK, BUSY, BUSY_LOCK = TMP / "lock", TMP / "rwlock", TMP / "rwlock.lock"
@@ -127,7 +128,7 @@ def _mend_busy(root: Path) -> list[str]:
         infos = [*writers.values(), *(info for many in readers.values() for info in many)]
         alive = {pid: _is_dvc(pid, root) for pid in {int(info["pid"]) for info in infos}}
     except (ValueError, TypeError, KeyError, AttributeError):
-        if _any_dvc(root):
+        if _any_program(root):
             return []
         path.unlink()
         return [f"{BUSY} was half written when DVC was killed: removed"]
@@ -149,7 +150,7 @@ def _mend_index(root: Path) -> list[str]:
         age_s = time.time() - path.stat().st_mtime
     except OSError:  # none, or a worktree, whose .git is a file
         return []
-    if 0 <= age_s < GIT_LOCK_AGE_S or _any_program(root, ("git", "dvc")):
+    if 0 <= age_s < GIT_LOCK_AGE_S or _any_program(root, git=True):
         return []
     path.unlink(missing_ok=True)
     return [f"{GIT_LOCK} was left by a killed process: removed"]
@@ -158,23 +159,21 @@ def _mend_index(root: Path) -> list[str]:
 def _is_dvc(pid: int, root: Path) -> bool:
     """Whether that process is a DVC at work in this project, and not a later one of its number."""
     try:
-        return _is_program(psutil.Process(pid), root, ("dvc",))
+        return _is_program(psutil.Process(pid), root)
     except psutil.Error:
         return False
 
 
-def _any_dvc(root: Path) -> bool:
-    return _any_program(root, ("dvc",))
+def _any_program(root: Path, git: bool = False) -> bool:
+    return any(_is_program(process, root, git) for process in psutil.process_iter())
 
 
-def _any_program(root: Path, names: tuple[str, ...]) -> bool:
-    return any(_is_program(process, root, names) for process in psutil.process_iter())
-
-
-def _is_program(process: psutil.Process, root: Path, names: tuple[str, ...]) -> bool:
+def _is_program(process: psutil.Process, root: Path, git: bool = False) -> bool:
+    """Whether it is DVC, or with ``git`` git, at work in this project."""
     try:
-        words = {Path(word).name for word in process.cmdline()[:4]}
-        if process.pid == os.getpid() or words.isdisjoint(names):
+        command = process.cmdline()
+        is_git = git and any(Path(word).name == "git" for word in command[:4])
+        if process.pid == os.getpid() or not (is_git or is_dvc(command)):
             return False
         return Path(process.cwd()).is_relative_to(root.resolve())
     except psutil.AccessDenied:  # another user's
@@ -192,12 +191,10 @@ def _orphans(root: Path) -> list[psutil.Process]:
                 continue
             if Path(process.cwd()) != root.resolve():
                 continue
-            above = [
-                Path(word).name for parent in process.parents() for word in parent.cmdline()[:4]
-            ]
+            by_dvc = any(is_dvc(above.cmdline()) for above in process.parents())
         except psutil.Error:
             continue
-        if "dvc" not in above:
+        if not by_dvc:
             orphans.append(process)
     return orphans
 

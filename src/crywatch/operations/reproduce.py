@@ -23,7 +23,7 @@ from crywatch.operations.trace.record import (
     fetch,
     version,
 )
-from crywatch.tracking import entries, lineage, parent, registry
+from crywatch.tracking import lineage, parent, registry, sender
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.store import Store, reached, tagged
 
@@ -156,7 +156,7 @@ def _must_hold(record: VersionRecord, label: str) -> tuple[dict[str, Entry], str
 
 def _rebuilds(store: Store, label: str, started_ms: int) -> list[str]:
     """Run ids of rebuilds, since a time, that reproduce a version."""
-    entries.settle(store)
+    sender.settle(store)
     condition = f"{tagged(parent.REPRODUCES, label)} and {tagged(parent.STAGE, 'rebuild')}"
     return [
         run.info.run_id

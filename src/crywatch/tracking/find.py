@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from crywatch.core import git
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import entries, lineage, parent, registry, sweeps
+from crywatch.tracking import lineage, parent, registry, sender, sweeps
 from crywatch.tracking.entries import ENTRY, experiment_commit, lock_at
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.registry import ModelVersion
@@ -74,7 +74,7 @@ def find(store: Store, project: Path, what: str) -> Ties:
     CrywatchError
         ``what`` is none of these.
     """
-    entries.settle(store)
+    sender.settle(store)
     if RUN_ID.fullmatch(what) and (run := store.run(what)):
         rebuilds = _with_stages(store, project, _tops(store, run))
         commits = [commit for rebuild in rebuilds for commit in rebuild.commits]
@@ -92,7 +92,7 @@ def find(store: Store, project: Path, what: str) -> Ties:
 
 def makers(store: Store, stages: Mapping[str, Entry]) -> dict[str, list[Run]]:
     """Stage to the runs that ended well with that entry of dvc.lock, the latest first."""
-    entries.settle(store)
+    sender.settle(store)
     return {
         name: list(
             store.runs(

@@ -3,9 +3,9 @@
 The spool, one folder for a project and its copies, holds a journal for each stage that the store
 has not got in full yet. A journal is a folder: ``head.json`` (the run to create), ``journal.jsonl``
 (a record a line, in order), ``files/`` (what is to be uploaded), ``cursor.json`` (how far it was
-delivered) and ``lock`` (who writes or delivers it). A line is handed to the system as soon as it is
-recorded, so a kill loses nothing, and synced to disk in batches, so a power cut loses the last
-seconds.
+delivered) and ``lock`` (of the stage that writes it). Another process, the store's sender, delivers
+it meanwhile. A line is handed to the system as soon as it is recorded, so a kill loses nothing, and
+synced to disk by the sender, so a power cut loses the last seconds.
 """
 
 from __future__ import annotations
@@ -58,10 +58,9 @@ class Clock:
 
 
 class Journal:
-    """One folder of the spool, held by its lock.
+    """One folder of the spool, written by the stage that holds its lock.
 
-    The stage that writes it also delivers it from another thread; once that stage is gone, any
-    other one may.
+    One process at a time delivers it, which the sender's lock sees to (`launch`).
     """
 
     def __init__(self, folder: Path, head: dict[str, Any], lock: FileLock) -> None:
@@ -109,19 +108,12 @@ class Journal:
         return journal
 
     @classmethod
-    def claim(cls, folder: Path) -> Journal | None:
-        """The journal that a stage left, to deliver it; None while another one holds it."""
-        lock = FileLock(folder / LOCK)
+    def open(cls, folder: Path) -> Journal | None:
+        """To deliver it; None where it was delivered and taken away, or its head is damaged."""
         try:
-            if not lock.take():
-                return None
-            head = read_json(folder / HEAD)
-        except FileNotFoundError:  # delivered and taken away a moment ago
-            lock.free()
+            return cls(folder, read_head(folder), FileLock(folder / LOCK))
+        except (OSError, ValueError):
             return None
-        except ValueError:  # a power cut
-            head = {}
-        return cls(folder, head, lock)
 
     # The stage's side
 
@@ -155,11 +147,10 @@ class Journal:
             raise
         self._size += len(line)
 
-    def sync(self) -> None:
-        """Let what was recorded so far survive a power cut."""
-        if self._fd is not None:
-            with contextlib.suppress(OSError):
-                os.fdatasync(self._fd)
+    @property
+    def only_here(self) -> bool:
+        """Whether this process alone has some of it: the disk took no more."""
+        return bool(self._in_memory) or self._temporary is not None
 
     def make(self, name: str, write: Callable[[Path], Any]) -> Path:
         """A file (or folder) of that name to be uploaded, as ``write`` makes it at a path.
@@ -170,6 +161,8 @@ class Journal:
             path = self._new_file(name)
             write(path)
             return path
+        except FileNotFoundError:  # what it is made of
+            raise
         except OSError as error:
             self.on_full(error)
         path = self._temporary_folder() / f"{next(self._names):05d}" / Path(name).name
@@ -200,9 +193,9 @@ class Journal:
         try:
             copy = self._new_file(path.absolute().name)
             if path.is_dir():
-                shutil.copytree(path, copy, copy_function=_copy)
+                shutil.copytree(path, copy, copy_function=copy_file)
             else:
-                _copy(path, copy)
+                copy_file(path, copy)
         except OSError as error:
             if copy is not None:
                 shutil.rmtree(copy.parent, ignore_errors=True)
@@ -213,6 +206,21 @@ class Journal:
         return copy
 
     # The deliverer's side
+
+    def is_over(self) -> bool:
+        """Whether its stage records no more: it has ended, or was killed."""
+        with contextlib.suppress(OSError):
+            return self._lock.handle >= 0 or self._lock.take()
+        return True
+
+    def sync(self) -> None:
+        """Let what was recorded so far survive a power cut."""
+        with contextlib.suppress(OSError), open(self.folder / LINES, "rb") as lines:
+            os.fdatasync(lines.fileno())
+
+    def reread(self) -> None:
+        """Go on from where another process has delivered it to."""
+        self.state = self._read_cursor()
 
     def take(self, most: int) -> list[Record]:
         """The next records that were not delivered; a line that is still being written waits."""
@@ -290,7 +298,8 @@ def _read(line: bytes) -> dict[str, Any]:
     return record if isinstance(record, dict) and "do" in record else DAMAGED
 
 
-def _copy(source: str | Path, target: str | Path) -> None:
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a file as it is now, or link a large one."""
     if os.stat(source).st_size > COPIED:
         with contextlib.suppress(OSError):  # another file system, or one without links
             os.link(os.path.realpath(source), target)
@@ -319,12 +328,17 @@ def create(head: dict[str, Any]) -> Journal:
     return Journal.create(spool_folder(), f"{number:06d}-{head['key']}", head)
 
 
+def read_head(folder: Path) -> dict[str, Any]:
+    """Of a journal; ValueError where a power cut damaged it."""
+    return dict(read_json(folder / HEAD))
+
+
 def heads() -> list[dict[str, Any]]:
     """What is known of the runs whose journals are in the spool."""
     contents = []
     for path in journals():
         with contextlib.suppress(OSError, ValueError):
-            contents.append(read_json(path / HEAD))
+            contents.append(read_head(path))
     return contents
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -34,6 +34,7 @@ RUN = "crywatch.run"  # of a stage: found by it again, whatever became of the re
 REPRODUCES = "crywatch.reproduces"  # the version that `crywatch reproduce` makes again
 REPRODUCES_VARIABLE = "CRYWATCH_REPRODUCES"  # of the environment: that version
 
+COMMANDS = frozenset({"crywatch", "crywatch.cli"})
 WORST_FIRST = ("FAILED", "KILLED", "FINISHED")
 
 
@@ -68,14 +69,20 @@ def this_process() -> Process:
     return Process(os.getpid(), psutil.Process().create_time())
 
 
+def is_dvc(command: Sequence[str]) -> bool:
+    """Whether a command line is DVC's, which is also that of `crywatch repro`."""
+    names = {Path(word).name for word in command[:4]}
+    return "dvc" in names or ("repro" in names and not names.isdisjoint(COMMANDS))
+
+
 def rebuild_process() -> Process:
     """The `dvc` process above this one; outside DVC the script itself."""
     for ancestor in psutil.Process().parents():
         try:
-            words = [Path(word).name for word in ancestor.cmdline()[:4]]
+            by_dvc = is_dvc(ancestor.cmdline())
         except psutil.Error:
             continue
-        if "dvc" in words:
+        if by_dvc:
             return Process(ancestor.pid, ancestor.create_time())
     return this_process()
 

@@ -1,31 +1,31 @@
 """Model folders as MLflow pyfunc models: waveforms in, clip scores or embeddings out.
 
-A model is saved when its stage has it (`save`), and logged when the store is there, and once
-(`log_saved`).
+What a model is made of is collected when its stage has it (`collect`). The process that sends it
+makes MLflow's folder of that, and logs it when the store is there, and once (`log`).
 """
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import crywatch
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import read_json
 from crywatch.core.models import DESCRIPTION, own_files
 from crywatch.corpora.terms import terms_of_model
+from crywatch.tracking.journal import copy_file
 from crywatch.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PACKAGE = Path(crywatch.__file__).parent
+MODEL, CODE, REQUIREMENTS = "model", PACKAGE.name, "requirements.txt"  # of what is collected
 FILE = "MLmodel"
 READY = "READY"
 OF_RUN = "mlflow.source."  # tags that MLflow gives a model too
@@ -54,47 +54,63 @@ EMBEDDER = Flavour(
 )
 
 
-def save(folder: Path, target: Path) -> dict[str, str]:
-    """Save a model folder as a pyfunc at ``target``; the tags that model and run get.
+def collect(folder: Path, target: Path) -> dict[str, str]:
+    """Copy to ``target`` what a model folder is saved from; the tags that model and run get.
 
-    The model is code by path and the folder's files: nothing is pickled. The package is on no
-    index, so its source goes along as it is now, and the model loads where crywatch is not
-    installed.
+    The package is on no index, so its source goes along as it is now, and the model loads where
+    crywatch is not installed.
+    """
+    description = read_json(folder / DESCRIPTION)
+    (target / MODEL).mkdir(parents=True)
+    for path in own_files(folder):
+        copy_file(path, target / MODEL / path.name)
+    shutil.copytree(PACKAGE, target / CODE, ignore=shutil.ignore_patterns("__pycache__"))
+    # Without "+cpu", which is on PyTorch's own index only.
+    needed = [
+        f"{name}=={version(name).partition('+')[0]}\n"
+        for name in _flavour(description).requirements
+    ]
+    (target / REQUIREMENTS).write_text("".join(needed))
+    return terms_of_model(description).as_tags()
+
+
+def _flavour(description: dict[str, Any]) -> Flavour:
+    return EMBEDDER if description.get("kind") == "ecapa" else DETECTOR
+
+
+def _save(collected: Path, target: Path) -> None:
+    """Save what was collected as a pyfunc at ``target``.
+
+    The model is code by path and the folder's files: nothing is pickled.
     """
     import mlflow
+    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    description = read_json(folder / DESCRIPTION)
-    terms = terms_of_model(description)
-    flavour = EMBEDDER if description.get("kind") == "ecapa" else DETECTOR
+    description = read_json(collected / MODEL / DESCRIPTION)
+    flavour = _flavour(description)
     output, shape = flavour.output
-    with TemporaryDirectory() as temp:
-        model = Path(temp) / folder.name
-        model.mkdir()
-        for path in own_files(folder):
-            shutil.copy2(path, model)
-        mlflow.pyfunc.save_model(
-            path=str(target),
-            python_model=str(PACKAGE / flavour.code),
-            artifacts={"model": str(model)},
-            code_paths=[str(PACKAGE)],
-            signature=ModelSignature(
-                inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
-                outputs=Schema([TensorSpec(np.dtype(output), shape)]),
-            ),
-            input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
-            # Without "+cpu", which is on PyTorch's own index only.
-            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in flavour.requirements],
-            metadata=terms.as_metadata(),  # in the model's own file, wherever that goes
-        )
+    mlflow.pyfunc.save_model(
+        path=str(target),
+        python_model=str(collected / CODE / flavour.code),
+        artifacts={"model": str(collected / MODEL)},
+        code_paths=[str(collected / CODE)],
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
+            outputs=Schema([TensorSpec(np.dtype(output), shape)]),
+        ),
+        input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
+        pip_requirements=(collected / REQUIREMENTS).read_text().split(),
+        # In the model's own file, wherever that goes.
+        metadata=terms_of_model(description).as_metadata(),
+    )
     for cache in list(target.rglob("__pycache__")):
         shutil.rmtree(cache)
-    return terms.as_tags()
 
 
-def log_saved(store: Store, run_id: str, name: str, folder: Path, tags: dict[str, str]) -> str:
-    """Log what `save` made to a run; the model's id.
+def log(store: Store, run_id: str, name: str, collected: Path, tags: dict[str, str]) -> str:
+    """Log a model to a run from what `collect` copied; the model's id.
 
     Each step looks what is there first: one that was broken off is gone on with. A run has one
     model of a name.
@@ -129,11 +145,14 @@ def log_saved(store: Store, run_id: str, name: str, folder: Path, tags: dict[str
     if str(model.status).rpartition(".")[2] == READY:
         return model.model_id
     _copy_metrics(store, run, model.model_id)
-    mlmodel = Model.load(str(folder))
-    mlmodel.run_id, mlmodel.model_id = run_id, model.model_id
-    mlmodel.model_uuid, mlmodel.artifact_path = model.model_id, model.artifact_location
-    mlmodel.save(str(folder / FILE))
-    client.log_model_artifacts(model.model_id, str(folder))
+    with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
+        folder = Path(scratch) / MODEL
+        _save(collected, folder)
+        mlmodel = Model.load(str(folder))
+        mlmodel.run_id, mlmodel.model_id = run_id, model.model_id
+        mlmodel.model_uuid, mlmodel.artifact_path = model.model_id, model.artifact_location
+        mlmodel.save(str(folder / FILE))
+        client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return model.model_id
 

@@ -19,9 +19,8 @@ from typing import Any
 
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
-from crywatch.tracking import entries, lineage, parent
+from crywatch.tracking import lineage, parent, pyfunc, sender
 from crywatch.tracking.model_files import check
-from crywatch.tracking.pyfunc import log_saved, save
 from crywatch.tracking.store import SQLITE, Store, address, open_store, reached, store_is_lost
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -131,7 +130,7 @@ def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
 def making(store: Store, stage: str, outs: Mapping[str, str]) -> Making:
     """The last run of ``stage`` that ended well with these outputs (path to DVC digest)."""
     with reached():
-        entries.settle(store)
+        sender.settle(store)
         run = parent.maker(store, stage, lineage.outs_digest(dict(outs)))
     if run is None:
         return Making("", "")
@@ -164,9 +163,9 @@ def add(
     client = store.client
     with reached(), parent.command_run(store, f"register {name}", run_tags) as run_id:
         with tempfile.TemporaryDirectory(prefix="crywatch-") as scratch:
-            saved = Path(scratch, MODEL)
-            terms = save(folder, saved)
-            model_id = log_saved(store, run_id, name, saved, terms)
+            collected = Path(scratch, MODEL)
+            terms = pyfunc.collect(folder, collected)
+            model_id = pyfunc.log(store, run_id, name, collected, terms)
         client.log_artifacts(run_id, str(files))
         for metric, value in metrics.items():
             client.log_metric(run_id, metric, value)

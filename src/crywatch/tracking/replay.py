@@ -27,26 +27,16 @@ class StoreLost(Exception):
     """The store took no more; its cause says why."""
 
 
-class Stopped(Exception):
-    """The deliverer was asked to stop between two records."""
-
-
 class Replay:
     """Delivers one journal.
 
-    ``refused`` is told what the store will never take, which is then left out; ``stopped`` is asked
-    before each record.
+    ``refused`` is told what the store will never take, which is then left out.
     """
 
     def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        refused: Callable[[BaseException], None],
-        stopped: Callable[[], bool] = lambda: False,
+        self, store: Store, journal: Journal, refused: Callable[[BaseException], None]
     ) -> None:
-        self._store, self._journal = store, journal
-        self._refused, self._stopped = refused, stopped
+        self._store, self._journal, self._refused = store, journal, refused
         self._ready = self.ended = False
         self._parent_id = ""
 
@@ -66,8 +56,6 @@ class Replay:
         while records := self._journal.take(AT_ONCE):
             self._prepare()
             for do, group in _in_order(records):
-                if self._stopped():
-                    raise Stopped
                 self._apply(do, [record.content for record in group])
                 self._journal.done(group)
 
@@ -160,8 +148,7 @@ class Replay:
         log(self.run_id, str(path), record["folder"] or None)
 
     def _do_model(self, record: dict[str, Any]) -> None:
-        path = self._path(record)
-        pyfunc.log_saved(self._store, self.run_id, record["name"], path, record["tags"])
+        pyfunc.log(self._store, self.run_id, record["name"], self._path(record), record["tags"])
 
     def _do_skipped(self, record: dict[str, Any]) -> None:
         parent.note_skipped(self._store, self._parent_id, record["of"], record["at"])

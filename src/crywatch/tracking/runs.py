@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from crywatch.core import git
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import entries, lineage, parent, registry
+from crywatch.tracking import entries, lineage, parent, registry, sender
 from crywatch.tracking import find as ties
 from crywatch.tracking.store import Store, open_store, tagged
 
@@ -86,7 +86,7 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
     """
     if which == WORKSPACE:
         return workspace()
-    entries.settle(store)
+    sender.settle(store)
     version = _version(store, which, registered)
     if version is not None:
         return version

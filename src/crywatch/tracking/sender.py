@@ -1,150 +1,36 @@
-"""Journals on their way to the store: a stage's own, and those that earlier stages left.
+"""Journals on their way to the store: the one process that sends them, and `crywatch deliver`.
 
-A stage's journal is sent while the stage works, on a thread of its own and never in its way. Before
-it go the journals that earlier stages left, in the order in which they were begun; `crywatch
-deliver` sends those too.
+A stage begins the process where none works (`launch`), and goes on. It sends what stages record
+while they work, in the order in which they were begun, and what earlier ones left.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from crywatch.core import params
-from crywatch.tracking import entries, parent, store
+from crywatch.core.lock import FileLock
+from crywatch.tracking import entries, launch, parent, store
 from crywatch.tracking import journal as spool
 from crywatch.tracking.journal import Journal
-from crywatch.tracking.replay import Replay, Stopped, StoreLost
-from crywatch.tracking.store import Store, Target, TrackingConfig, open_at, reason, warn
+from crywatch.tracking.replay import Replay, StoreLost
+from crywatch.tracking.store import Store, Target, TrackingConfig, reason
 
-FLUSH_COUNT, FLUSH_S = 200, 10.0  # numbers, which may wait a little to be sent together
-SYNC_S = 2.0
+PASS_S = 0.5  # between two looks at what there is
 RETRY_S, MOST_RETRY_S = 1.0, 60.0  # doubled each time
 LATELY_S = 2.0  # a store that was lost so short a time ago is not asked once more
-PATIENT_S = 60  # for an answer, when nothing waits for the command
-
-
-class Sender(threading.Thread):
-    """Delivers what earlier stages left, then this stage's journal, until that is at its end."""
-
-    def __init__(self, journal: Journal, target: Target) -> None:
-        super().__init__(name="crywatch-tracking", daemon=True)
-        self.complete = False
-        self._journal, self._target = journal, target
-        self._replay: Replay | None = None
-        self._wake, self._idle = threading.Event(), threading.Event()
-        self._closing, self._left = threading.Event(), threading.Event()
-        self._pending = 0  # numbers
-        self._lost_s: float | None = None
-        self._warned = False
-        self._refusals: set[str] = set()
-        self._retry_s = RETRY_S
-
-    # The stage's side
-
-    def more(self, count: int = 0) -> None:
-        """The journal has more: ``count`` numbers, or something that should be seen at once."""
-        self._pending += count
-        if not count or self._pending >= FLUSH_COUNT:
-            self._idle.clear()
-            self._wake.set()
-
-    def flush(self, wait_s: float) -> bool:
-        """Whether the store has all that was recorded, after at most ``wait_s``."""
-        self.more()
-        return self._idle.wait(wait_s) and self._lost_s is None
-
-    def close(self, wait_s: float) -> bool:
-        """The same, for the last time: what is left then stays in the spool."""
-        self._closing.set()
-        self._wake.set()
-        self.join(wait_s)
-        self._left.set()
-        return self.complete
-
-    # The thread's side
-
-    def run(self) -> None:
-        """Until the stage closes it."""
-        sent_s = time.monotonic()
-        try:
-            while True:
-                self._wake.wait(SYNC_S)
-                closing = self._closing.is_set()
-                due = self._wake.is_set() or time.monotonic() - sent_s > FLUSH_S
-                self._wake.clear()
-                self._journal.sync()
-                if (closing or due) and self._may_try(closing):
-                    self._pending = 0
-                    self._send()
-                    sent_s = time.monotonic()
-                if closing:
-                    break
-        except Stopped:
-            pass
-        except Exception as error:  # the thread must not end without a word
-            warn(f"{reason(error)}; what was not sent stays in {self._journal.folder}")
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        if self.complete:
-            self._journal.finish()
-        else:
-            self._journal.close()
-        self._idle.set()
-
-    def _may_try(self, closing: bool) -> bool:
-        if self._lost_s is None:
-            return True
-        since_s = time.monotonic() - self._lost_s
-        if since_s >= (LATELY_S if closing else self._retry_s):
-            return True
-        self._idle.set()
-        return False
-
-    def _send(self) -> None:
-        try:
-            if self._replay is None:
-                self._replay = self._open()
-            self._replay.deliver()
-        except StoreLost as lost:
-            self._lost(lost.__cause__ or lost)
-        else:
-            self._lost_s, self._retry_s = None, RETRY_S
-            self.complete = self._replay.ended
-            if not self._wake.is_set():
-                self._idle.set()
-
-    def _open(self) -> Replay:
-        try:
-            destination = open_at(self._target)
-            deliver_leftovers(destination, self._target, self._left.is_set)
-            parent.mark_killed(destination)
-        except (StoreLost, Stopped):
-            raise
-        except Exception as error:  # whatever the store or its driver raises
-            raise StoreLost from error
-        return Replay(destination, self._journal, self._refuse, self._left.is_set)
-
-    def _lost(self, error: BaseException) -> None:
-        if self._lost_s is not None:
-            self._retry_s = min(self._retry_s * 2, MOST_RETRY_S)
-        self._lost_s = time.monotonic()
-        self._idle.set()
-        if not self._warned:
-            self._warned = True
-            warn(f"{reason(error)}; this stage goes on, and its records are sent later")
-
-    def _refuse(self, error: BaseException) -> None:
-        text = f"{type(error).__name__}: {reason(error)}"
-        if text not in self._refusals:
-            self._refusals.add(text)
-            warn(f"{text}; this was not logged")
+PATIENT_S = 60  # for an answer, and for another sender, when nothing waits for the command
+NICENESS = 10  # stages first
 
 
 @dataclass(frozen=True)
@@ -156,45 +42,200 @@ class Delivery:
     records: int  # delivered
     left: int  # records that are still in the spool
     why: str = ""  # the rest is left, or what the store refused
-    running: bool = False  # the stage itself delivers it
+    running: bool = False  # its stage works, and will record more
 
     def line(self) -> str:
         """For a person."""
-        if self.running:
-            return f"{self.name}: still running, and sends its own records"
         text = f"{self.name}: {self.records} records to {self.address}"
+        if self.running:
+            text += ", still running"
         if self.left:
             text += f", {self.left} left"
         return f"{text}; {self.why}" if self.why else text
 
 
-def deliver_leftovers(destination: Store, target: Target, stopped: Callable[[], bool]) -> None:
-    """Deliver what earlier stages left for this store, each to its own experiment.
+class Courier:
+    """Carries journals to one store; ``here``: to the target's experiment, and not to their own."""
 
-    Journals that another process holds are passed over.
+    def __init__(self, target: Target, here: bool = False) -> None:
+        self.lost = ""  # why the store is gone, after the last round
+        self._target, self._here = target, here
+        self._stores: dict[str, Store] = {}  # by experiment
+        self._journals: dict[Path, Journal] = {}
+        self._replays: dict[Path, Replay] = {}
+        self._refusals: list[str] = []
 
-    Raises
-    ------
-    StoreLost
-        The store is gone.
-    """
-    spool.sweep_spool()
-    experiments = {target.experiment: destination}
-    for folder in spool.journals():
-        journal = Journal.claim(folder)
-        if journal is None:
-            continue
-        try:
-            if journal.head.get("store") != target.address:
-                continue
-            name = journal.head["experiment"]
-            if name not in experiments:
-                experiments[name] = store.open_at(replace(target, experiment=name))
-            delivery = _deliver(experiments[name], journal, stopped)
-            if delivery.left and not _answers(destination, target):
-                raise StoreLost(delivery.why)
-        finally:
+    def carry(self, folders: Iterable[Path]) -> Iterator[Delivery]:
+        """Deliver what there is of each journal; those whose stages are gone are ended."""
+        self.lost = ""
+        for folder in folders:
+            journal = self._journals.get(folder) or Journal.open(folder)
+            if journal is not None:
+                self._journals[folder] = journal
+                yield self._deliver(journal)
+
+    def any_open(self) -> bool:
+        """Whether a stage works whose journal was carried."""
+        return not all(journal.is_over() for journal in self._journals.values())
+
+    def settle(self) -> None:
+        """What no journal tells: runs that were killed, and what DVC wrote of those that ended."""
+        with contextlib.suppress(Exception):  # whatever the store raises: the next one does it too
+            if not self.lost and (self._stores or entries.are_waiting()):
+                destination = self._store(self._target.experiment)
+                parent.mark_killed(destination)
+                entries.settle(destination)
+
+    def close(self) -> None:
+        """Leave the journals to the next one."""
+        for journal in self._journals.values():
             journal.close()
+
+    def _store(self, experiment: str) -> Store:
+        if experiment not in self._stores:
+            self._stores[experiment] = store.open_at(replace(self._target, experiment=experiment))
+        return self._stores[experiment]
+
+    def _deliver(self, journal: Journal) -> Delivery:
+        name, done = journal.head["name"], journal.done_count
+        over = journal.is_over()  # first: what comes after it is read below
+
+        def delivery(left: int = 0, why: str = "", running: bool = False) -> Delivery:
+            count = journal.done_count - done
+            return Delivery(name, self._target.address, count, left, why, running)
+
+        if self.lost:
+            return delivery(max(journal.left(), 1), self.lost)
+        journal.sync()
+        self._refusals.clear()
+        try:
+            replay = self._replay(journal)
+            replay.deliver()
+            if over:
+                replay.bury()
+        except StoreLost as lost:
+            why = reason(lost.__cause__ or lost)
+            if not self._answers():
+                self.lost = why
+            return delivery(max(journal.left(), 1), why)
+        if over or replay.ended:
+            journal.finish()
+            del self._journals[journal.folder], self._replays[journal.folder]
+        refused = f"refused: {self._refusals[0]}" if self._refusals else ""
+        return delivery(why=refused, running=not (over or replay.ended))
+
+    def _replay(self, journal: Journal) -> Replay:
+        if journal.folder not in self._replays:
+            experiment = self._target.experiment if self._here else journal.head["experiment"]
+            try:
+                destination = self._store(experiment)
+            except Exception as error:  # whatever the store or its driver raises
+                raise StoreLost from error
+            self._replays[journal.folder] = Replay(destination, journal, self._refuse)
+        return self._replays[journal.folder]
+
+    def _refuse(self, error: BaseException) -> None:
+        self._refusals.append(f"{type(error).__name__}: {reason(error)}")
+
+    def _answers(self) -> bool:
+        """Whether it is there, and only one journal cannot be delivered to it."""
+        try:
+            destination = self._store(self._target.experiment)
+            destination.client.get_experiment_by_name(self._target.experiment)
+        except Exception as error:  # whatever the store or its driver raises
+            return not store.store_is_lost(error)
+        return True
+
+
+class Sender:
+    """Sends the journals of one store until there is nothing more to do for ``linger_s``."""
+
+    def __init__(self, target: Target, linger_s: float, lock: FileLock) -> None:
+        self._target, self._linger_s, self._lock = target, linger_s, lock
+        self._courier = Courier(target)
+        self._heads: dict[Path, dict[str, Any]] = {}
+        self._closing = threading.Event()
+        self._lost_s: float | None = None
+        self._retry_s = RETRY_S
+        self._said: set[str] = set()
+
+    def close(self) -> None:
+        """Have it send what there is, and end."""
+        self._closing.set()
+
+    def run(self) -> None:
+        """Until it is closed, or has had nothing to do."""
+        store.be_quiet_and_quick()
+        spool.sweep_spool()
+        busy_s = time.monotonic()
+        while True:
+            closing = self._closing.is_set()
+            folders = self._mine()
+            if folders and self._may_try(closing):
+                self._send(folders)
+            if self._courier.any_open() or (folders and self._lost_s is None):
+                busy_s = time.monotonic()
+            if closing or time.monotonic() - busy_s >= self._linger_s:
+                self._courier.settle()
+                # A stage that has begun since may have found the lock still taken.
+                self._lock.free()
+                if closing or set(self._mine()) <= set(folders) or not self._lock.take():
+                    break
+                self._say_number()
+            self._closing.wait(PASS_S)
+        self._courier.close()
+
+    def begin(self) -> None:
+        """As a process: SIGTERM closes it, and its number is in the lock's file."""
+        signal.signal(signal.SIGTERM, lambda number, frame: self.close())
+        self._say_number()
+        try:
+            self.run()
+        except Exception as error:  # nobody waits for the process: the next stage tells it
+            launch.note_trouble(f"{reason(error)}; what was not sent is sent later")
+            raise
+
+    def _say_number(self) -> None:
+        os.ftruncate(self._lock.handle, 0)
+        os.pwrite(self._lock.handle, str(os.getpid()).encode(), 0)
+
+    def _mine(self) -> list[Path]:
+        """Journals for this store."""
+        folders = spool.journals()
+        for folder in folders:
+            if folder not in self._heads:
+                with contextlib.suppress(OSError, ValueError):
+                    self._heads[folder] = spool.read_head(folder)
+        return [
+            folder
+            for folder in folders
+            if self._heads.get(folder, {}).get("store") == self._target.address
+        ]
+
+    def _may_try(self, closing: bool) -> bool:
+        if self._lost_s is None:
+            return True
+        return time.monotonic() - self._lost_s >= (LATELY_S if closing else self._retry_s)
+
+    def _send(self, folders: list[Path]) -> None:
+        left = False
+        for delivery in self._courier.carry(folders):
+            left = left or bool(delivery.left)
+            if delivery.left:
+                self._tell(f"{delivery.why}; stages go on, and their records are sent later")
+            elif delivery.why:
+                self._tell(f"{delivery.name}: {delivery.why}; this was not logged")
+        if not left:
+            self._lost_s, self._retry_s = None, RETRY_S
+            return
+        if self._lost_s is not None:
+            self._retry_s = min(self._retry_s * 2, MOST_RETRY_S)
+        self._lost_s = time.monotonic()
+
+    def _tell(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            launch.note_trouble(text)
 
 
 def deliver(here: bool = False) -> Iterator[Delivery]:
@@ -207,78 +248,78 @@ def deliver(here: bool = False) -> Iterator[Delivery]:
     """
     store.be_quiet_and_quick(PATIENT_S)
     present = store.target(params.section("tracking", TrackingConfig))
-    stores: dict[Target, Store | str] = {}
     spool.sweep_spool()
+    by_target: dict[Target, list[Path]] = {present: []}
+    addresses: dict[Target, set[str]] = {}
     for folder in spool.journals():
-        journal = Journal.claim(folder)
-        if journal is None:
-            if folder.is_dir():
-                yield Delivery(_name(folder), "", 0, 0, running=True)
+        try:
+            address = spool.read_head(folder)["store"]
+        except FileNotFoundError:  # delivered a moment ago
             continue
+        except (OSError, ValueError, KeyError):
+            left = Journal(folder, {}, FileLock(folder / spool.LOCK)).left()
+            yield Delivery(folder.name, "", 0, left, "its head.json is damaged")
+            continue
+        elsewhere = not here and address != present.address
+        target = Target(address, present.experiment, None) if elsewhere else present
+        by_target.setdefault(target, []).append(folder)
+        addresses.setdefault(target, set()).add(address)
+    for target, folders in by_target.items():
+        if not folders and not entries.are_waiting():
+            continue
+        with contextlib.ExitStack() as stack:
+            locks = sorted(addresses.get(target, set()) | {target.address})
+            alone = [stack.enter_context(launch.sole(one, PATIENT_S)) for one in locks]
+            courier = Courier(target, here)
+            stack.callback(courier.close)
+            if all(alone):
+                yield from courier.carry(folders)
+                courier.settle()
+                continue
+            for folder in folders:
+                why = "another process is sending it"
+                yield Delivery(folder.name, target.address, 0, 1, why)
+
+
+def settle(destination: Store) -> None:
+    """Bring a store up to date: all that stages recorded, and what DVC has written of them."""
+    for _ in deliver():
+        pass
+    entries.settle(destination)
+
+
+def send_own(target: Target, journal: Journal, told: Callable[[str], None], wait_s: float) -> bool:
+    """Whether the store has got a journal of this process, which the disk had no room for."""
+
+    def refused(error: BaseException) -> None:
+        told(f"{type(error).__name__}: {reason(error)}; this was not logged")
+
+    with launch.sole(target.address, wait_s):
         try:
-            yield _deliver_one(journal, present, here, stores)
-        finally:
-            journal.close()
-    if present not in stores and entries.are_waiting():
-        with contextlib.suppress(Exception):  # the store is gone: they wait on
-            stores[present] = store.open_at(present)
-    for destination in stores.values():
-        if isinstance(destination, Store):
-            with contextlib.suppress(Exception):  # the next stage does it too
-                parent.mark_killed(destination)
-                entries.settle(destination)
+            store.be_quiet_and_quick()
+            journal.reread()
+            Replay(store.open_at(target), journal, refused).deliver()
+        except Exception as error:  # whatever the store or its driver raises
+            told(f"{reason(error.__cause__ or error)}; this stage goes on")
+            return False
+        journal.finish()
+        return True
 
 
-def _deliver_one(
-    journal: Journal, present: Target, here: bool, stores: dict[Target, Store | str]
-) -> Delivery:
-    head = journal.head
-    if not head:
-        return Delivery(_name(journal.folder), "", 0, journal.left(), "its head.json is damaged")
-    target = present
-    if not here and head["store"] != present.address:
-        target = Target(head["store"], head["experiment"], None)
-    elif not here:
-        target = replace(present, experiment=head["experiment"])
-    if target not in stores:
-        try:
-            stores[target] = store.open_at(target)
-        except Exception as error:  # whatever a store or its driver raises
-            stores[target] = reason(error)
-    destination = stores[target]
-    if isinstance(destination, str):
-        return Delivery(head["name"], target.address, 0, journal.left(), destination)
-    delivery = _deliver(destination, journal, lambda: False)
-    if delivery.left and not _answers(destination, target):
-        stores[target] = delivery.why
-    return delivery
+def main() -> None:
+    """The process: its target comes on standard input, its lock by number of the open file."""
+    about = json.load(sys.stdin)
+    linger_s = about.pop("linger_s")
+    target = Target(**about)
+    lock = launch.lock_of(target.address)
+    lock.handle = int(sys.argv[1])
+    os.nice(NICENESS)
+    Sender(target, linger_s, lock).begin()
+    log = launch.log_file(lock)
+    with contextlib.suppress(OSError):
+        if not log.stat().st_size:
+            log.unlink()
 
 
-def _deliver(destination: Store, journal: Journal, stopped: Callable[[], bool]) -> Delivery:
-    refusals: list[str] = []
-    replay = Replay(destination, journal, lambda error: refusals.append(reason(error)), stopped)
-    name, address = journal.head["name"], journal.head["store"]
-    try:
-        replay.deliver()
-        replay.bury()
-    except StoreLost as lost:
-        why = reason(lost.__cause__ or lost)
-        return Delivery(name, address, journal.done_count, max(journal.left(), 1), why)
-    journal.finish()
-    return Delivery(
-        name, address, journal.done_count, 0, f"refused: {refusals[0]}" if refusals else ""
-    )
-
-
-def _answers(destination: Store, target: Target) -> bool:
-    """Whether it is there, and only one journal cannot be delivered to it."""
-    try:
-        destination.client.get_experiment_by_name(target.experiment)
-    except Exception:  # whatever the store or its driver raises
-        return False
-    return True
-
-
-def _name(folder: Path) -> str:
-    heads = [head for head in spool.heads() if folder.name.endswith(str(head.get("key")))]
-    return heads[0]["name"] if heads else folder.name
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """One run a stage: what a stage calls to record itself.
 
-The path of a record: `StageRun` writes it to a journal on disk (`journal`), a thread reads that
-(`sender`) and does it to the store (`replay`). A store that is slow or gone neither stops a stage
-nor loses what it recorded.
+The path of a record: `StageRun` writes it to a journal on disk (`journal`), and another process
+(`launch`, `sender`) reads that and does it to the store (`replay`). A store that is slow or gone
+neither stops a stage nor loses what it recorded, and a stage does without MLflow.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from crywatch.core import params
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError, is_of_storage
 from crywatch.core.project import close
 from crywatch.core.redact import guard_tracebacks, redacted
-from crywatch.tracking import entries, journal, lineage, parent, store, sweeps
+from crywatch.tracking import entries, journal, launch, lineage, parent, store, sweeps
 from crywatch.tracking.journal import Clock, Journal
-from crywatch.tracking.sender import Sender
-from crywatch.tracking.store import reason, warn
+from crywatch.tracking.store import Target, TrackingConfig, reason, warn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,8 +53,8 @@ class StageRun:
 
     def __init__(self) -> None:
         self._journal: Journal | None = None
-        self._sender: Sender | None = None
-        self._wait_s = 0.0
+        self._target: Target
+        self._config: TrackingConfig
         self._pid = os.getpid()
         self._warned_full = False
         self._values: dict[str, Any] = {}  # all parameters, those of the studies too
@@ -62,7 +63,7 @@ class StageRun:
         """Numbers, with a step for those of an epoch; sent in batches."""
         numbers = {name: float(value) for name, value in values.items() if value is not None}
         if numbers:
-            self._record("metrics", count=len(numbers), of=numbers, step=step)
+            self._record("metrics", of=numbers, step=step)
 
     def headline(self, values: Mapping[str, float | None]) -> None:
         """Metrics that the parent run shows too."""
@@ -117,32 +118,29 @@ class StageRun:
             from crywatch.tracking import pyfunc
 
             tags: dict[str, str] = {}
-            path = journal.make("model", lambda at: tags.update(pyfunc.save(Path(folder), at)))
+            path = journal.make("model", lambda at: tags.update(pyfunc.collect(Path(folder), at)))
             self.tags(tags)
             self._record("model", name=name, path=_inside(journal, path), tags=tags)
 
         self._try(save)
 
-    def flush(self, wait_s: float) -> bool:
-        """Whether the store has all that was recorded so far, after at most ``wait_s``."""
-        return self._sender is not None and self._sender.flush(wait_s)
-
-    def _start(self, stage: str, key: str | None) -> None:
+    def _start(self, stage: str, key: str | None, age_s: float = 0.0) -> None:
+        """Begin the run of a stage that began ``age_s`` ago."""
         name = f"{stage}@{key}" if key else stage
         try:
             self._values = params.everything()
-            self._begin(stage, key, name)
+            self._begin(stage, key, name, int(1000 * age_s))
         except Exception as error:  # parameters or folders that cannot be read
             warn(f"{reason(error)}; this stage goes on unrecorded")
             return
         self._try(lambda journal: self._tie(stage, key, name))
+        self._launch()
 
-    def _begin(self, stage: str, key: str | None, name: str) -> None:
-        config = params.section("tracking", store.TrackingConfig)
-        target = store.target(config)
-        self._wait_s = config.wait_s
+    def _begin(self, stage: str, key: str | None, name: str, age_ms: int) -> None:
+        self._config = params.section("tracking", TrackingConfig)
+        self._target = store.target(self._config)
         profile, commit = str(self._values.get("profile", "")), lineage.commit()
-        now_ms = Clock().now_ms()
+        began_ms = Clock().now_ms() - age_ms
         tags = parent.common_tags(profile, commit) | {
             parent.PROCESS: parent.this_process().text,
             parent.STAGE: name,
@@ -157,11 +155,11 @@ class StageRun:
         head = {
             "key": run_key,
             "name": name,
-            "at": now_ms,
+            "at": began_ms,
             "tags": tags,
-            "rebuild": asdict(parent.this_rebuild(profile, commit, now_ms, queue)),
-            "store": target.address,
-            "experiment": target.experiment,
+            "rebuild": asdict(parent.this_rebuild(profile, commit, began_ms, queue)),
+            "store": self._target.address,
+            "experiment": self._target.experiment,
         }
         try:
             self._journal = journal.create(head)
@@ -169,10 +167,14 @@ class StageRun:
             self._full(error)
             self._journal = Journal.temporary(run_key, head)
         self._journal.on_full = self._full
-        import mlflow  # noqa: F401 - not while the stage imports on its own thread
 
-        self._sender = Sender(self._journal, target)
-        self._sender.start()
+    def _launch(self) -> None:
+        """See that somebody sends what is recorded, and tell what the sender has met."""
+        try:
+            launch.ensure(self._target, self._config.linger_s)
+        except OSError as error:
+            self._full(error)
+        launch.tell_troubles()
 
     def _tie(self, stage: str, key: str | None, name: str) -> None:
         """Record what dvc.lock says of this stage and of those that ended before it."""
@@ -225,24 +227,35 @@ class StageRun:
         )
         self.metrics({"duration_s": seconds, "peak_memory_mib": peak_kib / 1024})
         self._record("end", status=status)
-        if self._sender is None or self._journal is None or os.getpid() != self._pid:
+        if self._journal is None or os.getpid() != self._pid:
             return
         if status == "FINISHED" and parent.rebuild_process() != parent.this_process():
             self._try(lambda own: entries.note(own.head["key"], own.head["name"], self._values))
-        wait_s = min(self._wait_s, STOPPED_WAIT_S) if status == "KILLED" else self._wait_s
-        if not self._sender.close(wait_s):
-            left, folder = self._journal.left(), self._journal.folder
-            warn(f"{left} records are left in {folder}; `crywatch deliver` sends them")
+        if self._journal.only_here:
+            self._send(self._journal, STOPPED_WAIT_S if status == "KILLED" else self._config.wait_s)
+        self._journal.close()
+        self._launch()
 
-    def _record(self, do: str, count: int = 0, **what: Any) -> None:
-        # A forked worker has no sender.
-        if self._sender is None or self._journal is None or os.getpid() != self._pid:
+    def _send(self, journal: Journal, wait_s: float) -> None:
+        """Send what the disk had no room for from this process: nobody else can."""
+        from crywatch.tracking.sender import send_own
+
+        sending = threading.Thread(
+            target=send_own, args=(self._target, journal, warn, wait_s), daemon=True
+        )
+        sending.start()
+        sending.join(wait_s)
+        if left := journal.left():
+            warn(f"{left} records are left in {journal.folder}; `crywatch deliver` sends them")
+
+    def _record(self, do: str, **what: Any) -> None:
+        # A forked worker says nothing.
+        if self._journal is None or os.getpid() != self._pid:
             return
         self._journal.append(do, **what)
-        self._sender.more(count)
 
     def _try(self, action: Callable[[Journal], Any]) -> None:
-        if self._sender is None or self._journal is None or os.getpid() != self._pid:
+        if self._journal is None or os.getpid() != self._pid:
             return
         try:
             action(self._journal)
@@ -256,6 +269,16 @@ class StageRun:
         if not self._warned_full:
             self._warned_full = True
             warn(f"{reason(error)}: no room to keep records for later; this stage goes on")
+
+
+def _age_s() -> float:
+    """Of this process."""
+    began_s = psutil.Process().create_time()
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return max(0.0, time.time() - began_s)
+    # Linux counts from its boot, whose time is known to the second only.
+    return time.clock_gettime(clock) - (began_s - psutil.boot_time())
 
 
 def _inside(journal: Journal, path: Path) -> str:
@@ -295,17 +318,18 @@ class _Sigterm:
 def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
     """A run for ``stage`` (and ``key``, its foreach item) under the parent of this rebuild.
 
-    An error that a user can act on is one line on standard error and exit code 1.
+    In the stage's own script its time is that of the process, imports included. An error that a
+    user can act on is one line on standard error and exit code 1.
     """
     run = StageRun()
-    started = time.monotonic()
+    age_s = _age_s() if Path(sys.argv[0]).stem == stage else 0.0
+    started = time.monotonic() - age_s
     guard_tracebacks()
     with _Sigterm() as sigterm:
         try:
-            run._start(stage, key)
+            run._start(stage, key, age_s)
             for folder in {store.home(), Path.cwd()}:
                 close(folder)
-            started = time.monotonic()  # the stage's own time, without MLflow's import
             yield run
         except BaseException as error:
             text = redacted(f"{type(error).__name__}: {error}")

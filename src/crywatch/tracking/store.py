@@ -66,7 +66,8 @@ class TrackingConfig:
     uri: str  # of the store; MLFLOW_TRACKING_URI in the environment wins
     artifacts: str  # folder, for a local store
     experiment: str
-    wait_s: float = 30.0  # that the end of a stage waits for what the store has not got yet
+    wait_s: float = 30.0  # that `crywatch repro` waits at its end for what was not sent yet
+    linger_s: float = 10.0  # that the sender waits for another stage before it ends
 
 
 @dataclass(frozen=True)
