@@ -48,8 +48,8 @@ def main() -> None:
                     model=params.plain("fit_infants.default"),
                     network=params.plain("embed_cries.network"),
                 ),
-                shortcuts=paths.AUDIT_SHORTCUTS,
-                systems=paths.COMPARE_DETECTORS,
+                shortcuts=paths.EVALUATE_SHORTCUTS,
+                systems=paths.EVALUATE_SYSTEMS,
             ),
             params.section("report", ReportConfig),
             ReportOrigin(

@@ -1,4 +1,4 @@
-"""Charts of stage ``evaluate_detection``: the test part, decided by the validation part."""
+"""Charts of stage ``evaluate``: the test part, decided by the validation part."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import yaml
 from crywatch.data.selection import sounds
 from crywatch.data.tables import read_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection import EvaluateDetectionConfig, run
-from crywatch.evaluation.evaluate_detection import charts as stage_charts
-from crywatch.evaluation.evaluate_detection.charts import NAMES, SHOWN
-from crywatch.evaluation.evaluate_detection.figures import (
+from crywatch.evaluation.evaluate.detection import charts as stage_charts
+from crywatch.evaluation.evaluate.detection.charts import NAMES, SHOWN
+from crywatch.evaluation.evaluate.detection.figures import (
     confusion_figure,
     det_figure,
     histogram_figure,
 )
-from crywatch.evaluation.evaluate_detection.seconds import measured_table, thresholds
+from crywatch.evaluation.evaluate.detection.seconds import thresholds
 from tests.helpers.compare_cases import THRESHOLD, clips, seconds, summary, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +44,9 @@ def charts(world, tmp_path_factory):
 
 
 def write(told, source, out: Path) -> dict[str, float]:
-    clips = sounds([source.clips])
-    return stage_charts.write(told.rows, told.seconds, clips, THRESHOLD, out)
+    table = sounds([source.clips])
+    paths = dict(zip(table["clip_id"], table["path"], strict=True))
+    return stage_charts.write(told.rows, told.measured, paths, THRESHOLD, out)
 
 
 def table(out: Path, name: str) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def test_histograms_count_every_second_of_the_test_part_once(charts):
 def test_confusion_is_at_the_threshold_of_the_validation_part(world, charts):
     _, told = world
     _, out = charts
-    known = measured_table(told.seconds, TABLE_OF_CLIPS)
+    known = told.measured
     chosen = thresholds(known)
     found = table(out, "confusion").set_index(["model", "corpus", "label", "called"])
     assert len(found) == 2 * 2 * 4
@@ -124,7 +124,7 @@ def test_worst_cases_are_the_worst_audible_seconds_one_a_clip(world, charts):
     _, told = world
     _, out = charts
     worst = table(out, "worst")
-    known = measured_table(told.seconds, TABLE_OF_CLIPS)
+    known = told.measured
     heard = known[(known["split"] == "test") & (known["start_s"] > 0)]  # the first is silent
     for model in MAIN:
         mine = heard[heard["model"] == model]
@@ -144,29 +144,6 @@ def test_the_same_scores_and_sounds_give_the_same_bytes(world, charts, tmp_path)
     assert write(told, source, tmp_path) == metrics
     for path in [p for p in out.rglob("*") if p.is_file()]:
         assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
-
-
-def test_the_stage_has_scores_and_charts_or_nothing(world, tmp_path, monkeypatch):
-    source, told = world
-
-    def evaluated(*args):
-        return told.seconds, told.rows, told.events
-
-    config = EvaluateDetectionConfig(THRESHOLD, [])
-    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.evaluate", evaluated)
-    found = run([], [source], config, tmp_path / "out")
-    assert found.rows is told.rows and f"{MAIN[0]}/auc_low" in found.metrics
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    tables = {f"{name}.json" for name in ("tables", "events", "metrics")}
-    assert names == tables | {"scores.parquet", "measured.parquet", "roc.csv", "pr.csv", "charts"}
-
-    def broken(*args):
-        raise OSError("full")
-
-    monkeypatch.setattr("crywatch.evaluation.evaluate_detection.charts.write_table", broken)
-    with pytest.raises(OSError, match="full"):
-        run([], [source], config, tmp_path / "other")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_without_main_models_the_charts_are_empty_and_can_be_drawn(world, tmp_path):
@@ -198,7 +175,7 @@ def test_dvc_draws_each_table_by_its_template(charts, name):
     _, out = charts
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     bodies = [body for plot in plots if isinstance(plot, dict) for body in plot.values()]
-    file = f"data/evaluate_detection/charts/{name}.csv"
+    file = f"data/evaluate/detection/charts/{name}.csv"
     (plot,) = [body for body in bodies if file in body["y"]]
     points = table(out, name).assign(rev="workspace").to_dict("records")
     renderer = VegaRenderer(
@@ -219,4 +196,4 @@ def test_dvc_draws_each_table_by_its_template(charts, name):
 
 def test_dvc_shows_the_pictures_as_files():
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    assert "data/evaluate_detection/charts/worst" in plots
+    assert "data/evaluate/detection/charts/worst" in plots

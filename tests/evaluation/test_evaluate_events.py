@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
 from crywatch.data.truth import Interval, Truth
-from crywatch.evaluation.evaluate_detection.events import CHOSEN, FIXED, measure_events, recordings
-from crywatch.evaluation.evaluate_detection.scoring import ModelRef
+from crywatch.evaluation.evaluate.detection.events import CHOSEN, FIXED, measure_events, recordings
 from crywatch.metrics.rows import flat
+from tests.helpers.score_cases import scored_system
 
 # Scores of whole seconds by clip; a name tells corpus, part and label.
 SCORES = {
@@ -45,7 +43,7 @@ def truth() -> Truth:
 
 
 def rows(truth: Truth, leave_out: str = "", segment_s: float = 1.0, changed=None) -> dict:
-    model = ModelRef("blazenet/m", Path("m"), Path("f"), segment_s, leave_out)
+    model = scored_system("blazenet/m", leave_out, segment_s)
     found = list(measure_events(model, known(changed), truth, 0.95))
     assert {(row.model, row.part) for row in found} == {("blazenet/m", "test")}
     by_key = {(row.scope, row.threshold_from): row for row in found}

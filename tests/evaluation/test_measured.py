@@ -8,17 +8,16 @@ import pytest
 from crywatch.core.errors import TableError
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection.seconds import (
+from crywatch.evaluation.evaluate.detection.seconds import (
     decided_intervals,
     ends_of,
-    measured_table,
     metric_name,
     named_metrics,
     places,
     thresholds,
 )
 from crywatch.metrics.curves import binary_metrics, max_f1
-from tests.helpers.compare_cases import THRESHOLD, clips, seconds, summary
+from tests.helpers.compare_cases import THRESHOLD, clips, measured_table, seconds, summary
 
 TABLE_OF_CLIPS = clips()
 SECONDS = seconds(TABLE_OF_CLIPS, {"robust/robust": 1.0})
@@ -83,10 +82,15 @@ def test_names_in_the_tracking_store(scope, unit, name):
     assert metric_name("m", scope, unit, "auc") == name
 
 
+def flat(told) -> dict[str, float]:
+    """The headline by ``<model>/<metric>``."""
+    return {f"{model}/{k}": v for model, mine in told.headlines.items() for k, v in mine.items()}
+
+
 def test_numbers_are_logged_with_their_intervals_and_as_in_the_headline():
     told = summary(TABLE_OF_CLIPS, SECONDS)
     found = named_metrics(told.rows, ["robust/robust"])
-    headline = told.headline()
+    headline = flat(told)
     same = headline.keys() & found.keys()
     assert {"robust/robust/auc", "robust/robust/average_precision", "robust/robust/auc_a"} <= same
     assert {name: found[name] for name in same} == {name: headline[name] for name in same}
@@ -110,7 +114,7 @@ def test_the_other_numbers_of_the_headline_have_intervals_too():
     told = summary(TABLE_OF_CLIPS, SECONDS)
     frame = measured_table(SECONDS, TABLE_OF_CLIPS)
     found = decided_intervals(frame, ["robust/robust", "gone"], THRESHOLD)
-    headline = told.headline()
+    headline = flat(told)
     assert set(found) == {
         f"robust/robust/{name}_{end}" for name in ("f1_max", "accuracy") for end in ("low", "high")
     }

@@ -13,10 +13,11 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.data.selection import Source
 from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
-from crywatch.evaluation.evaluate_detection import EvaluationSummary
-from crywatch.evaluation.evaluate_detection.measures import measure
-from crywatch.evaluation.evaluate_detection.scoring import ModelRef
+from crywatch.data.tables.evaluation import MEASURED
+from crywatch.evaluation.evaluate.detection import DetectionSummary
+from crywatch.evaluation.evaluate.detection.measures import measure
 from tests.helpers.blazenet_cases import clip_rows, sound
+from tests.helpers.score_cases import scored_system
 
 SECONDS = 3  # of every clip
 THRESHOLD = 0.5
@@ -65,16 +66,20 @@ def seconds(
     return pd.concat(parts, ignore_index=True)
 
 
-def summary(table: pd.DataFrame, told: pd.DataFrame, leave_out: str = "") -> EvaluationSummary:
+def measured_table(seconds: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Table "measured" of those scores and of table split_clips."""
+    columns = ["clip_id", "sha256", "corpus", "label", "group_id", "split", "canonical"]
+    rows = seconds.merge(table[columns], on="clip_id", how="left", validate="many_to_one")
+    return rows[list(MEASURED.columns)]
+
+
+def summary(table: pd.DataFrame, told: pd.DataFrame, leave_out: str = "") -> DetectionSummary:
     """As the stage makes it of those scores."""
-    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id"]
-    rows = []
-    for model, frame in told.groupby("model", sort=False):
-        known = frame.merge(table[columns], on="clip_id")
-        left = leave_out if (known["split"] == "train").any() else ""
-        ref = ModelRef(str(model), Path("m"), None, 1.0, left)
-        rows += measure(ref, known, THRESHOLD)
-    return EvaluationSummary(rows, [], told, {})
+    measured, rows = measured_table(told, table), []
+    for model, frame in measured.groupby("model", sort=False):
+        left = leave_out if (frame["split"] == "train").any() else ""
+        rows += measure(scored_system(str(model), left), frame, THRESHOLD)
+    return DetectionSummary(rows, [], measured, {})
 
 
 def write_source(folder: Path, table: pd.DataFrame) -> Source:

@@ -12,8 +12,8 @@ import pandas as pd
 from crywatch.data.tables import conform
 from crywatch.data.tables.infants import RECORDINGS
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
+from crywatch.infants.evaluation.baselines import EvaluationConfig
 from crywatch.infants.evaluation.division import DivisionConfig
-from crywatch.infants.evaluation.evaluate import EvaluationConfig
 from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.gate_heads import GateConfig
 from crywatch.infants.models.cosine import unit

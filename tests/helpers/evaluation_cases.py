@@ -1,4 +1,4 @@
-"""A small world for the tests of the evaluation: clips, features and model folders."""
+"""A small world for the tests of the evaluation: clips and model folders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import torch
 from crywatch.audio.decode import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.models import ModelFolder, save
-from crywatch.data.features import ClipFeatures, FeatureWriter, StoreInfo
 from crywatch.data.selection import Source
 from crywatch.data.tables import write_table
 from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.anomaly.network import RtfmNetwork
-from crywatch.detection.blazenet.frontend import FRAMES, FrontEndConfig, from_wave
+from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet
-from crywatch.detection.detectors import load_detector
-from crywatch.evaluation.evaluate_detection.scoring import ModelRef
+from crywatch.detection.systems import System
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 
 DURATION_S = {"short": 0.3, "long": 7.4}  # by what a clip's name ends in; 2 s otherwise
@@ -79,7 +77,7 @@ def write_cries(path: Path, placed: dict[str, list[tuple[float, float]]]) -> Pat
 
 
 class World:
-    """The folders and tables that ``evaluate_detection`` reads, below ``root``."""
+    """The folders and tables that stages ``score`` and ``evaluate`` read, below ``root``."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -108,39 +106,19 @@ class World:
             name = f"all_{front_end.segment_s:g}s"
             folder = self.root / "blazenet" / name
             save(folder, ModelFolder(blazenet_description(name, front_end), backbone))
-            self._store(folder.parent / f"pictures_{name}", 64 * FRAMES, self._pictures(front_end))
         for name in ("trimmed", "untrimmed"):
             head = {f"head.{k}": v for k, v in RtfmNetwork(FEATURES).state_dict().items()}
             inner = blazenet_description("all_1s", ONE_SECOND)
             description = {"kind": "rtfm", "name": name, "dim": FEATURES, "backbone": inner}
             save(self.root / "rtfm" / name, ModelFolder(description, backbone | head))
-        features = load_detector(self.root / "blazenet" / "all_1s").features
-        self._store(self.root / "embedded", FEATURES, {c: features(wave(c)) for c in self.clip_ids})
 
-    def _pictures(self, front_end: FrontEndConfig) -> dict[str, np.ndarray]:
-        found = {clip_id: from_wave(wave(clip_id), front_end).numpy() for clip_id in self.clip_ids}
-        return {clip_id: pictures.reshape(len(pictures), -1) for clip_id, pictures in found.items()}
-
-    @staticmethod
-    def _store(folder: Path, dim: int, vectors: dict[str, np.ndarray]) -> None:
-        dtype = "<f4" if dim == FEATURES else "<f2"
-        work = folder.with_name(f"{folder.name}.work")
-        writer = FeatureWriter(StoreInfo(folder.name, dim, "digest", dtype), work)
-        corpora = sorted({clip_id.partition("/")[0] for clip_id in vectors})
-        for corpus in corpora:
-            mine = {k: v for k, v in vectors.items() if k.partition("/")[0] == corpus}
-            writer.write(corpus, (ClipFeatures(*item) for item in mine.items()))
-        writer.finish(corpora, folder)
-
-    def model(self, name: str, leave_out: str = "") -> ModelRef:
-        """A model by family and variant; ``blazenet/no_...`` has the weights of ``all_1s``."""
+    def system(self, name: str, leave_out: str = "") -> System:
+        """A system by family and variant; ``blazenet/no_...`` has the weights of ``all_1s``."""
         family, variant = name.split("/")
-        if family == "rtfm":
-            return ModelRef(name, self.root / name, self.root / "embedded", 1.0, leave_out)
-        variant = variant if variant == "all_5s" else "all_1s"
-        folder = self.root / family / variant
+        if family == "blazenet" and variant != "all_5s":
+            variant = "all_1s"
         segment_s = 5.0 if variant == "all_5s" else 1.0
-        return ModelRef(name, folder, folder.parent / f"pictures_{variant}", segment_s, leave_out)
+        return System(name, str(self.root / family / variant), leave_out, name, segment_s)
 
 
 def blazenet_description(name: str, front_end: FrontEndConfig) -> dict:

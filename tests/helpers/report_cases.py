@@ -114,7 +114,7 @@ def ablations_folder(folder: Path) -> Path:
 
 
 def comparison_folder(folder: Path) -> Path:
-    """As ``compare_detectors`` writes it where nothing was measured."""
+    """As ``evaluate`` writes it where nothing was measured."""
     tables = {"rows": [], "parameters": [], "peer": "yamnet/zero_shot", "shift": "phone"}
     write_json(folder / "tables.json", tables)
     (folder / "comparison.svg").write_text(SVG)
@@ -122,7 +122,7 @@ def comparison_folder(folder: Path) -> Path:
 
 
 def shortcuts_folder(folder: Path) -> Path:
-    """As ``audit_shortcuts`` writes it where nothing was measured."""
+    """As ``evaluate`` writes it where nothing was measured."""
     tables = ("channels", "left_out", "factors", "background", "probes")
     write_json(folder / "means.json", {name: [] for name in tables})
     for name in ("channels", "probe"):

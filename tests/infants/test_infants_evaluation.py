@@ -14,8 +14,8 @@ from crywatch.core import params
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.infants.conformal import judge
 from crywatch.infants.embedded_cries import ChangedClips, InfantClips, ShiftedClips
+from crywatch.infants.evaluation.baselines import EvaluationConfig, evaluate
 from crywatch.infants.evaluation.division import DivisionConfig, divide
-from crywatch.infants.evaluation.evaluate import EvaluationConfig, evaluate
 from crywatch.infants.evaluation.results import InfantResult, Rate, over_twice, summarise
 from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.models.cosine import Cosine, unit

@@ -15,10 +15,9 @@ from crywatch.cli import main as cli
 from crywatch.core.errors import ConfigError
 from crywatch.data.tables import write_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection.seconds import (
+from crywatch.evaluation.evaluate.detection.seconds import (
     FILE,
     clip_rows,
-    measured_table,
     metric_name,
     named_metrics,
 )
@@ -30,7 +29,7 @@ from crywatch.operations.compare_runs.pairs import join_groups, pair
 from crywatch.operations.compare_runs.tables import FORMATS, as_csv, as_json, as_text
 from crywatch.tracking import parent, runs, store
 from crywatch.tracking.runs import EvaluatedRun
-from tests.helpers.compare_cases import clips, seconds, summary
+from tests.helpers.compare_cases import clips, measured_table, seconds, summary
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
@@ -127,8 +126,8 @@ def test_own_numbers_are_those_that_the_stage_logs(told):
             shown[f"{name}_low"] = values[f"{side}_low"]
             shown[f"{name}_high"] = values[f"{side}_high"]
         assert shown == pytest.approx(logged, abs=1e-6)
-        headline = made.headline()
-        assert headline[f"{ROBUST}/auc"] == pytest.approx(shown[f"{ROBUST}/auc"], abs=1e-6)
+        headline = made.headlines[ROBUST]["auc"]
+        assert headline == pytest.approx(shown[f"{ROBUST}/auc"], abs=1e-6)
 
 
 def test_every_place_of_every_model_has_a_line(told):
@@ -305,10 +304,8 @@ def log_run(skills: dict, seed: int, table: pd.DataFrame = TABLE_OF_CLIPS, **tag
     head = {parent.STAGE: "rebuild", "git.commit": f"{seed}" * 40} | tags
     above = opened.client.create_run(opened.experiment_id, run_name=name, tags=head)
     above_id = above.info.run_id
-    tags = {parent.STAGE: "evaluate_detection", parent.PARENT: above_id, parent.OUTS: f"d{seed}"}
-    run = opened.client.create_run(
-        opened.experiment_id, run_name="evaluate_detection", tags=head | tags
-    )
+    tags = {parent.STAGE: "evaluate", parent.PARENT: above_id, parent.OUTS: f"d{seed}"}
+    run = opened.client.create_run(opened.experiment_id, run_name="evaluate", tags=head | tags)
     for key, value in named_metrics(summary(table, made).rows, list(skills)).items():
         opened.client.log_metric(run.info.run_id, key, value)
     Path("scores").mkdir(exist_ok=True)
@@ -359,7 +356,7 @@ def test_the_command_compares_the_latest_rebuild_with_the_one_before(project):
 def test_one_run_is_compared_with_the_working_tree(project):
     old = log_run(BAD, 1, name="old")
     made = measured_table(seconds(TABLE_OF_CLIPS, GOOD, seed=2), TABLE_OF_CLIPS)
-    write_table(made, f"data/evaluate_detection/{FILE}", MEASURED)
+    write_table(made, f"data/evaluate/detection/{FILE}", MEASURED)
     below = project / "deep"
     below.mkdir()
     args = ("compare", old, "--model", ROBUST, "--scope", "pooled", "--unit", "clip", "--no-log")
@@ -382,7 +379,7 @@ def test_errors_are_one_line_and_say_what_to_do(project):
     rebuilt = log_run(BAD, 1)
     with pytest.raises(Exception, match=r"1 rebuild\(s\) with different scores"):
         crywatch("compare")
-    with pytest.raises(Exception, match="evaluate_detection/measured.parquet is missing"):
+    with pytest.raises(Exception, match="evaluate/detection/measured.parquet is missing"):
         crywatch("compare", rebuilt, "--no-log")
     with pytest.raises(Exception, match="no run is called 'nobody'"):
         crywatch("compare", "nobody")

@@ -17,7 +17,7 @@ from crywatch.report import detection
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ["ablate_robust", "simulate_year", "studies_report"]
-STAGES = ("audit_shortcuts", "compare_detectors", "channels")
+SECTIONS = ("score", "evaluate", "channels")
 
 
 def test_params_yaml_equals_the_composed_configuration():
@@ -68,11 +68,12 @@ def test_every_profile_and_embedder_composes(profile, embedder):
 def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile):
     config = params.compose([f"profile={profile}"], ROOT / "conf")
     # One by one: the rest of a profile may need what this machine does not have.
-    parts = [OmegaConf.to_container(config[name], resolve=True) for name in STAGES]
-    audit, compare, channels = parts
+    parts = [OmegaConf.to_container(config[name], resolve=True) for name in SECTIONS]
+    score, evaluate, channels = parts
+    audit, compare = score["audited"], score["compared"]
     variants = {family: OmegaConf.select(config, key) for family, key in VARIANTS.items()}
     rows = {one.row for part in (audit, compare) for one in systems(part["systems"], variants, "f")}
-    assert rows >= {*audit["main"], *compare["main"]}
+    assert rows >= {*evaluate["shortcuts"]["main"], *evaluate["systems"]["main"]}
     named = {*audit["channels"], *compare["matched"], compare["shift"]}
     named |= {name for listed in audit["factors"].values() for name in listed}
     named |= {one.channel for one in config.train_baselines.models.values() if one.channel}

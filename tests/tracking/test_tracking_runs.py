@@ -44,12 +44,12 @@ def rebuild(name: str, sha: str = "a" * 40, **tags: str) -> str:
 
 def evaluation(above: str, outs: str, status: str = "FINISHED", **tags: str) -> str:
     tags = {parent.PARENT: above, parent.OUTS: outs} | tags
-    return create("evaluate_detection", runs.EVALUATION, status, **tags)
+    return create("evaluate", runs.EVALUATION, status, **tags)
 
 
 def skipped(above: str, source: str) -> str:
     tags = {parent.PARENT: above, parent.SKIPPED: "true", parent.OUTPUTS_FROM: source}
-    return create("evaluate_detection (skipped)", runs.EVALUATION, **tags)
+    return create("evaluate (skipped)", runs.EVALUATION, **tags)
 
 
 def find(which: str) -> runs.EvaluatedRun:
@@ -98,7 +98,7 @@ def test_rebuilds_of_a_sweep_are_found_as_any_other(two):
     assert (find(one).run_id, find(first).rebuild_id) == (first, one)
     assert find("brave-dog").run_id == second
     assert [found.run_id for found in runs.latest(opened, 2)] == [second, first]
-    with pytest.raises(CrywatchError, match="no evaluate_detection"):
+    with pytest.raises(CrywatchError, match="no evaluate"):
         find(sweep)
 
 
@@ -142,7 +142,7 @@ def test_a_rebuild_without_an_evaluation_says_so(two):
     failed = rebuild("rebuild failed")
     evaluation(failed, "z", "FAILED")
     for which in (bare, failed):
-        with pytest.raises(CrywatchError, match="no evaluate_detection of it ended well"):
+        with pytest.raises(CrywatchError, match="no evaluate of it ended well"):
             find(which)
 
 
@@ -195,7 +195,7 @@ def test_a_rebuild_that_was_killed_stands_for_the_one_that_went_on(project, monk
     tags = {registry.REBUILD_RUN: killed, registry.STAGE_RUN: made}
     version = ModelVersion(NAME, 7, "r", ("champion",), tags)
     monkeypatch.setattr(registry, "find", lambda store, name, which: version)
-    with pytest.raises(CrywatchError, match="rebuild killed.*no evaluate_detection of it ended"):
+    with pytest.raises(CrywatchError, match="rebuild killed.*no evaluate of it ended"):
         find("champion")
     evaluated = evaluation(later, "x")
     assert find("champion").run_id == evaluated
@@ -226,7 +226,7 @@ def test_an_alias_or_a_version_is_the_rebuild_that_made_it(two, monkeypatch):
 @pytest.fixture
 def committed(two, project) -> str:
     """A commit whose dvc.lock holds an evaluation, and the run that made it: at no commit here."""
-    write_lock({runs.EVALUATION: ([], {"data/evaluate_detection": "1" * 32})})
+    write_lock({runs.EVALUATION: ([], {"data/evaluate": "1" * 32})})
     git(project, "init", "--quiet", "--initial-branch=topic")
     for name, value in (("name", "a"), ("email", "a@b")):
         git(project, "config", f"user.{name}", value)

@@ -97,11 +97,15 @@ def _imported(node: ast.AST, package: Path) -> Iterator[Path]:
             yield file
 
 
-def closure(
-    root: Path,
-    package: Path = PACKAGE,
-    opened: Callable[[dict[str, Path]], Iterator[Path]] = lambda modules: iter(modules.values()),
-) -> set[Path]:
+Opened = Callable[[dict[str, Path]], Iterator[Path]]  # chooses among modules opened by name
+
+
+def every(modules: dict[str, Path]) -> Iterator[Path]:
+    """All of them."""
+    return iter(modules.values())
+
+
+def closure(root: Path, package: Path = PACKAGE, opened: Opened = every) -> set[Path]:
     """Files of the package that ``root`` reaches, `PLUMBING` aside; the templates beside them too.
 
     ``opened`` chooses among the modules of which a file opens objects by name: all, unless told.
@@ -126,16 +130,17 @@ def _data_files(folder: Path) -> frozenset[Path]:
     )
 
 
-def code_sha256(module: str, package: Path = PACKAGE) -> str:
+def code_sha256(module: str, package: Path = PACKAGE, opened: Opened = every) -> str:
     """SHA-256 of ``module`` (``__name__``) and of all code that can change what it makes, hex.
 
-    Part of the key of unfinished work: nothing goes on from what other code has begun.
+    Part of the key of unfinished work: nothing goes on from what other code has begun. ``opened``
+    is that of `closure`.
     """
     root = module_file(module, package)
     if root is None:
         raise ValueError(f"{module!r} is no module of crywatch")
     whole = hashlib.sha256()
-    for file in sorted({root, *closure(root, package)}):
+    for file in sorted({root, *closure(root, package, opened)}):
         whole.update(file.relative_to(package).as_posix().encode())
         whole.update(digest.file_sha256(file).encode())
     return whole.hexdigest()

@@ -30,9 +30,11 @@ ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
 TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
 TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
 CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
-EVALUATE_DETECTION = DATA / "evaluate_detection"
-AUDIT_SHORTCUTS = DATA / "audit_shortcuts"
-COMPARE_DETECTORS = DATA / "compare_detectors"
+SCORE = DATA / "score"
+EVALUATE = DATA / "evaluate"
+EVALUATE_DETECTION = EVALUATE / "detection"
+EVALUATE_SHORTCUTS = EVALUATE / "shortcuts"
+EVALUATE_SYSTEMS = EVALUATE / "systems"
 REPORTS = DATA / "reports"
 
 # The second half: one infant at a time.

@@ -21,20 +21,23 @@ class System:
     source: str  # folder of the model; a file, a folder or a URL for family yamnet
     leave_out: str  # corpus never trained on, or ""
     row: str  # of a table: the name without the seed
+    segment_s: float = 1.0  # how much sound it sees at once
 
     @property
     def family(self) -> str:
-        """blazenet, rtfm, robust, baselines, yamnet."""
+        """miner, blazenet, rtfm, robust, baselines, yamnet."""
         return self.name.split("/")[0]
 
 
 FOLDERS = {
+    "miner": paths.MINE,
     "blazenet": paths.TRAIN_BLAZENET,
     "rtfm": paths.TRAIN_RTFM,
     "robust": paths.TRAIN_ROBUST,
     "baselines": paths.TRAIN_BASELINES,
 }
 VARIANTS = {  # in params.yaml
+    "miner": "mine.datasets",
     "blazenet": "train_blazenet.variants",
     "rtfm": "train_rtfm.variants",
     "robust": "train_robust.variants",
@@ -67,7 +70,8 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
         body = named(variants[family], variant, VARIANTS[family]) or {}
         row = f"{family}/{body.get('row') or variant}"
         source = str(FOLDERS[family] / variant)
-        result.append(System(name, source, body.get("leave_out", ""), row))
+        leave_out, segment_s = body.get("leave_out", ""), body.get("segment_s", 1.0)
+        result.append(System(name, source, leave_out, row, segment_s))
     return result
 
 

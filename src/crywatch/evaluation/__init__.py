@@ -1,7 +1,6 @@
 """Scores of detectors, and what is measured on them.
 
-Three stages, each with its ``run``: `evaluate_detection` (every model on every second, clip and
-event), `audit_shortcuts` (do they know crying, or corpora) and `compare_detectors` (all systems on
-the same seconds). They share `scopes`, what a metric is measured on, and `channel_scores`, the
-seconds of every clip through every channel.
+Two stages, each with its ``run``: `score` (every system on every second, as recorded and through
+channels) and `evaluate` (metrics, shortcuts, comparison). Between them lies what `scored` describes
+and reads; `scopes` has what a metric is measured on.
 """

@@ -9,10 +9,13 @@ it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
 from crywatch.data.selection import MADE
+from crywatch.metrics.curves import BinaryMetrics, binary_metrics, max_f1
+from crywatch.metrics.intervals import Intervals, group_bootstrap
 
 POOLED = "pooled"
 LEFT_OUT = "left out"
@@ -58,6 +61,47 @@ def left_out(seconds: pd.DataFrame, corpus: str) -> tuple[str, pd.DataFrame]:
         left = pd.concat([left, others])
         scope += ", against test others"
     return scope, left
+
+
+def clips_alone(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Without recordings that were made of clips."""
+    return seconds[~seconds["corpus"].isin(MADE)]
+
+
+def audible(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Without the seconds that were silent before any channel."""
+    return seconds[~seconds["silent"]]
+
+
+def best_threshold(seconds: pd.DataFrame) -> float | None:
+    """Of the highest F1 per second on the pooled validation part; None where nothing cries in it.
+
+    ``seconds`` are those of one system as recorded.
+    """
+    rows = pooled(seconds[seconds["split"] == "val"])
+    if not rows["is_cry"].any():
+        return None
+    return max_f1(rows["is_cry"].to_numpy(), rows["score"].to_numpy()).threshold
+
+
+@dataclass(frozen=True)
+class UnitMetrics:
+    """What is measured on one scope by one unit."""
+
+    unit: str  # second, clip
+    metrics: BinaryMetrics
+    intervals: Intervals
+
+
+def by_unit(seconds: pd.DataFrame, threshold: float, drawn: bool = True) -> Iterator[UnitMetrics]:
+    """Metrics of the seconds of one scope, and of their clips; without intervals if not ``drawn``.
+
+    Nothing where there are no seconds.
+    """
+    for unit, rows in units(seconds):
+        labels, scores = rows["is_cry"].to_numpy(), rows["score"].to_numpy()
+        intervals = group_bootstrap(labels, scores, rows["group_id"]) if drawn else Intervals()
+        yield UnitMetrics(unit, binary_metrics(labels, scores, threshold), intervals)
 
 
 def units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

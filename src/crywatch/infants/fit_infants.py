@@ -21,7 +21,7 @@ from crywatch.core.threads import one_thread
 from crywatch.infants import storage
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.evaluation.evaluate import EvaluationConfig, ModelEvaluation, evaluate
+from crywatch.infants.evaluation.baselines import EvaluationConfig, ModelEvaluation, evaluate
 from crywatch.infants.evaluation.results import InfantResult, ModelSummary, over_twice
 from crywatch.infants.gate_heads import GateConfig, GateSummary, train_gate
 from crywatch.infants.models.cohort import SNormalised

@@ -23,8 +23,8 @@ from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.embedded_cries import NO_SESSION, EmbeddedCries
 from crywatch.infants.estimates import Estimate
+from crywatch.infants.evaluation.baselines import UnusableInfant
 from crywatch.infants.evaluation.division import DivisionConfig, divide
-from crywatch.infants.evaluation.evaluate import UnusableInfant
 from crywatch.infants.gate import BaselineGate
 from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import ModelsConfig, build

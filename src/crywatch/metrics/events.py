@@ -7,7 +7,7 @@ detection is a run of seconds at or above the threshold.
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -155,10 +155,18 @@ def _length(intervals: list[Interval]) -> float:
 
 @cache
 def _sed_scores_eval() -> ModuleType:
-    """Imported without the warning of pkg_resources that one of its own imports gives."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Imported without dcase_util, and with it librosa, for which it has no use.
+
+    It needs one function of sed_eval, the top of which imports dcase_util for its other modules.
+    """
+    name = "dcase_util"
+    stands_in = name not in sys.modules
+    sys.modules.setdefault(name, ModuleType(name))
+    try:
         import sed_scores_eval
+    finally:
+        if stands_in:
+            del sys.modules[name]
     return sed_scores_eval
 
 

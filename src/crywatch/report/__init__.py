@@ -53,8 +53,8 @@ class ReportInputs:
     split_infants: Path
     detection: DetectionInputs
     infants: InfantsInputs
-    shortcuts: Path  # folder
-    systems: Path  # folder of compare_detectors
+    shortcuts: Path  # folders of evaluate
+    systems: Path
 
 
 def run(

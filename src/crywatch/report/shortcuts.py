@@ -32,8 +32,8 @@ POOLED = "pooled"
 
 
 def shortcuts_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage:
-    """Collect tables and figures from the folder of ``audit_shortcuts``."""
-    means = read_output(folder / "means.json", "audit_shortcuts")
+    """Collect tables and figures from folder ``shortcuts`` of stage ``evaluate``."""
+    means = read_output(folder / "means.json", "evaluate")
     channels = means["channels"]
     scopes = [scope for scope in distinct(channels, "scope") if scope != POOLED]
     tables = {

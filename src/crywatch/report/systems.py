@@ -47,10 +47,10 @@ class Measure:
 
 
 class SystemResults:
-    """tables.json of ``compare_detectors``, looked up."""
+    """Its tables.json, looked up."""
 
     def __init__(self, folder: Path):
-        content = read_output(folder / "tables.json", "compare_detectors")
+        content = read_output(folder / "tables.json", "evaluate")
         self.rows: list[JsonRow] = content["rows"]
         self.parameters: Mapping[str, int] = {
             system["row"]: system["parameters"] for system in content["parameters"]
@@ -85,7 +85,7 @@ class SystemResults:
 
 
 def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage:
-    """Collect tables and figures from the folder of ``compare_detectors``."""
+    """Collect tables and figures from folder ``systems`` of stage ``evaluate``."""
     results = SystemResults(folder)
 
     def pages(channel: str, scopes: Sequence[str]) -> list[Table]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 WORKSPACE = "workspace"
-EVALUATION = "evaluate_detection"
+EVALUATION = "evaluate"
 COMPARISON = "compare"
 FIRST, SECOND = "crywatch.compared.first", "crywatch.compared.second"
 BATCH = 500  # metrics of a request
@@ -32,7 +32,7 @@ LISTED = 6  # candidates that an error names
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run of stage ``evaluate_detection``, or the working tree, and the rebuild it stands for."""
+    """A run of stage ``evaluate``, or the working tree, and the rebuild it stands for."""
 
     run_id: str  # "" for the working tree
     rebuild_id: str  # the parent that it was found by, else its own; "" for the working tree

@@ -1,19 +1,21 @@
 """The tables between stages: how one with a schema is read, written and checked, as Parquet.
 
-The schemas are constants of the modules beside this one: `clips` (`CLIPS`, `EVENTS`, `SPLIT_CLIPS`,
-`SCORES` ...), `evaluation`, `infants`, `timelines`. A stage imports those that it reads and writes,
-so that a change of one table runs no other stage again. Units are in the names of columns: ``_s``
-seconds, ``_hz`` hertz, ``_db`` decibels.
+The schemas are constants of the modules beside this one: `clips` (`CLIPS`, `EVENTS`, `SPLIT_CLIPS`
+...), `evaluation`, `infants`, `timelines`. A stage imports those that it reads and writes, so that
+a change of one table runs no other stage again. Units are in the names of columns: ``_s`` seconds,
+``_hz`` hertz, ``_db`` decibels.
 
-Face: `TableSchema`, `read_table`, `write_table`, `validate`, `conform`, `empty`, `LABELS`, `PARTS`.
+Face: `TableSchema`, `read_table`, `write_table`, `write_parts`, `validate`, `conform`, `empty`,
+`LABELS`, `PARTS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -103,13 +105,41 @@ def write_table(frame: pd.DataFrame, path: Path | str, schema: TableSchema) -> N
         frame.to_parquet(temp, index=False, compression="zstd")
 
 
-def read_table(path: Path | str, schema: TableSchema) -> pd.DataFrame:
-    """Read and validate a table; a missing or broken file is a TableError that names it."""
+def write_parts(frames: Iterable[pd.DataFrame], path: Path | str, schema: TableSchema) -> int:
+    """Write a table as `write_table` does, a row group a frame, one of them in memory at a time.
+
+    The number of its rows comes back; without frames the table is empty.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    kind = pa.Table.from_pandas(empty(schema), preserve_index=False).schema
+    fields = [pa.field(f.name, pa.string()) if pa.types.is_null(f.type) else f for f in kind]
+    with (
+        atomic_path(path) as temp,
+        pq.ParquetWriter(temp, pa.schema(fields), compression="zstd") as writer,
+    ):
+        for frame in frames:
+            checked = validate(frame, schema, str(path))
+            table = pa.Table.from_pandas(checked, pa.schema(fields), preserve_index=False)
+            writer.write_table(table)
+            rows += len(checked)
+    return rows
+
+
+def read_table(
+    path: Path | str, schema: TableSchema, where: Sequence[tuple[str, str, Any]] | None = None
+) -> pd.DataFrame:
+    """Read and validate a table; a missing or broken file is a TableError that names it.
+
+    ``where``, such as ``[("system", "==", "a/b")]``, reads the row groups that can have such rows.
+    """
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path} is missing: run the stage that makes it (dvc repro)")
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, filters=where)
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as Parquet: {error}") from error
     return validate(frame, schema, str(path))

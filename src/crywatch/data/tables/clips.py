@@ -51,18 +51,6 @@ QUARANTINE = TableSchema(
     },
 )
 
-# One row a plain second and model: the long form, so that a model is a value, not a column.
-SCORES = TableSchema(
-    "scores",
-    {
-        "model": ("str", False),
-        "clip_id": ("str", False),
-        "start_s": ("float64", False),
-        "end_s": ("float64", False),
-        "score": ("float64", False),
-    },
-)
-
 # One row a mined second.
 MINED = TableSchema(
     "mined",

@@ -1,36 +1,34 @@
-"""Tables of measuring: what the audit wrote, and every measured second with its clip."""
+"""Tables of measuring: all scores, and every measured second with its clip."""
 
 from __future__ import annotations
 
 from crywatch.data.tables import TableSchema
 
-# One row a plain second, system and channel.
-AUDIT_SCORES = TableSchema(
-    "audit_scores",
+# One row a second, system and channel; a row group a system and channel.
+SCORES = TableSchema(
+    "scores",
     {
         "system": ("str", False),
-        "channel": ("str", False),  # or "as recorded"
+        "channel": ("str", False),  # or "as recorded", or a kind of background
+        "clip_id": ("str", False),
+        "start_s": ("float64", False),  # in the clip
+        "end_s": ("float64", False),
+        "score": ("float64", False),
+    },
+)
+
+# One row a plain second of everything that is scored.
+SECONDS = TableSchema(
+    "seconds",
+    {
         "clip_id": ("str", False),
         "start_s": ("float64", False),
-        "score": ("float64", False),
-        "is_cry": ("bool", False),
         "silent": ("bool", False),  # as recorded: it counts for nothing, whatever the channel
     },
 )
 
-# One row a second of sound that holds no cry.
-AUDIT_BACKGROUND = TableSchema(
-    "audit_background",
-    {
-        "system": ("str", False),
-        "clip_id": ("str", False),
-        "kind": ("str", False),  # clip: of a category of background; pause: a quiet part of a cry
-        "heard": ("str", False),  # as recorded, or scaled to one level
-        "onset_s": ("float64", False),  # of the stretch in its clip
-        "start_s": ("float64", False),  # of the second in the stretch
-        "score": ("float64", False),
-    },
-)
+# One row a second that probes are given.
+PROBED = TableSchema("probed", {"clip_id": ("str", False), "start_s": ("float64", False)})
 
 # One row a measured second, with what is known of its clip.
 MEASURED = TableSchema(

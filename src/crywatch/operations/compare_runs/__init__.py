@@ -3,7 +3,7 @@
 A run's own numbers are those of its MLflow run: of all that it measured. Differences are of the
 rows that both runs have (`pairs`), by the paired bootstrap over groups (`metrics.paired`), their
 p values corrected for the number of lines shown (Holm). Everything is of the test part and of
-corpora left out, as stage ``evaluate_detection`` measured it; nothing is chosen by it.
+corpora left out, as stage ``evaluate`` measured it; nothing is chosen by it.
 
 ``comparison`` has `compare` and what it gives, a `RunComparison`; ``pairs`` finds the rows that two
 runs share and ``differences`` measures on them; ``tables`` and ``page`` show it; ``command`` is the

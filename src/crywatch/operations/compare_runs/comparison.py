@@ -13,8 +13,8 @@ from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.progress import progress
 from crywatch.data.tables import read_table
 from crywatch.data.tables.evaluation import MEASURED
-from crywatch.evaluation.evaluate_detection.measures import MAIN_MODELS
-from crywatch.evaluation.evaluate_detection.seconds import DIGITS, FILE, metric_name, places
+from crywatch.evaluation.evaluate.detection.measures import MAIN_MODELS
+from crywatch.evaluation.evaluate.detection.seconds import DIGITS, FILE, metric_name, places
 from crywatch.operations.compare_runs.differences import (
     ClipsDiffer,
     DecisionTest,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crywatch.evaluation.evaluate_detection.seconds import DRAWN, MeasuredPlace, places, thresholds
+from crywatch.evaluation.evaluate.detection.seconds import DRAWN, MeasuredPlace, places, thresholds
 from crywatch.metrics.bootstrap import LEVEL
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_bootstrap
@@ -150,7 +150,7 @@ def _of_place(
 
 
 def estimates(place: MeasuredPlace) -> dict[str, MetricEstimate]:
-    """By metric what `evaluate_detection` says of those rows."""
+    """By metric what stage ``evaluate`` says of those rows."""
     labels, scores = place.rows["is_cry"].to_numpy(), place.rows["score"].to_numpy()
     values = flat(binary_metrics(labels, scores, 0.5))
     values |= flat(group_bootstrap(labels, scores, place.rows["group_id"]))

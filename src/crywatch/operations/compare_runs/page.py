@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from crywatch.core import det_axes
 from crywatch.core.charts import inline_svg
 from crywatch.evaluation import scopes
-from crywatch.evaluation.evaluate_detection.figures import finish_det
-from crywatch.evaluation.evaluate_detection.seconds import PART
+from crywatch.evaluation.evaluate.detection.figures import finish_det
+from crywatch.evaluation.evaluate.detection.seconds import PART
 from crywatch.metrics.curves import precision_recall, roc
 from crywatch.operations.compare_runs.comparison import RunComparison
 from crywatch.operations.compare_runs.differences import RunModel

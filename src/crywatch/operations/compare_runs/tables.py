@@ -108,7 +108,7 @@ def heading(comparison: RunComparison) -> list[str]:
             if run.commit:
                 parts.append(f"commit {run.commit[:10]}{' with changes' if run.dirty else ''}")
             parts += [text for text in (run.experiment, run.started_at) if text]
-            parts.append(f"run {run.run_id}" if run.run_id else "data/evaluate_detection")
+            parts.append(f"run {run.run_id}" if run.run_id else "data/evaluate")
             lines.append(f"{name}: ".lstrip(": ") + ", ".join(parts))
     for clips in comparison.clips:
         lines.append(

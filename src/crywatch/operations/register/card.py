@@ -49,7 +49,8 @@ def render(
     folder = Path(config.model)
     description = load(model.folder).description
     terms = terms_of_model(description)
-    name = evaluated_name(folder) if is_current("evaluate_detection", source_of(folder)) else ""
+    current = is_current("score", source_of(folder)) and is_current("evaluate", paths.SCORE)
+    name = evaluated_name(folder) if current else ""
     return environment.get_template("card.md.j2").render(
         name=config.name,
         digest=model.digest,
@@ -120,7 +121,7 @@ def left_out_table(name: str) -> Table | None:
     """The same training without a corpus, on that corpus: what to expect of an unknown one."""
     by_model: dict[tuple[str, str], JsonRow] = {}
     evaluation = paths.EVALUATE_DETECTION / "tables.json"
-    audit = paths.AUDIT_SHORTCUTS / "tables.json"
+    audit = paths.EVALUATE_SHORTCUTS / "tables.json"
     if evaluation.is_file():
         for row in read_json(evaluation):
             if row["part"] == "all" and row["unit"] == "second":

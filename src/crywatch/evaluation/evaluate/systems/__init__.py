@@ -1,0 +1,91 @@
+"""Every system on the same seconds of the same split, in one table.
+
+Systems that differ by their seed alone are one row: mean, deviation, and an interval of the mean by
+the bootstrap over groups. Each row is paired with the peer (YAMNet, where it is at hand) on the
+same seconds. Scopes are those of `crywatch.evaluation.scopes`. Through a matched channel all clips
+alike are heard; the phone is the case study's recording chain, applied to the test part only.
+Decisions are at a threshold chosen on the validation part as recorded, also after a channel: what a
+system would do when it is moved there. On corpora left out, all parts of which are measured, there
+are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crywatch.core.atomic import write_json
+from crywatch.core.charts import save_svg
+from crywatch.evaluation.evaluate.systems.figures import comparison_figure
+from crywatch.evaluation.evaluate.systems.measures import ComparedRow, compare
+from crywatch.evaluation.scopes import CLIP, POOLED
+from crywatch.evaluation.scored import AS_RECORDED, SYSTEMS, Scored
+from crywatch.metrics.rows import flat
+
+DIGITS = 6  # of the headline
+
+
+@dataclass
+class SystemsConfig:
+    """Section ``evaluate.systems``."""
+
+    peer: str  # system whose difference to every row is estimated
+    main: list[str]  # rows whose numbers metrics.json has
+
+
+@dataclass(frozen=True)
+class CompareSummary:
+    """All rows, and what is known of the systems."""
+
+    rows: list[ComparedRow]
+    parameters: dict[str, int]  # by row
+    peer: str
+    shift: str
+
+    def as_tables(self) -> dict:
+        """For tables.json."""
+        return {
+            "rows": [flat(row) for row in self.rows],
+            "parameters": [
+                {"row": row, "parameters": count} for row, count in self.parameters.items()
+            ],
+            "peer": self.peer,
+            "shift": self.shift,
+        }
+
+
+def run(scored: Scored, config: SystemsConfig, out_dir: Path) -> CompareSummary:
+    """Measure; writes tables.json, metrics.json and comparison.svg."""
+    index = scored.index
+    summary = CompareSummary(
+        rows=compare(scored, config.peer),
+        parameters={system.row: system.parameters for system in index.of(SYSTEMS)},
+        peer=config.peer,
+        shift=index.shift,
+    )
+    write_json(out_dir / "tables.json", summary.as_tables())
+    write_json(out_dir / "metrics.json", headlines(summary.rows, config.main))
+    figure = comparison_figure(summary.rows, index.matched, config.peer)
+    save_svg(figure, out_dir / "comparison.svg")
+    return summary
+
+
+def headlines(rows: Sequence[ComparedRow], main: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For `dvc metrics`: ``<metric>[_clip]_<scope>[_<channel>]`` of the ``main`` rows.
+
+    AUC of what is pooled, average precision of a single corpus or of two.
+    """
+    headline: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.row not in main:
+            continue
+        metric = "auc" if row.scope == POOLED else "average_precision"
+        value = row.metrics[metric].mean
+        if value is None:
+            continue
+        parts = [metric, CLIP if row.unit == CLIP else "", row.scope.replace(",", "")]
+        parts.append("" if row.channel == AS_RECORDED else row.channel)
+        name = "_".join("_".join(part.split()) for part in parts if part)
+        headline.setdefault(row.row, {})[name] = round(value, DIGITS)
+    return headline
