@@ -78,6 +78,17 @@ def test_wherever_a_lock_is_cut_off_whole_stages_are_kept(project):
             assert (project / recover.TORN).read_bytes() == whole[:length]
 
 
+def test_the_lock_of_the_studies_is_cut_back_too(project):
+    path = project / "studies" / "dvc.lock"
+    path.parent.mkdir()
+    path.write_text(LOCK[:-9])
+    (project / "dvc.lock").write_text(LOCK)
+    (line,) = recover.mend(project)
+    assert line.startswith("studies/dvc.lock was cut off in 3 stages")
+    assert list(yaml.safe_load(path.read_text())["stages"]) == list(STAGES)[:2]
+    assert (project / "dvc.lock").read_text() == LOCK
+
+
 def test_a_whole_lock_and_one_that_is_wrong_otherwise_are_left_alone(project):
     path = project / "dvc.lock"
     conflict = LOCK.replace("  split:", "<<<<<<< HEAD\n  split:")

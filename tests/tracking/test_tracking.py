@@ -221,6 +221,22 @@ def test_outputs_are_recorded_as_dvc_wrote_them(project, monkeypatch):
     assert tags[parent.OUTS] == lineage.outs_digest(lineage.lock_stages()["split"].outs)
 
 
+def test_a_study_has_the_parameters_and_the_entry_of_its_own_files(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    Path("studies").mkdir()
+    Path("studies/params.yaml").write_text("year: {weeks: 52}\n")
+    with tracking.stage_run("year"):
+        pass
+    listed = {"studies/params.yaml": {"year": {"weeks": 52}}, "params.yaml": {"seed": 3}}
+    body = {"cmd": "true", "params": listed, "outs": [{"path": "data/year", "md5": "1" * 32}]}
+    Path("studies/dvc.lock").write_text(yaml.safe_dump({"stages": {"year": body}}))
+    assert lineage.lock_stages()["year"].params == {"year": {"weeks": 52}, "seed": 3}
+    entries.settle(store.open_store())
+    run = stage("year").data
+    assert run.params["weeks"] == "52"
+    assert run.tags["out.data/year"] == "1" * 32 and run.tags["dvc.lock.entry"]
+
+
 def test_a_stage_that_fails_is_failed_and_so_is_its_parent(project):
     with pytest.raises(ValueError, match="no clips"), tracking.stage_run("split") as log:
         log.metrics({"clips": 1})
