@@ -131,6 +131,7 @@ def fit_config(top_k: int = 3, **changes) -> FitInfantsConfig:
         "default": "cosine",
         "changed": ["planted"],
         "gate": gate_config(),
+        "workers": 1,
         "settings": infants_cases.models_config(top_k, steps=20),
         "conformal": infants_cases.conformal(smoothed=True),
         "evaluation": EvaluationConfig(DivisionConfig(0.6, 2, 2, 1), 20),

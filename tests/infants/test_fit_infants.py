@@ -55,6 +55,13 @@ def test_the_stage_makes_the_gate_and_every_model(embedded, tmp_path):
     assert files_sha256([tmp_path / "out" / "cosine"]) == files_sha256([tmp_path / "cosine"])
 
 
+def test_the_number_of_processes_changes_nothing(embedded, tmp_path):
+    for workers in (1, 2):
+        config = fit_config(models=["mahalanobis", "mixture"], workers=workers, default="mixture")
+        run(embedded, config, 1, tmp_path / str(workers))
+    assert files_sha256([tmp_path / "1"]) == files_sha256([tmp_path / "2"])
+
+
 def test_the_stage_leaves_all_or_nothing(embedded, tmp_path, monkeypatch):
     monkeypatch.setattr("crywatch.infants.fit_infants.write_text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

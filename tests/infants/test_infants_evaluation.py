@@ -296,6 +296,7 @@ def test_the_section_of_params_is_typed():
             "default": "cosine",
             "changed": ["planted"],
             "gate": gate_config(),
+            "workers": 1,
             "settings": vars(cases.models_config(5)),
             "conformal": cases.conformal(),
             "evaluation": config(),

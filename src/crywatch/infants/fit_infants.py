@@ -8,6 +8,7 @@ baseline.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json, write_text
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.core.threads import one_thread
 from crywatch.infants import storage
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.embedded_cries import EmbeddedCries
@@ -65,6 +65,7 @@ class FitInfantsConfig:
     settings: ModelsConfig
     conformal: ConformalConfig
     evaluation: EvaluationConfig
+    workers: int  # processes
 
     def __post_init__(self) -> None:
         unknown = [name for name in (*self.models, self.default) if name not in MODELS]
@@ -116,20 +117,33 @@ class FitInfantsSummary:
     models: dict[str, ModelFit]
 
 
-@one_thread()
 def run(
     embedded_dir: Path, config: FitInfantsConfig, seed: int, out_dir: Path
 ) -> FitInfantsSummary:
     """Write the gate and a folder a model, of the infants of the store at ``embedded_dir``.
 
     Raises ConfigError for a cohort that is too small, TableError for a store that is missing or
-    damaged.
+    damaged. The number of processes changes only the time.
     """
+    from joblib import Parallel, delayed
+
     store = EmbeddedCries(embedded_dir)
     with atomic_dir(out_dir) as temp:
-        gate = train_gate(store, config.gate, seed, temp / GATE)
-        models = {name: fit(name, store, config, seed, temp / name) for name in config.models}
-    return FitInfantsSummary(gate, models)
+        work: list[tuple] = [
+            (fit, name, store, config, seed, temp / name) for name in config.models
+        ]
+        work.append((train_gate, store, config.gate, seed, temp / GATE))
+        parallel = Parallel(n_jobs=min(config.workers, len(work)))
+        *fits, gate = parallel(delayed(_on_one_thread)(*call) for call in work)
+    return FitInfantsSummary(gate, dict(zip(config.models, fits, strict=True)))
+
+
+def _on_one_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """As many threads as the machine has sum in an order of their own."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return function(*args)
 
 
 def fit(
