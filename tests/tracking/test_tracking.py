@@ -231,7 +231,7 @@ def test_a_study_has_the_parameters_and_the_entry_of_its_own_files(project, monk
     body = {"cmd": "true", "params": listed, "outs": [{"path": "data/year", "md5": "1" * 32}]}
     Path("studies/dvc.lock").write_text(yaml.safe_dump({"stages": {"year": body}}))
     assert lineage.lock_stages()["year"].params == {"year": {"weeks": 52}, "seed": 3}
-    entries.settle(store.open_store())
+    sender.settle(store.open_store())
     run = stage("year").data
     assert run.params["weeks"] == "52"
     assert run.tags["out.data/year"] == "1" * 32 and run.tags["dvc.lock.entry"]
