@@ -396,6 +396,25 @@ def test_crycelebs_trials_and_the_submission(evaluated, world):
     assert len(set(scores.values())) > 1 and all(-1 <= s <= 1 for s in scores.values())
 
 
+def test_pairs_within_corpus_cryceleb_are_not_the_metrics_of_all_corpora(monkeypatch, tmp_path):
+    """The corpus and its protocol have one name: as a scope the corpus is one of several."""
+    more = [
+        cases.clip(f"cryceleb/{baby}", session, take, "test")
+        for baby in "xy"
+        for session in range(2)
+        for take in range(2)
+    ]
+    networks = [Network("whole", cases.noise_vectors, crops=False)]
+    summary = measured(monkeypatch, tmp_path, networks, [*cases.clips(), *more])
+    inside, over_all = (
+        eer(summary, "whole", "across", scope=scope) for scope in ("cryceleb", "pooled")
+    )
+    assert inside != over_all
+    assert summary.as_metrics()["test.across.whole.eer"] == pytest.approx(over_all, abs=1e-6)
+    stored = trials(tmp_path)
+    assert not stored.duplicated(["network", "protocol", "part", "first", "second"]).any()
+
+
 def test_the_submission_is_of_the_chosen_network(monkeypatch, world, tmp_path):
     """Its scores are the cosines of all cries of a baby at birth and of another at discharge."""
     seen = []

@@ -39,6 +39,7 @@ from crywatch.speaker.evaluate_verification.protocols import (
     cryceleb_protocol,
     recordings,
     session_protocol,
+    whole,
 )
 from crywatch.speaker.trials import TrialConfig, by_trial, cosine_scores, embed_utterances
 from crywatch.speaker.verification import VerificationConfig, VerificationMetrics, verify
@@ -129,7 +130,7 @@ class VerificationSummary:
         """``<part>.<protocol>.<line>.<metric>``, pooled over corpora."""
         metrics: dict[str, float] = {}
         for row in self.rows:
-            if row.scope in (POOLED, CRYCELEB) and row.metrics.eer is not None:
+            if row.scope == whole(row.protocol) and row.metrics.eer is not None:
                 key = f"{row.part}.{row.protocol}.{row.line}"
                 names = ("eer", "eer_low", "eer_high", "min_dcf")
                 values = {name: getattr(row.metrics, name) for name in names}
@@ -252,7 +253,7 @@ def _test(
 def choose(rows: Sequence[VerificationRow], networks: Sequence[Network]) -> Choice:
     """The lowest equal error rate on the validation part; the first of equals."""
     for protocol in CHOSEN_ON:
-        place = protocol, CRYCELEB if protocol == CRYCELEB else POOLED, "val"
+        place = protocol, whole(protocol), "val"
         rates = {
             row.network: row.metrics.eer
             for row in rows
@@ -292,7 +293,7 @@ def _write(
     frames = []
     for test in tests:
         for named, scores in zip(test.lists, test.scores, strict=True):
-            if named.scope in (POOLED, CRYCELEB):
+            if named.scope == whole(named.protocol):
                 head = {"network": test.network.name, "protocol": named.protocol}
                 pairs = {"first": named.trials.first, "second": named.trials.second}
                 result = {"same": named.trials.known(), "score": scores}

@@ -32,6 +32,11 @@ OF_SESSION = 2  # recordings that are taken of a session before the next one's t
 OFFICIAL = {"dev": "val", "test": "test"}
 
 
+def whole(protocol: str) -> str:
+    """The scope of all that a protocol measures; corpus cryceleb is one of the others'."""
+    return CRYCELEB if protocol == CRYCELEB else POOLED
+
+
 @dataclass(frozen=True)
 class NamedTrials:
     """One list whose answers are known."""
