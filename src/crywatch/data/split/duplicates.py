@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.decode import clean_blocks
+from crywatch.audio.mel import mel_filters
 from crywatch.audio.segments import RATE_HZ
 from crywatch.data.split.landmarks import find_shared
 
@@ -55,11 +56,7 @@ class Pair:
 
 @cache
 def _mel() -> np.ndarray:
-    import librosa
-
-    return librosa.filters.mel(
-        sr=RATE_HZ, n_fft=N_FFT, n_mels=BANDS, fmin=FMIN_HZ, fmax=FMAX_HZ
-    ).astype(np.float64)
+    return mel_filters(RATE_HZ, N_FFT, BANDS, FMIN_HZ, FMAX_HZ).astype(np.float64)
 
 
 def _bands(wave: np.ndarray) -> np.ndarray:
