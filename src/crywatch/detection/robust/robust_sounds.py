@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from crywatch.audio.segments import n_segments
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
-from crywatch.core.errors import ConfigError
+from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureWriter, StoreInfo
 from crywatch.data.tables import read_table
@@ -38,6 +40,7 @@ from crywatch.detection.robust.spans import Span
 PARTS = ("train", "val")
 MAX_COPIES = 10
 N_CLASSES = 521  # of AudioSet, in YAMNet
+THREADS = 2  # a store each; their number changes nothing but the time
 LOUDEST = 60_000.0  # float16 ends at 65,504
 
 
@@ -118,8 +121,14 @@ def run(
     makers = {CLEAN: as_it_is, config.channel: measured}
     makers |= {f"{CODEC}{number}": coded(number) for number in range(config.copies)}
     sources = {CLEAN: None, config.channel: channels[config.channel]}
-    written: dict[str, FeatureWriter] = {}
-    for name, make in makers.items():
+    stopped = Event()
+
+    def write(name: str) -> FeatureWriter:
+        def make(row: Any) -> np.ndarray:
+            if stopped.is_set():
+                raise CrywatchError(f"robust_sounds: {name} was stopped with another store")
+            return makers[name](row)
+
         info = StoreInfo(
             f"robust sounds, {name}",
             FRAME,
@@ -127,7 +136,14 @@ def run(
             "<f2",
             FRAME / RATE_HZ,
         )
-        written[name] = _write_clips(clips, info, make, work_dir / name)
+        return _write_clips(clips, info, make, work_dir / name)
+
+    with ThreadPoolExecutor(THREADS) as pool:  # encoders let go of the interpreter
+        try:
+            written = dict(zip(makers, pool.map(write, makers), strict=True))
+        except BaseException:  # an interrupt too: no thread goes on to the last clip
+            stopped.set()
+            raise
     teacher_clips = clips[clips["canonical"]] if yamnet else clips[:0]
     if yamnet:
         written[TEACHER] = _write_teacher(teacher_clips, key, yamnet, work_dir / TEACHER)
