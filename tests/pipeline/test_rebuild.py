@@ -25,6 +25,7 @@ TINY = [
     "data.generator.esc50_clips_per_class=4",
     "data.generator.baby_cry_detection_clips_per_class=8",
     "data.generator.donateacry_infants=8",
+    "data.generator.other_infants=2",
     "data.generator.donateacry_sessions=1",
     "mixtures.untrimmed.per_part={train: 6, val: 4, test: 4}",
     "mixtures.soundscapes.ten_s.per_part={train: 6, val: 4, test: 4}",
