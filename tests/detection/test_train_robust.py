@@ -161,7 +161,7 @@ def test_changed_groups_do_not_go_on_from_what_was_begun(world, tmp_path):
     seen: list[int] = []
     folders = (tmp_path / "out", tmp_path / "work")
     on_validation = lambda progress: seen.append(progress.step)  # noqa: E731
-    run("one", config(), split, world.sounds, 1.0, *folders, on_validation)
+    run("one", config(), split, world.sounds, [split.clips], 1.0, *folders, on_validation)
     assert seen == [3, 6, 8]
 
 
