@@ -212,7 +212,7 @@ def test_an_unlabelled_clip_is_not_heard_where_its_group_validates(taught, tmp_p
                 row["group_id"] = group
         split = replace(taught.split, clips=write_clips(tmp_path / "clips.parquet", rows))
         folders = (tmp_path / "out", tmp_path / "work")
-        run("no_b", config(TEACHER), split, taught.sounds, 1.0, *folders)
+        run("no_b", config(TEACHER), split, taught.sounds, [split.clips], 1.0, *folders)
         groups = {part: set(frame["group_id"]) for part, frame in seen.items()}
         assert not groups["train"] & groups["val"]
         moved.append("a/unknown-train-0" not in set(seen["train"]["clip_id"]))

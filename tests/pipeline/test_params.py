@@ -65,8 +65,10 @@ def test_every_profile_and_embedder_composes(profile, embedder):
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper", "local", "full"])
-def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile):
-    config = params.compose([f"profile={profile}"], ROOT / "conf")
+@pytest.mark.parametrize("lines", ["", "few", "paper", "all"])  # "": the profile's own
+def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile, lines):
+    words = [f"profile={profile}", *([f"lines={lines}"] if lines else [])]
+    config = params.compose(words, ROOT / "conf")
     # One by one: the rest of a profile may need what this machine does not have.
     parts = [OmegaConf.to_container(config[name], resolve=True) for name in SECTIONS]
     score, evaluate, channels = parts
