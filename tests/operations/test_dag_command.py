@@ -121,6 +121,39 @@ def test_a_stage_opens_the_detectors_of_the_stages_before_it(project, read, open
     assert {dep.split("/")[2] for dep in deps if dep.endswith("detector.py")} == opened
 
 
+def test_folders_stand_for_their_files_where_that_costs_few_lines(project, monkeypatch):
+    package = project / "src" / "crywatch"
+    for room, lines in (("small", 3), ("large", 2000)):
+        (package / room).mkdir()
+        for number in range(6):
+            (package / room / f"m{number}.py").write_text("")
+        (package / room / "needless.py").write_text("x = 1\n" * lines)
+        (package / room / "__init__.py").write_text("")
+    names = ", ".join(f"m{number}" for number in range(6))
+    script = f"from crywatch.small import {names}\nfrom crywatch.large import {names}"
+    (project / "pipelines" / "listen.py").write_text(script)
+    (project / "dvc.yaml").write_text(STAGE.replace("${corpora}", "${listeners}"))
+    dag.write(project)
+    bodies = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    deps = [dep for dep in bodies["listen"]["do"]["deps"] if dep.startswith("src/")]
+    large = [f"src/crywatch/large/m{number}.py" for number in range(6)]
+    assert deps == [*large, "src/crywatch/small"]
+    config = {"corpora": ["one"], "listeners": ["one"]}
+    needless = dag.needless(project, "listen", bodies, config)
+    assert needless == {"src/crywatch/small/needless.py": 3}
+    monkeypatch.setattr(dag, "MOST", 12)
+    dag.write(project)
+    assert "src/crywatch/small/m0.py" in (project / "dvc.yaml").read_text()
+    monkeypatch.setattr(dag, "MOST", 1)
+    monkeypatch.setattr(dag, "WORTH", 10_000)
+    dag.write(project)
+    deps = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["listen"]["do"]["deps"]
+    assert [dep for dep in deps if dep.startswith("src/")] == [
+        "src/crywatch/large",
+        "src/crywatch/small",
+    ], "never the package whole"
+
+
 def test_the_command_writes_or_only_says(tmp_path, monkeypatch):
     for name in ("dvc.yaml", "params.yaml", "pipelines"):
         path = ROOT / name

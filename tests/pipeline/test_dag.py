@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crywatch.core import params
 from crywatch.corpora import NAMES
 from crywatch.operations import dag
 from tests.helpers.dag import PACKAGE, ROOT, stages
@@ -101,3 +102,16 @@ def test_a_detector_is_code_of_the_stages_that_read_its_models():
     assert "baselines" not in rooms("cries") | rooms("train_robust")
     assert {"anomaly", "baselines", "blazenet", "robust"} <= rooms("score")
     assert rooms("evaluate") == set()
+
+
+def test_stages_depend_on_little_code_that_they_cannot_need():
+    """Their folders hold some, which has them run for nothing where it changes."""
+    plan = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    config = params.everything(ROOT)
+    needless = {stage: sum(dag.needless(ROOT, stage, plan, config).values()) for stage in plan}
+    assert max(needless.values()) < 3_000, needless
+    assert sum(needless.values()) < 15_000, needless
+    for body in stages().values():
+        folders = tuple(f"{dep}/" for dep in body["deps"] if (ROOT / dep).is_dir())
+        assert "src/crywatch" not in body["deps"]
+        assert [dep for dep in body["deps"] if dep.startswith(folders)] == []

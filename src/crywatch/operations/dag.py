@@ -1,7 +1,8 @@
 """The code that every stage depends on, as the files of `PLANS` list it (`crywatch dag`).
 
-The lines ``- src/...`` of a stage's dependencies are the closure of the imports of its script; all
-other lines of the file are written by hand and stay.
+The lines ``- src/...`` of a stage's dependencies are the closure of the imports of its script, in
+few paths where that costs little: DVC writes four lines of dvc.lock for each. All other lines of
+the file are written by hand and stay.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ import yaml
 
 from crywatch.core import params
 from crywatch.core.atomic import write_text
-from crywatch.core.code import closure
+from crywatch.core.code import closure, imports
 
 # By the folder of the scripts of its stages. All name paths as in the root.
 PLANS = {"pipelines": Path("dvc.yaml"), "studies": Path("studies") / "dvc.yaml"}
 SOURCES = "src/crywatch"
+# Paths of code of a stage; with more, folders stand for their files, where a path less costs at
+# most so many lines of code that the stage cannot need: a change of them has it run for nothing.
+MOST, WORTH = 6, 200
 _STAGE = re.compile(r"  (\w+):$")
 _TEMPLATE = re.compile(r"\$\{\s*([^}]+?)\s*\}")
 DETECTORS = ("detector", "detectors")  # modules of a room that open its models
@@ -72,7 +77,23 @@ def _with_sources(lines: Iterable[str], sources: dict[str, list[str]]) -> Iterat
 
 
 def stage_sources(root: Path, stage: str, bodies: dict, config: dict) -> list[str]:
-    """Files and whole folders below ``root`` that the script of ``stage`` reaches, sorted.
+    """Files and whole folders below ``root`` with all that the script of ``stage`` reaches."""
+    package = root / SOURCES
+    files, by_item = _reached(root, stage, bodies, config)
+    paths = _merged(_folded(files, package), files, package, MOST - len(by_item)) | by_item
+    return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def needless(root: Path, stage: str, bodies: dict, config: dict) -> dict[str, int]:
+    """Files that a stage depends on and cannot need, and their lines: they lie in its folders."""
+    files, _ = _reached(root, stage, bodies, config)
+    folders = (root / path for path in stage_sources(root, stage, bodies, config))
+    covered = {file for folder in folders if folder.is_dir() for file in _below(folder)}
+    return {file.relative_to(root).as_posix(): _lines(file) for file in covered - files}
+
+
+def _reached(root: Path, stage: str, bodies: dict, config: dict) -> tuple[set[Path], set[Path]]:
+    """Files that the script of ``stage`` reaches, and those that stand there for each of its items.
 
     Of the modules that are opened by name it reaches all, with two exceptions. A stage that is run
     for each of ``${corpora}`` opens, of the modules ``corpora/<item>.py``, its own alone:
@@ -103,9 +124,7 @@ def stage_sources(root: Path, stage: str, bodies: dict, config: dict) -> list[st
         files |= closure(module, package, opened) - same
     if by_item & files:  # DVC takes no file twice, as it would stand there for that item
         files, by_item = files | by_item, set()
-    templates = {path.parent / f"${{{variable}}}.py" for path in by_item}
-    paths = _folded(files, package) | templates
-    return sorted(path.relative_to(root).as_posix() for path in paths)
+    return files, {path.parent / f"${{{variable}}}.py" for path in by_item}
 
 
 def _foreach(body: dict, config: dict) -> tuple[str, set[str], str]:
@@ -180,6 +199,54 @@ def _folded(files: set[Path], package: Path) -> set[Path]:
         if len(modules) > 1 and modules <= files:
             folded = {path for path in folded if folder not in path.parents} | {folder}
     return folded
+
+
+def _merged(paths: set[Path], files: set[Path], package: Path, most: int) -> set[Path]:
+    """At most ``most`` paths where that is `WORTH` it: folders in place of what lies in them.
+
+    Each time it is the folder that adds the fewest needless lines of code for a path less. A folder
+    with a module that is opened by name, and not by this stage, is none of them.
+    """
+    closed = _opened_by_name(package) - files
+    while len(paths) > most:
+        folders: list[tuple[float, Path]] = []
+        for folder in {parent for path in paths for parent in path.parents}:
+            fewer = sum(folder in path.parents for path in paths) - 1
+            below = _below(folder) if package in folder.parents else closed
+            if fewer > 0 and closed.isdisjoint(below):
+                covered = {file for path in paths for file in _below(path)}
+                folders.append((sum(map(_lines, below - covered)) / fewer, folder))
+        if not folders:
+            break
+        worth, folder = min(folders)
+        if worth > WORTH:
+            break
+        paths = {path for path in paths if folder not in path.parents} | {folder}
+    return paths
+
+
+@cache
+def _below(path: Path) -> frozenset[Path]:
+    """A file, or the code in a folder."""
+    if path.is_file():
+        return frozenset({path})
+    return frozenset(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and not _only_a_docstring(file)
+    )
+
+
+@cache
+def _lines(file: Path) -> int:
+    return len(file.read_bytes().splitlines())
+
+
+@cache
+def _opened_by_name(package: Path) -> frozenset[Path]:
+    return frozenset(
+        path for file in package.rglob("*.py") for path in imports(file, package).opened.values()
+    )
 
 
 def _only_a_docstring(path: Path) -> bool:
