@@ -114,7 +114,6 @@ def gate_config() -> GateConfig:
     return GateConfig(
         distress=["pain"],
         calm=["hunger"],
-        changed=["planted"],
         refused_cries=0.02,
         refused_calm=0.1,
         least_auc=0.5,

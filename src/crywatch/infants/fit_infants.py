@@ -132,7 +132,7 @@ def run(
         work: list[tuple] = [
             (fit, name, store, config, seed, temp / name) for name in config.models
         ]
-        work.append((train_gate, store, config.gate, seed, temp / GATE))
+        work.append((train_gate, store, config.gate, config.changed, seed, temp / GATE))
         parallel = Parallel(n_jobs=min(config.workers, len(work)))
         *fits, gate = parallel(delayed(_on_one_thread)(*call) for call in work)
     return FitInfantsSummary(gate, dict(zip(config.models, fits, strict=True)))

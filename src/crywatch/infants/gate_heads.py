@@ -7,6 +7,7 @@ class, train stands in for it. All AUCs have intervals over infants (clips, wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,6 @@ class GateConfig:
 
     distress: list[str]  # categories
     calm: list[str]
-    changed: list[str]  # beginnings of categories that are known to be abnormal: not learned from
     refused_cries: float  # share of val's cries that the cry head may refuse, at most
     refused_calm: float  # share of val's calm cries that the distress head may refuse, at most
     least_auc: float  # a head is used if its AUC's interval is above it, on val and within train
@@ -117,9 +117,14 @@ class GateSummary:
         }
 
 
-def train_gate(store: EmbeddedCries, config: GateConfig, seed: int, out_dir: Path) -> GateSummary:
-    """Train both heads on the recordings of ``store`` and write the gate to ``out_dir``."""
-    data = {CRY: cry_data(store, config), DISTRESS: distress_data(store, config)}
+def train_gate(
+    store: EmbeddedCries, config: GateConfig, changed: Sequence[str], seed: int, out_dir: Path
+) -> GateSummary:
+    """Train both heads on the recordings of ``store`` and write the gate to ``out_dir``.
+
+    Nothing is learnt from recordings whose category begins with one of ``changed``.
+    """
+    data = {CRY: cry_data(store, changed), DISTRESS: distress_data(store, config, changed)}
     trained = {name: train_head(name, part, config, seed) for name, part in data.items()}
     train = data[CRY].only(data[CRY].parts == "train")
     shared = set(train.corpora[train.labels]) & set(train.corpora[~train.labels])
@@ -136,9 +141,9 @@ def train_gate(store: EmbeddedCries, config: GateConfig, seed: int, out_dir: Pat
     return summary
 
 
-def cry_data(store: EmbeddedCries, config: GateConfig) -> LabelledRecordings:
+def cry_data(store: EmbeddedCries, changed: Sequence[str]) -> LabelledRecordings:
     """Cries against clips without one."""
-    normal = ~is_changed(store.recordings, config.changed)
+    normal = ~is_changed(store.recordings, changed)
     cries, others = store.recordings[normal], store.others
     return LabelledRecordings(
         vectors=np.concatenate([store.vectors[normal], store.other_vectors]),
@@ -149,10 +154,12 @@ def cry_data(store: EmbeddedCries, config: GateConfig) -> LabelledRecordings:
     )
 
 
-def distress_data(store: EmbeddedCries, config: GateConfig) -> LabelledRecordings:
+def distress_data(
+    store: EmbeddedCries, config: GateConfig, changed: Sequence[str]
+) -> LabelledRecordings:
     """Cries of the categories that say distress, against those that say calm."""
     category = store.recordings["category"]
-    rows = ~is_changed(store.recordings, config.changed)
+    rows = ~is_changed(store.recordings, changed)
     rows &= category.isin([*config.distress, *config.calm]).to_numpy(dtype=bool)
     cries = store.recordings[rows]
     return LabelledRecordings(
