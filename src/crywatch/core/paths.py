@@ -8,7 +8,7 @@ from crywatch.core.errors import named
 
 DATA = Path("data")
 NO_CORPUS = Path("conf/corpora/none")  # empty: the folder of a corpus that is named none
-WORK = DATA / "work"  # resumable state of unfinished stages; never versioned
+WORK = DATA / "work"  # unfinished stages, and what is kept by its key; never versioned
 
 SPLIT = DATA / "split"
 SPLIT_CLIPS = SPLIT / "clips.parquet"
