@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 HEAD_BYTES = 1 << 16  # of a file, in which its header is looked for
+FRAMES_AT_ONCE = 16  # of a decoder
 GATHER_SAMPLES = 1 << 18  # resampled and written at a time
 QUALITY = "VHQ"  # of soxr
 SILENCE_DBFS = -200.0  # stands for a level of minus infinity
@@ -108,21 +109,9 @@ class BlockReader:
         self.info = StreamInfo(context.sample_rate, context.channels, context.name)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        import av
-
         self.n_samples = 0
         try:
-            frames = self._container.decode(self._stream)
-            while True:
-                try:
-                    block = _mono(next(frames))
-                except StopIteration:
-                    break
-                except (av.error.FFmpegError, OSError, ValueError):
-                    # What decoded so far is kept; a file of which nothing decodes is refused below,
-                    # and so is one of 64-bit integers, of which PyAV makes no array.
-                    self.truncated = True
-                    break
+            for block in self._blocks():
                 if not np.isfinite(block).all():
                     raise AudioError(f"{self.path}: holds samples that are NaN or infinite")
                 if len(block):
@@ -133,6 +122,33 @@ class BlockReader:
             self.truncated = self.truncated or self._is_short(self.n_samples)
         finally:
             self._container.close()
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """Mono [samples] of some frames at a time: one of PCM is only 1,024 samples."""
+        import av
+
+        frames = self._container.decode(self._stream)
+        parts: list[np.ndarray] = []
+        shape: tuple[bool, int] | None = None  # of those frames: planar or not, channels
+        while True:
+            try:
+                frame = next(frames)
+                samples = frame.to_ndarray()
+            except StopIteration:
+                break
+            except (av.error.FFmpegError, OSError, ValueError):
+                # What decoded so far is kept; a file of which nothing decodes is refused, and so is
+                # one of 64-bit integers, of which PyAV makes no array.
+                self.truncated = True
+                break
+            here = frame.format.is_planar, frame.layout.nb_channels
+            if shape is not None and (here != shape or len(parts) == FRAMES_AT_ONCE):
+                yield _mono(parts, *shape)
+                parts = []
+            parts.append(samples)
+            shape = here
+        if shape is not None:
+            yield _mono(parts, *shape)
 
     def _size(self) -> int:
         return self.path.stat().st_size if self._content is None else len(self._content)
@@ -174,9 +190,9 @@ def _promised_bytes(head: bytes) -> int:
     return 0
 
 
-def _mono(frame) -> np.ndarray:
-    """A PyAV frame as mono float32 [samples] in [-1, 1]."""
-    samples = frame.to_ndarray()
+def _mono(parts: list[np.ndarray], planar: bool, channels: int) -> np.ndarray:
+    """The arrays of PyAV's frames as mono float32 [samples] in [-1, 1]."""
+    samples = np.concatenate(parts, axis=1)
     kind = samples.dtype
     if kind == np.uint8:
         samples = (samples.astype(np.float32) - 128.0) / 128.0
@@ -184,8 +200,8 @@ def _mono(frame) -> np.ndarray:
         samples = samples.astype(np.float32) / float(2 ** (8 * kind.itemsize - 1))
     else:
         samples = samples.astype(np.float32)
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if not planar:
+        samples = samples.reshape(-1, channels).T
     return samples[0] if len(samples) == 1 else samples.mean(axis=0)
 
 
