@@ -46,6 +46,7 @@ VGGISH_DIM = 128
 
 DECODING = "decoding alone"
 DETECTOR = "default detector, file to events"
+DECODED = "default detector, samples to events"
 REAL_TIME = "real time"
 ALL_CODECS = "all codecs"
 YAMNET = "YAMNet file"
@@ -153,7 +154,7 @@ class Bench:
         cases = [
             Case(DECODING, n, lambda: sum(map(len, at_rate(BlockReader(path), RATE_HZ)))),
             Case(DETECTOR, n, lambda: detector.detect(path)),
-            Case("default detector, samples to events", n, lambda: detector.detect(wave)),
+            Case(DECODED, n, lambda: detector.detect(wave)),
         ]
         if self.options.yamnet:
             seconds = cut(wave)
