@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,6 +42,7 @@ from crywatch.detection.robust.train_robust import TrainRobustConfig
 
 BATCH = 256  # pictures
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+LIVE = Path(__file__).parent.parent / "conf" / "robust_context" / "live.yaml"
 YAMNET_CLASSES = 521
 VGGISH_DIM = 128
 
@@ -150,11 +152,13 @@ class Bench:
         path = self.folder / "recording.wav"
         path.write_bytes(encoded(to_int16(wave), RATE_HZ, "wav", "pcm_s16le"))
         detector = default_detector(self.folder / "detector")
+        live = default_detector(self.folder / "live", LIVE)
         n = float(self.options.recording_s)
         cases = [
             Case(DECODING, n, lambda: sum(map(len, at_rate(BlockReader(path), RATE_HZ)))),
             Case(DETECTOR, n, lambda: detector.detect(path)),
             Case(DECODED, n, lambda: detector.detect(wave)),
+            Case("context live, samples to events", n, lambda: live.detect(wave)),
         ]
         if self.options.yamnet:
             seconds = cut(wave)
@@ -267,11 +271,13 @@ def peak_mb(folder: Path, recording_s: int) -> float:
     return float(ended.stdout)
 
 
-def default_detector(folder: Path) -> Detector:
-    """With the front end and context of params.yaml, written to ``folder`` and on its runtime."""
+def default_detector(folder: Path, context: Path | None = None) -> Detector:
+    """As params.yaml has it, or with another context; in ``folder`` and on the fastest runtime."""
     recipe = params.section("train_robust", TrainRobustConfig, PARAMS).recipe()
     description = {"kind": "robust", "name": "random", "segment_s": 1.0}
     description |= {"frontend": recipe.front_end.as_dict(), "context": recipe.context.as_dict()}
+    if context is not None:
+        description["context"] = OmegaConf.to_container(OmegaConf.load(context))
     weights = {f"backbone.{name}": value for name, value in _network().state_dict().items()}
     save(folder, ModelFolder(description, weights))
     detector = load_detector(folder)

@@ -36,6 +36,7 @@ def test_every_comparison_is_printed_and_written(tmp_path, capsys):
         "decoding alone",
         "default detector, file to events",
         "default detector, samples to events",
+        "context live, samples to events",
     }
     assert report["peaks_mb"]["2"] > 50
     assert "2 s: " in printed
