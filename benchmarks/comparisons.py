@@ -47,8 +47,8 @@ YAMNET_CLASSES = 521
 VGGISH_DIM = 128
 
 DECODING = "decoding alone"
-DETECTOR = "default detector, file to events"
-DECODED = "default detector, samples to events"
+DETECTOR = "detector, file to events"
+DECODED = "detector, samples to events"
 REAL_TIME = "real time"
 ALL_CODECS = "all codecs"
 YAMNET = "YAMNet file"
@@ -158,7 +158,7 @@ class Bench:
             Case(DECODING, n, lambda: sum(map(len, at_rate(BlockReader(path), RATE_HZ)))),
             Case(DETECTOR, n, lambda: detector.detect(path)),
             Case(DECODED, n, lambda: detector.detect(wave)),
-            Case("context live, samples to events", n, lambda: live.detect(wave)),
+            Case("same, context live", n, lambda: live.detect(wave)),
         ]
         if self.options.yamnet:
             seconds = cut(wave)

@@ -34,9 +34,9 @@ def test_every_comparison_is_printed_and_written(tmp_path, capsys):
     )
     assert set(cases["detector"]) == {
         "decoding alone",
-        "default detector, file to events",
-        "default detector, samples to events",
-        "context live, samples to events",
+        "detector, file to events",
+        "detector, samples to events",
+        "same, context live",
     }
     assert report["peaks_mb"]["2"] > 50
     assert "2 s: " in printed
