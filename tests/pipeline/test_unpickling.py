@@ -41,7 +41,8 @@ FORBIDDEN = {
     "yaml.full_load": "makes the objects that a file names",
     "os.system": "runs a shell",
 }
-SAFE_LOADERS = {"SafeLoader", "CSafeLoader", "YamlLoader"}  # the last one is a CSafeLoader
+# The last two are CSafeLoaders.
+SAFE_LOADERS = {"SafeLoader", "CSafeLoader", "ParamsLoader", "YamlLoader"}
 # File, call and why it may be there.
 CLUSTER, IN_ONE_RUN = (
     "src/crywatch/detection/engine/cluster.py",

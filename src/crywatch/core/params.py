@@ -29,7 +29,7 @@ else:
     _FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_FastLoader):
+class ParamsLoader(_FastLoader):
     """Reads YAML as OmegaConf does, and by libyaml: stages read params.yaml several times."""
 
     yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
@@ -45,7 +45,7 @@ class _Loader(_FastLoader):
 
 @lru_cache(maxsize=8)
 def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    return yaml.load(text, ParamsLoader)
 
 
 def _values(path: Path | str) -> dict[str, Any]:
