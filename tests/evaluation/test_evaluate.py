@@ -336,10 +336,10 @@ def test_dvc_scores_nothing_again_for_a_changed_parameter_of_evaluate(tmp_path):
     stages = {name: content["stages"][name] for name in ("score", "evaluate")}
     for name, body in stages.items():
         body["cmd"] = f"mkdir -p data/{name} && echo {name} > data/{name}/made"
-        for dep in body["deps"]:
-            (tmp_path / dep).parent.mkdir(parents=True, exist_ok=True)
-            if dep != "data/score":
-                (tmp_path / dep).touch()
+        for dep in set(body["deps"]) - {"data/score"}:
+            file = tmp_path / dep if Path(dep).suffix else tmp_path / dep / "file"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     config = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(config))
