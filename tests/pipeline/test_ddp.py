@@ -182,6 +182,7 @@ def test_the_first_process_alone_writes_and_records(trained):
         "model.safetensors",
         "metrics.json",
         "history.csv",
+        "embeddings",
     }
     assert not list((two / paths.WORK).rglob("*.ckpt"))
     client = MlflowClient(f"sqlite:///{two / 'mlflow.db'}")
