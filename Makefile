@@ -4,20 +4,22 @@ BIN := $(VENV)/bin
 # Layers of dependencies (extras of pyproject.toml) that `make install`, `repro` and `ui` need.
 EXTRAS ?= train,infants,tracking
 
+# A file's tests stay in one process; `slow` files are begun first (tests/conftest.py).
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test lint ui install clean
+.PHONY: repro test test-all lint ui install clean
 
 repro: $(VENV)/.has-$(EXTRAS)  ## set right what a kill left, then `dvc repro`
 	crywatch repro
 
-test: $(VENV)/.has-test  ## all tests; those that rebuild the whole DAG go beside the others
-	@pytest -m slow > .pytest-slow.log 2>&1 & slow=$$!; \
-	trap 'kill $$slow; exit 130' INT TERM; \
-	pytest -m 'not slow'; rest=$$?; \
-	wait $$slow; whole=$$?; cat .pytest-slow.log; rm -f .pytest-slow.log; \
-	exit $$(( rest | whole ))
+test: $(VENV)/.has-test  ## the tests of every change, in as many processes as there are cores (8 at most)
+	pytest $(PARALLEL) -m 'not nightly'
+
+test-all: $(VENV)/.has-test  ## these, and what needs servers or rebuilds many times
+	pytest $(PARALLEL)
 
 lint: $(VENV)/.has-test  ## style, imports between the rooms, and types
 	ruff check src pipelines studies tests benchmarks

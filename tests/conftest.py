@@ -9,6 +9,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first: else a process would be alone with the rebuild at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """For what is compared bit by bit, whatever OMP_NUM_THREADS says."""

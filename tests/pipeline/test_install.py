@@ -13,7 +13,7 @@ import soundfile
 
 from tests.helpers.robust_model_cases import write_robust
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 PARAMS = (

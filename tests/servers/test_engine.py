@@ -35,6 +35,8 @@ from tests.helpers.engine_cases import NOTES, Doubling, Note, SlowEmbedding, Slo
 from tests.helpers.generated import generated
 from tests.helpers.split_cases import clips_table, noise, row
 
+pytestmark = pytest.mark.nightly
+
 LOGMEL = EmbedderConfig("logmel", 128, "")
 STORE_BYTES = 100 << 20
 BATCHES = [[1, 2], [3], [4, 5, 6], [7]]

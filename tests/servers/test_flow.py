@@ -13,6 +13,8 @@ import pytest
 
 from tests.helpers.retrain_cases import make_project, runs, write_params
 
+pytestmark = pytest.mark.nightly
+
 pytest.importorskip("prefect")
 
 TOKEN = "hf_plantedTOKEN0123"

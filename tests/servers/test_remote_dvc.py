@@ -22,6 +22,8 @@ pytest.importorskip("dvc_s3", reason="needs dvc-s3: pip install 'crywatch[remote
 FILES = 120
 MAKE = f"""
 from pathlib import Path
+
+pytestmark = pytest.mark.nightly
 out = Path("data/many")
 out.mkdir(parents=True)
 for number in range({FILES}):

@@ -51,6 +51,8 @@ print("the stage did its work")
 """
 SHORT = """
 from crywatch import tracking
+
+pytestmark = pytest.mark.nightly
 with tracking.stage_run("clean") as log:
     log.metrics({"clips": 7})
 """
