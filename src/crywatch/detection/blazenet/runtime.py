@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crywatch.detection.blazenet.network import CHUNK, BlazeBlock, BlazeNet
+from crywatch.detection.blazenet.network import CHUNK, BlazeNet
 
 WORTH_LOADING = 1024  # pictures: they win back the third of a second that it takes
 PIXELS = 64  # of a picture's side
@@ -87,7 +87,7 @@ def _graph(network: BlazeNet) -> Any:
         assert layer.bias is not None
         return ops.add(out, ops.constant(values(layer.bias).reshape(1, -1, 1, 1)))
 
-    def block(x: Any, layer: BlazeBlock) -> Any:
+    def block(x: Any, layer: Any) -> Any:  # a BlazeBlock
         out = convolve(convolve(x, layer.depthwise), layer.pointwise)
         if layer.stride == 2:
             x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
