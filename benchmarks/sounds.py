@@ -10,11 +10,11 @@ import numpy as np
 
 from crywatch.audio.decode import resample, to_int16
 from crywatch.audio.segments import RATE_HZ
-from crywatch.corpora.base import ClipEntry, Corpus
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.generate.freesound import CLASSES as ESC50_CLASSES
 from crywatch.corpora.generate.freesound import SECONDS as ESC50_SECONDS
+from crywatch.corpora.shared.base import ClipEntry, Corpus
 
 SEED = 7
 RECORDED_HZ = 44_100

@@ -2,7 +2,7 @@
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.corpora.cryceleb_tables import CORPUS
+from crywatch.corpora.shared.cryceleb_tables import CORPUS
 from crywatch.speaker.evaluate_verification import (
     EvaluateVerificationConfig,
     VerificationInputs,

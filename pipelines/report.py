@@ -2,7 +2,7 @@
 
 from crywatch import corpora, tracking
 from crywatch.core import params, paths
-from crywatch.corpora.base import is_generated
+from crywatch.corpora.shared.base import is_generated
 from crywatch.report import (
     CorpusInputs,
     DetectionInputs,

@@ -6,7 +6,7 @@ import pandas as pd
 
 from crywatch import tracking
 from crywatch.core import params, paths
-from crywatch.corpora.base import is_generated
+from crywatch.corpora.shared.base import is_generated
 from crywatch.infants.conformal import ConformalConfig
 from crywatch.infants.evaluation.division import DivisionConfig
 from crywatch.infants.models.registry import ModelsConfig

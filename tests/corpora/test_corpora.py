@@ -15,10 +15,10 @@ from crywatch.audio import decode as audio
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
-from crywatch.corpora.base import AUDIO, MISSING_NOTE
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.generate.freesound import CLASSES as ESC50_CLASSES
+from crywatch.corpora.shared.base import AUDIO, MISSING_NOTE
 from crywatch.data.tables import LABELS
 
 TINY = GeneratorConfig(

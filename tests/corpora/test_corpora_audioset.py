@@ -12,15 +12,15 @@ from crywatch.core import params
 from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.corpora import ClipEntry, Event, Refused
 from crywatch.corpora.audioset import BABY_CRY, CRYING, DEFAULT_CLASSES
-from crywatch.corpora.audioset_selection import (
+from crywatch.corpora.shared.audioset_selection import (
     AudioSetConfig,
     choose,
     read_selection,
     write_selection,
 )
-from crywatch.corpora.audioset_tables import read_segments
-from crywatch.corpora.ledger import FILE as LEDGER
-from crywatch.corpora.ledger import Gone, Ledger, read_ledger, write_ledger
+from crywatch.corpora.shared.audioset_tables import read_segments
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import Gone, Ledger, read_ledger, write_ledger
 from tests.helpers.generated import generated
 
 CONF = Path(__file__).parents[2] / "conf"

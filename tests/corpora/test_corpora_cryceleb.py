@@ -9,7 +9,12 @@ import pytest
 from crywatch import corpora
 from crywatch.core.errors import CorpusError
 from crywatch.corpora import Refused, cryceleb
-from crywatch.corpora.cryceleb_tables import Pair, read_metadata, read_pairs, write_submission
+from crywatch.corpora.shared.cryceleb_tables import (
+    Pair,
+    read_metadata,
+    read_pairs,
+    write_submission,
+)
 from tests.helpers.generated import generated
 
 

@@ -19,9 +19,9 @@ from crywatch.core.errors import (
     DownloadError,
 )
 from crywatch.corpora import Remote, donateacry
-from crywatch.corpora.base import AUDIO, MISSING_NOTE
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.base import AUDIO, MISSING_NOTE
 from tests.helpers.archive_cases import make_zip
 from tests.helpers.http_cases import asked_from, names, server, status, whole
 

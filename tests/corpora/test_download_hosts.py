@@ -19,9 +19,9 @@ from crywatch import corpora
 from crywatch.core import params, paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError, DownloadError
-from crywatch.corpora.base import MISSING_NOTE, CorpusConfig
 from crywatch.corpora.download import DataConfig, DownloadConfig, hosts, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.base import MISSING_NOTE, CorpusConfig
 from tests.helpers.http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)
@@ -173,7 +173,7 @@ def test_the_login_of_the_hubs_own_tools_is_read(variable, tmp_path):
     file.parent.mkdir(exist_ok=True)
     code = """
 import sys
-from crywatch.corpora.base import Remote
+from crywatch.corpora.shared.base import Remote
 from crywatch.corpora.download import hosts
 remote = Remote(f"{hosts.HUB}/datasets/a/b/resolve/main/f", "f", host="huggingface")
 print(hosts.locate(remote, None, 5.0).token)

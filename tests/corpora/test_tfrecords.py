@@ -2,7 +2,7 @@
 
 import pytest
 
-from crywatch.corpora.tfrecords import (
+from crywatch.corpora.shared.tfrecords import (
     SequenceExample,
     frame,
     read_records,

@@ -16,7 +16,7 @@ import soundfile
 from crywatch.audio.decode import read_clean
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.params import section
-from crywatch.corpora.base import ClipEntry, Corpus, Event, Refused
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Event, Refused
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig, run, unique_stems
 from crywatch.data.tables import read_table

@@ -16,8 +16,8 @@ from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.base import is_generated
 from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.base import is_generated
 from crywatch.data import clean, datasheet, split
 from crywatch.data.clean import CleanConfig
 from crywatch.data.datasheet import DatasheetConfig, figures, measures

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora.tfrecords import SequenceExample, frame, serialised
+from crywatch.corpora.shared.tfrecords import SequenceExample, frame, serialised
 
 
 def example(ytid="00000000001", start_s=30.0, labels=(0,), rows=None, **context) -> bytes:

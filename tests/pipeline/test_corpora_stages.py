@@ -8,8 +8,8 @@ import pytest
 from crywatch import corpora
 from crywatch.core import params
 from crywatch.core.errors import TableError
-from crywatch.corpora.details import COLUMNS, FILE, read_details
 from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.details import COLUMNS, FILE, read_details
 from crywatch.data import clean, split
 from crywatch.data.clean import CleanConfig
 from crywatch.data.split import SplitConfig

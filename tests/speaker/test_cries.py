@@ -9,8 +9,8 @@ import pytest
 from crywatch.audio.extents import ExtentConfig, Stretch
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError, TableError
-from crywatch.corpora.base import Details
-from crywatch.corpora.details import ClipDetails, write_details
+from crywatch.corpora.shared.base import Details
+from crywatch.corpora.shared.details import ClipDetails, write_details
 from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.speaker.cries import (

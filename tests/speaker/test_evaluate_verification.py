@@ -15,7 +15,7 @@ from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import save
-from crywatch.corpora import cryceleb_tables
+from crywatch.corpora.shared import cryceleb_tables
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import TRIALS
 from crywatch.metrics.rows import flat

@@ -8,7 +8,7 @@ import pytest
 
 from crywatch.audio.decode import decode
 from crywatch.core.errors import TableError
-from crywatch.corpora import cryceleb_tables
+from crywatch.corpora.shared import cryceleb_tables
 from crywatch.speaker import trials as module
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.trials import (

@@ -163,7 +163,7 @@ def mine_published(
 ) -> None:
     """Mine the top seconds of AudioSet's clips by their published features, without audio."""
     from crywatch.core import params
-    from crywatch.corpora.audioset_selection import AudioSetConfig
+    from crywatch.corpora.shared.audioset_selection import AudioSetConfig
     from crywatch.detection.anomaly.mine_published import run
     from crywatch.detection.engine import EngineConfig, open_engine
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote, WantedClip
+from crywatch.corpora.shared.base import (
+    ClipEntry,
+    Corpus,
+    Details,
+    Event,
+    Refused,
+    Remote,
+    WantedClip,
+)
 
 __all__ = [
     "NAMES",

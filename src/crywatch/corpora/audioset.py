@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.audioset_selection import (
+from crywatch.corpora.shared.audioset_selection import (
     AMBIGUOUS,
     CRY,
     AudioSetConfig,
@@ -18,9 +18,15 @@ from crywatch.corpora.audioset_selection import (
     read_selection,
     write_selection,
 )
-from crywatch.corpora.audioset_selection import FILE as SELECTION
-from crywatch.corpora.audioset_tables import CLASSES, SEGMENTS, STRONG, read_classes, read_strong
-from crywatch.corpora.base import (
+from crywatch.corpora.shared.audioset_selection import FILE as SELECTION
+from crywatch.corpora.shared.audioset_tables import (
+    CLASSES,
+    SEGMENTS,
+    STRONG,
+    read_classes,
+    read_strong,
+)
+from crywatch.corpora.shared.base import (
     ClipEntry,
     Corpus,
     CorpusConfig,
@@ -30,8 +36,8 @@ from crywatch.corpora.base import (
     Remote,
     WantedClip,
 )
-from crywatch.corpora.ledger import FILE as LEDGER
-from crywatch.corpora.ledger import read_ledger
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import read_ledger
 
 AUDIO = "audio"
 FEATURES = "audioset_v1_embeddings"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused, Remote
 
 ROOT = "baby_cry_detection-master/data"
 CLASSES = {

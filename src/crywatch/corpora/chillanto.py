@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crywatch.core.errors import CorpusError
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Details, Refused
 
 # The classes, and the words for them in folder names.
 CLASSES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused, Remote
-from crywatch.corpora.cryceleb_tables import (
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Details, Refused, Remote
+from crywatch.corpora.shared.cryceleb_tables import (
     AUDIO,
     CORPUS,
     META,

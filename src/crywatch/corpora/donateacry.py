@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
-from crywatch.corpora.sessions import number_sessions
-from crywatch.corpora.uploads import Upload, parse
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.corpora.shared.sessions import number_sessions
+from crywatch.corpora.shared.uploads import Upload, parse
 
 ROOT = "donateacry-corpus-master"
 CLEANED = f"{ROOT}/donateacry_corpus_cleaned_and_updated_data"

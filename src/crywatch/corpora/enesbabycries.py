@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from crywatch.core.errors import CorpusError
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Refused, Remote
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Details, Refused, Remote
 
 FOLDERS = {"bout": "1A_bouts", "cry": "1B_cries"}
 # Codes are French and can be double ("FI"): as in the publisher's scripts, the first letter

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crywatch.core.errors import CorpusError
-from crywatch.corpora.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused, Remote
 
 ROOT = "ESC-50-master"
 META = f"{ROOT}/meta/esc50.csv"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crywatch.corpora import uploads
-from crywatch.corpora.base import ClipEntry, Corpus, Details, Event, Refused, Remote
-from crywatch.corpora.rows import Row, read_rows
+from crywatch.corpora.shared import uploads
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Details, Event, Refused, Remote
+from crywatch.corpora.shared.rows import Row, read_rows
 
 ROOTS = ("data", ".")  # in the repository's layout, or the archive's content alone
 DEMO = "demo"  # four clips in the publisher's repository

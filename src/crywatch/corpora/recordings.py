@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from crywatch.corpora.base import ClipEntry, Corpus, Refused
-from crywatch.corpora.recordings_table import COLUMNS, TABLE, Recording, read_recordings
-from crywatch.corpora.sessions import number_sessions
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.recordings_table import COLUMNS, TABLE, Recording, read_recordings
+from crywatch.corpora.shared.sessions import number_sessions
 
 
 class Recordings(Corpus):

@@ -11,7 +11,7 @@ from pathlib import Path
 from crywatch import corpora
 from crywatch.core import paths
 from crywatch.core.errors import CrywatchError
-from crywatch.corpora.base import MISSING_NOTE, Corpus
+from crywatch.corpora.shared.base import MISSING_NOTE, Corpus
 from crywatch.data.counts import Counts, SplitCounts, count_entries, count_split, count_tables
 
 NAMED = 5  # clips and files that a message lists by name

@@ -36,9 +36,9 @@ from crywatch.core.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.core.progress import progress_bar
-from crywatch.corpora.base import ClipEntry, Corpus, Refused
-from crywatch.corpora.details import FILE as DETAILS_FILE
-from crywatch.corpora.details import ClipDetails, write_details
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.details import FILE as DETAILS_FILE
+from crywatch.corpora.shared.details import ClipDetails, write_details
 
 CHUNK = 8  # files of one transfer to a worker: its cost is shared
 CHUNKS_AHEAD = 4  # of a worker; more would only wait in memory

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.corpora.base import ClipEntry, Refused
+from crywatch.corpora.shared.base import ClipEntry, Refused
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core.atomic import atomic_dir
-from crywatch.corpora.base import Corpus
+from crywatch.corpora.shared.base import Corpus
 from crywatch.data import datasheet
 from crywatch.data.datasheet import Datasheet, DatasheetConfig
 from crywatch.report.detection import DetectionInputs, detection_page

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.errors import TableError
-from crywatch.corpora.cryceleb_tables import Pair, read_metadata
-from crywatch.corpora.sessions import GAP_S
+from crywatch.corpora.shared.cryceleb_tables import Pair, read_metadata
+from crywatch.corpora.shared.sessions import GAP_S
 from crywatch.speaker.batches import (
     AveragingConfig,
     Embed,
@@ -237,7 +237,7 @@ def cryceleb_trials(pairs: Sequence[Pair]) -> TrialList:
 
 
 def by_trial(pairs: Sequence[Pair], scores: np.ndarray) -> dict[str, float]:
-    """``scores`` [pairs] by trial, as `corpora.cryceleb_tables.write_submission` takes them."""
+    """``scores`` [pairs] by trial, as `cryceleb_tables.write_submission` takes them."""
     return {pair.trial_id: float(score) for pair, score in zip(pairs, scores, strict=True)}
 
 

@@ -13,12 +13,19 @@ from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.core.progress import progress
-from crywatch.corpora.base import MISSING_NOTE, ClipEntry, Corpus, CorpusConfig, Remote, is_named
 from crywatch.corpora.download import clips
 from crywatch.corpora.download.archive import extract
 from crywatch.corpora.download.transfer import TransferConfig, fetch
 from crywatch.corpora.download.youtube import ClipsConfig
 from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.base import (
+    MISSING_NOTE,
+    ClipEntry,
+    Corpus,
+    CorpusConfig,
+    Remote,
+    is_named,
+)
 
 NO_FOLDER = CorpusConfig(folder="")
 SOURCES = ("generated", "mirror", "publishers")

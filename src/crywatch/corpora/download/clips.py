@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crywatch.core.atomic import atomic_path
-from crywatch.corpora.base import WantedClip
 from crywatch.corpora.download.youtube import (
     REASONS,
     ClipsConfig,
@@ -20,8 +19,9 @@ from crywatch.corpora.download.youtube import (
     YoutubeDL,
     fetch_clips,
 )
-from crywatch.corpora.ledger import FILE as LEDGER
-from crywatch.corpora.ledger import write_ledger
+from crywatch.corpora.shared.base import WantedClip
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import write_ledger
 
 FOLDER = "clips"  # below the working folder
 REPORT = "yield.csv"

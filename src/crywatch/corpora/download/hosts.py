@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 from crywatch.core.errors import DownloadError
-from crywatch.corpora.base import Remote
+from crywatch.corpora.shared.base import Remote
 
 HUB = "https://huggingface.co"
 TOKEN_PAGE = f"{HUB}/settings/tokens"

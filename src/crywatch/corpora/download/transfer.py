@@ -16,8 +16,8 @@ from crywatch.core.atomic import read_json, write_json
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import DownloadError
 from crywatch.core.progress import progress_bar
-from crywatch.corpora.base import Remote
 from crywatch.corpora.download import hosts
+from crywatch.corpora.shared.base import Remote
 
 CHUNK_BYTES = 1 << 16
 MAX_RETRY_AFTER_S = 600.0

@@ -19,9 +19,9 @@ from typing import Any
 from crywatch.audio.decode import excerpt, write_flac
 from crywatch.core.errors import AudioError, DownloadError
 from crywatch.core.progress import progress
-from crywatch.corpora.base import WantedClip
-from crywatch.corpora.ledger import FILE as LEDGER
-from crywatch.corpora.ledger import Gone, Ledger
+from crywatch.corpora.shared.base import WantedClip
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import Gone, Ledger
 
 PART = "part"  # folder of what yt-dlp is fetching; the next run goes on from it
 MIN_SHARE = 0.5  # of the stretch asked for; a video that has less of it was cut

@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.corpora import audioset
-from crywatch.corpora.audioset_selection import FILE as SELECTION
-from crywatch.corpora.audioset_selection import AudioSetConfig, Chosen, choose, write_selection
-from crywatch.corpora.audioset_tables import (
+from crywatch.corpora.generate import synthesis
+from crywatch.corpora.generate.config import GeneratorConfig
+from crywatch.corpora.generate.files import write_sound, write_table
+from crywatch.corpora.generate.synthesis import RATE_HZ
+from crywatch.corpora.shared.audioset_selection import FILE as SELECTION
+from crywatch.corpora.shared.audioset_selection import (
+    AudioSetConfig,
+    Chosen,
+    choose,
+    write_selection,
+)
+from crywatch.corpora.shared.audioset_tables import (
     CLASS_COLUMNS,
     CLASSES,
     SEGMENTS,
@@ -19,13 +28,9 @@ from crywatch.corpora.audioset_tables import (
     STRONG_COLUMNS,
     segment_id,
 )
-from crywatch.corpora.generate import synthesis
-from crywatch.corpora.generate.config import GeneratorConfig
-from crywatch.corpora.generate.files import write_sound, write_table
-from crywatch.corpora.generate.synthesis import RATE_HZ
-from crywatch.corpora.ledger import FILE as LEDGER
-from crywatch.corpora.ledger import Gone, write_ledger
-from crywatch.corpora.tfrecords import SequenceExample, write_records
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import Gone, write_ledger
+from crywatch.corpora.shared.tfrecords import SequenceExample, write_records
 
 SECONDS = 10.0
 EVENTS_S, EVENT_S = (0.5, 5.0), 3.0  # onsets of the first class, and its length, where labelled

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import cryceleb_tables
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.config import GeneratorConfig
 from crywatch.corpora.generate.files import write_sound, write_table
+from crywatch.corpora.shared import cryceleb_tables
 
 CRIES = 3  # of an infant in a period
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.corpora import donateacry, uploads
+from crywatch.corpora import donateacry
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.config import GeneratorConfig
 from crywatch.corpora.generate.files import write_sound
+from crywatch.corpora.shared import uploads
 
 SECONDS = 7.0  # of an upload
 FIRST_EPOCH_S = 1_430_000_000

@@ -21,7 +21,7 @@ from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.config import GeneratorConfig, NurseryConfig
 from crywatch.corpora.generate.files import write_sound, write_table
 from crywatch.corpora.generate.synthesis import Voice
-from crywatch.corpora.recordings_table import COLUMNS, TABLE
+from crywatch.corpora.shared.recordings_table import COLUMNS, TABLE
 
 FIRST_DAY = datetime(2024, 3, 4, 19, 30)
 SHORT_SESSIONS = 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crywatch.core.atomic import atomic_dir, write_json, write_text
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.base import Corpus
+from crywatch.corpora.shared.base import Corpus
 from crywatch.data.counts import Counts, SplitCounts, count_split, count_tables
 from crywatch.data.datasheet import figures, findings, measures
 from crywatch.data.datasheet.measures import LabelSound, Separation, Spread

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from crywatch.core.errors import ConfigError
-from crywatch.corpora.details import FILE, read_details
+from crywatch.corpora.shared.details import FILE, read_details
 
 OFFICIAL = {"train": "train", "dev": "val", "validation": "val", "test": "test"}
 

@@ -21,8 +21,8 @@ from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import load
 from crywatch.core.progress import progress_bar
-from crywatch.corpora.audioset_selection import Classes
-from crywatch.corpora.audioset_tables import CLASSES, read_classes, segment_id
+from crywatch.corpora.shared.audioset_selection import Classes
+from crywatch.corpora.shared.audioset_tables import CLASSES, read_classes, segment_id
 from crywatch.detection.anomaly.mine import top_seconds
 from crywatch.detection.anomaly.network import RtfmNetwork, load_head
 from crywatch.detection.embedders.pca import DIM

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.core.errors import TableError
-from crywatch.corpora.tfrecords import SequenceExample, read_records
+from crywatch.corpora.shared.tfrecords import SequenceExample, read_records
 from crywatch.detection.embedders.pca import DIM, dequantise
 
 SUFFIX = ".tfrecord"

@@ -20,7 +20,7 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import CrywatchError, ModelError, StoreError
 from crywatch.core.progress import progress
-from crywatch.corpora.sessions import number_sessions
+from crywatch.corpora.shared.sessions import number_sessions
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries

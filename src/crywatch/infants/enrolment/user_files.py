@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.core.errors import CrywatchError
-from crywatch.corpora.recordings_table import (
+from crywatch.corpora.shared.recordings_table import (
     FIRST_YEAR,
     LAST_YEAR,
     TABLE,

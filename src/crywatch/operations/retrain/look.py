@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crywatch.core import params
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, CrywatchError
-from crywatch.corpora.base import is_generated, is_named
+from crywatch.corpora.shared.base import is_generated, is_named
 from crywatch.tracking.lineage import YamlLoader, related
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from crywatch.audio.extents import ExtentConfig, Stretch, merged, sounding
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
-from crywatch.corpora.details import FILE, read_details
+from crywatch.corpora.shared.details import FILE, read_details
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.speaker.cries.store import CryRow, write_cries

@@ -20,7 +20,7 @@ from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
 from crywatch.core.threads import torch_threads
-from crywatch.corpora.cryceleb_tables import read_pairs, write_submission
+from crywatch.corpora.shared.cryceleb_tables import read_pairs, write_submission
 from crywatch.data.tables import write_table
 from crywatch.data.tables.infants import TRIALS
 from crywatch.metrics.rows import flat

@@ -13,7 +13,7 @@ import pandas as pd
 from crywatch.audio.decode import decode, resample, to_int16
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import TableError
-from crywatch.corpora.cryceleb_tables import read_pairs
+from crywatch.corpora.shared.cryceleb_tables import read_pairs
 from crywatch.data.tables.infants import is_changed
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.trials import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crywatch.corpora.base import AUDIO
-from crywatch.corpora.rows import Row, read_rows
+from crywatch.corpora.shared.base import AUDIO
+from crywatch.corpora.shared.rows import Row, read_rows
 
 TABLE = "recordings.csv"
 COLUMNS = ("path", "label", "infant", "recorded_at", "category")

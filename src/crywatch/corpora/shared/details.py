@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import TableError
-from crywatch.corpora.base import Details
+from crywatch.corpora.shared.base import Details
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import CorpusError
-from crywatch.corpora.rows import read_rows
+from crywatch.corpora.shared.rows import read_rows
 
 CORPUS = "cryceleb"  # its name among the corpora
 AUDIO = "audio"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core.errors import CorpusError
-from crywatch.corpora.rows import Row, read_rows
+from crywatch.corpora.shared.rows import Row, read_rows
 
 SEGMENTS = {
     "balanced": "balanced_train_segments.csv",

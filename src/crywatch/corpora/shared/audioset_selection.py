@@ -20,10 +20,10 @@ from typing import Any
 
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError, CorpusError
-from crywatch.corpora import audioset_tables as tables
-from crywatch.corpora.audioset_tables import SEGMENTS, Segment, read_segments
-from crywatch.corpora.base import CorpusConfig
-from crywatch.corpora.rows import read_rows
+from crywatch.corpora.shared import audioset_tables as tables
+from crywatch.corpora.shared.audioset_tables import SEGMENTS, Segment, read_segments
+from crywatch.corpora.shared.base import CorpusConfig
+from crywatch.corpora.shared.rows import read_rows
 
 FILE = "selection.csv"
 COLUMNS = ("segment_id", "part", "class", "kind", "mid", "ytid", "start_s", "end_s", "mids")

@@ -63,7 +63,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Details:
-    """What only some publishers say of a clip; a row of table ``details`` (`corpora.details`)."""
+    """What only some publishers say of a clip; a row of table ``details`` (`shared.details`)."""
 
     part: str | None = None  # of the publisher's own split: train, dev, validation, test
     kind: str | None = None  # what sort of clip: cry or bout; real, weak or synthetic
