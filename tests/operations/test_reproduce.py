@@ -15,7 +15,7 @@ from crywatch.core.digest import files_sha256
 from crywatch.core.errors import CrywatchError
 from crywatch.operations.reproduce import reproduce
 from crywatch.tracking import lineage, parent, registry, store
-from tests.helpers.rebuild_cases import SOURCES, commit, dvc, git, tiny_project
+from tests.helpers.rebuild_cases import SOURCES, commit, crywatch, dvc, git, tiny_project
 from tests.helpers.registry_fakes import Registry, register
 from tests.helpers.tracking_cases import runs
 
@@ -36,6 +36,7 @@ def rebuilt(tmp_path_factory, new_project) -> Path:
         (folder / name).write_text(text)
     params.compose_to_file([], folder)
     dvc(folder, "repro")
+    assert crywatch(folder, "deliver").code == 0  # what a copy of it takes along is in the store
     commit(folder, "rebuilt")
     return folder
 
