@@ -1,4 +1,4 @@
-"""The corpora: a loader module each, opened by name with `get`; `shared.base` is what they all obey.
+"""The corpora: a loader module each, opened by name with `get`; all obey `shared.base`.
 
 A new corpus is a module and a line in `LOADERS`.
 """
