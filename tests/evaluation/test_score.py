@@ -78,6 +78,16 @@ def stored(world, tmp_path_factory):
     return scored(folder, world.sources)
 
 
+def test_processes_change_only_the_time(world, stored, tmp_path):
+    folder = tmp_path / "score"
+    systems = [world.system(name) for name in NAMES] + [world.system(LEFT_OUT, "cries")]
+    systems.append(System("robust/r", str(world.root / "r"), "", "robust/r"))
+    given = {DETECTION: systems[:-1], SYSTEMS: systems[-1:], SHORTCUTS: systems[-1:]}
+    score(folder, world.sources, given, load_system, replace(CONFIG, workers=2))
+    for path in sorted(file for file in stored.folder.rglob("*") if file.is_file()):
+        assert (folder / path.relative_to(stored.folder)).read_bytes() == path.read_bytes(), path
+
+
 def test_every_second_not_trained_on_is_scored(world, stored):
     clips = read_table(world.split_clips, SPLIT_CLIPS)
     unseen = set(clips.loc[(clips["split"] != "train") & (clips["label"] != "unknown"), "clip_id"])

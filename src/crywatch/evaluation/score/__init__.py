@@ -63,6 +63,7 @@ class ScoreConfig:
     recorded: list[str]  # family/variant, beside all miners, BlazeNets and anomaly heads
     audited: AuditedConfig
     compared: ComparedConfig
+    workers: int = 1  # processes
 
     def channels(self) -> list[str]:
         """All that are heard through, once."""
@@ -124,7 +125,7 @@ def run(
 
     cache = ScoreCache(work_dir)
     missing = sum(not cache.table(hearing.key).is_file() for hearing in plan)
-    hear([*plan, silence], cache)
+    hear([*plan, silence], cache, config.workers)
     vectors = probe(audited, probed, cache)
     entries = {cache.table(hearing.key): hearing for hearing in plan}
     index = ScoreIndex(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from crywatch.audio.decode import read_clean
 from crywatch.core.progress import progress
+from crywatch.core.threads import one_thread
 from crywatch.evaluation.score.cache import ScoreCache, write_entry
 from crywatch.evaluation.score.renderings import Rendering
 from crywatch.evaluation.score.scorers import Scorer, Silence
@@ -30,18 +31,34 @@ class Hearing:
         return [self.scorer.key, self.rendering.key, sounds]
 
 
-def hear(hearings: Sequence[Hearing], cache: ScoreCache) -> None:
+def hear(hearings: Sequence[Hearing], cache: ScoreCache, workers: int = 1) -> None:
     """Put into ``cache`` the scores (clip_id, start_s, end_s, score) of those that are not there.
 
-    One clip is in memory at a time; through each rendering it is heard once, by all.
+    Clips are shared by ``workers`` processes of one thread each, which changes only the time. One
+    clip a process is in memory at a time; through each rendering it is heard once, by all.
     """
+    from joblib import Parallel, delayed
+
     missing: dict[str, list[Hearing]] = {}
     for hearing in hearings:
         if not cache.table(hearing.key).is_file():
             missing.setdefault(hearing.rendering.name, []).append(hearing)
-    for name, here in missing.items():
-        for hearing, frame in zip(here, _heard(here, name), strict=True):
-            write_entry(frame, cache.table(hearing.key))
+    with Parallel(n_jobs=workers) as parallel:
+        for name, here in missing.items():
+            clips = pd.concat([hearing.clips for hearing in here]).drop_duplicates("clip_id")
+            given = here
+            if workers > 1:  # the detector of a scorer is opened in the process that hears with it
+                given = [replace(hearing, scorer=replace(hearing.scorer)) for hearing in here]
+            parts = parallel(delayed(_heard)(given, part, name) for part in _shares(clips, workers))
+            for hearing, frames in zip(here, zip(*parts, strict=True), strict=True):
+                write_entry(pd.concat(frames, ignore_index=True), cache.table(hearing.key))
+
+
+def _shares(clips: pd.DataFrame, count: int) -> list[pd.DataFrame]:
+    """At most ``count`` parts of clips that follow each other, of about equal seconds."""
+    ends_s = clips["duration_s"].cumsum()
+    part = np.ceil(count * ends_s / ends_s.iloc[-1]).clip(1, count)
+    return [share for _, share in clips.groupby(part)]
 
 
 @dataclass
@@ -65,17 +82,19 @@ class _Seconds:
         return pd.DataFrame(columns | {"end_s": starts + 1, "score": np.concatenate(self.scores)})
 
 
-def _heard(hearings: Sequence[Hearing], name: str) -> list[pd.DataFrame]:
-    """The scores of ``hearings``, all through the rendering of that name."""
+def _heard(hearings: Sequence[Hearing], clips: pd.DataFrame, name: str) -> list[pd.DataFrame]:
+    """The scores of ``hearings`` on ``clips``, all through the rendering of that name."""
+    from threadpoolctl import threadpool_limits
+
     wanting: dict[str, list[tuple[Hearing, _Seconds]]] = {}
     pairs = [(hearing, _Seconds()) for hearing in hearings]
     for pair in pairs:
         for clip_id in pair[0].clips["clip_id"]:
             wanting.setdefault(clip_id, []).append(pair)
-    clips = pd.concat([hearing.clips for hearing in hearings]).drop_duplicates("clip_id")
     paths = zip(clips["clip_id"], clips["path"], strict=True)
-    for clip_id, path in progress(paths, f"score, {name}", len(clips), "clip"):
-        for stretch in hearings[0].rendering.stretches(read_clean(path), clip_id):
-            for hearing, seconds in wanting[clip_id]:
-                seconds.add(clip_id, stretch.onset_s, hearing.scorer.score(stretch.wave))
+    with threadpool_limits(1), one_thread():
+        for clip_id, path in progress(paths, f"score, {name}", len(clips), "clip"):
+            for stretch in hearings[0].rendering.stretches(read_clean(path), clip_id):
+                for hearing, seconds in wanting[clip_id]:
+                    seconds.add(clip_id, stretch.onset_s, hearing.scorer.score(stretch.wave))
     return [seconds.table() for _, seconds in pairs]
