@@ -15,6 +15,8 @@ from benchmarks.rounds import Case, Comparison, measure
 from crywatch.core.atomic import read_json
 from crywatch.detection.blazenet.network import BlazeNet
 
+pytestmark = pytest.mark.nightly
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,7 @@ from tests.helpers.dvc_cases import dvc, environment, make_project
 from tests.helpers.tracking_cases import ROOT
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
+pytestmark = pytest.mark.nightly
 
 STAGE_S = 1.0
 

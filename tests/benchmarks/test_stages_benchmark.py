@@ -9,6 +9,7 @@ from crywatch.core.atomic import read_json
 from tests.helpers.dvc_cases import CHAIN, make_project
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
+pytestmark = pytest.mark.nightly
 
 
 def test_every_stage_has_a_row_of_its_costs(tmp_path, new_project, capsys):

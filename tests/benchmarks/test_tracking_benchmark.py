@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from crywatch.core.atomic import read_json
+
+pytestmark = pytest.mark.nightly
 
 ROOT = Path(__file__).parents[2]
 

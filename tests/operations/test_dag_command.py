@@ -28,9 +28,9 @@ FILES = {
     "corpora/__init__.py": (
         'FACES = {"one": "crywatch.corpora.one:One", "two": "crywatch.corpora.two:Two"}'
     ),
-    "corpora/one.py": "from crywatch.corpora import rows",
+    "corpora/one.py": "from crywatch.corpora.shared import rows",
     "corpora/two.py": "",
-    "corpora/rows.py": "",
+    "corpora/shared/rows.py": "",
     "whole/__init__.py": '"""A room."""',
     "whole/a.py": "from crywatch.whole.deep import c",
     "whole/b.py": "",

@@ -19,6 +19,8 @@ from tests.helpers.retrain_cases import IDENTITY, commit, git, put, runs
 from tests.helpers.split_cases import cry_like
 from tests.helpers.tracking_cases import ROOT
 
+pytestmark = pytest.mark.nightly
+
 STAGE = """
 import json, shutil, sys
 from pathlib import Path

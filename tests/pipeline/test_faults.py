@@ -56,6 +56,9 @@ def undisturbed(tmp_path_factory) -> Path:
     for name in ("download", "clean"):
         done = script(name, folder)
         assert done.returncode == 0, done.stderr
+    # Ends the process that would send what they recorded: nothing changes the folder any more.
+    command = [sys.executable, "-m", "crywatch.cli", "deliver"]
+    subprocess.run(command, cwd=folder, env=environment(**NO_SERVER), capture_output=True)
     return folder
 
 

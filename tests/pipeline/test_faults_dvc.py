@@ -18,6 +18,8 @@ from crywatch.core.digest import files_sha256
 from tests.helpers.disk_cases import read_only, resize, small_disk
 from tests.helpers.dvc_cases import crywatch, dvc, environment, lock
 
+pytestmark = pytest.mark.nightly
+
 # Plain commands: the package's own stages are killed in test_rebuild and test_kills_benchmark.
 SLOW = 'python -c "import time; time.sleep({seconds})" && '
 STAGES = {

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 # All stages, few variants, minutes of sound, seconds of training.
 TINY = [
     "profile=demo",
+    "corpora=[esc50, baby_cry_detection, donateacry, recordings]",
     "schedule.scale=1.0",
     "data.generator.esc50_clips_per_class=4",
     "data.generator.baby_cry_detection_clips_per_class=8",
@@ -165,6 +166,7 @@ def test_every_stage_has_one_run_under_one_parent(project):
     assert names == sorted(lock(project))
 
 
+@pytest.mark.nightly
 def test_the_studies_are_made_when_they_are_asked_for(project):
     assert not (project / "data/ablate_robust").exists()
     pages = {f"{name}.{suffix}" for name in ("recipes", "year") for suffix in ("html", "md")}

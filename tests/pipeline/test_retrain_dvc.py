@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from crywatch.operations.retrain.rebuild import Rebuild, overlay
@@ -14,6 +15,7 @@ from tests.helpers.retrain_cases import commit, corpus, git, put, runs, versions
 from tests.helpers.retrain_cases import really_retrain as retrain
 
 pytest_plugins = ["tests.helpers.retrain_fixtures"]
+pytestmark = pytest.mark.nightly
 
 
 def test_rebuilds_follow_corpora_and_code_and_the_users_tree_stays(retrained):

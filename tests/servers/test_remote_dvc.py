@@ -18,12 +18,12 @@ from tests.helpers.remote_cases import BUCKET, KEY_ID, SECRET_KEY
 
 pytest_plugins = ["tests.helpers.remote_fixtures"]
 pytest.importorskip("dvc_s3", reason="needs dvc-s3: pip install 'crywatch[remote]'")
+pytestmark = pytest.mark.nightly
 
 FILES = 120
 MAKE = f"""
 from pathlib import Path
 
-pytestmark = pytest.mark.nightly
 out = Path("data/many")
 out.mkdir(parents=True)
 for number in range({FILES}):

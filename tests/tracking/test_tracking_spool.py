@@ -39,6 +39,7 @@ from tests.helpers.tracking_cases import (
 )
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")

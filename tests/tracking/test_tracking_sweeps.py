@@ -21,6 +21,7 @@ from tests.helpers.rebuild_cases import dvc, git, tiny_project
 from tests.helpers.tracking_cases import FakeProcess, rebuild, runs
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
+pytestmark = pytest.mark.nightly
 
 WAIT_S = 240.0
 

@@ -212,8 +212,8 @@ def _merged(paths: set[Path], files: set[Path], package: Path, most: int) -> set
         folders: list[tuple[float, Path]] = []
         for folder in {parent for path in paths for parent in path.parents}:
             fewer = sum(folder in path.parents for path in paths) - 1
-            below = _below(folder) if package in folder.parents else closed
-            if fewer > 0 and closed.isdisjoint(below):
+            below = _below(folder) if package in folder.parents else frozenset()
+            if fewer > 0 and below and closed.isdisjoint(below):
                 covered = {file for path in paths for file in _below(path)}
                 folders.append((sum(map(_lines, below - covered)) / fewer, folder))
         if not folders:

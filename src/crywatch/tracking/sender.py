@@ -314,6 +314,7 @@ def main() -> None:
     lock = launch.lock_of(target.address)
     lock.handle = int(sys.argv[1])
     os.nice(NICENESS)
+    os.umask(0o077)  # what MLflow makes is closed to others
     Sender(target, linger_s, lock).begin()
     log = launch.log_file(lock)
     with contextlib.suppress(OSError):

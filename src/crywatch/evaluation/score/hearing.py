@@ -56,6 +56,8 @@ def hear(hearings: Sequence[Hearing], cache: ScoreCache, workers: int = 1) -> No
 
 def _shares(clips: pd.DataFrame, count: int) -> list[pd.DataFrame]:
     """At most ``count`` parts of clips that follow each other, of about equal seconds."""
+    if count == 1 or clips.empty:
+        return [clips]
     ends_s = clips["duration_s"].cumsum()
     part = np.ceil(count * ends_s / ends_s.iloc[-1]).clip(1, count)
     return [share for _, share in clips.groupby(part)]
