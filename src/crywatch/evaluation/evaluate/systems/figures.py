@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOUR, PEER_COLOUR = "#1b6ca8", "#c4542b"
+COLUMNS = 4  # panels beside each other
 SHOWN = {"auc": "AUC", "average_precision": "average precision"}
 
 
@@ -28,18 +30,21 @@ def comparison_figure(rows: Sequence[ComparedRow], matched: Sequence[str], peer:
     ]
     panels += [(f"pooled, {channel}", POOLED, channel, "auc") for channel in matched]
     names = list(dict.fromkeys(row.row for row in rows))
-    figure = Figure(
-        figsize=(2.4 + 2.4 * len(panels), 1.2 + 0.28 * len(names)), layout="constrained"
-    )
-    for number, (title, scope, channel, metric) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, max(1, len(panels)), number)
+    columns = min(COLUMNS, max(1, len(panels)))
+    lines = math.ceil(len(panels) / columns) or 1
+    size = (2.4 + 2.4 * columns, lines * (1.2 + 0.28 * len(names)))
+    figure = Figure(figsize=size, layout="constrained")
+    for number, (title, scope, channel, metric) in enumerate(panels):
+        axes = figure.add_subplot(lines, columns, number + 1)
         by_name = {
             row.row: row
             for row in rows
             if (row.scope, row.channel, row.unit) == (scope, channel, SECOND)
         }
         _bars(axes, [by_name.get(name) for name in names], metric, peer)
-        axes.set_yticks(range(len(names)), names if number == 1 else [""] * len(names), fontsize=8)
+        axes.set_yticks(
+            range(len(names)), [""] * len(names) if number % columns else names, fontsize=8
+        )
         axes.set_title("\n".join(title.split(", ")), fontsize=8)
         axes.set_xlabel(SHOWN[metric], fontsize=8)
     return figure
