@@ -30,6 +30,8 @@ from tests.helpers.blazenet_cases import picture_store, write_clips
 from tests.helpers.dag import ROOT
 from tests.helpers.evaluation_cases import write_cries
 
+pytestmark = pytest.mark.nightly
+
 # 25 segments in batches of 8: the last one has a single row, and none for the second process.
 TRAIN = {"a/cry1": 5, "a/cry2": 4, "a/other1": 6, "a/other2": 5, "b/cry3": 2, "b/other3": 3}
 VAL = {"a/cry4": 4, "a/other4": 4, "b/cry5": 3, "b/other5": 4}

@@ -28,7 +28,7 @@ from crywatch.speaker.trials import TrialConfig, cosine_scores, session_trials
 from crywatch.speaker.verification import VerificationConfig, VerificationMetrics, verify
 from tests.helpers.speaker_cases import Cries, generated_cries
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("one_thread")]
 CHANNELS, STEPS, RATE = 64, 200, 3e-3
 
 

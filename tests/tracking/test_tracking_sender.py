@@ -17,6 +17,7 @@ from tests.helpers.dvc_cases import crywatch, dvc, environment, make_project
 from tests.helpers.tracking_cases import history, runs, stage, stored
 
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
+pytestmark = pytest.mark.slow
 
 STAGE = """
 import sys, time
