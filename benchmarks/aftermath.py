@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 RESUMABLE = Path("data") / "work"  # empty after a rebuild, but for locks
-SPOOL = RESUMABLE / "tracking"  # records that the store has not got yet
+# Records that the store has not got yet; scores that the next rebuild need not make again.
+STAYS = (RESUMABLE / "tracking", RESUMABLE / "score")
 MAX_RUNS = 10_000
 
 
@@ -118,7 +119,7 @@ def _find_half(after: Aftermath, project: Path) -> None:
         here = Path(top).relative_to(project)
         folders[:] = [name for name in folders if name != ".git"]
         left = [n for n in [*folders, *names] if n.startswith(".tmp-")]
-        if here.is_relative_to(RESUMABLE) and not here.is_relative_to(SPOOL):
+        if here.is_relative_to(RESUMABLE) and not any(map(here.is_relative_to, STAYS)):
             left += [name for name in names if not name.endswith(".lock")]
         after.half += [str(here / name) for name in left]
 
