@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 RESUMABLE = Path("data") / "work"  # empty after a rebuild, but for locks
-# Records that the store has not got yet; scores that the next rebuild need not make again.
-STAYS = (RESUMABLE / "tracking", RESUMABLE / "score")
+SPOOL = RESUMABLE / "tracking"  # records that the store has not got yet
+STAYS = (SPOOL, RESUMABLE / "score")  # scores that the next rebuild need not make again
 MAX_RUNS = 10_000
 
 
