@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.kills import environment
+from benchmarks.stages import rebuild
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -69,21 +68,11 @@ def rebuilt(clone: Path, stages: Sequence[str], variables: Mapping[str, str]) ->
         SystemExit: `dvc repro` failed; the message has its output's end.
     """
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    ended = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache", *stages],
-        cwd=clone,
-        env=environment(clone) | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        raise SystemExit(f"dvc repro failed: {ended.stdout[-4000:]}")
+    output = rebuild(clone, variables, stages)
     import yaml
 
     made = yaml.load((clone / "dvc.lock").read_text(), yaml.CSafeLoader)["stages"]
-    return {name: made[name] for name in _names(ended.stdout, made)}
+    return {name: made[name] for name in _names(output, made)}
 
 
 def _names(output: str, made: Mapping[str, dict]) -> list[str]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,20 +63,29 @@ def measure(project: Path) -> list[StageCost]:
         target, shim = Path(folder, "costs.jsonl"), Path(folder, "python")
         shim.write_text(SHIM.format(root=ROOT, python=sys.executable, target=target))
         shim.chmod(0o755)
-        variables = environment(project)
-        variables["PATH"] = f"{folder}{os.pathsep}{variables['PATH']}"
-        ended = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"],
-            cwd=project,
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if ended.returncode:
-            raise SystemExit(f"{project}: dvc repro failed: {ended.stdout[-4000:]}")
+        programs = environment(project)["PATH"]
+        rebuild(project, {"PATH": f"{folder}{os.pathsep}{programs}"})
         return [StageCost(**json.loads(line)) for line in target.read_text().splitlines()]
+
+
+def rebuild(project: Path, variables: Mapping[str, str], stages: Sequence[str] = ()) -> str:
+    """Run ``stages``, or all, anew with ``variables`` in the environment; what DVC printed.
+
+    Raises:
+        SystemExit: `dvc repro` failed; the message has its output's end.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache", *stages],
+        cwd=project,
+        env=environment(project) | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise SystemExit(f"{project}: dvc repro failed: {ended.stdout[-4000:]}")
+    return ended.stdout
 
 
 def with_dvc(costs: Sequence[StageCost], start_s: float) -> list[StageRow]:

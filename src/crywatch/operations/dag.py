@@ -209,12 +209,12 @@ def _merged(paths: set[Path], files: set[Path], package: Path, most: int) -> set
     """
     closed = _opened_by_name(package) - files
     while len(paths) > most:
+        covered = {file for path in paths for file in _below(path)}
         folders: list[tuple[float, Path]] = []
         for folder in {parent for path in paths for parent in path.parents}:
             fewer = sum(folder in path.parents for path in paths) - 1
             below = _below(folder) if package in folder.parents else frozenset()
             if fewer > 0 and below and closed.isdisjoint(below):
-                covered = {file for path in paths for file in _below(path)}
                 folders.append((sum(map(_lines, below - covered)) / fewer, folder))
         if not folders:
             break
