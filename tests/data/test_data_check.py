@@ -15,6 +15,7 @@ from crywatch.core import params, paths
 from crywatch.core.errors import ConfigError
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.base import MISSING_NOTE
+from crywatch.corpora.shared.recordings_table import read_recordings
 from crywatch.data import clean, split
 from crywatch.data.check import check_corpus, check_folder, render
 from crywatch.data.clean import CleanConfig
@@ -131,6 +132,28 @@ def test_duplicates_are_told_within_and_across(done, monkeypatch):
     assert there.across == there.corpora["baby_cry_detection"] > 0
     output = check(done, monkeypatch, "recordings").output
     assert "the same sound in other corpora: baby_cry_detection 2, esc50 2" in output
+
+
+def test_wrong_clocks_are_told(raw, project, tmp_path, monkeypatch):
+    folder = tmp_path / "own"
+    shutil.copytree(raw / paths.raw("recordings"), folder)
+    table = folder / "recordings.csv"
+    files = [row.path for row in read_recordings(folder)][:3]
+    times = ("2000-01-01T00:00:00Z", "2190-01-01T00:00:00Z", "2015-01-01T00:00:00Z")
+    rows = [f"{path},cry,,{time}," for path, time in zip(files, times, strict=True)]
+    table.write_text("path,label,infant,recorded_at,category\n" + "\n".join(rows) + "\n")
+    result = check(tmp_path, monkeypatch, "recordings", "--folder", str(folder))
+    assert result.exit_code == 1 and f"{files[0]}: 2000-01-01T00:00:00+00:00 is" in result.output
+    assert "WRONG: times of recording: 2 (" in result.output and "is after now" in result.output
+    assert f"doubtful: times of recording: 1 ({files[2]}: 2015-01-01" in result.output
+    # Those of a publisher are nobody's to correct; and what is cleaned is looked at too.
+    for name, wrong in (("recordings", True), ("donateacry", False)):
+        path = project / paths.clean(name) / "clips.parquet"
+        clips = read_table(path, CLIPS)
+        clips["recorded_at"] = pd.Timestamp("1970-01-01", tz="UTC")
+        write_table(clips, path, CLIPS)
+        told = check_corpus(name, project, NAMES)
+        assert any("before 2000" in text for text in (told.problems if wrong else told.doubts))
 
 
 def test_what_was_refused_is_told_with_its_reason(done, monkeypatch):

@@ -214,6 +214,58 @@ def test_known_and_early_recordings_are_not_scored(make, record):
     assert len(kept(infants).records) == 7
 
 
+WRONG = {
+    "of the future": datetime.now(UTC) + 3 * DAY,
+    "of 1970": datetime.fromtimestamp(0, UTC),
+    "of 2000": datetime(2000, 1, 1, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize("clock", WRONG)
+def test_a_recording_of_a_wrong_clock_is_refused(make, record, clock):
+    infants = make()
+    late = replace(record(1, [50])[0], recorded_at=WRONG[clock])
+    found = infants.enroll("Mia", [*record(1, range(12)), late])
+    assert (
+        found.new == 12 and f"{late.path}: {WRONG[clock].isoformat()} is " in found.failed[0].error
+    )
+    assert "--at" in found.failed[0].error
+    scored = infants.score("Mia", [*record(1, [20]), late])
+    assert len(scored.files) == 1 and [one.path for one in scored.failed] == [str(late.path)]
+    assert not any(one.path == str(late.path) for one in kept(infants).records)
+
+
+def test_a_doubtful_clock_is_told(make, record):
+    infants = make()
+    first = datetime(2025, 1, 1, 0, 3, tzinfo=UTC)
+    assert infants.enroll("Mia", [replace(record(1, [0])[0], recorded_at=first)]).new == 1
+    assert "1-0.wav: 2025-01-01T00:03:00+00:00 may be of a clock" in infants.said[0]
+
+
+def test_another_time_that_is_stated_corrects_the_one_that_is_known(make, record):
+    infants, right = make(), make(store="right")
+    members = record(1, range(12))
+    far = replace(members[3], recorded_at=cases.START + 300 * DAY)
+    infants.enroll("Mia", [*members[:3], far, *members[4:]])
+    right.enroll("Mia", members)
+    # The modification time of a copy is no statement.
+    assert infants.enroll("Mia", [members[3]]).corrected == 0
+    assert "known already" in infants.said[-1]
+    infants.score("Mia", [replace(members[3], stated=True)])
+    assert "its time stays 2025-12-26T08:00:00+00:00: `crywatch infant enroll`" in infants.said[-1]
+
+    found = infants.enroll("Mia", [replace(members[3], stated=True)])
+    assert (found.new, found.corrected, found.recordings, found.version) == (0, 1, 12, 1)
+    assert "3.wav: its time is 2025-03-04T08:00:00+00:00, no longer 2025-12-26" in infants.said[-1]
+    own, other = kept(infants), kept(right)
+    when = [(one.recorded_at, one.session_id, one.score) for one in own.records]
+    assert when == [(one.recorded_at, one.session_id, one.score) for one in other.records]
+    assert own.state.baseline.vectors.tobytes() == other.state.baseline.vectors.tobytes()
+    assert {band.since for band in own.bands} == {members[-1].recorded_at}
+    assert len(infants.score("Mia", record(1, [20])).files) == 1
+    assert infants.enroll("Mia", [replace(members[3], stated=True)]).corrected == 0
+
+
 def test_an_unknown_infant_is_an_error_before_anything_is_heard(make, record):
     infants = make(ears=SimpleNamespace())
     with pytest.raises(StoreError, match="there is no infant 'Mia' .*enroll` adds one"):
@@ -336,6 +388,7 @@ def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
         cases.START + 2 * DAY,
         datetime.fromtimestamp(1.7e9, UTC),
     ]
+    assert [file.stated for file in files] == [True, True, False]
     assert len(said) == 1 and "other.wav: its modification time, 2023-11-14T22:13:20" in said[0]
     files = user_files([other], "Mia", table, "2025-01-02T03:04:05+01:00", said.append)
     assert files[0].recorded_at == datetime(2025, 1, 2, 2, 4, 5, tzinfo=UTC) and len(said) == 1
@@ -353,6 +406,9 @@ def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
         user_files([other], "Mia", tmp_path / "t.csv", None, said.append)
     with pytest.raises(CrywatchError, match="recordings.csv: no such file"):
         user_files([], "Mia", tmp_path / "recordings.csv", None, said.append)
+    for text, why in (("1970-01-01", "is before 2000"), ("2199-01-01", "is after now")):
+        with pytest.raises(CrywatchError, match=f"--at: {text}.* {why}"):
+            user_files([other], "Mia", None, text, said.append)
     with pytest.raises(CrywatchError, match="--at: '0001-01-01' is of the year 1"):
         user_files([other], "Mia", None, "0001-01-01", said.append)
     user_files([folder], "Mia", None, None, said.append)

@@ -14,8 +14,8 @@ from crywatch.core.project import say
 
 if TYPE_CHECKING:
     from crywatch.infants.conformal import Promise
-    from crywatch.infants.enrolment.enrolment import FailedFile, ScoredFile
     from crywatch.infants.enrolment.infants import Infants
+    from crywatch.infants.enrolment.results import FailedFile, ScoredFile
 
 app = typer.Typer(
     help="Your own infants: what is normal for each, and what is not.", no_args_is_help=True
@@ -49,6 +49,8 @@ def enroll(infant_id: Id, paths: Paths = None, table: Table = None, at: At = Non
         f"{found.infant_id}: {found.new} recording(s) enrolled; the baseline has "
         f"{found.recordings} in {found.sessions} session(s), model version {found.version}"
     )
+    if found.corrected:
+        typer.echo(f"{found.corrected} known recording(s) have another time now")
     typer.echo(_promise(found.promise))
     _end(found.failed)
 
@@ -178,7 +180,7 @@ def _to_csv(files: Iterable[ScoredFile]) -> Iterable[str]:
     import io
     from dataclasses import asdict
 
-    from crywatch.infants.enrolment.enrolment import ScoredFile
+    from crywatch.infants.enrolment.results import ScoredFile
 
     buffer = io.StringIO()
     names = list(ScoredFile.__dataclass_fields__)

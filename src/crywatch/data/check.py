@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from crywatch import corpora
 from crywatch.core import paths
 from crywatch.core.errors import CrywatchError
-from crywatch.corpora.shared.base import MISSING_NOTE, Corpus
+from crywatch.corpora.recordings import Recordings
+from crywatch.corpora.shared.base import MISSING_NOTE, ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
+from crywatch.corpora.shared.recordings_table import TABLE
 from crywatch.data.counts import Counts, SplitCounts, count_entries, count_split, count_tables
 
 NAMED = 5  # clips and files that a message lists by name
@@ -48,6 +52,7 @@ class CorpusCheck:
     split: SplitCounts | None = None
     missing: tuple[str, ...] = ()  # what is not there yet, and the command that makes it
     problems: tuple[str, ...] = ()  # what is wrong
+    doubts: tuple[str, ...] = ()  # what may be wrong
 
 
 def check_folder(name: str, folder: Path) -> CorpusCheck:
@@ -62,7 +67,7 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     if not folder.is_dir():
         return CorpusCheck(name, "folder", problems=(f"{folder}: no such folder",))
     check = _indexed(corpus, folder, "folder")
-    if check.problems:
+    if check.counts is None or not check.counts.clips:
         return check
     # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
     quoted = json.dumps(str(folder.resolve()), ensure_ascii=False)
@@ -71,7 +76,7 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
         f"{shlex.quote(f'corpus.{name}.folder={quoted}')} (with the other corpora's names in the "
         "list)"
     )
-    return CorpusCheck(name, check.state, check.counts, missing=("not in the project yet; " + use,))
+    return replace(check, missing=("not in the project yet; " + use,))
 
 
 def check_corpus(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
@@ -94,10 +99,10 @@ def check_corpus(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
     if note := _note(raw):
         return CorpusCheck(name, "absent", problems=(note,))
     check = _indexed(corpus, raw, "raw")
-    if check.problems:
+    if check.counts is None or not check.counts.clips:
         return check
     told = f"seconds and duplicates are not known yet: {_command('clean', name, names)} cleans it"
-    return CorpusCheck(name, "raw", check.counts, missing=(told,))
+    return replace(check, missing=(told,))
 
 
 def _note(raw: Path) -> str:
@@ -107,14 +112,47 @@ def _note(raw: Path) -> str:
 
 
 def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
+    clocks = _Clocks(corpus)
     try:
-        counts = count_entries(corpus.index(folder))
+        counts = count_entries(clocks.watch(corpus.index(folder)))
     except CrywatchError as error:
         return CorpusCheck(corpus.name, state, problems=(str(error),))
     if not counts.clips:
         problem = f"{folder}: the layout of {corpus.name}, but no usable audio file in it"
         return CorpusCheck(corpus.name, state, counts, problems=(problem,))
-    return CorpusCheck(corpus.name, state, counts)
+    return CorpusCheck(corpus.name, state, counts, problems=clocks.wrong, doubts=clocks.doubtful)
+
+
+class _Clocks:
+    """Files of a corpus whose time of recording cannot be, or may not be, that."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._own = corpus.name == Recordings.name
+        self._wrong: list[str] = []
+        self._doubtful: list[str] = []
+
+    def watch(self, entries: Iterable[ClipEntry | Refused]) -> Iterator[ClipEntry | Refused]:
+        """``entries`` as they are, each looked at when it passes."""
+        for entry in entries:
+            if isinstance(entry, ClipEntry) and entry.recorded_at is not None:
+                self.look(entry.source_path, entry.recorded_at)
+            yield entry
+
+    def look(self, path: str, time: datetime) -> None:
+        """At the time of one file. What is a publisher's, no user can correct."""
+        if wrong := wrong_time(time):
+            (self._wrong if self._own else self._doubtful).append(f"{path}: {wrong}")
+        elif doubt := doubtful_time(time):
+            self._doubtful.append(f"{path}: {doubt}")
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        told = f"times of recording: {_some(self._wrong)} wrong: correct them in {TABLE}"
+        return (told,) if self._wrong else ()
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        return (f"times of recording: {_some(self._doubtful)} doubtful",) if self._doubtful else ()
 
 
 def _cleaned(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
@@ -142,6 +180,11 @@ def _cleaned(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
         problems.append(f"{folder}: {_some(strays)} not in the table; {again}")
     if unknown := sorted(set(events["clip_id"]) - set(clips["clip_id"])):
         problems.append(f"{folder}: events of {_some(unknown)} not in the table; {again}")
+    clocks = _Clocks(corpora.get(name))
+    dated = clips[clips["recorded_at"].notna()]
+    for path, time in zip(dated["source_path"], dated["recorded_at"], strict=True):
+        clocks.look(path, time.to_pydatetime(warn=False))
+    problems += clocks.wrong
     counts = count_tables(clips, events, quarantine)
     try:
         split = count_split(clips, root / paths.SPLIT, root / paths.SPLIT_INFANTS)
@@ -155,7 +198,7 @@ def _cleaned(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
     elif split is None and not clips.empty:
         missing.append("data/split does not cover these clips yet: `dvc repro split` does it")
     state = "cleaned" if split is None else "split"
-    return CorpusCheck(name, state, counts, split, tuple(missing), tuple(problems))
+    return CorpusCheck(name, state, counts, split, tuple(missing), tuple(problems), clocks.doubtful)
 
 
 def _command(stage: str, name: str, names: Sequence[str], force: bool = False) -> str:
@@ -228,6 +271,7 @@ def _remarks(check: CorpusCheck) -> list[str]:
         if split.duplicates.corpora:
             lines.append(f"the same sound in other corpora: {_listed(split.duplicates.corpora)}")
     lines += [f"missing: {text}" for text in check.missing]
+    lines += [f"doubtful: {text}" for text in check.doubts]
     lines += [f"WRONG: {text}" for text in check.problems]
     return lines
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,20 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import CrywatchError, ModelError, StoreError
 from crywatch.core.progress import progress
+from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
+from crywatch.corpora.shared.recordings_table import TABLE as RECORDINGS_TABLE
 from crywatch.corpora.shared.sessions import number_sessions
 from crywatch.infants import gate as gates
-from crywatch.infants.conformal import ConformalConfig, Promise, calibration_rows
+from crywatch.infants.conformal import ConformalConfig, calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.enrolment.listening import HearingConfig, Listener, utf8
+from crywatch.infants.enrolment.results import (
+    EnrolmentResult,
+    FailedFile,
+    ScoringResult,
+    enrolment_result,
+    scored_file,
+)
 from crywatch.infants.enrolment.user_files import UserFile
 from crywatch.infants.follow import WITHDRAWN
 from crywatch.infants.models import registry as models
@@ -59,50 +68,12 @@ class InfantConfig:
 
 
 @dataclass(frozen=True)
-class FailedFile:
-    """A file that counts for nothing."""
+class _Heard:
+    """What was heard in files; paths are as they were given."""
 
-    path: str
-    error: str
-
-
-@dataclass(frozen=True)
-class EnrolmentResult:
-    """What came of enrolling."""
-
-    infant_id: str
-    new: int  # recordings that joined the baseline
-    recordings: int  # of the baseline now
-    sessions: int
-    version: int
-    promise: Promise
-    failed: tuple[FailedFile, ...]
-
-
-@dataclass(frozen=True)
-class ScoredFile:
-    """A recording that was scored; see `crywatch.infants.updating.Outcome`."""
-
-    path: str
-    recorded_at: datetime
-    cries: int
-    cry_s: float
-    score: float
-    p: float
-    alarm: bool
-    accepted: bool
-    reason: str | None
-    version: int
-
-
-@dataclass(frozen=True)
-class ScoringResult:
-    """What came of scoring, in the order of time."""
-
-    infant_id: str
-    files: tuple[ScoredFile, ...]
-    promise: Promise  # of the model that would score the next one
-    failed: tuple[FailedFile, ...]
+    recordings: list[StoredRecording]  # in the order of time, each sound once
+    failed: list[FailedFile]  # that cannot be read, or whose time is wrong
+    stated: set[str]  # digests of those whose time a person gave
 
 
 class Enrolment:
@@ -159,13 +130,15 @@ class Enrolment:
     def enroll(self, infant_id: str, files: Iterable[UserFile]) -> EnrolmentResult:
         """Fit and calibrate an infant on ``files``, and on what it has been enrolled with before.
 
-        A recording that was scored and refused enters the baseline now: a person says so. Without
-        files the infant is fitted again, where settings or what it is fitted on have changed.
+        A recording that was scored and refused enters the baseline now: a person says so. One that
+        is known gets the time that a person gives it. Without files the infant is fitted again,
+        where settings or what it is fitted on have changed.
         """
         infant_id, files = check_id(infant_id), list(files)
         # A missing model is an error before the listening, not after it.
         provenance, _ = self.provenance, self.follower
-        recordings, failed = self._listen(files)
+        heard = self._listen(files)
+        recordings, failed = heard.recordings, heard.failed
         with self.store.writing() as writer:
             history = writer.load(infant_id)
             if history is None and not recordings:
@@ -176,22 +149,29 @@ class Enrolment:
                 writer.require(infant_id)
             self._same_embedding(infant_id, history)
             known = {record.digest: record for record in history.records} if history else {}
-            new = 0
+            new = corrected = 0
             for recording in recordings:
                 old = known.get(recording.digest)
-                if old is not None and old.accepted:
+                if old is None or not old.accepted:
+                    known[recording.digest] = _with_full_path(recording)
+                    new += 1
+                elif recording.digest in heard.stated and recording.recorded_at != old.recorded_at:
+                    known[old.digest] = replace(old, recorded_at=recording.recorded_at)
+                    corrected += 1
+                    self.say(
+                        f"{recording.path}: its time is {recording.recorded_at.isoformat()}, no "
+                        f"longer {old.recorded_at.isoformat()}"
+                    )
+                else:
                     self._say_known(recording, old)
-                    continue
-                known[recording.digest] = _with_full_path(recording)
-                new += 1
             if history is not None:
                 outdated = history.provenance != provenance
                 waiting = bool(history.state.pending) and not files
-                if not (new or outdated or waiting):
-                    return _enrolment_result(history.state, 0, failed)
+                if not (new or corrected or outdated or waiting):
+                    return enrolment_result(history.state, 0, 0, failed)
             state, records, refit = self._fit(infant_id, history, list(known.values()))
             writer.put(provenance, state, records, [refit])
-        return _enrolment_result(state, new, failed)
+        return enrolment_result(state, new, corrected, failed)
 
     def score(self, infant_id: str, files: Iterable[UserFile]) -> ScoringResult:
         """Score ``files`` in the order of time, and let in what the gate lets in.
@@ -202,7 +182,7 @@ class Enrolment:
         infant_id = check_id(infant_id)
         self.require(infant_id)
         provenance, follower = self.provenance, self.follower
-        recordings, failed = self._listen(files)
+        heard = self._listen(files)
         with self.store.writing() as writer:
             history = writer.history(infant_id)
             self._same_embedding(infant_id, history)
@@ -213,16 +193,16 @@ class Enrolment:
                     "fit it again on what it has by `crywatch infant enroll "
                     f"{shlex.quote(infant_id)}`"
                 )
-            new, late = self._new(history, recordings)
+            new, late = self._new(history, heard)
             followed = follower.observe([history.state], [[one.observation for one in new]])[0]
             records = _after_following(history, map(_with_full_path, new), followed)
             writer.put(provenance, followed.state, records, followed.refits)
         by_digest = {record.digest: record for record in records}
         return ScoringResult(
             infant_id,
-            tuple(_scored_file(by_digest[one.digest], one.path) for one in new),
+            tuple(scored_file(by_digest[one.digest], one.path) for one in new),
             followed.state.calibrated.promise,
-            (*failed, *late),
+            (*heard.failed, *late),
         )
 
     def require(self, infant_id: str) -> None:
@@ -230,17 +210,20 @@ class Enrolment:
         with self.store.reading() as reader:
             reader.require(infant_id)
 
-    def _listen(self, files: Iterable[UserFile]) -> tuple[list[StoredRecording], list[FailedFile]]:
-        """Recordings in the order of time, each sound once, and the files that cannot be read.
-
-        Paths are as they were given. Raises ModelError where the detector is missing.
-        """
+    def _listen(self, files: Iterable[UserFile]) -> _Heard:
+        """What is heard in ``files``. Raises ModelError where the detector is missing."""
         by_digest: dict[str, StoredRecording] = {}
-        failed = []
+        failed, stated = [], set()
         files = list(files)
         if files:
             _ = self.listener.scores  # a missing detector is no fault of the files
         for file in progress(files, "listen", unit="file"):
+            if wrong := wrong_time(file.recorded_at):
+                advice = f"give its time by --at or {RECORDINGS_TABLE}"
+                failed.append(FailedFile(str(file.path), f"{file.path}: {wrong}: {advice}"))
+                continue
+            if doubt := doubtful_time(file.recorded_at):
+                self.say(f"{file.path}: {doubt}; --at or {RECORDINGS_TABLE} corrects it")
             try:
                 heard = self.listener.hear(file.path)
             except (CrywatchError, OSError) as error:
@@ -269,7 +252,8 @@ class Enrolment:
                 self._say_known(recording, by_digest[heard.digest])
             else:
                 by_digest[heard.digest] = recording
-        return sorted(by_digest.values(), key=_by_time), failed
+                stated |= {heard.digest} if file.stated else set()
+        return _Heard(sorted(by_digest.values(), key=_by_time), failed, stated)
 
     def _fit(
         self,
@@ -302,20 +286,27 @@ class Enrolment:
         return state, records, refit
 
     def _new(
-        self, history: InfantHistory, recordings: Sequence[StoredRecording]
+        self, history: InfantHistory, heard: _Heard
     ) -> tuple[list[StoredRecording], list[FailedFile]]:
         """The recordings that are unknown, in sessions; and those that come too late to score."""
         known = {record.digest: record for record in history.records}
-        latest = history.records[-1].recorded_at
+        latest = history.records[-1]
         new, late = [], []
-        for recording in recordings:
+        for recording in heard.recordings:
             if recording.digest in known:
-                self._say_known(recording, known[recording.digest])
-            elif recording.recorded_at < latest:
+                old = known[recording.digest]
+                self._say_known(recording, old)
+                if recording.digest in heard.stated and recording.recorded_at != old.recorded_at:
+                    self.say(
+                        f"{recording.path}: its time stays {old.recorded_at.isoformat()}: "
+                        "`crywatch infant enroll` corrects it"
+                    )
+            elif recording.recorded_at < latest.recorded_at:
                 error = (
                     f"{recording.path}: of {recording.recorded_at.isoformat()}, earlier than the "
-                    f"latest that is known of the infant ({latest.isoformat()}): recordings are "
-                    "scored in the order of time; enroll it, or give its time by --at"
+                    f"latest that is known of the infant ({latest.recorded_at.isoformat()}, "
+                    f"{latest.path}): recordings are scored in the order of time; enroll it, or "
+                    "give its time by --at; if the other's time is wrong, enroll that with its own"
                 )
                 late.append(FailedFile(recording.path, error))
             else:
@@ -352,25 +343,6 @@ class Enrolment:
     def _say_known(self, recording: StoredRecording, old: StoredRecording) -> None:
         same = "" if _full_path(recording) == _full_path(old) else f" as {old.path}"
         self.say(f"{recording.path}: this recording is known already{same}, so it is skipped")
-
-
-def _scored_file(record: StoredRecording, path: str) -> ScoredFile:
-    values = {field.name: getattr(record, field.name) for field in fields(ScoredFile)}
-    return ScoredFile(**values | {"path": path})
-
-
-def _enrolment_result(
-    state: InfantState, new: int, failed: Sequence[FailedFile]
-) -> EnrolmentResult:
-    return EnrolmentResult(
-        infant_id=state.infant_id,
-        new=new,
-        recordings=len(state.baseline),
-        sessions=len(np.unique(state.baseline.sessions)),
-        version=state.version,
-        promise=state.calibrated.promise,
-        failed=tuple(failed),
-    )
 
 
 def _full_path(record: StoredRecording) -> str:

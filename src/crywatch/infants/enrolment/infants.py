@@ -9,12 +9,8 @@ from pathlib import Path
 
 from crywatch.core import params
 from crywatch.core.project import root
-from crywatch.infants.enrolment.enrolment import (
-    Enrolment,
-    EnrolmentResult,
-    InfantConfig,
-    ScoringResult,
-)
+from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
+from crywatch.infants.enrolment.results import EnrolmentResult, ScoringResult
 from crywatch.infants.enrolment.user_files import UserFile, user_files
 from crywatch.infants.store import InfantEntry, RemovalReport, forget
 from crywatch.infants.timeline.analysis import InfantTimeline

@@ -1,7 +1,8 @@
 """The files that a user names, and when each was recorded.
 
 The time comes from a table of recordings, else from the command line, else from the file's own
-modification time, which is said: copying a file may have changed it.
+modification time, which is said: copying a file may have changed it, so it corrects no time that is
+known.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.core.errors import CrywatchError
+from crywatch.corpora.shared.clocks import wrong_time
 from crywatch.corpora.shared.recordings_table import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -21,8 +23,6 @@ from crywatch.corpora.shared.recordings_table import (
 )
 from crywatch.detection.detect import find_files
 
-_NO_TIME = datetime.fromtimestamp(0, UTC)  # of a file that cannot be read
-
 
 @dataclass(frozen=True)
 class UserFile:
@@ -31,6 +31,7 @@ class UserFile:
     path: Path
     recorded_at: datetime  # with a time zone
     remark: str | None = None
+    stated: bool = False  # the time is what a person gave, not the file's modification time
 
 
 def user_files(
@@ -60,12 +61,14 @@ def user_files(
         if row is not None and row.infant not in (None, infant_id):
             raise CrywatchError(f"{path}: by the table it is of infant {row.infant!r}")
         time = row.recorded_at if row is not None and row.recorded_at is not None else by_user
+        stated = time is not None
         if time is None:
             time = _modification_time(path)
             if time is not None:
                 guesses.append((path, time))
         remark = row.category if row is not None and row.category != row.label else None
-        out.append(UserFile(path, time or _NO_TIME, remark))
+        # A file that has none cannot be read either, which the listening says.
+        out.append(UserFile(path, time or datetime.now(UTC), remark, stated))
     _say_guesses(guesses, say)
     return out
 
@@ -99,7 +102,7 @@ def _modification_time(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
     except OSError:
-        return None  # it cannot be read either, which is an error of the listening
+        return None
 
 
 def _say_guesses(guesses: Sequence[tuple[Path, datetime]], say: Callable[[str], None]) -> None:
@@ -123,4 +126,7 @@ def _time(text: str) -> datetime:
         ) from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
         raise CrywatchError(f"--at: {text!r} is of the year {time.year}")
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    if wrong := wrong_time(time):
+        raise CrywatchError(f"--at: {wrong}")
+    return time

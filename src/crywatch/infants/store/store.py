@@ -256,6 +256,14 @@ class Writer(Reader):
         self._run(delete(RecordingRow).where(RecordingRow.key == key))
         if records:
             self._run(insert(RecordingRow), [_row(key, record) for record in records])
+            # A version made when a recording had a wrong time scores from no such time on.
+            times = [record.recorded_at for record in records]
+            own = update(VersionRow).where(VersionRow.key == key)
+            for border, beyond in (
+                (min(times), VersionRow.since < min(times)),
+                (max(times), VersionRow.since > max(times)),
+            ):
+                self._run(own.where(beyond).values(since=border))
 
     def add_page(self, infant_id: str, page: WrittenPage) -> None:
         """Remember a file about an infant, in place of what had its path.
