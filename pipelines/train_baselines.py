@@ -12,7 +12,6 @@ from crywatch.detection.baselines.train_baselines import TrainBaselinesConfig, r
 def main(model: str) -> None:
     with tracking.stage_run("train_baselines", model) as log:
         config = params.section("train_baselines", TrainBaselinesConfig)
-        name = config.model(model).channel
         out = paths.TRAIN_BASELINES / model
 
         def on_epoch(epoch):
@@ -21,7 +20,7 @@ def main(model: str) -> None:
         summary = run(
             model,
             config,
-            channel(name, params.plain("channels")) if name else None,
+            channel(config.model(model).channel, params.plain("channels")),
             Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             params.plain("schedule.scale"),
             out,

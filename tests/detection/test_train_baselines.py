@@ -41,6 +41,7 @@ CONFIG = TrainBaselinesConfig(
     },
 )
 KINDS = ["svc", "dense", "cnn"]
+AS_IS = channel("as_is", {"as_is": []})
 DULL = channel("dull", {"dull": [{"band": {"high_hz": 1000}}]})
 
 
@@ -54,7 +55,7 @@ def folder(source, tmp_path_factory):
     """A model folder of each kind."""
     root = tmp_path_factory.mktemp("models")
     for kind in KINDS:
-        run(kind, CONFIG, None, source, 1.0, root / kind)
+        run(kind, CONFIG, AS_IS, source, 1.0, root / kind)
     return root
 
 
@@ -98,13 +99,13 @@ def test_a_model_says_what_it_is(folder, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_inputs_give_equal_bytes(folder, source, tmp_path, kind):
-    run(kind, CONFIG, None, source, 1.0, tmp_path / kind)
+    run(kind, CONFIG, AS_IS, source, 1.0, tmp_path / kind)
     for name in ("model.json", "model.safetensors", "metrics.json", "history.csv"):
         assert (tmp_path / kind / name).read_bytes() == (folder / kind / name).read_bytes()
 
 
 def test_another_seed_gives_another_network(folder, source, tmp_path):
-    run("dense_s2", CONFIG, None, source, 1.0, tmp_path / "dense_s2")
+    run("dense_s2", CONFIG, AS_IS, source, 1.0, tmp_path / "dense_s2")
     name = "network.hidden.weight"
     first, other = (load(path).weights[name] for path in (folder / "dense", tmp_path / "dense_s2"))
     assert not np.array_equal(first, other)
@@ -118,7 +119,7 @@ def test_training_clips_go_through_the_channel(folder, source, tmp_path):
 
 
 def test_a_corpus_left_out_is_not_heard(source, tmp_path):
-    summary = run("svc_no_mixed", CONFIG, None, source, 1.0, tmp_path / "svc")
+    summary = run("svc_no_mixed", CONFIG, AS_IS, source, 1.0, tmp_path / "svc")
     assert summary.corpora == ("cries", "sounds")
     # Its classes went with it.
     assert summary.classes == ("crying", "noise")
@@ -153,14 +154,14 @@ def test_classes_by_label_and_category():
 
 def test_what_cannot_be_trained_is_told(source, tmp_path):
     with pytest.raises(ConfigError, match="'forest' is unknown; there are svc, dense, cnn"):
-        run("forest", CONFIG, None, source, 1.0, tmp_path / "x")
+        run("forest", CONFIG, AS_IS, source, 1.0, tmp_path / "x")
     with pytest.raises(ConfigError, match=r"train_baselines\.models has no 'tree'"):
-        run("tree", CONFIG, None, source, 1.0, tmp_path / "x")
+        run("tree", CONFIG, AS_IS, source, 1.0, tmp_path / "x")
     clips = read_table(source.clips, SPLIT_CLIPS)
     write_table(clips[clips["label"] == "cry"], tmp_path / "clips.parquet", SPLIT_CLIPS)
     alone = replace(source, clips=tmp_path / "clips.parquet")
     with pytest.raises(TableError, match="lacks cries or other sounds"):
-        run("svc", CONFIG, None, alone, 1.0, tmp_path / "x")
+        run("svc", CONFIG, AS_IS, alone, 1.0, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 

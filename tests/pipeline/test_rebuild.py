@@ -118,7 +118,7 @@ def project(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, folder / name)
     write_tiny_params(folder)
     dvc(folder, "init", "--no-scm", "--quiet")
-    result = dvc(folder, "repro", check=False)
+    result = program(folder, "crywatch.cli", "repro", check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
     return folder
 

@@ -18,9 +18,15 @@ def mount(app: typer.Typer) -> None:
     app.command()(dag)
 
 
-def repro(context: typer.Context) -> None:
+def repro(
+    context: typer.Context,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Stages at a time, where their order allows it.")
+    ] = 2,
+) -> None:
     """`dvc repro` with the same arguments, after what a killed rebuild left is set right.
 
+    Stages that do not read each other's outputs run side by side, which changes only the time.
     Before it ends all that the stages recorded is sent. Its last line names the stages whose
     outputs another processor made otherwise.
     """
@@ -31,7 +37,7 @@ def repro(context: typer.Context) -> None:
     for line in recover.mend(here):
         say(line)
     recover.wait_for_stages(here, say)
-    code = rebuilding.run(context.args)
+    code = rebuilding.run(context.args, jobs)
     if said := rounding.line(here):
         say(said)
     raise typer.Exit(code)

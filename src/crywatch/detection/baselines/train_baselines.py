@@ -73,7 +73,7 @@ class BaselineConfig:
 
     kind: str  # svc, dense, cnn
     seed: int = 1
-    channel: str = ""  # of section channels, through which its training clips go, or ""
+    channel: str = "as_is"  # of section channels, through which its training clips go
     leave_out: str = ""  # corpus, or ""
     row: str = ""  # of tables, where models differ by their seed
 
@@ -128,7 +128,7 @@ class _PartWindows:
 def run(
     name: str,
     config: TrainBaselinesConfig,
-    channel: Channel | None,
+    channel: Channel,
     split: Source,
     scale: float,
     out_dir: Path,
@@ -176,16 +176,14 @@ def _read_windows(
     classes: Mapping[str, list[str]],
     kind: str,
     truth: Truth,
-    channel: Channel | None,
+    channel: Channel,
 ) -> _PartWindows:
     """Inputs and classes of all windows of ``clips``."""
     inputs, window_classes = [np.zeros((0, *_shape(kind)), dtype=np.float32)], []
     columns = (clips[name] for name in ("clip_id", "path", "label", "category"))
     rows = list(zip(*columns, strict=True))
     for clip_id, path, label, category in progress(rows, "windows", unit="clip"):
-        wave = read_clean(path)
-        if channel is not None:
-            wave = apply(channel, wave, clip_id)
+        wave = apply(channel, read_clean(path), clip_id)
         clip_class = class_of(label, category, classes)
         for window, has_cry in _windows(wave, clip_id, WINDOW_S[kind], truth):
             inputs.append(_input(window, kind)[None])
