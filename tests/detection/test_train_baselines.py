@@ -141,7 +141,7 @@ def test_windows_without_a_cry_of_a_strongly_labelled_clip_are_noise(source, tmp
     from crywatch.detection.baselines.train_baselines import _read_windows
 
     one = clips[clips["clip_id"] == clip_id]
-    found = _read_windows(one, CONFIG.classes, "svc", Truth(one, events), None)
+    found = _read_windows(one, CONFIG.classes, "svc", Truth(one, events), AS_IS)
     assert found.classes.tolist() == ["noise", "crying"]
 
 
