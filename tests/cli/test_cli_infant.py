@@ -151,6 +151,27 @@ def test_a_page_about_another_infant_in_its_place_is_not_removed(here):
     assert not (here / "same.parquet").exists()
 
 
+def test_records_are_shown_and_mended(here):
+    for number in range(3):
+        cases.sing(here / "mend" / f"{number}.wav", 7, number)
+    cases.sing(here / "mend more" / "own.wav", 7, 9)
+    ok("enroll", "mended", "mend", "--at", "2025-03-01")
+    ok("enroll", "mended too", "mend more", "--at", "2025-03-02")
+    shown = ok("show", "mended").stdout
+    assert shown.count("2025-03-01T00:00:00Z") == 4 and "mend/2.wav" in shown
+    assert run("remove", "mended", "2.wav").exit_code == 1  # nobody answers the question
+    removed = ok("remove", "mended", "2.wav", "--yes").stdout
+    assert "mended: removed" in removed and "marked and without files now: version 0" in removed
+    assert "nothing is left: " in removed and "the recording's digest and vector (2)" in removed
+    shown = ok("show", "mended").stdout
+    assert "not kept  (made with a recording that was removed)" in shown
+    merged = ok("merge", "mended", "mended too", "--yes").stdout
+    assert "1 recording(s) of mended too moved" in merged and "baseline has 3" in merged
+    assert "infant 9 now" in ok("rename", "mended", "infant 9", "--yes").stdout
+    assert "infant 9" in ok("list").stdout and "mended" not in ok("list").stdout
+    ok("forget", "infant 9", "--yes")
+
+
 def test_a_baseline_of_one_session_has_a_timeline(here):
     cases.sing(here / "one" / "a.wav", 4, 1)
     cases.sing(here / "one" / "b.wav", 4, 2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from crywatch.core import params
-from crywatch.core.errors import AudioError, CrywatchError, ModelError, StoreError
+from crywatch.core.errors import AudioError, ConfigError, CrywatchError, ModelError, StoreError
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
@@ -170,6 +170,34 @@ def test_scoring_in_portions_is_scoring_at_once(make, record):
     first, second = kept(at_once), kept(in_turn)
     assert first.bands == second.bands and len(first.bands) > 2
     assert first.state.baseline.vectors.tobytes() == second.state.baseline.vectors.tobytes()
+
+
+def test_only_the_latest_earlier_versions_keep_their_files(make, record):
+    infants = make(keep_versions=2)
+    for take in range(5):
+        infants.enroll("Mia", record(1, [2 * take, 2 * take + 1]))
+    infants.score("Mia", record(1, range(20, 24)))
+    own = kept(infants)
+    assert own.state.version == 5
+    assert [version.files is None for version in own.versions] == [True] * 3 + [False] * 3
+    with infants.store.writing():
+        pass
+    assert len(files_of(infants.store)) == 6 and len(own.bands) == 6
+    with pytest.raises(ConfigError, match="keep_versions is -1"):
+        make(keep_versions=-1)
+
+
+def test_versions_that_a_person_has_to_look_at_keep_their_files(make, record, tmp_path):
+    gate = gate_folder(tmp_path, "d" * 64, least_p=0.01)
+    infants = make(keep_versions=0, gate=gate)
+    infants.enroll("Mia", record(1, range(12)))
+    infants.score("Mia", record(1, range(20, 26)))
+    infants.score("Mia", record(7, range(30, 40)))
+    own = kept(infants)
+    assert own.records[-1].reason.startswith("held")
+    kept_files = {one.band.version for one in own.versions if one.files is not None}
+    assert kept_files == {one.version for one in own.records[-12:]} | {own.state.version}
+    assert len(kept_files) > 1
 
 
 def gate_folder(tmp_path, digest, least_p=0.2):

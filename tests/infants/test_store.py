@@ -13,11 +13,11 @@ import pytest
 
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import StoreError
-from crywatch.infants.store import InfantStore, files, forget
+from crywatch.infants.store import InfantStore, WrittenPage, files, forget
 from crywatch.infants.store import store as transactions
 from crywatch.infants.store.files import MODELS
 from crywatch.infants.store.schema import DATABASE, VERSION
-from crywatch.infants.store.store import MAX_ID, Writer, WrittenPage, key_of
+from crywatch.infants.store.store import MAX_ID, Writer, key_of
 from crywatch.infants.updating import NormalBand
 from tests.helpers import store_cases as cases
 
@@ -271,6 +271,15 @@ def test_another_version_or_program_is_refused(store, tmp_path):
     (tmp_path / "text" / DATABASE).write_text("not a database, but long enough to be one" * 50)
     with pytest.raises(StoreError, match="put back a copy"):
         read(InfantStore(tmp_path / "text"), "Mia")
+
+
+def test_a_store_of_the_first_version_is_brought_up(store):
+    members = cases.enrolled(store, "Mia")
+    with sqlite3.connect(store.folder / DATABASE) as connection:
+        connection.execute("ALTER TABLE versions DROP COLUMN remark")
+        connection.execute("PRAGMA user_version = 1")
+    kept = read(InfantStore(store.folder), "Mia")
+    assert len(kept.records) == len(members) and kept.versions[0].remark is None
 
 
 def test_nothing_is_pickled(store):

@@ -15,13 +15,18 @@ from crywatch.core.project import say
 if TYPE_CHECKING:
     from crywatch.infants.conformal import Promise
     from crywatch.infants.enrolment.infants import Infants
+    from crywatch.infants.enrolment.mending import Merger, RecordingRemoval
     from crywatch.infants.enrolment.results import FailedFile, ScoredFile
+    from crywatch.infants.store.forgetting import Erasure
 
 app = typer.Typer(
     help="Your own infants: what is normal for each, and what is not.", no_args_is_help=True
 )
 
 Id = Annotated[str, typer.Argument(help="The infant's id: any text.", metavar="ID")]
+NewId = Annotated[str, typer.Argument(help="Its new id.", metavar="NEW")]
+OtherId = Annotated[str, typer.Argument(help="Another id of the infant.", metavar="OTHER")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Paths = Annotated[list[Path] | None, typer.Argument(help="Audio files, or folders of them.")]
 Table = Annotated[
     Path | None,
@@ -106,30 +111,108 @@ def list_infants() -> None:
 
 
 @app.command()
-def forget(
+def show(infant_id: Id) -> None:
+    """List an infant's recordings, with their digests, and the versions of its model."""
+    history = _infants().show(infant_id)
+    typer.echo(f"{'recorded':<20}  {'session':>7}  {'baseline':<8}  {'digest':<12}  path")
+    for record in history.records:
+        enters = "in" if record.accepted else "not"
+        typer.echo(
+            f"{record.recorded_at:%Y-%m-%dT%H:%M:%SZ}  {record.session_id:>7}  {enters:<8}  "
+            f"{record.digest[:12]}  {record.path}"
+        )
+    typer.echo(f"{'since':<20}  {'version':>7}  {'recordings':>10}  {'sessions':>8}  files")
+    for version in history.versions:
+        band = version.band
+        typer.echo(
+            f"{band.since:%Y-%m-%dT%H:%M:%SZ}  {band.version:>7}  {band.clips:>10}  "
+            f"{band.sessions:>8}  {'not kept' if version.files is None else 'kept'}"
+            + (f"  ({version.remark})" if version.remark else "")
+        )
+
+
+@app.command()
+def remove(
     infant_id: Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    recording: Annotated[str, typer.Argument(help="Its path, the end of that, or its digest.")],
+    yes: Yes = False,
 ) -> None:
+    """Take one recording out of an infant, fit it again, and prove that the recording is gone.
+
+    Versions of the model that were made with it are marked, and their files removed.
+    """
+    infants = _infants()
+    _ask(f"Take recording {recording!r} out of infant {infant_id!r}?", yes)
+    gone = infants.remove(infant_id, recording)
+    typer.echo(f"{gone.infant_id}: removed {gone.recording.path} ({gone.recording.digest[:12]})")
+    if gone.marked:
+        typer.echo(f"made with it, marked and without files now: version {_listed(gone.marked)}")
+    if gone.also_of:
+        typer.echo(f"it stays a recording of infant {' and '.join(map(repr, gone.also_of))}")
+    _say_fitted(gone)
+    _say_erased(gone, infants, "the recording's digest and vector")
+
+
+@app.command()
+def rename(infant_id: Id, new_id: NewId, yes: Yes = False) -> None:
+    """Give an infant another id, remove pages with the old one, and prove that that is gone."""
+    infants = _infants()
+    _ask(f"Rename infant {infant_id!r} to {new_id!r}?", yes)
+    gone = infants.rename(infant_id, new_id)
+    typer.echo(f"{infant_id} is {new_id} now")
+    _say_erased(gone, infants, "the old id and its digest")
+
+
+@app.command()
+def merge(infant_id: Id, other_id: OtherId, yes: Yes = False) -> None:
+    """Let infant ID have all recordings of OTHER, which is no more, and fit it on all of them."""
+    infants = _infants()
+    _ask(f"Move all recordings of infant {other_id!r} to {infant_id!r}?", yes)
+    merged = infants.merge(infant_id, other_id)
+    typer.echo(f"{merged.infant_id}: {merged.moved} recording(s) of {other_id} moved")
+    _say_fitted(merged)
+    _say_erased(merged, infants, "the other id and its digest")
+
+
+@app.command()
+def forget(infant_id: Id, yes: Yes = False) -> None:
     """Remove every trace of an infant, search the store's bytes for it, and say what was found."""
     infants = _infants()
-    if not yes:
-        typer.confirm(f"Remove all that is kept of infant {infant_id!r}?", abort=True, err=True)
+    _ask(f"Remove all that is kept of infant {infant_id!r}?", yes)
     gone = infants.forget(infant_id)
     typer.echo(
         f"{gone.infant_id}: removed {gone.recordings} recording(s) with their vectors, "
         f"{gone.versions} model(s) in {gone.files} files, {len(gone.pages)} page(s) and table(s)"
     )
+    what = "its id, digests and vectors" if gone.id_searched else "its digests and vectors"
+    _say_erased(gone, infants, what)
+    if not gone.id_searched:
+        typer.echo("the id itself is too short to be told from chance; its digest was searched for")
+
+
+def _ask(question: str, yes: bool) -> None:
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _say_fitted(mended: RecordingRemoval | Merger) -> None:
+    typer.echo(f"the baseline has {mended.recordings} recording(s), model version {mended.version}")
+    typer.echo(_promise(mended.promise))
+
+
+def _say_erased(gone: Erasure, infants: Infants, what: str) -> None:
     for path in gone.pages:
         typer.echo(f"removed {path}")
     for path in gone.changed_pages:
         say(f"{path}: was changed since it was written, so it is left to you")
-    what = "its id, digests and vectors" if gone.id_searched else "its digests and vectors"
     typer.echo(
         f"nothing is left: {gone.searched_bytes} bytes of {gone.searched_files} file(s) in "
         f"{infants.folder} were searched for {what} ({gone.searched_for})"
     )
-    if not gone.id_searched:
-        typer.echo("the id itself is too short to be told from chance; its digest was searched for")
 
 
 def _infants() -> Infants:

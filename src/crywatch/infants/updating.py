@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
@@ -103,6 +104,17 @@ class Outcome:
     accepted: bool
     reason: str | None  # why not
     version: int  # of the model that scored it
+
+
+class Judged(Protocol):
+    """What is known of a recording after it was judged."""
+
+    @property
+    def recorded_at(self) -> datetime: ...
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def reason(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -335,7 +347,7 @@ class Follower:
         return None
 
 
-def held_since(outcomes: Sequence[Outcome]) -> datetime | None:
+def held_since(outcomes: Sequence[Judged]) -> datetime | None:
     """Since when an infant has been held without a break to the end of ``outcomes``.
 
     That is a change that a person has to look at; None where the latest cry was not held.

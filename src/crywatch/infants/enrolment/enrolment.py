@@ -24,9 +24,11 @@ from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
 from crywatch.corpora.shared.recordings_table import TABLE as RECORDINGS_TABLE
 from crywatch.corpora.shared.sessions import number_sessions
 from crywatch.infants import gate as gates
-from crywatch.infants.conformal import ConformalConfig, calibration_rows
+from crywatch.infants.conformal import calibration_rows
 from crywatch.infants.embedded_cries import EmbeddedCries
-from crywatch.infants.enrolment.listening import HearingConfig, Listener, utf8
+from crywatch.infants.enrolment.config import InfantConfig
+from crywatch.infants.enrolment.foreign import also_of_others, beyond_promise
+from crywatch.infants.enrolment.listening import Listener, utf8
 from crywatch.infants.enrolment.results import (
     EnrolmentResult,
     FailedFile,
@@ -38,7 +40,6 @@ from crywatch.infants.enrolment.user_files import UserFile
 from crywatch.infants.follow import WITHDRAWN
 from crywatch.infants.models import registry as models
 from crywatch.infants.models.contract import Baseline, InfantModel
-from crywatch.infants.models.registry import ModelsConfig
 from crywatch.infants.store import (
     BASELINE,
     NEW,
@@ -47,24 +48,14 @@ from crywatch.infants.store import (
     Provenance,
     StoredRecording,
 )
-from crywatch.infants.store.store import check_id
-from crywatch.infants.updating import FollowedInfant, Follower, InfantState, Refit, UpdatingConfig
-
-
-@dataclass(frozen=True)
-class InfantConfig:
-    """Section ``infant`` of params.yaml; folders are relative to the repository root."""
-
-    store: str
-    hearing: HearingConfig
-    gate: str  # its folder; "" for none: then everything enters the baseline
-    cohort: str  # folder of embed_cries
-    changed: list[str]  # beginnings of categories that the cohort does without
-    model: str  # one of `crywatch.infants.models.registry.MODELS`
-    settings: ModelsConfig
-    conformal: ConformalConfig
-    updating: UpdatingConfig
-    session_gap_h: float  # recordings so far apart are of two sessions
+from crywatch.infants.store.store import Writer, check_id
+from crywatch.infants.updating import (
+    FollowedInfant,
+    Follower,
+    InfantState,
+    Refit,
+    held_since,
+)
 
 
 @dataclass(frozen=True)
@@ -147,14 +138,14 @@ class Enrolment:
                         self.say(file.error)
                     raise StoreError(f"no cry to enroll infant {infant_id!r} with")
                 writer.require(infant_id)
-            self._same_embedding(infant_id, history)
+            self.require_embedding(infant_id, history)
             known = {record.digest: record for record in history.records} if history else {}
-            new = corrected = 0
+            new, corrected = [], 0
             for recording in recordings:
                 old = known.get(recording.digest)
                 if old is None or not old.accepted:
                     known[recording.digest] = _with_full_path(recording)
-                    new += 1
+                    new.append(recording)
                 elif recording.digest in heard.stated and recording.recorded_at != old.recorded_at:
                     known[old.digest] = replace(old, recorded_at=recording.recorded_at)
                     corrected += 1
@@ -169,9 +160,11 @@ class Enrolment:
                 waiting = bool(history.state.pending) and not files
                 if not (new or corrected or outdated or waiting):
                     return enrolment_result(history.state, 0, 0, failed)
-            state, records, refit = self._fit(infant_id, history, list(known.values()))
-            writer.put(provenance, state, records, [refit])
-        return enrolment_result(state, new, corrected, failed)
+                self._say_all(beyond_promise(history, self.provenance, self.follower, new))
+            self._say_all(also_of_others(writer, infant_id, new))
+            state, records, refit = self.fit(infant_id, history, list(known.values()))
+            self.write(writer, provenance, state, records, [refit])
+        return enrolment_result(state, len(new), corrected, failed)
 
     def score(self, infant_id: str, files: Iterable[UserFile]) -> ScoringResult:
         """Score ``files`` in the order of time, and let in what the gate lets in.
@@ -185,7 +178,7 @@ class Enrolment:
         heard = self._listen(files)
         with self.store.writing() as writer:
             history = writer.history(infant_id)
-            self._same_embedding(infant_id, history)
+            self.require_embedding(infant_id, history)
             if history.provenance != provenance:
                 raise StoreError(
                     f"infant {infant_id!r} was fitted with another model, settings or cohort than "
@@ -194,9 +187,10 @@ class Enrolment:
                     f"{shlex.quote(infant_id)}`"
                 )
             new, late = self._new(history, heard)
+            self._say_all(also_of_others(writer, infant_id, new))
             followed = follower.observe([history.state], [[one.observation for one in new]])[0]
             records = _after_following(history, map(_with_full_path, new), followed)
-            writer.put(provenance, followed.state, records, followed.refits)
+            self.write(writer, provenance, followed.state, records, followed.refits)
         by_digest = {record.digest: record for record in records}
         return ScoringResult(
             infant_id,
@@ -209,6 +203,32 @@ class Enrolment:
         """Raise StoreError for an unknown infant."""
         with self.store.reading() as reader:
             reader.require(infant_id)
+
+    def write(
+        self,
+        writer: Writer,
+        provenance: Provenance,
+        state: InfantState,
+        records: Sequence[StoredRecording],
+        refits: Sequence[Refit],
+    ) -> None:
+        """`Writer.put`; of earlier versions only the latest ``keep_versions`` keep their files.
+
+        Those are kept besides that scored what a person has to look at: the latest recordings of
+        an infant that is held.
+        """
+        writer.put(provenance, state, records, refits)
+        needed = {state.version}
+        new = [record for record in records if record.phase == NEW]
+        if held_since(new) is not None:
+            needed |= {record.version for record in new[-self.config.updating.watch :]}
+        earlier = [
+            version.band.version
+            for version in writer.versions(state.infant_id)
+            if version.files is not None and version.band.version not in needed
+        ]
+        outdated = earlier[: max(0, len(earlier) - self.config.keep_versions)]
+        writer.drop_files(state.infant_id, outdated)
 
     def _listen(self, files: Iterable[UserFile]) -> _Heard:
         """What is heard in ``files``. Raises ModelError where the detector is missing."""
@@ -255,7 +275,7 @@ class Enrolment:
                 stated |= {heard.digest} if file.stated else set()
         return _Heard(sorted(by_digest.values(), key=_by_time), failed, stated)
 
-    def _fit(
+    def fit(
         self,
         infant_id: str,
         history: InfantHistory | None,
@@ -324,7 +344,8 @@ class Enrolment:
             for record, number in zip(records, numbers, strict=True)
         ]
 
-    def _same_embedding(self, infant_id: str, history: InfantHistory | None) -> None:
+    def require_embedding(self, infant_id: str, history: InfantHistory | None) -> None:
+        """Raise StoreError where an infant's vectors are of another network than that at hand."""
         if history is not None and history.provenance.embedding != self.listener.info.digest:
             raise StoreError(
                 f"infant {infant_id!r} was embedded with another network than "
@@ -339,6 +360,10 @@ class Enrolment:
                 f"{folder} was made with another network or averaging than those of "
                 f"infant.hearing ({self.config.hearing.network}): run `dvc repro {stage}`"
             )
+
+    def _say_all(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            self.say(message)
 
     def _say_known(self, recording: StoredRecording, old: StoredRecording) -> None:
         same = "" if _full_path(recording) == _full_path(old) else f" as {old.path}"

@@ -10,9 +10,23 @@ from pathlib import Path
 from crywatch.core import params
 from crywatch.core.project import root
 from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
+from crywatch.infants.enrolment.mending import (
+    Merger,
+    RecordingRemoval,
+    merge,
+    remove_recording,
+)
 from crywatch.infants.enrolment.results import EnrolmentResult, ScoringResult
 from crywatch.infants.enrolment.user_files import UserFile, user_files
-from crywatch.infants.store import InfantEntry, RemovalReport, forget
+from crywatch.infants.store import (
+    Erasure,
+    InfantEntry,
+    InfantHistory,
+    RemovalReport,
+    forget,
+    rename,
+)
+from crywatch.infants.store.store import check_id
 from crywatch.infants.timeline.analysis import InfantTimeline
 
 AudioPaths = str | Path | Iterable[str | Path]  # files, or folders of them
@@ -99,6 +113,27 @@ class Infants:
         """The infants of the store by id."""
         with self._enrolment.store.reading() as reader:
             return tuple(reader.entries())
+
+    def show(self, infant_id: str) -> InfantHistory:
+        """An infant's recordings and versions."""
+        with self._enrolment.store.reading() as reader:
+            return reader.history(check_id(infant_id))
+
+    def remove(self, infant_id: str, recording: str | Path) -> RecordingRemoval:
+        """Take one recording out of an infant, fit it again, and prove that the recording is gone.
+
+        ``recording`` is its path, the end of that, or the beginning of its digest. Versions that
+        were made with it are marked, and lose their files.
+        """
+        return remove_recording(self._enrolment, infant_id, str(recording))
+
+    def rename(self, infant_id: str, new_id: str) -> Erasure:
+        """Give an infant another id, and prove that the old one is gone."""
+        return rename(self._enrolment.store, infant_id, new_id)
+
+    def merge(self, infant_id: str, other_id: str) -> Merger:
+        """Let ``infant_id`` have all recordings of ``other_id``, which is no more, and fit it."""
+        return merge(self._enrolment, infant_id, other_id)
 
     def forget(self, infant_id: str) -> RemovalReport:
         """Remove every trace of an infant, and search the store's bytes for what may be left."""

@@ -18,8 +18,8 @@ from crywatch.data.tables import conform, write_table
 from crywatch.data.tables.infants import BANDS, FOLLOWED
 from crywatch.data.tables.timelines import TIMELINE
 from crywatch.infants.enrolment.enrolment import Enrolment
-from crywatch.infants.store import InfantHistory, InfantStore, StoredRecording
-from crywatch.infants.store.store import WrittenPage, check_id
+from crywatch.infants.store import InfantHistory, InfantStore, StoredRecording, WrittenPage
+from crywatch.infants.store.store import check_id
 from crywatch.infants.timeline.analysis import InfantTimeline, analyse
 from crywatch.infants.timeline.config import TimelineConfig
 from crywatch.infants.timeline.drawing import Pictures, spectrogram

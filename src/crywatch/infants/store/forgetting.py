@@ -1,8 +1,9 @@
-"""Removing an infant, and the proof that nothing of it is left.
+"""Taking out an infant, or what belonged to it, and the proof that nothing of that is left.
 
 Rows are deleted with secure_delete, the database is rewritten (VACUUM) and its log cut to nothing;
-then every byte of the folder is searched for what told of the infant: its id, the digest that
-stands for it, the digests of its recordings and its vectors.
+then every byte of the folder is searched for what told of it: the digests and vectors of recordings
+that no infant has any more and, where there is no infant of the id any more, the id and the digest
+that stands for it. Pages about the infant outside the store go as well.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from __future__ import annotations
 import glob
 import mmap
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from crywatch.core.atomic import TEMP_PREFIX
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import StoreError
 from crywatch.infants.store.files import is_whole
-from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, VersionRow, outside, unusable
+from crywatch.infants.store.records import WrittenPage
+from crywatch.infants.store.schema import WAIT_S, Base, RecordingRow, outside, unusable
 from crywatch.infants.store.store import (
     InfantStore,
     Reader,
@@ -31,29 +34,37 @@ from crywatch.infants.store.store import (
     named_files,
 )
 
+T = TypeVar("T")
+
 _LEAST_ID_BYTES = 3  # shorter ones stand anywhere by chance
 _VECTOR_BYTES = 64  # of each vector that are searched for
 
 
 @dataclass(frozen=True)
-class RemovalReport:
-    """What was removed and what was searched."""
+class Erasure:
+    """What was removed outside the store, and what was searched."""
 
-    infant_id: str
-    recordings: int
-    versions: int
-    files: int  # of models, in the store
     pages: tuple[str, ...]  # files outside the store
     changed_pages: tuple[str, ...]  # not removed: they are no longer what was written
     searched_bytes: int
     searched_files: int
     searched_for: int  # texts and vectors
-    id_searched: bool  # false where the id is too short to be told from chance
+    id_searched: bool  # false where the infant is still there, or its id too short
+
+
+@dataclass(frozen=True)
+class RemovalReport(Erasure):
+    """What was removed of an infant."""
+
+    infant_id: str
+    recordings: int
+    versions: int
+    files: int  # of models, in the store
 
 
 @dataclass(frozen=True)
 class _Traces:
-    """What would tell of the infant."""
+    """What would tell of what is gone."""
 
     id_bytes: tuple[bytes, ...]
     exact: tuple[bytes, ...]  # cannot stand anywhere by chance
@@ -66,66 +77,111 @@ def forget(store: InfantStore, infant_id: str) -> RemovalReport:
     middle of reading, or if a byte is left.
     """
     infant_id = check_id(infant_id)
-    with store.writing() as writer:
-        known = writer.has(infant_id)
-        recordings, versions = (
-            _count(writer, row, infant_id) for row in (RecordingRow, VersionRow)
+
+    def work(writer: Writer) -> tuple[int, list[bool]]:
+        writer.require(infant_id)
+        counts = (
+            len(_vectors(writer, infant_id)),
+            [version.files is not None for version in writer.versions(infant_id)],
         )
-        traces = _traces(writer, infant_id)
-        # Before the records: after a stop in between the pages would not be known any more.
-        pages, changed_pages = _remove_pages(writer, infant_id)
         writer.remove(infant_id)
+        return counts
+
+    (recordings, versions), erasure = erase(store, infant_id, work)
+    return RemovalReport(
+        **vars(erasure),
+        infant_id=infant_id,
+        recordings=recordings,
+        versions=len(versions),
+        files=2 * sum(versions),
+    )
+
+
+def rename(store: InfantStore, infant_id: str, new_id: str) -> Erasure:
+    """Give an infant another id, and prove that the old one is gone.
+
+    Raises StoreError if there is no such infant, or one of the new id.
+    """
+    infant_id, new_id = check_id(infant_id), check_id(new_id)
+
+    def work(writer: Writer) -> None:
+        history = writer.history(infant_id)
+        if writer.has(new_id):
+            raise StoreError(
+                f"there is an infant {new_id!r} already: `crywatch infant merge` makes two one"
+            )
+        writer.put(history.provenance, replace(history.state, infant_id=new_id), history.records)
+        writer.adopt(new_id, history.versions, store.folder)
+        writer.remove(infant_id)
+
+    return erase(store, infant_id, work)[1]
+
+
+def erase(store: InfantStore, infant_id: str, work: Callable[[Writer], T]) -> tuple[T, Erasure]:
+    """Do ``work``, which takes something of an infant out, and prove that it is gone.
+
+    Raises StoreError as `forget` does, and what ``work`` raises: then nothing is changed.
+    """
+    try:
+        with store.writing() as writer:
+            before, pages = _vectors(writer, infant_id), writer.pages(infant_id)
+            result = work(writer)
+            gone = _traces(writer, infant_id, before)
+            # Before the commit: after a stop in between the pages would not be known any more.
+            removed, changed = _remove_pages(pages)
+            writer.drop_pages(infant_id)
+    except StoreError:
+        # What there is no more an earlier call may have taken out, and not have cleaned up after.
+        _rewrite(store)
+        raise
     # The files were named until the commit; a writer sweeps those that are not.
     with store.writing():
         pass
     _rewrite(store)
-    if not known:
-        # An earlier removal may have been stopped before free pages and log were cleaned.
-        with store.reading() as reader:
-            reader.require(infant_id)
-    searched_files, searched_bytes = _search(store, infant_id, traces)
-    return RemovalReport(
-        infant_id=infant_id,
-        recordings=recordings,
-        versions=versions,
-        files=2 * versions,
-        pages=tuple(pages),
-        changed_pages=tuple(changed_pages),
+    searched_files, searched_bytes = _search(store, infant_id, gone)
+    erasure = Erasure(
+        pages=tuple(removed),
+        changed_pages=tuple(changed),
         searched_bytes=searched_bytes,
         searched_files=searched_files,
-        searched_for=len(traces.exact) + len(traces.id_bytes),
-        id_searched=bool(traces.id_bytes),
+        searched_for=len(gone.exact) + len(gone.id_bytes),
+        id_searched=bool(gone.id_bytes),
     )
+    return result, erasure
 
 
-def _count(reader: Reader, row: type[RecordingRow | VersionRow], infant_id: str) -> int:
-    query = select(func.count()).select_from(row).where(row.key == key_of(infant_id))
-    return reader.connection.execute(query).scalar_one()
+def _vectors(reader: Reader, infant_id: str) -> dict[str, bytes]:
+    """Of an infant's recordings, by digest."""
+    own = select(RecordingRow.digest, RecordingRow.vector).where(
+        RecordingRow.key == key_of(infant_id)
+    )
+    return {digest: vector for digest, vector in reader.connection.execute(own)}
 
 
-def _traces(reader: Reader, infant_id: str) -> _Traces:
-    """Digests and vectors that no other infant has, and the id."""
-    key = key_of(infant_id)
-    others = select(RecordingRow.digest).where(RecordingRow.key != key)
-    rows = reader.connection.execute(
-        select(RecordingRow.digest, RecordingRow.vector).where(
-            RecordingRow.key == key, RecordingRow.digest.not_in(others)
-        )
-    ).all()
-    exact = [key.encode()]
-    for digest, vector in rows:
+def _traces(reader: Reader, infant_id: str, before: Mapping[str, bytes]) -> _Traces:
+    """Of recordings that were there ``before``, and of the infant, what nobody has any more."""
+    rows = reader.connection.execute(select(RecordingRow.digest, RecordingRow.vector)).all()
+    left = {digest for digest, _ in rows} | {vector[:_VECTOR_BYTES] for _, vector in rows}
+    exact, spelled = [], infant_id.encode()
+    gone = not reader.has(infant_id)
+    if gone:
+        exact.append(key_of(infant_id).encode())
+    for digest, vector in before.items():
+        if digest in left:
+            continue
         exact.append(digest.encode())
-        numbers = np.frombuffer(vector, dtype="<f4")
-        if np.count_nonzero(numbers[: _VECTOR_BYTES // 4]) > 2:  # zeros stand everywhere
-            exact.append(vector[:_VECTOR_BYTES])
-    spelled = infant_id.encode()
-    return _Traces((spelled,) if len(spelled) >= _LEAST_ID_BYTES else (), tuple(exact))
+        start = vector[:_VECTOR_BYTES]
+        # Zeros stand everywhere.
+        if start not in left and np.count_nonzero(np.frombuffer(start, dtype="<f4")) > 2:
+            exact.append(start)
+    named = gone and len(spelled) >= _LEAST_ID_BYTES
+    return _Traces((spelled,) if named else (), tuple(exact))
 
 
-def _remove_pages(writer: Writer, infant_id: str) -> tuple[list[str], list[str]]:
+def _remove_pages(pages: Iterable[WrittenPage]) -> tuple[list[str], list[str]]:
     """Paths removed, and paths whose content is not what was written."""
     removed, changed = [], []
-    for page in writer.pages(infant_id):
+    for page in pages:
         path = Path(page.path)
         # A kill while a page was written leaves it under a temporary name.
         for left in path.parent.glob(f"{TEMP_PREFIX}*-{glob.escape(path.name)}"):
@@ -180,8 +236,9 @@ def _search(store: InfantStore, infant_id: str, traces: _Traces) -> tuple[int, i
                 ]
     if left:
         raise StoreError(
-            f"infant {infant_id!r} was removed, but traces are left ({len(left)}, the first: "
-            f"{left[0]}): remove what they are in; nothing of the store needs it"
+            f"infant {infant_id!r}: what was to go is out of the records, but traces are left "
+            f"({len(left)}, the first: {left[0]}): remove what they are in; nothing of the store "
+            "needs it"
         )
     return n_files, n_bytes
 

@@ -20,7 +20,7 @@ from crywatch.core.atomic import private_dir, private_file
 from crywatch.core.errors import StoreError
 
 DATABASE = "infants.sqlite"
-VERSION = 1  # of the tables below
+VERSION = 2  # of the tables below
 APPLICATION = 0x43525957  # "CRYW": tells the file from other databases
 WAIT_S = 60.0  # for another process
 
@@ -66,8 +66,8 @@ class VersionRow(Base):
     )
     version: Mapped[int] = mapped_column(primary_key=True)
     since: Mapped[datetime] = mapped_column(Utc)
-    model_file: Mapped[str]
-    baseline_file: Mapped[str]
+    model_file: Mapped[str]  # empty: no longer kept
+    baseline_file: Mapped[str]  # the same
     clips: Mapped[int]
     sessions: Mapped[int]
     low: Mapped[float | None]  # null: nothing could be calibrated on
@@ -77,6 +77,7 @@ class VersionRow(Base):
     reachable: Mapped[float]
     promised: Mapped[bool]
     reason: Mapped[str | None]
+    remark: Mapped[str | None]  # what a person did that makes it doubtful
 
 
 class RecordingRow(Base):
@@ -139,12 +140,11 @@ def connect(folder: Path) -> Engine:
     event.listen(engine, "begin", _begin)
     try:
         with engine.begin() as connection:
-            made = _made(connection, path)
-        if not made:
+            version = _version(connection, path)
+        if version < VERSION:
             _to_wal(engine)
             with writing(engine) as connection:
-                if not _made(connection, path):  # nor by another process meanwhile
-                    _make(connection)
+                _bring_up(connection, _version(connection, path))  # another may have by now
     except DatabaseError as error:
         raise unusable(folder, error) from error
     return engine
@@ -201,8 +201,8 @@ def _to_wal(engine: Engine) -> None:
                 time.sleep(0.05)
 
 
-def _made(connection: Connection, path: Path) -> bool:
-    """Whether the tables are there; StoreError where they are not these."""
+def _version(connection: Connection, path: Path) -> int:
+    """Of the tables that are there, 0 without any; StoreError where they are not these."""
 
     def value(pragma: str) -> int:
         return connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
@@ -210,7 +210,7 @@ def _made(connection: Connection, path: Path) -> bool:
     version = value("user_version")
     tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if not tables and not version:
-        return False
+        return 0
     if value("application_id") != APPLICATION:
         raise StoreError(
             f"{path}: a database of another program: move it away, or set infant.store to another "
@@ -221,10 +221,14 @@ def _made(connection: Connection, path: Path) -> bool:
             f"{path}: its tables are of version {version}, this crywatch knows {VERSION}: use the "
             "newer crywatch that wrote it, or set infant.store to another folder"
         )
-    return True
+    return version
 
 
-def _make(connection: Connection) -> None:
-    Base.metadata.create_all(connection)
+def _bring_up(connection: Connection, version: int) -> None:
+    """Make the tables, or add to those of an earlier ``version`` what they lack."""
+    if version == 0:
+        Base.metadata.create_all(connection)
+    elif version == 1:
+        connection.exec_driver_sql("ALTER TABLE versions ADD COLUMN remark VARCHAR")
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")

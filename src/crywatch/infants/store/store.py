@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +22,14 @@ from sqlalchemy.exc import DatabaseError
 from crywatch.core.errors import StoreError
 from crywatch.infants.storage import StoredInfant
 from crywatch.infants.store.files import VersionFiles, read_version, sweep, write_version
+from crywatch.infants.store.records import (
+    InfantEntry,
+    InfantHistory,
+    KeptVersion,
+    Provenance,
+    StoredRecording,
+    WrittenPage,
+)
 from crywatch.infants.store.schema import (
     InfantRow,
     PageRow,
@@ -32,76 +39,9 @@ from crywatch.infants.store.schema import (
     unusable,
     writing,
 )
-from crywatch.infants.updating import InfantState, NormalBand, Observation, Refit
+from crywatch.infants.updating import InfantState, NormalBand, Refit
 
-BASELINE, NEW = "baseline", "new"  # phases of a recording
 MAX_ID = 200  # characters
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What an infant's numbers were made with."""
-
-    model: str  # name, one of `crywatch.infants.models.registry.MODELS`
-    maker: str  # digest of all that gives a score its meaning
-    embedding: str  # digest of all that gives a vector its meaning
-
-
-@dataclass(frozen=True)
-class StoredRecording:
-    """A recording and what came of it; scores as in table ``followed``."""
-
-    digest: str  # of the decoded samples
-    path: str
-    recorded_at: datetime
-    session_id: str
-    cries: int
-    cry_s: float
-    vector: np.ndarray  # [dim] float32
-    phase: str  # BASELINE: a person enrolled it; NEW: it was scored
-    score: float | None = None
-    p: float | None = None
-    alarm: bool = False
-    accepted: bool = True
-    reason: str | None = None
-    version: int = 0
-    remark: str | None = None
-    waiting: bool = False  # accepted since the latest fit
-
-    @property
-    def observation(self) -> Observation:
-        """As `crywatch.infants.updating` takes it."""
-        return Observation(self.digest, self.session_id, self.recorded_at, self.vector)
-
-
-@dataclass(frozen=True)
-class InfantHistory:
-    """All that is kept of an infant; records in the order of time, bands by version."""
-
-    provenance: Provenance
-    state: InfantState
-    records: tuple[StoredRecording, ...]
-    bands: tuple[NormalBand, ...]
-
-
-@dataclass(frozen=True)
-class InfantEntry:
-    """An infant in a list."""
-
-    infant_id: str
-    recordings: int
-    sessions: int
-    last: datetime
-    version: int
-    promised: bool
-
-
-@dataclass(frozen=True)
-class WrittenPage:
-    """A file about an infant outside the store."""
-
-    path: str
-    sha256: str
 
 
 class InfantStore:
@@ -168,17 +108,16 @@ class Reader:
         self.require(infant_id)
         key = key_of(infant_id)
         row = self.connection.execute(select(InfantRow).where(InfantRow.key == key)).one()
-        versions = self.connection.execute(
-            select(VersionRow).where(VersionRow.key == key).order_by(VersionRow.version)
-        ).all()
+        versions = self.versions(infant_id)
         rows = self.connection.execute(
             select(RecordingRow)
             .where(RecordingRow.key == key)
             .order_by(RecordingRow.recorded_at, RecordingRow.path, RecordingRow.digest)
         )
         records = tuple(map(_record, rows))
-        last = versions[-1]
-        files = VersionFiles(last.model_file, last.baseline_file)
+        files = versions[-1].files
+        if files is None:
+            raise StoreError(f"{self.folder}: the latest version of {infant_id!r} has no files")
         calibrated, _, baseline = read_version(self.folder, row.infant_id, files)
         state = InfantState(
             infant_id=row.infant_id,
@@ -189,8 +128,30 @@ class Reader:
             recent=tuple(mark == "1" for mark in row.recent),
         )
         provenance = Provenance(row.model, row.maker, row.embedding)
-        bands = tuple(_band(row.infant_id, version) for version in versions)
-        return InfantHistory(provenance, state, records, bands)
+        return InfantHistory(provenance, state, records, versions)
+
+    def versions(self, infant_id: str) -> tuple[KeptVersion, ...]:
+        """All of an infant, by number."""
+        query = (
+            select(VersionRow)
+            .where(VersionRow.key == key_of(infant_id))
+            .order_by(VersionRow.version)
+        )
+        return tuple(_kept_version(infant_id, row) for row in self.connection.execute(query))
+
+    def also_of(self, infant_id: str, digests: Collection[str]) -> dict[str, list[str]]:
+        """Of ``digests``, those of recordings that other infants have: their ids by digest."""
+        query = (
+            select(RecordingRow.digest, InfantRow.infant_id)
+            .join(InfantRow, InfantRow.key == RecordingRow.key)
+            .where(RecordingRow.key != key_of(infant_id))
+            .order_by(InfantRow.infant_id)
+        )
+        out: dict[str, list[str]] = {}
+        for digest, other in self.connection.execute(query):
+            if digest in digests:
+                out.setdefault(digest, []).append(other)
+        return out
 
     def entries(self) -> list[InfantEntry]:
         """All infants by id."""
@@ -249,10 +210,7 @@ class Writer(Reader):
         for refit in refits:
             stored = StoredInfant(refit.calibrated, provenance.model, provenance.maker)
             files = write_version(self.folder, key, refit.version, stored, refit.baseline)
-            values = asdict(NormalBand.of(refit)) | {"key": key}
-            del values["infant_id"]
-            values |= {"model_file": files.model, "baseline_file": files.baseline}
-            self._run(insert(VersionRow).values(**values))
+            self._insert_version(key, NormalBand.of(refit), files)
         self._run(delete(RecordingRow).where(RecordingRow.key == key))
         if records:
             self._run(insert(RecordingRow), [_row(key, record) for record in records])
@@ -280,9 +238,42 @@ class Writer(Reader):
         own = PageRow.key == key_of(infant_id)
         self._run(delete(PageRow).where(own, PageRow.path == path))
 
+    def adopt(self, infant_id: str, versions: Iterable[KeptVersion], folder: Path) -> None:
+        """Add versions of another id or store, whose files are in ``folder``, as the infant's own.
+
+        StoreError where a file is gone or damaged.
+        """
+        key = key_of(infant_id)
+        for kept in versions:
+            files = VersionFiles("", "")
+            if kept.files is not None:
+                _, stored, baseline = read_version(folder, infant_id, kept.files)
+                files = write_version(self.folder, key, kept.band.version, stored, baseline)
+            self._insert_version(key, kept.band, files, kept.remark)
+
+    def drop_files(
+        self, infant_id: str, versions: Collection[int], remark: str | None = None
+    ) -> None:
+        """Keep the files of ``versions`` no longer; the next writer sweeps them."""
+        own = VersionRow.key == key_of(infant_id), VersionRow.version.in_(versions)
+        values = {"model_file": "", "baseline_file": ""} | ({"remark": remark} if remark else {})
+        self._run(update(VersionRow).where(*own).values(**values))
+
+    def drop_pages(self, infant_id: str) -> None:
+        """Remember no file about an infant."""
+        self._run(delete(PageRow).where(PageRow.key == key_of(infant_id)))
+
     def remove(self, infant_id: str) -> None:
         """All rows of an infant; its files are swept by the next writer."""
         self._run(delete(InfantRow).where(InfantRow.key == key_of(infant_id)))
+
+    def _insert_version(
+        self, key: str, band: NormalBand, files: VersionFiles, remark: str | None = None
+    ) -> None:
+        values = asdict(band) | {"key": key, "remark": remark}
+        del values["infant_id"]
+        values |= {"model_file": files.model, "baseline_file": files.baseline}
+        self._run(insert(VersionRow).values(**values))
 
     def _run(self, *statement) -> None:
         self.connection.execute(*statement)
@@ -314,7 +305,7 @@ def check_id(infant_id: str) -> str:
 
 def named_files(connection: Connection) -> set[str]:
     rows = connection.execute(select(VersionRow.model_file, VersionRow.baseline_file))
-    return {name for row in rows for name in row}
+    return {name for row in rows for name in row if name}
 
 
 def _record(row) -> StoredRecording:
@@ -327,9 +318,10 @@ def _row(key: str, record: StoredRecording) -> dict:
     return values | {"key": key, "vector": np.asarray(record.vector, dtype="<f4").tobytes()}
 
 
-def _band(infant_id: str, row) -> NormalBand:
+def _kept_version(infant_id: str, row) -> KeptVersion:
     names = [field.name for field in fields(NormalBand) if field.name != "infant_id"]
     values = {name: getattr(row, name) for name in names}
     for name in ("low", "centre", "high"):
         values[name] = np.nan if values[name] is None else values[name]
-    return NormalBand(infant_id=infant_id, **values)
+    files = VersionFiles(row.model_file, row.baseline_file) if row.model_file else None
+    return KeptVersion(NormalBand(infant_id=infant_id, **values), files, row.remark)
