@@ -1,5 +1,7 @@
-"""Cleaning many short clips: real time by workers, peak memory by clips.
+"""Cleaning many short clips: real time by workers, peak memory by clips, the price of the guard.
 
+Each is cleaned as the stage does it, with decoders in processes of their own, and with decoders in
+the processes that clean; rounds take turns, and of each the fastest counts.
 ``python -m benchmarks.clean --help``. Memory is the resident set of the whole process tree, sampled
 while it cleans in a process of its own; pages that processes share are counted in each of them.
 """
@@ -21,6 +23,7 @@ import psutil
 
 from benchmarks import sounds
 from benchmarks.machine import positive, write_runs
+from crywatch.audio.decode import BlockReader
 from crywatch.core import params
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig
@@ -28,7 +31,7 @@ from crywatch.data.clean import CleanConfig
 CLIP_S = 1.0
 DISTINCT = 50  # sounds of each codec; the rest are copies of these files
 SAMPLE_S = 0.05
-CONF = Path(__file__).parents[1] / "conf"
+PARAMS = Path(__file__).parents[1] / params.PARAMS_FILE
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ class Run:
 
     clips: int
     workers: int
+    guarded: bool  # decoders have processes of their own
     sound_s: float
     wall_s: float
     start_mib: float  # of the process tree, before the first clip
     peak_mib: float  # of the process tree while it cleaned
     main_mib: float  # highest of the main process alone
+    ratio: float | None = None  # throughput, by that with decoders in the processes that clean
 
     @property
     def times_real_time(self) -> float:
@@ -61,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raw = folder / f"raw-{clips}"
             _fill(raw, stock, clips)
             for workers in options.workers:
-                runs.append(_measure(raw, folder / "out", clips, workers))
-                print(_line(runs[-1]), flush=True)
+                pair = _fastest_pair(raw, folder / "out", clips, workers, options.rounds)
+                for run in pair:
+                    print(_line(run), flush=True)
+                runs += pair
     if options.json:
         write_runs(options.json, runs)
     return 0
@@ -72,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=positive, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--workers", type=positive, nargs="+", default=[1, 2], help="processes")
+    parser.add_argument("--rounds", type=positive, default=3, help="fastest of so many")
     parser.add_argument("--folder", type=Path, help="for the sounds, instead of the system's own")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     return parser
@@ -96,11 +104,22 @@ def _fill(raw: Path, stock: list[Path], count: int) -> None:
         (raw / f"clip{number:06d}{source.suffix}").hardlink_to(source)
 
 
-def _measure(raw: Path, out: Path, clips: int, workers: int) -> Run:
+def _fastest_pair(raw: Path, out: Path, clips: int, workers: int, rounds: int) -> list[Run]:
+    """The fastest run without and with guards."""
+    runs = [
+        _measure(raw, out, clips, workers, guarded)
+        for _ in range(rounds)
+        for guarded in (False, True)
+    ]
+    plain, guarded = (min(runs[half::2], key=lambda run: run.wall_s) for half in (0, 1))
+    return [plain, replace(guarded, ratio=plain.wall_s / guarded.wall_s)]
+
+
+def _measure(raw: Path, out: Path, clips: int, workers: int, guarded: bool) -> Run:
     # A process of its own: what an earlier run left in memory must not count.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_clean, args=(raw, out, workers, sender))
+    process = context.Process(target=_clean, args=(raw, out, workers, guarded, sender))
     process.start()
     sender.close()
     try:
@@ -119,6 +138,7 @@ def _measure(raw: Path, out: Path, clips: int, workers: int) -> Run:
     return Run(
         clips=clips,
         workers=workers,
+        guarded=guarded,
         sound_s=summary.seconds,
         wall_s=memory.seconds,
         start_mib=memory.start_mib,
@@ -127,7 +147,7 @@ def _measure(raw: Path, out: Path, clips: int, workers: int) -> Run:
     )
 
 
-def _clean(raw: Path, out: Path, workers: int, sender) -> None:
+def _clean(raw: Path, out: Path, workers: int, guarded: bool, sender) -> None:
     """In the measured process: say that it is ready, clean, send the summary."""
     import av  # noqa: F401  the libraries' own memory is not the clips'
     import pandas  # noqa: F401
@@ -135,7 +155,9 @@ def _clean(raw: Path, out: Path, workers: int, sender) -> None:
     import soundfile  # noqa: F401
     import soxr  # noqa: F401
 
-    config = params.typed(params.compose([], CONF).clean, CleanConfig, "clean")
+    if not guarded:
+        clean.GuardedReader = lambda path, limits: BlockReader(path)  # type: ignore
+    config = params.section("clean", CleanConfig, PARAMS)
     gc.collect()
     sender.send(None)
     config = replace(config, workers=workers)
@@ -184,16 +206,19 @@ class _Memory:
 
 
 HEADER = (
-    f"{'clips':>8}{'workers':>9}{'sound, s':>10}{'wall, s':>9}{'x real time':>13}{'clips/s':>9}"
-    f"{'start, MiB':>12}{'peak, MiB':>11}{'main, MiB':>11}"
+    f"{'clips':>8}{'workers':>9}{'decoders':>10}{'sound, s':>10}{'wall, s':>9}"
+    f"{'x real time':>13}{'clips/s':>9}{'start, MiB':>12}"
+    f"{'peak, MiB':>11}{'main, MiB':>11}{'ratio':>8}"
 )
 
 
 def _line(run: Run) -> str:
     return (
-        f"{run.clips:>8}{run.workers:>9}{run.sound_s:>10.0f}{run.wall_s:>9.1f}"
+        f"{run.clips:>8}{run.workers:>9}{'guarded' if run.guarded else 'inside':>10}"
+        f"{run.sound_s:>10.0f}{run.wall_s:>9.1f}"
         f"{run.times_real_time:>13.0f}{run.clips / run.wall_s:>9.0f}"
         f"{run.start_mib:>12.0f}{run.peak_mib:>11.0f}{run.main_mib:>11.0f}"
+        f"{'' if run.ratio is None else f'{run.ratio:.2f}':>8}"
     )
 
 

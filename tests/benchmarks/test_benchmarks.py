@@ -90,11 +90,15 @@ def test_an_unknown_comparison_is_refused(capsys):
 
 def test_cleaning_is_measured_by_clips_and_workers(tmp_path):
     command = [sys.executable, "-m", "benchmarks.clean", "--clips", "16", "30", "--workers", "2"]
+    command += ["--rounds", "1"]
     command += ["--folder", str(tmp_path), "--json", str(tmp_path / "clean.json")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     runs = read_json(tmp_path / "clean.json")["runs"]
-    assert [(run["clips"], run["workers"]) for run in runs] == [(16, 2), (30, 2)]
-    assert [line.split()[:2] for line in printed.splitlines()[1:]] == [["16", "2"], ["30", "2"]]
+    cells = [(clips, 2, guarded) for clips in (16, 30) for guarded in (False, True)]
+    assert [(run["clips"], run["workers"], run["guarded"]) for run in runs] == cells
+    assert [line.split()[:2] for line in printed.splitlines()[1::2]] == [["16", "2"], ["30", "2"]]
+    for plain, guarded in zip(runs[::2], runs[1::2], strict=True):
+        assert guarded["ratio"] == plain["wall_s"] / guarded["wall_s"]
     for run in runs:
         assert run["sound_s"] == pytest.approx(run["clips"], rel=0.1) and run["wall_s"] > 0
         assert 50 < run["start_mib"] <= run["main_mib"] <= run["peak_mib"]

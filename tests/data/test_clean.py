@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from crywatch.audio.decode import read_clean
+from crywatch.audio.guard import Limits
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.params import section
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Event, Refused
@@ -21,6 +22,7 @@ from crywatch.data import clean
 from crywatch.data.clean import CleanConfig, run, unique_stems
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
+from tests.helpers import deadly_decoder
 
 CONFIG = CleanConfig(
     rate_hz=16_000,
@@ -329,6 +331,22 @@ def test_only_a_few_files_wait_for_a_worker(workers, tmp_path, monkeypatch):
 
 def die(task):
     os._exit(9)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_decoder_that_dies_costs_its_file(tmp_path, many, cleaned, monkeypatch, workers):
+    names = ["abort-a.wav", "sleep-b.wav"]
+    for name in names:
+        soundfile.write(many / name, noise(0.3, 8_000), 8_000)
+    with deadly_decoder.used(monkeypatch):
+        summary = cleaned(workers=workers, decoding=Limits(stall_s=2.0))
+    assert (summary.n_clips, summary.n_quarantined) == (10, 3)
+    reasons = table(tmp_path, "quarantine").set_index("source_path")["reason"]
+    assert reasons[names].tolist() == [
+        "its decoder crashed (SIGABRT)",
+        "its decoder gave nothing for 2 s",
+    ]
+    assert not list((tmp_path / "out" / "audio").glob("abort*"))
 
 
 def test_a_worker_that_dies_is_told(tmp_path, many, cleaned, monkeypatch):

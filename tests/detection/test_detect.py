@@ -18,6 +18,7 @@ from crywatch.detection.detect import (
     find_files,
 )
 from crywatch.detection.formats import to_audacity, to_jsonl, to_table
+from tests.helpers import deadly_decoder
 
 CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 
@@ -94,6 +95,17 @@ def test_a_bad_file_gives_an_error_line_and_exit_code_1(project):
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
     assert set(lines[0]) == {"path", "error"} and "bad.wav" in lines[0]["error"]
+    assert lines[1]["path"] == "good.wav" and len(lines[1]["seconds"]) == 1
+
+
+def test_a_file_that_ends_its_decoder_is_an_error_line_and_stops_nothing(project, monkeypatch):
+    for name in ("abort-1.wav", "good.wav"):
+        soundfile.write(project / name, np.full(16000, 0.4, dtype=np.float32), 16000)
+    with deadly_decoder.used(monkeypatch):
+        result = CliRunner().invoke(cli.app, ["detect", ".", "--format", "jsonl"])
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert lines[0]["error"] == "abort-1.wav: its decoder crashed (SIGABRT)"
     assert lines[1]["path"] == "good.wav" and len(lines[1]["seconds"]) == 1
 
 

@@ -15,10 +15,12 @@ from crywatch.audio.extents import ExtentConfig
 from crywatch.audio.segments import RATE_HZ
 from crywatch.cli import main as cli
 from crywatch.core import params
+from crywatch.core.errors import AudioError
 from crywatch.corpora.generate import synthesis
 from crywatch.infants.enrolment.listening import HearingConfig, Listener, cries_of
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries import CriesConfig, cut_recording
+from tests.helpers import deadly_decoder
 from tests.helpers import store_cases as cases
 
 CRIES = CriesConfig("unused", 0.5, 0.3, ExtentConfig(15.0, 20.0, 0.08, 0.06), 0)
@@ -146,6 +148,17 @@ def test_a_bad_file_is_said_and_gives_exit_code_1(project, monkeypatch, tmp_path
     assert result.exit_code == 1
     assert "bad.wav" in result.stderr and "gone.wav: no such file" in result.stderr
     assert "silent.wav: no cry was found" in result.stderr
+    assert set(pq.read_table(tmp_path / "x.parquet")["path"].to_pylist()) == {"sounds/0.wav"}
+
+
+def test_a_file_that_ends_its_decoder_stops_nothing(project, listener, monkeypatch, tmp_path):
+    monkeypatch.chdir(project)
+    bad = cases.sing(tmp_path / "abort-1.wav", 1, seconds=3.0)
+    with deadly_decoder.used(monkeypatch):
+        with pytest.raises(AudioError, match=f"{bad}: its decoder crashed"):
+            listener.hear(bad)
+        result = run(bad, "sounds/0.wav", "--out", tmp_path / "x.parquet")
+    assert result.exit_code == 1 and f"{bad}: its decoder crashed (SIGABRT)" in result.stderr
     assert set(pq.read_table(tmp_path / "x.parquet")["path"].to_pylist()) == {"sounds/0.wav"}
 
 

@@ -111,7 +111,9 @@ def typed(node: Any, cls: type[T], where: str) -> T:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{where}: {node!r} stands where keys and values are expected")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), node)
+        # Resolved: a dataclass inside ``cls`` may stand elsewhere and be interpolated here.
+        values = OmegaConf.to_container(node, resolve=True)
+        merged = OmegaConf.merge(OmegaConf.structured(cls), values)
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(

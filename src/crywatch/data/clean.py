@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from crywatch.audio.decode import (
     GATHER_SAMPLES,
     SILENCE_DBFS,
     BandwidthMeter,
-    BlockReader,
     Resampler,
     gathered,
     level_dbfs,
     to_int16,
 )
+from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.core.digest import value_sha256
@@ -57,6 +57,7 @@ class CleanConfig:
     keep_silence: bool  # a silent clip labelled 'other' is a valid negative
     peak_normalise: bool
     workers: int
+    decoding: Limits = field(default_factory=Limits)  # of a file
 
 
 @dataclass(frozen=True, slots=True)  # kept for every clip
@@ -239,7 +240,7 @@ def _convert(task: _Task) -> Measured:
 
     config = task.config
     gain = _gain(task) if config.peak_normalise else 1.0
-    reader = BlockReader(task.source)
+    reader = GuardedReader(task.source, config.decoding)
     rate_hz = reader.info.rate_hz
     resampler = Resampler(rate_hz, config.rate_hz)
     meter, level = BandwidthMeter(rate_hz), _Level()
@@ -288,7 +289,8 @@ def _convert(task: _Task) -> Measured:
 
 def _gain(task: _Task) -> float:
     """What brings the source's peak to 1: a pass of its own, before anything can clip."""
-    peak = max(float(np.abs(block).max()) for block in BlockReader(task.source))
+    reader = GuardedReader(task.source, task.config.decoding)
+    peak = max(float(np.abs(block).max()) for block in reader)
     return 1.0 if level_dbfs(peak) < task.config.min_peak_dbfs else 1.0 / peak
 
 

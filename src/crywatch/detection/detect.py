@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
@@ -33,6 +34,7 @@ class DetectConfig:
     min_event_s: float  # with a threshold: shorter events are dropped
     max_gap_s: float  # with a threshold: events at most this far apart are merged
     false_alarms_per_hour: float | None = None  # a stated rate of the model; None: its default
+    decoding: Limits = field(default_factory=Limits)  # of a file
 
     def rule(self, decision: Decision | None) -> Rule:
         """What is an event: by the threshold if one is set, else by the model's own decision."""
@@ -87,12 +89,12 @@ def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection
     The file is read block by block: memory grows with its length only by what the detector keeps.
     ConfigError if ``config`` asks for a decision that the model does not have.
     """
-    from crywatch.audio import decode as audio
+    from crywatch.audio.decode import at_rate
 
     rule = config.rule(detector.decision)
     try:
-        reader = audio.BlockReader(path)
-        scores = detector.score_stream(audio.at_rate(reader, RATE_HZ))
+        reader = GuardedReader(path, config.decoding)
+        scores = detector.score_stream(at_rate(reader, RATE_HZ))
     except (CrywatchError, OSError) as error:
         return Detection(path=str(path), error=str(error))
     duration_s = reader.n_samples / reader.info.rate_hz

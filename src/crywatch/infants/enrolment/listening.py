@@ -10,14 +10,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.decode import BlockReader, at_rate, gathered, to_int16
+from crywatch.audio.decode import at_rate, gathered, to_int16
 from crywatch.audio.extents import ExtentConfig
+from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import AudioError, CrywatchError
@@ -49,6 +50,7 @@ class HearingConfig:
     extents: ExtentConfig
     network: str  # model folder
     averaging: AveragingConfig  # of a recording's cries
+    decoding: Limits = field(default_factory=Limits)  # of a file
 
     @property
     def cries(self) -> CriesConfig:
@@ -107,7 +109,7 @@ class Listener:
     @one_thread()
     def hear(self, path: Path) -> FileCries:
         """The cries of a file; AudioError or OSError if it cannot be read."""
-        file = _HashedFile(path)
+        file = _HashedFile(path, self.config.decoding)
         cries = tuple(self.cries(file))
         return FileCries(path, file.digest, file.duration_s, cries, file.truncated)
 
@@ -187,7 +189,7 @@ def _vectors(
     path: Path, listener: Listener, whole: bool, say: Say
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Start and vector of each cry, or of the file: the mean of its minutes, by their length."""
-    file = _HashedFile(path)
+    file = _HashedFile(path, listener.config.decoding)
     if whole:
         total, weights = np.zeros(listener.info.dim), 0
         for part in _minutes(file):
@@ -218,8 +220,8 @@ def _minutes(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 class _HashedFile:
     """A file's samples at 16 kHz as they pass by, and what is known of it then."""
 
-    def __init__(self, path: Path):
-        self._reader = BlockReader(path)
+    def __init__(self, path: Path, limits: Limits):
+        self._reader = GuardedReader(path, limits)
         self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[np.ndarray]:
