@@ -25,6 +25,7 @@ from crywatch.audio.decode import (
     GATHER_SAMPLES,
     SILENCE_DBFS,
     BandwidthMeter,
+    BlockReader,
     Resampler,
     gathered,
     level_dbfs,
@@ -240,7 +241,7 @@ def _convert(task: _Task) -> Measured:
 
     config = task.config
     gain = _gain(task) if config.peak_normalise else 1.0
-    reader = GuardedReader(task.source, config.decoding)
+    reader = _opened(task)
     rate_hz = reader.info.rate_hz
     resampler = Resampler(rate_hz, config.rate_hz)
     meter, level = BandwidthMeter(rate_hz), _Level()
@@ -287,10 +288,13 @@ def _convert(task: _Task) -> Measured:
     )
 
 
+def _opened(task: _Task) -> BlockReader:
+    return GuardedReader(task.source, task.config.decoding)
+
+
 def _gain(task: _Task) -> float:
     """What brings the source's peak to 1: a pass of its own, before anything can clip."""
-    reader = GuardedReader(task.source, task.config.decoding)
-    peak = max(float(np.abs(block).max()) for block in reader)
+    peak = max(float(np.abs(block).max()) for block in _opened(task))
     return 1.0 if level_dbfs(peak) < task.config.min_peak_dbfs else 1.0 / peak
 
 
