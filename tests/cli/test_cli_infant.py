@@ -169,7 +169,12 @@ def test_records_are_shown_and_mended(here):
     assert "1 recording(s) of mended too moved" in merged and "baseline has 3" in merged
     assert "infant 9 now" in ok("rename", "mended", "infant 9", "--yes").stdout
     assert "infant 9" in ok("list").stdout and "mended" not in ok("list").stdout
+    exported = ok("export", "infant 9", "moved").stdout
+    assert "moved: infant 9, 3 recording(s), 3 version(s), model version 2" in exported
     ok("forget", "infant 9", "--yes")
+    assert "taken in: ten, 3 recording(s)" in ok("import", "moved", "--as", "ten").stdout
+    ok("timeline", "ten", "--parquet", "ten.parquet")
+    ok("forget", "ten", "--yes")
 
 
 def test_a_baseline_of_one_session_has_a_timeline(here):

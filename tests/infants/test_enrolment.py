@@ -65,20 +65,24 @@ def make(config, tmp_path):
     return infants
 
 
-@pytest.fixture
-def record(tmp_path):
+def sounds(folder):
     """Files of a voice: the number of the take is that of the day, or what is given."""
 
     def files(voice, takes, day=None, name="{voice}-{take}.wav"):
         out = []
         for take in takes:
-            path = tmp_path / "sounds" / name.format(voice=voice, take=take)
+            path = folder / "sounds" / name.format(voice=voice, take=take)
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"{voice} {take}")
             out.append(UserFile(path, cases.START + (take if day is None else day) * DAY))
         return out
 
     return files
+
+
+@pytest.fixture
+def record(tmp_path):
+    return sounds(tmp_path)
 
 
 def kept(infants, infant_id="Mia"):

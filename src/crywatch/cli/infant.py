@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crywatch.infants.enrolment.mending import Merger, RecordingRemoval
     from crywatch.infants.enrolment.results import FailedFile, ScoredFile
     from crywatch.infants.store.forgetting import Erasure
+    from crywatch.infants.store.moving import MovedInfant
 
 app = typer.Typer(
     help="Your own infants: what is normal for each, and what is not.", no_args_is_help=True
@@ -172,6 +173,31 @@ def merge(infant_id: Id, other_id: OtherId, yes: Yes = False) -> None:
     typer.echo(f"{merged.infant_id}: {merged.moved} recording(s) of {other_id} moved")
     _say_fitted(merged)
     _say_erased(merged, infants, "the other id and its digest")
+
+
+@app.command()
+def export(
+    infant_id: Id, folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")]
+) -> None:
+    """Write all that is kept of an infant to a folder, for another store to import."""
+    moved = _infants().export(infant_id, folder)
+    typer.echo(f"{folder}: {_moved(moved)}")
+
+
+@app.command("import")
+def take_in(
+    folder: Annotated[Path, typer.Argument(help="What `crywatch infant export` wrote.")],
+    infant_id: Annotated[str | None, typer.Option("--as", help="Another id for it.")] = None,
+) -> None:
+    """Put an infant that was exported into this store; nothing of the folder is trusted."""
+    typer.echo(f"taken in: {_moved(_infants().take_in(folder, infant_id))}")
+
+
+def _moved(moved: MovedInfant) -> str:
+    return (
+        f"{moved.state.infant_id}, {len(moved.records)} recording(s), {len(moved.versions)} "
+        f"version(s), model version {moved.state.version}"
+    )
 
 
 @app.command()

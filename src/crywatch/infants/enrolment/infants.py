@@ -15,6 +15,7 @@ from crywatch.infants.enrolment.mending import (
     RecordingRemoval,
     merge,
     remove_recording,
+    take_in,
 )
 from crywatch.infants.enrolment.results import EnrolmentResult, ScoringResult
 from crywatch.infants.enrolment.user_files import UserFile, user_files
@@ -26,6 +27,7 @@ from crywatch.infants.store import (
     forget,
     rename,
 )
+from crywatch.infants.store.moving import MovedInfant, export
 from crywatch.infants.store.store import check_id
 from crywatch.infants.timeline.analysis import InfantTimeline
 
@@ -134,6 +136,14 @@ class Infants:
     def merge(self, infant_id: str, other_id: str) -> Merger:
         """Let ``infant_id`` have all recordings of ``other_id``, which is no more, and fit it."""
         return merge(self._enrolment, infant_id, other_id)
+
+    def export(self, infant_id: str, folder: str | Path) -> MovedInfant:
+        """Write an infant to a new ``folder`` of tables and safetensors; the store keeps it too."""
+        return export(self._enrolment.store, check_id(infant_id), Path(folder))
+
+    def take_in(self, folder: str | Path, infant_id: str | None = None) -> MovedInfant:
+        """Put the infant that was exported to ``folder`` into this store, or under another id."""
+        return take_in(self._enrolment, Path(folder), infant_id)
 
     def forget(self, infant_id: str) -> RemovalReport:
         """Remove every trace of an infant, and search the store's bytes for what may be left."""

@@ -1,4 +1,6 @@
-"""Mending an infant's records: a recording that is not its own, and two ids that are one infant."""
+"""Mending an infant's records: a recording that is not its own, two ids that are one infant, and
+an infant that comes from another store.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,19 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crywatch.core.errors import StoreError
+from crywatch.core.errors import ModelError, StoreError
 from crywatch.infants.conformal import Promise, judge
 from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.enrolment.listening import utf8
-from crywatch.infants.store import BASELINE, InfantHistory, KeptVersion, StoredRecording
+from crywatch.infants.store import BASELINE, InfantHistory, KeptVersion, StoredRecording, moving
 from crywatch.infants.store.files import read_version
 from crywatch.infants.store.forgetting import Erasure, erase
+from crywatch.infants.store.moving import MovedInfant
 from crywatch.infants.store.store import Writer, check_id
 from crywatch.infants.updating import InfantState
 
@@ -142,6 +146,38 @@ def merge(enrolment: Enrolment, infant_id: str, other_id: str) -> Merger:
 
     facts, erasure = erase(enrolment.store, other_id, work)
     return Merger(**vars(erasure), **facts)
+
+
+def take_in(enrolment: Enrolment, folder: Path, infant_id: str | None) -> MovedInfant:
+    """Put the infant that `store.moving.export` wrote to ``folder`` into the store.
+
+    Its model is tried where it is one of what is at hand; where it is not, what to do is said.
+    StoreError where the folder is not as it was written, or there is an infant of that id.
+    """
+    moved = moving.read_moved(folder, infant_id)
+    name = shlex.quote(moved.state.infant_id)
+    try:
+        provenance, model = enrolment.provenance, enrolment.model
+    except ModelError as error:
+        enrolment.say(f"its model is not tried, for want of one to compare it with: {error}")
+    else:
+        if moved.provenance.embedding != provenance.embedding:
+            enrolment.say(
+                "its vectors are of another network than that at hand: to score, put that network "
+                f"back, or enroll its recordings again after `crywatch infant forget {name}`"
+            )
+        elif moved.provenance != provenance:
+            enrolment.say(
+                "it was fitted with other settings or another cohort than those at hand: `crywatch "
+                f"infant enroll {name}` fits it again"
+            )
+        else:
+            try:
+                judge(model, [moved.state.calibrated], [moved.records[0].vector[None]])
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise StoreError(f"{folder}: its model cannot score: {error}") from error
+    moving.take_in(enrolment.store, moved, folder)
+    return moved
 
 
 def _after(state: InfantState) -> dict[str, Any]:
