@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from crywatch import corpora
-from crywatch.core.errors import CorpusError
+from crywatch.core.errors import CorpusError, CrywatchError
 from crywatch.corpora import Refused
 
 
@@ -155,3 +155,19 @@ def test_a_table_in_another_encoding_is_told(own):
 def test_a_folder_without_a_table_says_what_is_wanted(tmp_path):
     with pytest.raises(CorpusError, match=r"recordings\.csv is missing.*only path is required"):
         list(corpora.get("recordings").index(tmp_path))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("to_folder", [True, False])
+def test_a_link_that_leads_out_of_the_folder_is_refused_as_dots_are(
+    own, tmp_path, tmp_path_factory, listed, to_folder
+):
+    beside = tmp_path_factory.mktemp("beside")
+    (beside / "c.wav").write_bytes(b"another's")
+    (tmp_path / "within.wav").symlink_to(tmp_path / "a.wav")
+    assert "within.wav" in own("path\na.wav\nwithin.wav\n")
+    name = "night/c.wav" if to_folder else "c.wav"
+    (tmp_path / name.split("/")[0]).symlink_to(beside if to_folder else beside / "c.wav")
+    told = f"line 3, column path: '{name}' must lie below" if listed else "a link leads out"
+    with pytest.raises(CrywatchError, match=told):
+        own(f"path\na.wav\n{name}\n" if listed else "path\na.wav\n")

@@ -20,6 +20,7 @@ PROMOTION = {
     "why": "better on pooled seconds",
     "from_version": 2,
     "to_version": 3,
+    "kind": "promotion",
 }
 
 

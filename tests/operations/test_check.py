@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -215,3 +216,33 @@ def test_the_command_says_it_and_dvc_goes_on_from_there(project):
     crywatch(project, "repro", "--quiet")
     assert "is what dvc.lock says" in crywatch(project, "check").stdout
     assert (project / "data/split.csv").read_text() == "".join(FILES.values())
+
+
+@pytest.mark.parametrize("kind", ["path", "absolute path", "md5", "relpath", "stage"])
+def test_a_lock_leads_to_no_file_outside(project, kind):
+    """Nothing outside is read, written or removed."""
+    precious = project.parent / "precious"
+    precious.mkdir()
+    (precious / "1.txt").write_text("mine")
+    path = project / "dvc.lock"
+    content = yaml.safe_load(path.read_text())
+    [out] = content["stages"]["download@a"]["outs"]
+    if kind == "path":
+        out["path"] = "../precious"
+    elif kind == "absolute path":
+        out["path"] = str(precious)
+    elif kind == "md5":
+        out["md5"] = "../../../../../../precious/1.txt"
+    elif kind == "stage":
+        content["stages"]["--force"] = content["stages"].pop("download@a")
+    else:
+        cache = project / ".dvc/cache/files/md5"
+        listing = b'[{"md5": "%s", "relpath": "../../../../precious/1.txt"}]' % (b"0" * 32)
+        out["md5"] = hashlib.md5(listing).hexdigest() + ".dir"
+        target = cache / out["md5"][:2] / out["md5"][2:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(listing)
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(CrywatchError, match="must lie below its folder|is not a"):
+        mend(verify(project))
+    assert (precious / "1.txt").read_text() == "mine"

@@ -136,3 +136,23 @@ def test_what_cannot_be_reproduced_is_said(here, registered, monkeypatch):
     shutil.rmtree(here / ".dvc/cache/files/md5" / digest[:2])
     with pytest.raises(CrywatchError, match="neither DVC's cache nor a remote"):
         reproduce(here, "3")
+
+
+@pytest.mark.parametrize("odd", ["/etc", "../../.."])
+def test_a_kept_lock_leads_to_no_folder_outside(here, registered, tmp_path, odd):
+    """Its model is said to lie elsewhere."""
+    lock = Path("dvc.lock").read_text().replace("path: data/train\n", f"path: {odd}\n")
+    store.open_store().client.log_text(registered.version.run_id, lock, "dvc.lock")
+    tags = registered.version.tags | {"dvc.lock.sha256": ""}
+    registered.version = replace(registered.version, tags=tags)
+    with pytest.raises(CrywatchError, match="must lie below its folder"):
+        reproduce(here, "3", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("odd", ["--output=evil", "../x", "$(touch evil)", "a\nb"])
+def test_a_tag_that_is_no_commit_is_given_to_no_program(here, registered, odd):
+    tags = registered.version.tags | {"git.commit": odd}
+    registered.version = replace(registered.version, tags=tags)
+    with pytest.raises(CrywatchError, match=r"tag git\.commit: .* is not the SHA of a commit"):
+        reproduce(here, "3")

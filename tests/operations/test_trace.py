@@ -234,3 +234,31 @@ def test_stages_come_after_what_they_need():
     circle = {"a": entry(["data/b"], ["data/a"]), "b": entry(["data/a"], ["data/b"])}
     with pytest.raises(CrywatchError, match="need each other"):
         in_order(circle)
+
+
+@pytest.mark.parametrize("odd", ["--output=evil", "../../x", "a\nb", "HEAD", "'"])
+def test_a_tag_is_no_option_of_git(here, registered, monkeypatch, odd):
+    before = sorted(here.rglob("*"))
+    change(monkeypatch, registered, **{"git.commit": odd})
+    assert states(trace(here, "3"))["commit"] == DIFFERS
+    assert not [path for path in set(here.rglob("*")) - set(before) if "evil" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lineage.json", "[]"),
+        ("lineage.json", '{"corpora": {"esc50": 3}}'),
+        ("lineage.json", "{"),
+        ("dvc.lock", "stages: [1]"),
+        ("dvc.lock", "stages: {--force: {cmd: x}}"),
+        ("dvc.lock", "stages: {a: {outs: [{path: ../x, md5: y}]}}"),
+        ("dvc.lock", "stages: {a: {outs: [{path: /x, md5: y}]}}"),
+        ("dvc.lock", "a: &a [*a]\nstages: *a"),
+        ("dvc.lock", "<<<<<<<"),
+    ],
+)
+def test_what_was_logged_beside_it_is_told_where_it_is_odd(here, registered, name, text):
+    store.open_store().client.log_text(registered.version.run_id, text, name)
+    with pytest.raises(CrywatchError, match=name):
+        trace(here, "3")

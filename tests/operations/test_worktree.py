@@ -163,7 +163,7 @@ def test_errors_say_what_is_wrong(project, tmp_path):
     with pytest.raises(CrywatchError, match="no such commit"):
         worktree.checkout(project, "f" * 40, "copy")
     for name in ("", "..", "a/b"):
-        with pytest.raises(CrywatchError, match="cannot name a folder"):
+        with pytest.raises(CrywatchError, match="is not a name for a folder"):
             worktree.checkout(project, "HEAD", name)
     inside = project / "inside"
     inside.mkdir()
@@ -173,3 +173,22 @@ def test_errors_say_what_is_wrong(project, tmp_path):
     (outside / ".dvc").mkdir(parents=True)
     with pytest.raises(CrywatchError, match="not a git repository"):
         worktree.checkout(outside, "HEAD", "copy")
+
+
+@pytest.mark.parametrize("odd", ["--output=evil", "-x", "--all", "$(touch evil)"])
+def test_a_commit_is_no_option_of_git(project, odd):
+    with pytest.raises(CrywatchError, match="no such commit"):
+        worktree.checkout(project, odd, "copy")
+    assert not list(project.rglob("evil"))
+
+
+def test_a_link_in_the_place_of_a_copy_is_not_removed(project, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "kept").touch()
+    place = project / worktree.FOLDER / "copy"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(other)
+    with pytest.raises(CrywatchError, match="it is not removed"):
+        worktree.checkout(project, "HEAD", "copy")
+    assert (other / "kept").is_file()

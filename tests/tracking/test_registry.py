@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crywatch.core import gate
 from crywatch.core.digest import files_sha256
-from crywatch.core.errors import RegistryError, UnreachableError
+from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
 from crywatch.operations.register import models
 from crywatch.operations.register.models import parse, use
 from crywatch.tracking import registry, store
@@ -241,3 +242,110 @@ def test_a_server_that_does_not_answer_is_one_line_without_its_password(project,
     with pytest.raises(UnreachableError, match="cannot be reached") as error:
         registry.open_registry()
     assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+# What others can write into the store or beside it
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute", "link", "control"])
+def test_a_tag_is_no_path(project, kind):
+    from crywatch.operations.retrain import champion
+
+    precious, models_folder = project / "precious", project / models.MODELS
+    for folder in (precious, models_folder, project / "keep/notes", project / "keep" / ("1" * 64)):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (models_folder / "link").symlink_to(precious)
+    (project / "keep" / ("2" * 64)).symlink_to(precious)
+    opened = registry.open_registry()
+    version = add(opened, a_model("one"))
+    registry.move_champion(opened, version, "ada", "")
+    tag = {"relative": "../../../precious", "absolute": str(precious), "link": "link"}.get(kind)
+    registry.set_tags(opened, version, {registry.DIGEST: tag or "../..\n/../precious"})
+    for use_it in (
+        lambda: use(f"{NAME}/champion", print),
+        lambda: registry.download(opened, registry.find(opened, NAME, "1"), project / "out"),
+        lambda: champion.fetch(NAME, project / "keep"),
+    ):
+        with pytest.raises(gate.GateError, match=f"cry 1: tag {registry.DIGEST}: .* SHA-256"):
+            use_it()
+    assert (precious / "file").is_file() and not (project / "out").exists()
+    assert registry.with_digest(opened, NAME, "0" * 64) is None  # it is in no other's way
+    registry.set_tags(opened, version, {registry.DIGEST: version.digest})
+    champion_folder = project / "keep" / version.digest
+    (champion_folder / "reference").mkdir(parents=True)
+    assert champion.fetch(NAME, project / "keep")[0] == 1
+    left = {path.name for path in (project / "keep").iterdir()}
+    assert left == {"notes", "2" * 64, version.digest} and (precious / "file").is_file()
+
+
+def test_odd_tags_of_promotions_are_told_by_their_names(project):
+    opened = registry.open_registry()
+    version = add(opened, a_model("one"))
+    for text in ("{", "3", "[3]", '[{"at": "2026"}]', "[[]]", "[" * 4000):
+        registry.set_tags(opened, version, {registry.PROMOTION: text, registry.ROLLED_BACK: text})
+        odd = registry.find(opened, NAME, "1")
+        with pytest.raises(gate.GateError, match=f"^cry 1: tag {registry.PROMOTION}"):
+            registry.move_champion(opened, odd, "ada", "")
+        with pytest.raises(gate.GateError, match=f"^cry 1: tag {registry.ROLLED_BACK}"):
+            assert odd.departure
+    assert registry.find(opened, NAME, "champion") is None
+
+
+def test_an_odd_name_is_no_version(project):
+    opened = registry.open_registry()
+    add(opened, a_model("one"))
+    odd = [
+        "\u0663",
+        "\u00b2",
+        "9" * 400,
+        "-1",
+        "1' or '1'='1",
+        '1" or "1"="1',
+        "../1",
+        "a:b",
+        "a\nb",
+    ]
+    for text in odd:
+        assert registry.find(opened, NAME, text) is None
+        assert registry.find(opened, text, "1") is None
+
+
+DAMAGED = {
+    "[": "not JSON",
+    "[]": "stands where dict is expected",
+    '{"cry/champion": 3}': "keys and values",
+    '{"cry/champion": {"store": 1, "version": 1, "sha256": "", "at": ""}}': "str is expected",
+    '{"cry/champion": {"store": "%s", "version": 1, "sha256": "..", "at": ""}}': "SHA-256",
+}
+
+
+def test_what_was_looked_up_last_is_damaged(project, monkeypatch):
+    opened = registry.open_registry()
+    version = add(opened, a_model("one"))
+    registry.move_champion(opened, version, "ada", "")
+    file = models.MODELS / models.RESOLVED
+    file.parent.mkdir(parents=True)
+
+    def gone(create: bool) -> store.Store:
+        raise UnreachableError("gone")
+
+    for text, told in DAMAGED.items():
+        file.write_text(text.replace("%s", registry.address()))
+        with monkeypatch.context() as away:
+            away.setattr(registry, "open_registry", gone)
+            with pytest.raises(CrywatchError, match=told) as error:
+                use(f"{NAME}/champion", print)
+        assert models.RESOLVED in str(error.value)
+        assert use(f"{NAME}/champion", print) == models.MODELS / version.digest
+        assert json.loads(file.read_text())["cry/champion"]["sha256"] == version.digest
+
+
+def test_a_tag_is_found_with_its_quotes_and_by_no_other(project):
+    opened = registry.open_registry()
+    ids = {}
+    for value in ("its", "it's", 'say "its"'):
+        run = opened.client.create_run(opened.experiment_id, tags={"name": value})
+        ids[value] = run.info.run_id
+    for value, run_id in ids.items():
+        assert [run.info.run_id for run in opened.runs(store.tagged("name", value))] == [run_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -231,3 +232,15 @@ def test_the_handler_of_a_signal_is_put_back(project):
     with tracking.stage_run("split"):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1:2:3", "-1:0", "9" * 30 + ":1", "1:nan", "1:1e9", "a:b"]
+)
+def test_a_tag_that_names_no_process_is_of_one_that_is_gone(project, text):
+    assert not parent.Process.parse(text).alive()
+    opened = store.open_store()
+    tags = {parent.HOST: socket.gethostname(), parent.PROCESS: text or "?"}
+    run = opened.client.create_run(opened.experiment_id, tags=tags)
+    parent.mark_killed(opened)
+    assert opened.client.get_run(run.info.run_id).info.status == "KILLED"

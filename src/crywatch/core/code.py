@@ -28,6 +28,7 @@ PLUMBING = (
     "core/code.py",
     "core/digest.py",
     "core/errors.py",
+    "core/gate.py",
     "core/lock.py",
     "core/params.py",
     "core/paths.py",

@@ -46,7 +46,9 @@ def output(folder: Path, *args: str) -> str:
 
 
 def commit(folder: Path, which: str) -> str:
-    """SHA of a commit, branch or tag; empty where there is none."""
+    """SHA of a commit, branch or tag; empty where there is none, or can be none."""
+    if not which.isprintable():  # no argument of a program holds a zero
+        return ""
     wanted = f"{which}^{{commit}}"
     return output(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from crywatch.core import gate
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.recordings_table import COLUMNS, TABLE, Recording, read_recordings
 from crywatch.corpora.shared.sessions import number_sessions
@@ -38,9 +39,12 @@ class Recordings(Corpus):
     )
 
     def check(self, folder: Path) -> None:
-        """The table must be there, and all of its rows be right."""
+        """The table must be there, all of its rows be right, and no link lead out of the folder."""
         self.require(folder, TABLE)
         read_recordings(folder)
+        for path in folder.rglob("*"):
+            if path.is_symlink():
+                gate.inside(folder, path.relative_to(folder).as_posix(), str(folder))
 
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """Rows of the table in their order, then audio files that it does not list."""

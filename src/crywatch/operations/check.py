@@ -8,7 +8,6 @@ publisher changed under the same name is no dependency of a stage: it shows by w
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from crywatch.core import git
+from crywatch.core import gate, git
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import CrywatchError
 from crywatch.core.progress import progress_bar
@@ -58,6 +57,14 @@ class Finding:
         return f"{self.path} ({self.stage}): {self.problem}; {self.advice}"
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """A file of a folder, as DVC lists it."""
+
+    relpath: str
+    md5: str
+
+
 @dataclass
 class _Objects:
     """DVC's cache; each object is read once."""
@@ -93,8 +100,10 @@ class _Objects:
         """Path to MD5 of a folder's files, where the object that says so is there and intact."""
         if not self.is_intact(digest):
             return None
-        entries = json.loads(self.path(digest).read_bytes())
-        return {entry["relpath"]: entry["md5"] for entry in entries}
+        path = self.path(digest)
+        entries: list[_Listed] = gate.read(list[_Listed], path)
+        where = str(path)
+        return {gate.below(e.relpath, where): gate.DVC_DIGEST(e.md5, where) for e in entries}
 
 
 def verify(root: Path, only: Sequence[str] = ()) -> list[Finding]:
@@ -263,8 +272,13 @@ def _is_chosen(name: str, body: dict[str, Any], only: Sequence[str]) -> bool:
 
 def _stages(text: str, path: Path) -> dict[str, dict[str, Any]]:
     try:
-        return dict((yaml.load(text, lineage.YamlLoader) or {})["stages"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        stages = dict((yaml.load(text, lineage.YamlLoader) or {})["stages"])
+        for name, out in ((n, out) for n, body in stages.items() for out in body.get("outs", [])):
+            where = f"{path}: {gate.STAGE(name, str(path))}"
+            gate.DVC_DIGEST(out["md5"], where)
+            gate.below(out["path"], where)
+        return stages
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         advice = "not a whole lock file: `crywatch repro` mends one that a kill cut off"
         raise CrywatchError(f"{path}: {advice}") from error
 

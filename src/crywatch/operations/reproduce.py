@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.core import params
+from crywatch.core import gate, params
 from crywatch.core.atomic import atomic_dir, write_bytes
 from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, UnreachableError
@@ -93,7 +93,7 @@ def reproduce(
             say(f"{error}; the rebuild's runs are not known")
     else:
         _fetch(copy, [stage])
-    folder = copy.folder / model
+    folder = gate.inside(copy.folder, model, f"{label}: the kept {lineage.LOCK}: {stage}")
     if not folder.is_dir():
         raise CrywatchError(f"{folder}: {stage} did not make it")
     result = Reproduction(
@@ -146,6 +146,7 @@ def _must_hold(record: VersionRecord, label: str) -> tuple[dict[str, Entry], str
     for tag in ("git.commit", registry.STAGE, MODEL_DVC, registry.DIGEST):
         if not record.tag(tag):
             raise CrywatchError(f"{label}: the version has no tag {tag}: it cannot be reproduced")
+    gate.COMMIT(record.tag("git.commit"), record.version.tag_named("git.commit"))
     stage = record.tag(registry.STAGE)
     outs = record.stages.get(stage, Entry()).outs
     model = next((path for path, md5 in outs.items() if md5 == record.tag(MODEL_DVC)), None)

@@ -8,7 +8,6 @@ remotes, so what was ever made there is not made again. A copy belongs to one co
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.core import git
+from crywatch.core import gate, git
 from crywatch.core.errors import CrywatchError
 from crywatch.core.lock import waiting
 from crywatch.operations import recover
@@ -83,7 +82,7 @@ def checkout(project: Path, commit: str, name: str) -> Worktree:
     with alone(project):
         _git(project, "worktree", "prune")
         if not _set_to(folder, sha):
-            shutil.rmtree(folder, ignore_errors=True)  # a kill left half of one
+            gate.remove(folder, project / FOLDER)  # a kill left half of one
             # Twice: also where a killed one is still registered and locked.
             options = ("--quiet", "--force", "--force", "--detach")
             _git(project, "worktree", "add", *options, str(folder), sha)
@@ -102,13 +101,12 @@ def resolve(project: Path, commit: str) -> str:
     top = _git(project, "rev-parse", "--show-toplevel")
     if Path(top).resolve() != project.resolve():
         raise CrywatchError(f"{project}: not the root of its git repository, which is {top}")
-    return _git(project, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    wanted = f"{commit}^{{commit}}"
+    return _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
 
 
 def _folder(project: Path, name: str) -> Path:
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise CrywatchError(f"{name!r} cannot name a folder: choose one without separators")
-    return project / FOLDER / name
+    return project / FOLDER / gate.NAME(name, "copy of the project")
 
 
 @contextmanager

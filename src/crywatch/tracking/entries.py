@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from crywatch.core import git, params
+from crywatch.core import gate, git, params
 from crywatch.core.atomic import read_json, write_json
 from crywatch.tracking import journal, lineage, parent
 from crywatch.tracking.lineage import Entry
@@ -74,7 +72,8 @@ def late_entries(beginning: bool = False) -> Iterator[LateEntry]:
             folder = Path(os.path.normpath(home() / about["folder"]))
             changed = _stamps(folder) != about["locks"]
             stages = _stages(folder, about["experiment"]) if changed else {}
-        except (OSError, ValueError, KeyError, yaml.YAMLError):  # DVC is writing it just now
+        except (OSError, ValueError, KeyError, TypeError, gate.GateError):
+            # DVC is writing it just now
             continue
         entry = stages.get(about["stage"])
         if entry and not _is_of_another(entry, about, folder):
@@ -152,13 +151,17 @@ def of_other_sections(stage: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def experiment_commit(project: Path, name: str) -> str:
     """SHA of the latest experiment of DVC with that name; empty without one."""
+    if not gate.REFERENCE.fits(name):
+        return ""
     order, shape = "--sort=-committerdate", "--format=%(objectname)"
     shas = git.output(project, "for-each-ref", order, shape, f"{EXPERIMENTS}/*/*/{name}")
-    return next(iter(shas.split()), "") if name else ""
+    return next(iter(shas.split()), "")
 
 
 def lock_at(project: Path, commit: str) -> dict[str, Entry]:
-    """Stages in dvc.lock at a commit; empty without one."""
+    """Stages in dvc.lock at a commit; empty without one. GateError where it is no lock."""
+    if not gate.COMMIT.fits(commit):
+        return {}
     return lineage.parse_lock(git.output(project, "show", f"{commit}:./{lineage.LOCK}"))
 
 

@@ -108,7 +108,7 @@ def _take_over(lock: FileLock, wait_s: float) -> bool:
 
 def _number(path: Path) -> int:
     """Of the sender's process; 0 before it has said it, or where the lock is no sender's."""
-    with suppress(OSError, ValueError, psutil.Error):
+    with suppress(OSError, ValueError, OverflowError, psutil.Error):
         pid = int(path.read_text())
         if MODULE in psutil.Process(pid).cmdline():
             return pid

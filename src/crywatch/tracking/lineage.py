@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pathspec
 import yaml
 
-from crywatch.core import git
+from crywatch.core import gate, git
 from crywatch.core.digest import value_sha256
 
 LOCK = Path("dvc.lock")
@@ -81,18 +81,28 @@ def lock_stages(folder: Path = Path()) -> dict[str, Entry]:
 
 
 def parse_lock(text: str) -> dict[str, Entry]:
-    """The same of the text of a dvc.lock."""
-    stages = (yaml.load(text, YamlLoader) or {}).get("stages") or {}
-    return {name: _lock_entry(body) for name, body in stages.items()}
+    """The same of the text of a dvc.lock; GateError where it is none, or its paths lead out."""
+    try:
+        content = yaml.load(text, YamlLoader) or {}
+        stages = content.get("stages") or {}
+        return {gate.STAGE(name, str(LOCK)): _lock_entry(body) for name, body in stages.items()}
+    except (yaml.YAMLError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise gate.GateError(f"{LOCK}: not as DVC writes it ({_brief(error)})") from error
 
 
 def _lock_entry(body: dict[str, Any]) -> Entry:
     return Entry(
         cmd=body.get("cmd", ""),
-        deps=tuple(dep["path"] for dep in body.get("deps", [])),
-        outs={out["path"]: out.get("md5", "") for out in body.get("outs", [])},
+        deps=tuple(str(dep["path"]) for dep in body.get("deps", [])),
+        outs={
+            gate.below(out["path"], str(LOCK)): out.get("md5", "") for out in body.get("outs", [])
+        },
         params={k: v for own in body.get("params", {}).values() for k, v in own.items()},
     )
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

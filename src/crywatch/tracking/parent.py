@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ RUN = "crywatch.run"  # of a stage: found by it again, whatever became of the re
 REPRODUCES = "crywatch.reproduces"  # the version that `crywatch reproduce` makes again
 REPRODUCES_VARIABLE = "CRYWATCH_REPRODUCES"  # of the environment: that version
 
+PROCESS_TEXT = re.compile(r"([0-9]{1,9}):([0-9]{1,12}(?:\.[0-9]{1,9})?)")
 COMMANDS = frozenset({"crywatch", "crywatch.cli"})
 WORST_FIRST = ("FAILED", "KILLED", "FINISHED")
 
@@ -52,15 +54,15 @@ class Process:
 
     @classmethod
     def parse(cls, text: str) -> Process:
-        """From a tag."""
-        pid, created_s = text.split(":")
-        return cls(int(pid), float(created_s))
+        """From a tag; one that names none gives a process that is gone."""
+        match = PROCESS_TEXT.fullmatch(text)
+        return cls(int(match[1]), float(match[2])) if match else cls(-1, 0.0)
 
     def alive(self) -> bool:
         """Whether it still runs on this machine."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.created_s) < 1.0
-        except psutil.Error:
+        except (psutil.Error, ValueError):  # no number of a process
             return False
 
 

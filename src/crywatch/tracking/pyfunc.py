@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import crywatch
 from crywatch.audio.segments import RATE_HZ
+from crywatch.core import gate
 from crywatch.core.atomic import read_json
 from crywatch.core.models import DESCRIPTION, own_files
 from crywatch.corpora.terms import terms_of_model
@@ -120,7 +121,8 @@ def log(store: Store, run_id: str, name: str, collected: Path, tags: dict[str, s
 
     client = store.client
     logged_models = client.search_logged_models(
-        [store.experiment_id], f"source_run_id = '{run_id}' and name = '{name}'"
+        [store.experiment_id],
+        f"source_run_id = {gate.quoted(run_id)} and name = {gate.quoted(name)}",
     )
     run = client.get_run(run_id)
     output_ids = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []

@@ -8,6 +8,7 @@ gone on with. What comes back from the store is a model only if its bytes are th
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crywatch.core import gate
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import lineage, parent, pyfunc, sender
@@ -33,6 +35,7 @@ ROLLED_BACK = "crywatch.rolled_back"  # JSON; set on what a rollback moved away 
 
 MODEL = "model"  # the folder's name among a model's artifacts
 KEPT_MOVES = 50
+NUMBER = re.compile(r"[0-9]{1,9}")  # of a version
 MAX_DESCRIPTION = 5000  # characters of a version's, as MLflow limits it
 
 
@@ -49,8 +52,12 @@ class ModelVersion:
 
     @property
     def digest(self) -> str:
-        """Of the model folder."""
-        return self.tags[DIGEST]
+        """Of the model folder; GateError where its tag is none."""
+        return gate.SHA256(self.tags[DIGEST], self.tag_named(DIGEST))
+
+    def tag_named(self, name: str) -> str:
+        """Where a tag stands, for messages."""
+        return f"{self.name} {self.version}: tag {name}"
 
     @property
     def done(self) -> bool:
@@ -59,8 +66,15 @@ class ModelVersion:
 
     @property
     def moves(self) -> tuple[Move, ...]:
-        """How it came to be champion, each time, oldest first."""
-        return tuple(Move(**move) for move in json.loads(self.tags.get(PROMOTION) or "[]"))
+        """How it came to be champion, each time, oldest first; GateError where the tag is odd."""
+        text = self.tags.get(PROMOTION) or "[]"
+        return gate.parsed(tuple[Move, ...], text, self.tag_named(PROMOTION))
+
+    @property
+    def departure(self) -> Departure | None:
+        """Who rolled back from it; None where nobody did. GateError where the tag is odd."""
+        text = self.tags.get(ROLLED_BACK)
+        return gate.parsed(Departure, text, self.tag_named(ROLLED_BACK)) if text else None
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,15 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Departure:
+    """A rollback moved the alias `CHAMPION` away."""
+
+    at: str  # ISO 8601, UTC
+    by: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Making:
     """The runs that made a model folder; empty where the store does not have them."""
 
@@ -88,7 +111,7 @@ def find(store: Store, name: str, which: str) -> ModelVersion | None:
 
     UnreachableError if the store does not answer.
     """
-    number = int(which) if which.isdecimal() else _aliases(store, name).get(which)
+    number = int(which) if NUMBER.fullmatch(which) else _aliases(store, name).get(which)
     if number is None:
         return None
     return next((version for version in versions(store, name) if version.version == number), None)
@@ -96,15 +119,13 @@ def find(store: Store, name: str, which: str) -> ModelVersion | None:
 
 def versions(store: Store, name: str) -> list[ModelVersion]:
     """All that count, oldest first."""
-    if "'" in name:  # filters cannot spell it
-        return []
     aliases = _aliases(store, name)
     entities: list[Any] = []
     with reached():
         token: str | None = ""
         while token is not None:
             page = store.client.search_model_versions(
-                f"name = '{name}'", max_results=200, page_token=token or None
+                f"name = {gate.quoted(name)}", max_results=200, page_token=token or None
             )
             entities += page
             token = page.token or None
@@ -124,7 +145,8 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
 
 def with_digest(store: Store, name: str, digest: str) -> ModelVersion | None:
     """The version of ``name`` that is this very model; None if it is not registered."""
-    return next((version for version in versions(store, name) if version.digest == digest), None)
+    of_all = versions(store, name)
+    return next((version for version in of_all if version.tags[DIGEST] == digest), None)
 
 
 def making(store: Store, stage: str, outs: Mapping[str, str]) -> Making:
@@ -310,14 +332,14 @@ def _scratch(beside: Path) -> Iterator[Path]:
 
 
 def _aliases(store: Store, name: str) -> dict[str, int]:
-    """Alias to version; empty if there is no such model."""
+    """Alias to version; empty if there is no such model, or can be none."""
     from mlflow.exceptions import MlflowException
 
     with reached():
         try:
             model: Any = store.client.get_registered_model(name)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return {}
             raise
     return {alias: int(number) for alias, number in model.aliases.items()}

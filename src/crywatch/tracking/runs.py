@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.core import git
+from crywatch.core import gate, git
 from crywatch.core.errors import CrywatchError
 from crywatch.tracking import entries, lineage, parent, registry, sender
 from crywatch.tracking import find as ties
@@ -142,7 +142,7 @@ def artifact(store: Store, run: EvaluatedRun, name: str, folder: Path) -> Path:
     """A file that a run logged, fetched into ``folder``."""
     from mlflow.exceptions import MlflowException
 
-    target = folder / run.run_id
+    target = folder / gate.NAME(run.run_id, f"{run.label}: its id")
     target.mkdir(parents=True, exist_ok=True)
     try:
         return Path(store.client.download_artifacts(run.run_id, name, str(target)))

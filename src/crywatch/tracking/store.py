@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crywatch.core import params, paths
+from crywatch.core import gate, params, paths
 from crywatch.core.errors import CrywatchError, UnreachableError
 from crywatch.core.lock import FileLock
 from crywatch.core.redact import learn, redacted, without_credentials
@@ -107,8 +107,8 @@ class Store:
 
 
 def tagged(name: str, value: str) -> str:
-    """The condition that a run has a tag with this value; filters cannot spell a quote."""
-    return f"tags.`{name}` = '{value.replace(chr(39), '')}'"
+    """The condition that a run has a tag with this value; GateError where it has both quotes."""
+    return f"tags.`{name}` = {gate.quoted(value)}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import yaml
 
-from crywatch.core import git, params
+from crywatch.core import gate, git, params
 from crywatch.core.digest import value_sha256
 from crywatch.core.redact import HIDDEN, found_in
 from crywatch.tracking import lineage, parent
@@ -97,7 +97,8 @@ def update(store: Store, rebuild_id: str) -> None:
     sweep_id = data.tags.get(parent.PARENT)
     if not sweep_id:
         return
-    changed = json.loads(data.tags.get(CHANGED, "{}"))
+    where = f"run {rebuild_id}: tag {CHANGED}"
+    changed: dict[str, str] = gate.parsed(dict[str, str], data.tags.get(CHANGED, "{}"), where)
     _log_params(store, rebuild_id, {k: v for k, v in changed.items() if k not in data.params})
     with alone(LOCK):
         _refresh(store, sweep_id)

@@ -52,7 +52,7 @@ def _delimiter(table: Path) -> str:
 
 
 def _path(folder: Path, row: Row) -> str:
-    path = row.inside("path")
+    path = row.inside("path", folder)
     if Path(path).suffix.lower() not in AUDIO:
         raise row.error("path", f"{path!r} is not an audio file ({', '.join(sorted(AUDIO))})")
     if not (folder / path).is_file():

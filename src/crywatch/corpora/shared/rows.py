@@ -6,11 +6,10 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
+from crywatch.core import gate
 from crywatch.core.errors import CorpusError
-
-MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,26 @@ class Row:
             raise self.error(column, "is empty")
         return self[column]
 
-    def inside(self, column: str) -> str:
-        """The cell as a path with forward slashes, which must not lead out of its folder."""
-        text = self.filled(column)
-        path = PurePosixPath(text.replace("\\", "/"))
-        if not path.parts or any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
-            raise self.error(column, f"{text!r} is no name of a file")
-        # A drive of Windows; a colon further on is part of a name, such as a time.
-        if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
-            raise self.error(column, f"{text!r} must lie below the corpus' folder")
-        return path.as_posix()
+    def inside(self, column: str, folder: Path | None = None) -> str:
+        """The cell as a path with forward slashes, which must not lead out of its folder.
+
+        Nor may a link, where ``folder`` says which it is.
+        """
+        text, place = self.filled(column).replace("\\", "/"), self._place(column)
+        try:
+            path = PurePosixPath(gate.below(text, place)).as_posix()
+            if folder is not None:
+                gate.inside(folder, path, place)
+            return path
+        except gate.GateError as error:
+            raise CorpusError(str(error)) from error
 
     def error(self, column: str, what: str) -> CorpusError:
         """What is wrong with a cell, to be raised."""
-        return CorpusError(f"{self.file}, line {self.line}, column {column}: {what}")
+        return CorpusError(f"{self._place(column)}: {what}")
+
+    def _place(self, column: str) -> str:
+        return f"{self.file}, line {self.line}, column {column}"
 
 
 def read_rows(

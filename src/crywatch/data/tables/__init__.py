@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crywatch.core import gate
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import TableError
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
+PATHS = ("path", "source_path")  # columns of files, below the project or a corpus' folder
 LABELS = ("cry", "other", "unknown")
 PARTS = ("train", "val", "test")
 
@@ -133,6 +135,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read and validate a table; a missing or broken file is a TableError that names it.
 
+    So is one with paths that lead out of their folder.
+
     ``where``, such as ``[("system", "==", "a/b")]``, reads the row groups that can have such rows.
     """
     path = Path(path)
@@ -142,4 +146,15 @@ def read_table(
         frame = pd.read_parquet(path, filters=where)
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as Parquet: {error}") from error
-    return validate(frame, schema, str(path))
+    return _within(validate(frame, schema, str(path)), path)
+
+
+def _within(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
+    """``frame`` if its paths lie below their folder; a TableError with column and row if not."""
+    for column in (name for name in PATHS if name in frame.columns):
+        for row, path in enumerate(frame[column]):
+            try:
+                gate.below(path, f"{table}: column {column}, row {row}")
+            except gate.GateError as error:
+                raise TableError(f"{error}: make the table again with `dvc repro`") from error
+    return frame

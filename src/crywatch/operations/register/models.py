@@ -6,12 +6,12 @@ looked up is kept beside them, so that a detector works while the store is down.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from crywatch.core import paths
-from crywatch.core.atomic import read_json, write_json
+from crywatch.core import gate, paths
+from crywatch.core.atomic import write_json
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import registry
 from crywatch.tracking.model_files import check
@@ -20,6 +20,16 @@ from crywatch.tracking.store import Store
 
 MODELS = paths.WORK / "models"
 RESOLVED = "resolved.json"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a name meant when it was last looked up."""
+
+    store: str  # address
+    version: int
+    sha256: str  # of the model folder
+    at: str  # ISO 8601, UTC
 
 
 def parse(text: str, name: str) -> str | None:
@@ -35,7 +45,7 @@ def folder_of(store: Store, version: ModelVersion, models: Path = MODELS) -> Pat
     """The model folder of a version: from the cache if it is whole there, else from the store."""
     folder = models / version.digest
     if not _whole(folder, version.digest):
-        shutil.rmtree(folder, ignore_errors=True)
+        gate.remove(folder, models)
         registry.download(store, version, folder)
     return folder
 
@@ -64,27 +74,35 @@ def use(name: str, say: Callable[[str], None], models: Path = MODELS) -> Path:
             "params.yaml's register.model"
         )
     folder = folder_of(store, version, models)
-    resolved = _resolved(models)
-    now = {"store": registry.address(), "version": version.version, "sha256": version.digest}
-    if name not in resolved or resolved[name] | now != resolved[name]:
-        write_json(models / RESOLVED, resolved | {name: now | {"at": registry.utc_now()}})
+    try:
+        names = _resolved(models)
+    except gate.GateError:  # it is written anew
+        names = {}
+    before = names.get(name)
+    now = Resolved(registry.address(), version.version, version.digest, registry.utc_now())
+    if before is None or replace(before, at=now.at) != now:
+        names[name] = now
+        write_json(models / RESOLVED, {key: asdict(one) for key, one in names.items()})
     return folder
 
 
 def _as_before(
     name: str, models: Path, error: UnreachableError, say: Callable[[str], None]
 ) -> Path:
-    before = _resolved(models).get(name)
-    if before is None or before["store"] != registry.address():
+    try:
+        before = _resolved(models).get(name)
+    except gate.GateError as damage:
+        raise UnreachableError(f"{error}; {damage}") from error
+    if before is None or before.store != registry.address():
         raise UnreachableError(
             f"{error}; {name} was never looked up here, so it is not known which model that is"
         ) from error
-    folder = models / before["sha256"]
-    if not _whole(folder, before["sha256"]):
+    folder = models / gate.SHA256(before.sha256, f"{models / RESOLVED}: {name}")
+    if not _whole(folder, before.sha256):
         raise UnreachableError(
-            f"{error}; {name} was version {before['version']}, and {folder} does not hold it whole"
+            f"{error}; {name} was version {before.version}, and {folder} does not hold it whole"
         ) from error
-    say(f"{error}; {name} is version {before['version']}, as it was on {before['at']}")
+    say(f"{error}; {name} is version {before.version}, as it was on {before.at}")
     return folder
 
 
@@ -98,8 +116,9 @@ def _whole(folder: Path, digest: str) -> bool:
     return True
 
 
-def _resolved(models: Path) -> dict[str, dict]:
+def _resolved(models: Path) -> dict[str, Resolved]:
+    """By name; GateError where the file is damaged."""
     try:
-        return read_json(models / RESOLVED)
-    except (OSError, ValueError):
+        return gate.read(dict[str, Resolved], models / RESOLVED)
+    except FileNotFoundError:
         return {}

@@ -10,14 +10,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crywatch.core import params, paths
-from crywatch.core.atomic import read_json, write_json, write_text
+from crywatch.core import gate, params, paths
+from crywatch.core.atomic import write_json, write_text
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import RegistryError, UnreachableError
+from crywatch.core.gate import GateError
 from crywatch.core.lock import FileLock
 from crywatch.core.models import own_files
 from crywatch.detection.detectors import load_detector
@@ -44,6 +45,21 @@ from crywatch.tracking.store import Store, home
 LOCK = paths.WORK / "register.lock"
 JUDGED = "crywatch.judged"  # digest of champion, limits and clips that a version was judged by
 REFERENCE, LINEAGE, GATES, CARD = "reference", "lineage.json", "gates.json", "card.md"
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """What is needed of an earlier `GATES`."""
+
+    why: str
+    gates: tuple[PromotionGate, ...]
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is needed of a champion's `LINEAGE`."""
+
+    infants: dict[str, Any] = field(default_factory=dict)  # by part
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ def run(config: RegisterConfig, request: Request) -> Registration:
             reason = "; ".join(part for part in (request.reason, why) if part)
             kind = "forced" if request.force and result.failed else "promotion"
             registry.move_champion(store, version, request.by, reason, kind)
-            if version.tags.get(registry.ROLLED_BACK):
+            if version.departure:
                 registry.set_tags(store, version, {registry.ROLLED_BACK: ""})
         # Last: without `DONE` the next call goes on from here.
         registry.set_tags(store, version, {JUDGED: basis, registry.DONE: registry.utc_now()})
@@ -137,20 +153,19 @@ def _earlier(
         return Registration(
             twin.version, False, True, (), "this very model is the champion already"
         )
-    rolled_back = twin.tags.get(registry.ROLLED_BACK)
+    departure = twin.departure
     same = twin.done and twin.tags.get(JUDGED) == basis
-    if request.force or not (rolled_back or same):
+    if request.force or not (departure or same):
         return None
-    before = read_json(registry.download_artifact(store, twin, GATES, scratch / "before"))
-    why = f"this very model was judged before by the same: {before['why']}"
-    if rolled_back:  # a person went back from it: no gate promotes it again
-        move = json.loads(rolled_back)
+    file = registry.download_artifact(store, twin, GATES, scratch / "before")
+    before: _Judgement = gate.read(_Judgement, file)
+    why = f"this very model was judged before by the same: {before.why}"
+    if departure is not None:  # a person went back from it: no gate promotes it again
         why = (
-            f"refused: this very model was rolled back from on {move['at']} by {move['by']} "
-            f"({move['why']}); --force promotes it again"
+            f"refused: this very model was rolled back from on {departure.at} by {departure.by} "
+            f"({departure.why}); --force promotes it again"
         )
-    gates = tuple(PromotionGate(**gate) for gate in before["gates"])
-    return Registration(twin.version, False, True, gates, why)
+    return Registration(twin.version, False, True, before.gates, why)
 
 
 def _judge(
@@ -167,15 +182,17 @@ def _judge(
         model = Model(folder_of(store, champion), champion.digest, "champion")
         there = scratch / "champion"
         training = registry.download_artifact(store, champion, f"{REFERENCE}/{TRAINING}", there)
-        about = read_json(registry.download_artifact(store, champion, LINEAGE, there))
+        about: _About = gate.read(
+            _About, registry.download_artifact(store, champion, LINEAGE, there)
+        )
     except UnreachableError:
         raise
-    except RegistryError as error:
+    except (RegistryError, GateError) as error:
         # Nothing is better than a champion that cannot be loaded: a person decides.
-        gate = PromotionGate(COMPARABLE, f"version {champion.version}", False, str(error))
-        return ChallengeResult((gate,))
-    counts = about.get("infants", {}).get(config.part)
-    infants = InfantsCount(**counts) if counts else None
+        refusal = PromotionGate(COMPARABLE, f"version {champion.version}", False, str(error))
+        return ChallengeResult((refusal,))
+    counts = about.infants.get(config.part)
+    infants = gate.typed(InfantsCount, counts, f"{LINEAGE}: infants") if counts else None
     return judge(challenger, Champion(model, training, infants), all_sources(), config, seed)
 
 
@@ -285,7 +302,7 @@ def rollback(config: RegisterConfig, to: int | None, by: str, reason: str) -> Mo
         if target.version == champion.version:
             raise RegistryError(f"{config.name}: version {number} is the champion already")
         registry.download(store, target, scratch / registry.MODEL)
-        departure = {"at": registry.utc_now(), "by": by, "why": reason}
+        departure = asdict(registry.Departure(registry.utc_now(), by, reason))
         registry.set_tags(store, champion, {registry.ROLLED_BACK: json.dumps(departure)})
         registry.set_tags(store, target, {registry.ROLLED_BACK: ""})
         return registry.move_champion(store, target, by, reason, "rollback")

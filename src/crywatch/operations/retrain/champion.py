@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crywatch.core import gate
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import CrywatchError
 
@@ -95,8 +95,8 @@ def fetch(name: str, keep: Path) -> tuple[int, Path, Path]:
         raise CrywatchError(f"{name} has no champion yet")
     folder = keep / champion.digest
     for old in keep.iterdir() if keep.is_dir() else ():
-        if old != folder:
-            shutil.rmtree(old, ignore_errors=True)
+        if old != folder and gate.SHA256.fits(old.name) and not old.is_symlink():
+            gate.remove(old, keep)
     model, reference = folder_of(store, champion, folder), folder / REFERENCE
     if not reference.is_dir():
         with tempfile.TemporaryDirectory(dir=folder) as part:

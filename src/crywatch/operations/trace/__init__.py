@@ -7,14 +7,13 @@ bytes.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crywatch.core import git, paths
+from crywatch.core import gate, git, paths
 from crywatch.operations.trace import checks
 from crywatch.operations.trace.checks import DIFFERS, Check
 from crywatch.operations.trace.record import (
@@ -133,6 +132,7 @@ def trace(project: Path, which: str) -> Trace:
         )
     makers = [run for run in (*runs.values(), stage_run) if run is not None]
     commit = record.tag("git.commit")
+    known = git.commit(project, commit) if gate.COMMIT.fits(commit) else ""
     metrics: dict[str, float] = {}
     for run in (rebuild, registering, stage_run):
         metrics |= _metrics(run, stage if run is rebuild else "")
@@ -144,7 +144,7 @@ def trace(project: Path, which: str) -> Trace:
         model_dvc=record.tag(MODEL_DVC),
         stage=stage,
         commit=commit,
-        subject=git.output(project, "log", "-1", "--format=%s", commit) if commit else "",
+        subject=git.output(project, "log", "-1", "--format=%s", known) if known else "",
         dirty=record.tag("git.dirty") == "true",
         experiments=tuple(
             sorted({run.data.tags.get(find.EXPERIMENT, "") for run in makers} - {""})
@@ -168,7 +168,7 @@ def trace(project: Path, which: str) -> Trace:
         stage_run=_above(stage_run),
         registering=_above(registering),
         metrics=dict(sorted(metrics.items())),
-        promotions=tuple(json.loads(model_version.tags.get(registry.PROMOTION) or "[]")),
+        promotions=tuple(asdict(move) for move in model_version.moves),
         checks=looked_at,
     )
 

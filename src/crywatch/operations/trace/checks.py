@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.core import git, params
+from crywatch.core import gate, git, params
 from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.operations.trace.record import (
@@ -41,6 +41,8 @@ def of_commit(project: Path, record: VersionRecord) -> Iterator[Check]:
     commit = record.tag("git.commit")
     if not commit:
         yield Check("commit", MISSING, "none is recorded: it was registered outside of git")
+    elif not gate.COMMIT.fits(commit):
+        yield Check("commit", DIFFERS, f"the version's tag git.commit is no commit: {commit!r}")
     elif git.commit(project, commit):
         yield Check("commit", OK, "it is in this repository")
     else:
@@ -91,7 +93,7 @@ def of_stages(project: Path, record: VersionRecord, own: dict[str, Entry]) -> It
     else:
         yield Check("upstream stages", OK, f"{len(own)} agree in {LINEAGE} and dvc.lock")
     commit = record.tag("git.commit")
-    committed = entries.lock_at(project, commit) if commit else {}
+    committed = entries.lock_at(project, commit) if gate.COMMIT.fits(commit) else {}
     other = [name for name, entry in own.items() if committed.get(name) != entry]
     if other:
         text = f"not there, so that the kept copy is the only one: {', '.join(other)}"
@@ -135,7 +137,7 @@ def of_model(store: Store, record: VersionRecord, folder: Path) -> Check:
         actual = files_sha256([registry.download(store, record.version, folder / "model")])
     except UnreachableError:
         raise
-    except RegistryError as error:
+    except (RegistryError, gate.GateError) as error:
         return Check("model", DIFFERS, str(error))
     digest = record.tag(registry.DIGEST)
     if actual != digest:

@@ -8,8 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from crywatch.core import params
-from crywatch.core.atomic import read_json
+from crywatch.core import gate, params
 from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
 from crywatch.tracking import find, lineage, registry
 from crywatch.tracking.lineage import Entry
@@ -75,9 +74,17 @@ def fetch(store: Store, version: ModelVersion, scratch: Path) -> VersionRecord:
     return VersionRecord(
         version,
         files,
-        read_json(files[LINEAGE]) if LINEAGE in files else {},
-        lineage.parse_lock(lock.read_text()) if lock else {},
+        _lineage(files[LINEAGE]) if LINEAGE in files else {},
+        lineage.parse_lock(lock.read_text(errors="replace")) if lock else {},
     )
+
+
+def _lineage(path: Path) -> dict[str, Any]:
+    """Content of lineage.json; GateError where it is none."""
+    about: dict[str, Any] = gate.read(dict[str, Any], path)
+    for name in ("corpora", "stages"):
+        gate.typed(dict[str, dict[str, str]], about.get(name, {}), f"{path.name}: {name}")
+    return about
 
 
 def in_order(stages: dict[str, Entry]) -> list[str]:

@@ -63,12 +63,10 @@ def _lines(t: Trace) -> Iterator[str]:
         yield f"  {name} = {value:.6g}"
     yield "promotions" if t.promotions else "promotions: it was never champion"
     for move in t.promotions:
-        before = move.get("from_version")
-        kind = move.get("kind", "promotion")
+        before = "none" if move["from_version"] is None else move["from_version"]
         yield (
-            f"  {move.get('at', '')}  {kind} of {move.get('to_version')} in place of "
-            f"{before if before is not None else 'none'}, by {move.get('by') or 'unknown'}: "
-            f"{move.get('why') or 'no reason given'}"
+            f"  {move['at']}  {move['kind']} of {move['to_version']} in place of {before}, by "
+            f"{move['by'] or 'unknown'}: {move['why'] or 'no reason given'}"
         )
     yield "checks"
     for check in t.checks:
