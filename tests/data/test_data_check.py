@@ -1,5 +1,6 @@
 """The check of the corpora at each state: absent, raw, cleaned, split; and what is wrong."""
 
+import contextlib
 import shlex
 import shutil
 from dataclasses import replace
@@ -54,13 +55,14 @@ def done(raw, tmp_path_factory):
         for name in ("copied", "copied again", "broken"):
             table.write(f"{name}.wav,cry,,,\n")
     config = params.typed(params.compose([], CONF).clean, CleanConfig, "clean")
-    for name in NAMES:
-        work = root / "data" / "work" / name
-        clean.run(corpora.get(name), config, root / paths.raw(name), root / paths.clean(name), work)
     composed = params.compose(["split.infants.only=[]"], CONF).split
-    config = params.typed(composed, SplitConfig, "split")
-    folders = [root / paths.clean(name) for name in NAMES]
-    split.run(folders, config, 1, root / paths.SPLIT, root / paths.SPLIT_INFANTS)
+    split_config = params.typed(composed, SplitConfig, "split")
+    with contextlib.chdir(root):  # as stages do: the tables' paths are those below the project
+        for name in NAMES:
+            raw_dir, clean_dir = paths.raw(name), paths.clean(name)
+            clean.run(corpora.get(name), config, raw_dir, clean_dir, paths.WORK / name)
+        folders = [paths.clean(name) for name in NAMES]
+        split.run(folders, split_config, 1, paths.SPLIT, paths.SPLIT_INFANTS)
     return root
 
 

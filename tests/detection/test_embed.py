@@ -204,9 +204,9 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     main = runpy.run_path(str(script))["main"]
     (tmp_path / paths.MIXTURES).mkdir(parents=True)
     for source, folder in zip(tables, (paths.SPLIT, paths.UNTRIMMED), strict=True):
+        clips = read_table(source, SPLIT_CLIPS)
         source.parent.rename(tmp_path / folder)
         path = tmp_path / folder / "clips.parquet"
-        clips = read_table(path, SPLIT_CLIPS)
         clips["path"] = [f"{folder}/{Path(p).relative_to(source.parent)}" for p in clips["path"]]
         write_table(clips, path, SPLIT_CLIPS)
     write_table(empty(SPLIT_CLIPS), tmp_path / paths.SOUNDSCAPES / "clips.parquet", SPLIT_CLIPS)

@@ -11,6 +11,7 @@ Face: `TableSchema`, `read_table`, `write_table`, `write_parts`, `validate`, `co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,10 +152,12 @@ def read_table(
 
 def _within(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     """``frame`` if its paths lie below their folder; a TableError with column and row if not."""
+    project = f"{Path(os.path.abspath(table)).parents[2]}{os.sep}"  # of data/STAGE/TABLE
     for column in (name for name in PATHS if name in frame.columns):
         for row, path in enumerate(frame[column]):
             try:
-                gate.below(path, f"{table}: column {column}, row {row}")
+                own = path.removeprefix(project)  # an absolute one may lie in it too
+                gate.below(own, f"{table}: column {column}, row {row}")
             except gate.GateError as error:
                 raise TableError(f"{error}: make the table again with `dvc repro`") from error
     return frame
