@@ -18,7 +18,8 @@ from torch.nn import functional
 from benchmarks import sounds
 from benchmarks.peers import PlainBlazeNet, plain_copy
 from benchmarks.rounds import Case, Comparison
-from crywatch.audio.decode import BlockReader, at_rate, to_int16
+from crywatch.audio.cleaned import to_int16
+from crywatch.audio.decode import BlockReader, at_rate
 from crywatch.audio.encoding import encoded
 from crywatch.audio.segments import RATE_HZ, cut
 from crywatch.core import params

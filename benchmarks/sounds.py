@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.decode import resample, to_int16
+from crywatch.audio.cleaned import to_int16
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.files import encode

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from crywatch.audio import cleaned, levels, resampling
 from crywatch.audio import decode as audio
 from crywatch.core.errors import AudioError
 
@@ -149,7 +150,7 @@ def test_a_stream_at_another_rate_is_what_the_whole_gives(tmp_path, monkeypatch,
     monkeypatch.setattr("crywatch.audio.decode.GATHER_SAMPLES", 5_000)
     reader = audio.BlockReader(path)
     streamed = np.concatenate(list(audio.at_rate(reader, 16_000)))
-    whole = audio.resample(audio.decode(path).wave, rate_hz, 16_000)
+    whole = resampling.resample(audio.decode(path).wave, rate_hz, 16_000)
     assert reader.n_samples == 3 * rate_hz
     np.testing.assert_allclose(streamed, whole, atol=1e-4)
 
@@ -281,7 +282,7 @@ def test_a_long_recording_is_read_in_blocks(tmp_path):
     ("from_hz", "to_hz"), [(44_100, 16_000), (8_000, 16_000), (22_050, 16_000)]
 )
 def test_resampling_keeps_length_pitch_and_level(from_hz, to_hz):
-    wave = audio.resample(tone(1.0, from_hz), from_hz, to_hz)
+    wave = resampling.resample(tone(1.0, from_hz), from_hz, to_hz)
     assert wave.dtype == np.float32 and len(wave) == to_hz
     assert loudest_hz(wave, to_hz) == 440
     assert np.abs(wave[1000:-1000]).max() == pytest.approx(0.5, rel=0.01)
@@ -289,7 +290,7 @@ def test_resampling_keeps_length_pitch_and_level(from_hz, to_hz):
 
 def test_resampling_to_the_same_rate_changes_nothing():
     wave = noise()
-    np.testing.assert_array_equal(audio.resample(wave, RATE_HZ, RATE_HZ), wave)
+    np.testing.assert_array_equal(resampling.resample(wave, RATE_HZ, RATE_HZ), wave)
 
 
 @pytest.mark.parametrize(
@@ -302,29 +303,29 @@ def test_resampling_to_the_same_rate_changes_nothing():
     ],
 )
 def test_bandwidth_is_measured_not_read_from_the_container(from_hz, container_hz, expected_hz):
-    wave = audio.resample(noise(3.0, from_hz), from_hz, container_hz)
-    assert audio.bandwidth_hz(wave, container_hz) == pytest.approx(expected_hz, rel=0.05)
+    wave = resampling.resample(noise(3.0, from_hz), from_hz, container_hz)
+    assert levels.bandwidth_hz(wave, container_hz) == pytest.approx(expected_hz, rel=0.05)
 
 
 def test_bandwidth_does_not_depend_on_the_gain_or_on_pauses():
-    wave = audio.resample(noise(3.0, 8_000), 8_000, 22_050)
-    reference = audio.bandwidth_hz(wave, 22_050)
-    assert audio.bandwidth_hz(wave * 0.01, 22_050) == pytest.approx(reference, rel=0.02)
+    wave = resampling.resample(noise(3.0, 8_000), 8_000, 22_050)
+    reference = levels.bandwidth_hz(wave, 22_050)
+    assert levels.bandwidth_hz(wave * 0.01, 22_050) == pytest.approx(reference, rel=0.02)
     paused = np.concatenate([wave, np.zeros_like(wave[: len(wave) // 2])])
-    assert audio.bandwidth_hz(paused, 22_050) == pytest.approx(reference, rel=0.02)
+    assert levels.bandwidth_hz(paused, 22_050) == pytest.approx(reference, rel=0.02)
 
 
 @pytest.mark.parametrize("samples", [0, 80, RATE_HZ])
 def test_bandwidth_of_silence_is_zero(samples):
-    assert audio.bandwidth_hz(np.zeros(samples, dtype=np.float32), RATE_HZ) == 0.0
+    assert levels.bandwidth_hz(np.zeros(samples, dtype=np.float32), RATE_HZ) == 0.0
 
 
 def test_bandwidth_of_five_milliseconds():
-    assert 400 <= audio.bandwidth_hz(tone(0.005), RATE_HZ) <= 8_000
+    assert 400 <= levels.bandwidth_hz(tone(0.005), RATE_HZ) <= 8_000
 
 
 def test_bandwidth_of_a_recording_that_starts_with_a_long_silence():
-    meter = audio.BandwidthMeter(RATE_HZ)
+    meter = levels.BandwidthMeter(RATE_HZ)
     for _ in range(6):
         meter.add(np.zeros(1 << 18, dtype=np.float32))
     meter.add(noise(10.0))
@@ -332,9 +333,9 @@ def test_bandwidth_of_a_recording_that_starts_with_a_long_silence():
 
 
 def test_levels():
-    assert audio.level_dbfs(1.0) == 0.0
-    assert audio.level_dbfs(0.1) == pytest.approx(-20)
-    assert audio.level_dbfs(0.0) == audio.SILENCE_DBFS
+    assert levels.level_dbfs(1.0) == 0.0
+    assert levels.level_dbfs(0.1) == pytest.approx(-20)
+    assert levels.level_dbfs(0.0) == levels.SILENCE_DBFS
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -342,10 +343,10 @@ def test_levels():
 
 def test_a_flac_comes_back(tmp_path):
     wave = noise()
-    audio.write_flac(tmp_path / "a b é.flac", wave)
+    cleaned.write_flac(tmp_path / "a b é.flac", wave)
     info = soundfile.info(tmp_path / "a b é.flac")
     assert (info.format, info.subtype, info.channels) == ("FLAC", "PCM_16", 1)
-    read = audio.read_clean(tmp_path / "a b é.flac")
+    read = cleaned.read_clean(tmp_path / "a b é.flac")
     assert read.dtype == np.float32
     np.testing.assert_allclose(read, wave, atol=2**-14)
 
@@ -353,18 +354,18 @@ def test_a_flac_comes_back(tmp_path):
 def test_integers_are_written_as_they_are_and_equal_sound_gives_equal_bytes(tmp_path):
     samples = np.array([-32768, -1, 0, 1, 32767] * 100, dtype=np.int16)
     for name in ("a.flac", "b.flac"):
-        audio.write_flac(tmp_path / name, samples)
+        cleaned.write_flac(tmp_path / name, samples)
     np.testing.assert_array_equal(soundfile.read(tmp_path / "a.flac", dtype="int16")[0], samples)
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
 
 
 def test_too_loud_is_clipped_not_wrapped():
-    np.testing.assert_array_equal(audio.to_int16(np.array([2.0, -2.0, 0.0])), [32767, -32768, 0])
+    np.testing.assert_array_equal(cleaned.to_int16(np.array([2.0, -2.0, 0.0])), [32767, -32768, 0])
 
 
 def test_sixteen_bits_survive_the_way_through_floats():
     samples = np.arange(-32768, 32768, dtype=np.int16)
-    np.testing.assert_array_equal(audio.to_int16(samples / np.float32(32768)), samples)
+    np.testing.assert_array_equal(cleaned.to_int16(samples / np.float32(32768)), samples)
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
@@ -375,7 +376,7 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(soundfile, "write", full)
     with pytest.raises(OSError, match=r"cannot write .*a\.flac: No space left on device") as caught:
-        audio.write_flac(tmp_path / "a.flac", tone())
+        cleaned.write_flac(tmp_path / "a.flac", tone())
     assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
 
 
@@ -383,7 +384,7 @@ def test_the_encoder_does_not_hide_that_the_system_takes_no_more_bytes(tmp_path)
     """A file size limit stands for the full disk: the same short write inside libsndfile."""
     script = (
         "import resource, signal, sys, numpy as np\n"
-        "from crywatch.audio.decode import write_flac\n"
+        "from crywatch.audio.cleaned import write_flac\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))\n"
         "wave = np.random.default_rng(0).uniform(-1, 1, 160_000)\n"
@@ -402,14 +403,14 @@ def test_the_encoder_does_not_hide_that_the_system_takes_no_more_bytes(tmp_path)
 def test_only_cleaned_clips_are_read_as_such(tmp_path, rate_hz, channels):
     soundfile.write(tmp_path / "a.flac", np.zeros((100, channels)), rate_hz)
     with pytest.raises(AudioError, match=r"a\.flac: .*dvc repro clean"):
-        audio.read_clean(tmp_path / "a.flac")
+        cleaned.read_clean(tmp_path / "a.flac")
 
 
 def test_a_cleaned_clip_that_is_missing_or_broken(tmp_path):
     (tmp_path / "b.flac").write_bytes(b"fLaC")
     for name in ("gone", "b"):
         with pytest.raises(AudioError, match=rf"{name}\.flac: not a cleaned clip"):
-            audio.read_clean(tmp_path / f"{name}.flac")
+            cleaned.read_clean(tmp_path / f"{name}.flac")
 
 
 @pytest.mark.parametrize(
@@ -417,7 +418,7 @@ def test_a_cleaned_clip_that_is_missing_or_broken(tmp_path):
 )
 def test_an_excerpt_is_what_lies_between_and_no_more(start_s, end_s, seconds, tmp_path):
     wave = noise(5.0)
-    audio.write_flac(tmp_path / "t.flac", wave)
+    cleaned.write_flac(tmp_path / "t.flac", wave)
     cut = audio.excerpt(tmp_path / "t.flac", start_s, end_s)
     assert len(cut.wave) == seconds * RATE_HZ and not cut.truncated
     first, last = (round(second * RATE_HZ) for second in (start_s, end_s))
@@ -425,7 +426,7 @@ def test_an_excerpt_is_what_lies_between_and_no_more(start_s, end_s, seconds, tm
 
 
 def test_bytes_in_memory_decode_as_the_file_they_are_of(tmp_path):
-    audio.write_flac(tmp_path / "a.flac", noise())
+    cleaned.write_flac(tmp_path / "a.flac", noise())
     content = (tmp_path / "a.flac").read_bytes()
     from_file, from_memory = (
         audio.decode(tmp_path / "a.flac"),

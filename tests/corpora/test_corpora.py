@@ -12,6 +12,7 @@ import pytest
 
 from crywatch import corpora
 from crywatch.audio import decode as audio
+from crywatch.audio.cleaned import to_int16
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
@@ -471,7 +472,7 @@ def test_encoded_sounds_come_back(suffix, tmp_path):
     time = np.arange(rate_hz) / rate_hz
     encode(
         tmp_path / f"tone{suffix}",
-        audio.to_int16(0.5 * np.sin(2 * np.pi * 440 * time)),
+        to_int16(0.5 * np.sin(2 * np.pi * 440 * time)),
         rate_hz,
     )
     decoded = audio.decode(tmp_path / f"tone{suffix}")

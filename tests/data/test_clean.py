@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.guard import Limits
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.params import section

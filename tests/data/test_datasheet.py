@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.decode import write_flac
+from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json

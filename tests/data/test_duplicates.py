@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crywatch.audio.decode import decode, resample
+from crywatch.audio.decode import decode
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.data.split.duplicates import Comparison, covered, describe, find_pairs, similarity
 from tests.helpers.generated import generated

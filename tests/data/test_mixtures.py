@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.joints import crossfaded
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import params

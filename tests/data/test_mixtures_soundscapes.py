@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.extents import ExtentConfig
 from crywatch.audio.mixer import PEAK, Soundscape, render
 from crywatch.audio.segments import RATE_HZ

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from crywatch.audio.decode import resample
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import n_segments
 from crywatch.detection.blazenet.data import EpochSampler
 from crywatch.detection.blazenet.frontend import (

@@ -23,6 +23,11 @@ from tests.helpers import deadly_decoder
 CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 
 
+def buzz(n_samples, level):
+    """Samples of plus and minus ``level``."""
+    return level * (-1.0) ** (np.arange(n_samples) // 8)
+
+
 class Loudness:
     """A detector that calls loud seconds a cry."""
 
@@ -90,7 +95,7 @@ def project(tmp_path, monkeypatch):
 
 def test_a_bad_file_gives_an_error_line_and_exit_code_1(project):
     (project / "bad.wav").write_bytes(b"not audio at all")
-    soundfile.write(project / "good.wav", np.full(16000, 0.4, dtype=np.float32), 16000)
+    soundfile.write(project / "good.wav", buzz(16000, 0.4), 16000)
     result = CliRunner().invoke(cli.app, ["detect", "bad.wav", "good.wav", "--format", "jsonl"])
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
@@ -117,7 +122,7 @@ def test_a_missing_file_is_an_error_line(project):
 
 def test_a_label_track_holds_labels_alone(project):
     (project / "bad.wav").write_bytes(b"not audio at all")
-    soundfile.write(project / "good.wav", np.full(32000, 0.6, dtype=np.float32), 16000)
+    soundfile.write(project / "good.wav", buzz(32000, 0.6), 16000)
     result = CliRunner().invoke(cli.app, ["detect", "bad.wav", "good.wav", "--format", "audacity"])
     assert result.exit_code == 1
     assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["0.000", "2.000"]]
@@ -126,7 +131,7 @@ def test_a_label_track_holds_labels_alone(project):
 
 def test_a_file_that_breaks_off_is_scored_and_said(project):
     path = project / "cut.wav"
-    soundfile.write(path, np.full(3 * 16000, 0.4, dtype=np.float32), 16000)
+    soundfile.write(path, buzz(3 * 16000, 0.4), 16000)
     path.write_bytes(path.read_bytes()[:70_000])
     result = CliRunner().invoke(cli.app, ["detect", "cut.wav", "--format", "jsonl"])
     assert result.exit_code == 0
@@ -136,7 +141,7 @@ def test_a_file_that_breaks_off_is_scored_and_said(project):
 
 def test_a_file_of_one_sample_is_an_error_line_and_stops_nothing(project):
     soundfile.write(project / "blip.wav", [0.5], 96_000)
-    soundfile.write(project / "good.wav", np.full(16000, 0.4, dtype=np.float32), 16000)
+    soundfile.write(project / "good.wav", buzz(16000, 0.4), 16000)
     result = CliRunner().invoke(cli.app, ["detect", "blip.wav", "good.wav", "--format", "jsonl"])
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
@@ -147,7 +152,7 @@ def test_a_name_that_is_no_utf8_still_gives_json(project):
     name = os.fsdecode(b"caf\xe9.wav")
     try:
         with open(name, "wb") as sink:
-            soundfile.write(sink, np.full(16000, 0.4), 16000, format="WAV")
+            soundfile.write(sink, buzz(16000, 0.4), 16000, format="WAV")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     result = CliRunner().invoke(cli.app, ["detect", ".", "--format", "jsonl"])
@@ -157,7 +162,8 @@ def test_a_name_that_is_no_utf8_still_gives_json(project):
 
 def seconds_at(path, *levels):
     """A file with a peak of each of ``levels`` in a second of its own."""
-    soundfile.write(path, np.repeat(np.array(levels), 16_000), 16_000, subtype="FLOAT")
+    wave = np.repeat(np.array(levels), 16_000) * buzz(16_000 * len(levels), 1.0)
+    soundfile.write(path, wave, 16_000, subtype="FLOAT")
 
 
 def detected(*options):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from crywatch import tracking
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import cut, n_segments
 from crywatch.core import paths
 from crywatch.core.digest import files_sha256

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crywatch.audio.channels import apply, channel
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core import code
 from crywatch.core.digest import file_sha256

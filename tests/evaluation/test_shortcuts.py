@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.decode import level_dbfs, write_flac
+from crywatch.audio.cleaned import write_flac
+from crywatch.audio.levels import level_dbfs
 from crywatch.audio.segments import RATE_HZ, cut
 from crywatch.core.atomic import read_json
 from crywatch.data.selection import Source

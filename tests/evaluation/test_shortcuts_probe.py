@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.decode import write_flac
+from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import System

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from crywatch.audio.decode import resample
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.corpora.generate import synthesis
 

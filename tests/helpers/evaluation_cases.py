@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from crywatch.audio.decode import write_flac
+from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.selection import Source

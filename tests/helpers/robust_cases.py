@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from crywatch.audio.decode import write_flac
+from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import params
 from crywatch.data.selection import Source

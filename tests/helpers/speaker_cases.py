@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crywatch.audio.decode import resample
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.corpora.generate import synthesis
 from crywatch.speaker.batches import CryRef

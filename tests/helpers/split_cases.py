@@ -11,7 +11,10 @@ import pytest
 import soundfile
 import soxr
 
-from crywatch.audio.decode import bandwidth_hz, decode, level_dbfs, resample, to_int16, write_flac
+from crywatch.audio.cleaned import to_int16, write_flac
+from crywatch.audio.decode import decode
+from crywatch.audio.levels import bandwidth_hz, level_dbfs
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.data.tables import TableSchema, conform, empty, write_table
 from crywatch.data.tables.clips import CLIPS, EVENTS

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from crywatch.audio.decode import resample
 from crywatch.audio.extents import ExtentConfig
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.cli import main as cli
 from crywatch.core import params

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crywatch.audio.condition import Condition
 from crywatch.core import params
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError, ModelError, StoreError
 from crywatch.infants import gate as gates
@@ -38,7 +39,8 @@ class Ears:
             raise AudioError(f"{path}: no such file")
         text = path.read_text()
         cries = () if text == "silence" else (CryWave(0.0, np.ones(16_000, dtype=np.float32)),)
-        return FileCries(path, hashlib.sha256(text.encode()).hexdigest(), 1.0, cries, False)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return FileCries(path, digest, 1.0, cries, Condition())
 
     def recording_vector(self, heard):
         voice, take = map(int, heard.path.read_text().split())

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crywatch.audio.channels import apply, channel
-from crywatch.audio.decode import write_flac
+from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import params
 from crywatch.core.errors import ConfigError, ModelError, TableError

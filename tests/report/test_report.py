@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.decode import SILENCE_DBFS, write_flac
+from crywatch.audio.cleaned import write_flac
+from crywatch.audio.levels import SILENCE_DBFS
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core import charts, params
 from crywatch.core.atomic import write_json

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.audio.decode import SILENCE_DBFS
+from crywatch.audio.levels import SILENCE_DBFS
 from crywatch.audio.segments import RATE_HZ
 
 FRAME_S = 0.02

@@ -101,12 +101,8 @@ def detect(
     for path in progress(files, "detect", unit="file"):
         detection = detect_file(path, detector, config)
         failed = failed or detection.error is not None
-        if detection.truncated:
-            typer.echo(
-                f"crywatch: {path}: the file breaks off; the {detection.duration_s:g} s before "
-                "that are scored",
-                err=True,
-            )
+        for note in detection.condition.notes(detection.duration_s, "scored"):
+            typer.echo(f"crywatch: {path}: {note}", err=True)
         if detection.error is not None and format is Format.audacity:
             typer.echo(f"crywatch: {detection.error}", err=True)
         elif line := FORMATS[format](detection):

@@ -21,17 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from crywatch.audio.decode import (
-    GATHER_SAMPLES,
-    SILENCE_DBFS,
-    BandwidthMeter,
-    BlockReader,
-    Resampler,
-    gathered,
-    level_dbfs,
-    to_int16,
-)
+from crywatch.audio.cleaned import to_int16
+from crywatch.audio.decode import BlockReader
 from crywatch.audio.guard import GuardedReader, Limits
+from crywatch.audio.levels import SILENCE_DBFS, BandwidthMeter, level_dbfs
+from crywatch.audio.resampling import GATHER_SAMPLES, Resampler, gathered
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.core.digest import value_sha256
@@ -72,6 +66,8 @@ class Measured:
     peak_dbfs: float
     rms_dbfs: float
     truncated: bool
+    damaged_s: float  # silence stands for what does not decode
+    gap_s: float  # silence stands where the file has no sound
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,8 @@ class CleanSummary:
     n_clips: int
     n_quarantined: int
     n_truncated: int
+    damaged_s: float
+    gap_s: float
     seconds: float
     by_label: dict[str, int]
     reasons: dict[str, int]
@@ -93,6 +91,8 @@ class CleanSummary:
             "clips": float(self.n_clips),
             "quarantined": float(self.n_quarantined),
             "truncated": float(self.n_truncated),
+            "damaged_seconds": self.damaged_s,
+            "gap_seconds": self.gap_s,
             "seconds": self.seconds,
         }
 
@@ -274,7 +274,7 @@ def _convert(task: _Task) -> Measured:
             raise AudioError(
                 f"{task.source}: {1e3 * duration_s:.0f} ms, shorter than {config.min_duration_s} s"
             )
-        silent = level.peak_dbfs < config.min_peak_dbfs
+        silent = level.swing_dbfs < config.min_peak_dbfs
         if silent and not (config.keep_silence and task.label == "other"):
             raise AudioError(f"{task.source}: silent (peak {level.peak_dbfs:.0f} dBFS)")
     return Measured(
@@ -285,6 +285,8 @@ def _convert(task: _Task) -> Measured:
         peak_dbfs=level.peak_dbfs,
         rms_dbfs=level.rms_dbfs,
         truncated=reader.truncated,
+        damaged_s=reader.damaged_s,
+        gap_s=reader.gap_s,
     )
 
 
@@ -299,21 +301,26 @@ def _gain(task: _Task) -> float:
 
 
 class _Level:
-    """Peak and RMS of a stream."""
+    """Peak, swing (half of what lies between the extremes) and RMS of a stream."""
 
     def __init__(self) -> None:
-        self.peak = 0.0
+        self.low, self.high = np.inf, -np.inf
         self._energy = 0.0
         self._count = 0
 
     def add(self, block: np.ndarray) -> None:
-        self.peak = max(self.peak, float(np.abs(block).max()))
+        self.low = min(self.low, float(block.min()))
+        self.high = max(self.high, float(block.max()))
         self._energy += float(np.square(block, dtype=np.float64).sum())
         self._count += len(block)
 
     @property
     def peak_dbfs(self) -> float:
-        return level_dbfs(self.peak)
+        return level_dbfs(max(self.high, -self.low))
+
+    @property
+    def swing_dbfs(self) -> float:
+        return level_dbfs((self.high - self.low) / 2)
 
     @property
     def rms_dbfs(self) -> float:
@@ -337,16 +344,17 @@ def _write_tables(
     events: list[tuple[str, float, float, str]] = []
     quarantine: list[tuple[str, str, str]] = []
     details: list[ClipDetails] = []
-    n_truncated = 0
+    kept: list[Measured] = []
     for entry in entries:
         result = entry.reason if isinstance(entry, Refused) else results[entry.source_path]
         if isinstance(entry, Refused) or isinstance(result, str):
             quarantine.append((corpus.name, entry.source_path, str(result)))
             continue
         stem = stems[entry.source_path]
-        n_truncated += result.truncated
+        kept.append(result)
         measured = asdict(result)
-        measured.pop("truncated")
+        for key in ("truncated", "damaged_s", "gap_s"):
+            measured.pop(key)
         clip_id = f"{corpus.name}/{stem}"
         clips.append(
             measured
@@ -383,7 +391,9 @@ def _write_tables(
         corpus=corpus.name,
         n_clips=len(clips),
         n_quarantined=len(quarantine),
-        n_truncated=n_truncated,
+        n_truncated=sum(result.truncated for result in kept),
+        damaged_s=round(sum(result.damaged_s for result in kept), 3),
+        gap_s=round(sum(result.gap_s for result in kept), 3),
         seconds=round(sum(clip["duration_s"] for clip in clips), 3),
         by_label=dict(sorted(Counter(clip["label"] for clip in clips).items())),
         reasons=dict(sorted(Counter(reason for *_, reason in quarantine).items())),

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from crywatch.audio.condition import Condition
 from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
@@ -71,7 +72,7 @@ class Detection:
     seconds: tuple[Second, ...] = ()
     events: tuple[DetectedEvent, ...] = ()
     error: str | None = field(default=None)
-    truncated: bool = False  # the file broke off; what came before was scored
+    condition: Condition = Condition()  # what was wrong with the file and yet scored
 
 
 class Scorer(Protocol):
@@ -98,7 +99,7 @@ def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection
     except (CrywatchError, OSError) as error:
         return Detection(path=str(path), error=str(error))
     duration_s = reader.n_samples / reader.info.rate_hz
-    return _detection(str(path), scores, duration_s, detector, rule, reader.truncated)
+    return _detection(str(path), scores, duration_s, detector, rule, reader.condition)
 
 
 def detect_wave(
@@ -111,7 +112,9 @@ def detect_wave(
     AudioError
         There are no samples, or they are no finite fractions of full scale.
     """
-    from crywatch.audio.decode import resample
+    from crywatch.audio.decode import LOUDEST
+    from crywatch.audio.downmix import to_mono
+    from crywatch.audio.resampling import resample
 
     rule = config.rule(detector.decision)
     wave = np.asarray(wave)
@@ -119,7 +122,9 @@ def detect_wave(
         raise AudioError("a sound is [samples] or [samples, channels] of float, in -1..1")
     if not np.isfinite(wave).all():
         raise AudioError("the sound has samples that are not finite")
-    mono = wave if wave.ndim == 1 else wave.mean(axis=1)
+    if (peak := np.abs(wave).max()) > LOUDEST:
+        raise AudioError(f"the sound has samples of up to {peak:.3g}; full scale is 1")
+    mono = to_mono(wave.reshape(len(wave), -1).T, rate_hz)
     scores = detector.score_stream([resample(mono, rate_hz, RATE_HZ)])
     return _detection("", scores, len(wave) / rate_hz, detector, rule)
 
@@ -130,7 +135,7 @@ def _detection(
     duration_s: float,
     detector: Scorer,
     rule: Rule,
-    truncated: bool = False,
+    condition: Condition = Condition(),
 ) -> Detection:
     scores = np.asarray(scores, dtype=np.float64)
     if detector.decision is not None:
@@ -141,7 +146,7 @@ def _detection(
         cry=float(scores.max()),
         seconds=tuple(Second(float(i), float(score)) for i, score in enumerate(scores)),
         events=merge_events(scores, duration_s, rule),
-        truncated=truncated,
+        condition=condition,
     )
 
 

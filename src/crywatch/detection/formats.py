@@ -15,8 +15,9 @@ def to_jsonl(detection: Detection) -> str:
     if detection.error is not None:
         return _json({"path": detection.path, "error": detection.error})
     record = asdict(detection)
-    for key in ("error", "truncated"):
-        record.pop(key)
+    record.pop("error")
+    condition = record.pop("condition")
+    record |= {key: condition[key] for key in ("damaged_s", "gap_s") if condition[key]}
     return _json(record)
 
 

@@ -17,8 +17,8 @@ from crywatch.audio.channels import codecs
 from crywatch.audio.channels.config import Curve, Drawn, curve, number, word, words
 from crywatch.audio.channels.dynamics import controlled, suppressed
 from crywatch.audio.channels.levels import amplitude, sounding_rms
-from crywatch.audio.decode import resample
 from crywatch.audio.mixer import coloured_noise
+from crywatch.audio.resampling import resample
 from crywatch.audio.rooms import response, reverberant
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import ConfigError

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crywatch.audio.decode import excerpt, write_flac
+from crywatch.audio.cleaned import write_flac
+from crywatch.audio.decode import excerpt
 from crywatch.core.errors import AudioError, DownloadError
 from crywatch.core.progress import progress
 from crywatch.corpora.shared.base import WantedClip

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crywatch.audio.decode import clean_blocks
+from crywatch.audio.cleaned import clean_blocks
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.progress import progress
 

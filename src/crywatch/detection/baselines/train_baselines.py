@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from crywatch.audio.channels import Channel, apply
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import n_segments
 from crywatch.core.errors import ConfigError, TableError, named
 from crywatch.core.models import ModelFolder

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crywatch.audio.decode import resample
 from crywatch.audio.mel import mel_filters
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ, cut, n_segments
 from crywatch.core.errors import ConfigError
 

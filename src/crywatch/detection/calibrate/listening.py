@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.progress import progress
 from crywatch.data.selection import MADE, Source, sounds, strong_labels

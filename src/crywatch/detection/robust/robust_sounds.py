@@ -21,7 +21,8 @@ import pandas as pd
 
 from crywatch.audio.activity import FRAME
 from crywatch.audio.channels import apply, channel, codecs
-from crywatch.audio.decode import read_clean, resample
+from crywatch.audio.cleaned import read_clean
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ as CLEAN_RATE_HZ
 from crywatch.audio.segments import n_segments
 from crywatch.core.atomic import atomic_dir

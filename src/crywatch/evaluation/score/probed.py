@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import cut, n_segments
 from crywatch.core.code import code_sha256
 from crywatch.core.errors import ConfigError

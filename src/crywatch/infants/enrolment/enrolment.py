@@ -249,11 +249,8 @@ class Enrolment:
             except (CrywatchError, OSError) as error:
                 failed.append(FailedFile(str(file.path), str(error)))
                 continue
-            if heard.truncated:
-                self.say(
-                    f"{file.path}: the file breaks off; the {heard.duration_s:g} s before that "
-                    "are taken"
-                )
+            for note in heard.condition.notes(heard.duration_s, "taken"):
+                self.say(f"{file.path}: {note}")
             if not heard.cries:
                 self.say(f"{file.path}: no cry was found, so it is left out")
                 continue

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.decode import at_rate, gathered, to_int16
+from crywatch.audio.cleaned import to_int16
+from crywatch.audio.condition import Condition
+from crywatch.audio.decode import at_rate
 from crywatch.audio.extents import ExtentConfig
 from crywatch.audio.guard import GuardedReader, Limits
+from crywatch.audio.resampling import gathered
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import AudioError, CrywatchError
@@ -74,7 +77,7 @@ class FileCries:
     digest: str  # SHA-256 of its samples at 16 kHz, 16 bits
     duration_s: float
     cries: tuple[CryWave, ...]
-    truncated: bool  # it breaks off; what comes before was heard
+    condition: Condition  # what was wrong with it and yet heard
 
     @property
     def cry_s(self) -> float:
@@ -111,7 +114,7 @@ class Listener:
         """The cries of a file; AudioError or OSError if it cannot be read."""
         file = _HashedFile(path, self.config.decoding)
         cries = tuple(self.cries(file))
-        return FileCries(path, file.digest, file.duration_s, cries, file.truncated)
+        return FileCries(path, file.digest, file.duration_s, cries, file.condition)
 
     def cries(self, chunks: Iterable[np.ndarray]) -> Iterator[CryWave]:
         """The cries in ``chunks`` [samples] at 16 kHz, one after the other."""
@@ -202,8 +205,8 @@ def _vectors(
     else:
         for cry in listener.cries(file):
             yield cry.onset_s, listener.vector(cry.wave)
-    if file.truncated:
-        say(f"{path}: the file breaks off; the {file.duration_s:g} s before that are embedded")
+    for note in file.condition.notes(file.duration_s, "embedded"):
+        say(f"{path}: {note}")
 
 
 def _minutes(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -238,8 +241,8 @@ class _HashedFile:
         return round(self._reader.n_samples / self._reader.info.rate_hz, 3)
 
     @property
-    def truncated(self) -> bool:
-        return self._reader.truncated
+    def condition(self) -> Condition:
+        return self._reader.condition
 
 
 def utf8(name: str) -> str:

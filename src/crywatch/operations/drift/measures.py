@@ -71,7 +71,7 @@ class SoundMeasures:
 
 def measure(wave: np.ndarray, detector: Detector) -> SoundMeasures:
     """Of ``wave`` [samples] at 16 kHz, which is not empty."""
-    from crywatch.audio.decode import bandwidth_hz, level_dbfs
+    from crywatch.audio.levels import bandwidth_hz, level_dbfs
     from crywatch.audio.segments import RATE_HZ
 
     scores = np.asarray(detector.score(wave), dtype=np.float64)

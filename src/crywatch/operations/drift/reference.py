@@ -54,7 +54,7 @@ def build_reference(
     TableError
         The table has no labelled clip in its training part.
     """
-    from crywatch.audio.decode import read_clean
+    from crywatch.audio.cleaned import read_clean
     from crywatch.audio.segments import RATE_HZ
     from crywatch.core.digest import files_sha256
     from crywatch.core.progress import progress
@@ -146,7 +146,8 @@ def measure_recordings(
     recordings: Iterable[Path], detector: Detector, config: DriftConfig, excerpt_s: float, seed: int
 ) -> tuple[list[SoundMeasures], list[str]]:
     """Measures of an excerpt of each recording, and why others could not be read."""
-    from crywatch.audio.decode import excerpt, resample
+    from crywatch.audio.decode import excerpt
+    from crywatch.audio.resampling import resample
     from crywatch.audio.segments import RATE_HZ
     from crywatch.core.digest import file_sha256
     from crywatch.core.errors import AudioError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ
 from crywatch.speaker.cries import (
     CriesConfig,

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.decode import decode, resample, to_int16
+from crywatch.audio.cleaned import to_int16
+from crywatch.audio.decode import decode
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import TableError
 from crywatch.corpora.shared.cryceleb_tables import read_pairs

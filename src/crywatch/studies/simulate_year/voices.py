@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.decode import resample
 from crywatch.audio.extents import ExtentConfig, sounding
+from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.models import load
 from crywatch.core.progress import progress

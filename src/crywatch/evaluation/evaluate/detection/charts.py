@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.decode import read_clean
+from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.atomic import write_text
 from crywatch.data.selection import MADE

@@ -1,0 +1,128 @@
+"""One channel of several: their mean, where that keeps what is heard.
+
+What is loud in a channel is not silent: channels that cancel give the loudest of them. What is
+constant is silent: a bias is taken off, a value that is stuck is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+WINDOW_S = 10.0  # heard before a bias is known
+WINDOW_VALUES = 1 << 21  # at most, of all channels
+BIAS_FRAME_S = 0.1
+BIAS_FRAMES = 4  # at least
+MIN_BIAS = 0.01  # of full scale, -40 dBFS
+BIAS_SPREAD = 0.25  # of the bias: how much its frames may differ
+QUIET = 0.1  # of the frames: in them the bias is what is heard,
+MIN_BIAS_TO_QUIET = 4.0  # by so much
+STUCK_S = 0.1  # a value that lasts so long is no sound
+STUCK_STEPS = 8  # of such a run that are looked at first
+CANCELLED = 0.1  # of the power that the mean of unrelated channels has
+MIN_RMS = 1e-3  # of full scale: quieter channels are not worth a choice
+
+
+class Downmix:
+    """Blocks [channels, samples] of one recording as blocks [samples], some seconds later.
+
+    >>> mix = Downmix(16_000)
+    >>> [block.tolist() for block in (*mix(np.float32([[1, 0], [0, 1]])), *mix.rest())]
+    [[0.5, 0.5]]
+    """
+
+    def __init__(self, rate_hz: int):
+        self._window = round(WINDOW_S * rate_hz)
+        self._frame = max(1, round(BIAS_FRAME_S * rate_hz))
+        self._run = max(STUCK_STEPS, round(STUCK_S * rate_hz))
+        self._blocks: list[np.ndarray] = []
+        self._count = 0  # samples in them
+        self._bias = np.zeros(0, dtype=np.float32)  # [channels]
+        self._cancels = False  # the channels of the last block that was long enough to tell
+
+    def __call__(self, block: np.ndarray) -> Iterator[np.ndarray]:
+        """What is known after ``block`` [channels, samples] float32."""
+        if self._blocks and len(block) != len(self._blocks[0]):
+            yield from self.rest()
+        self._blocks.append(block)
+        self._count += block.shape[1]
+        if self._count >= min(self._window, WINDOW_VALUES // len(block)):
+            yield from self.rest()
+
+    def rest(self) -> Iterator[np.ndarray]:
+        """What is still to come of the blocks so far."""
+        blocks, self._blocks, self._count = self._blocks, [], 0
+        if not blocks:
+            return
+        if len(self._bias) != len(blocks[0]):
+            self._bias = np.zeros(len(blocks[0]), dtype=np.float32)
+        stuck = [self._stuck(block) for block in blocks]
+        for channel in range(len(blocks[0])):
+            self._bias[channel] = self._bias_of(blocks, stuck, channel)
+        for block, constant in zip(blocks, stuck, strict=True):
+            yield self._mono(self._plain(block, constant))
+
+    def _plain(self, block: np.ndarray, stuck: np.ndarray | None) -> np.ndarray:
+        """``block`` without bias and stuck values; itself if it has none."""
+        if self._bias.any():
+            block = block - self._bias[:, None]
+        if stuck is not None:
+            block = np.where(stuck, np.float32(0), block)
+        return block
+
+    def _stuck(self, block: np.ndarray) -> np.ndarray | None:
+        """Where a channel has one loud value for long: [channels, samples]; None if nowhere."""
+        step = self._run // STUCK_STEPS
+        few = block[:, ::step]
+        same = (few[:, 1:] == few[:, :-1]) & (np.abs(few[:, 1:]) >= MIN_BIAS)
+        if not same.any():
+            return None
+        stuck = np.zeros(block.shape, dtype=bool)
+        for row, values in zip(stuck, block, strict=True):
+            edges = np.flatnonzero(np.diff(values, prepend=np.nan, append=np.nan))
+            for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+                row[start:end] = end - start >= self._run and abs(values[start]) >= MIN_BIAS
+        return stuck if stuck.any() else None
+
+    def _bias_of(self, blocks: list[np.ndarray], stuck: list, channel: int) -> float:
+        """What a channel's frames agree about and its quiet ones do not exceed.
+
+        If they do not agree: the bias so far, where that is nearer to them than none.
+        """
+        cut = []
+        for block, constant in zip(blocks, stuck, strict=True):
+            values = block[channel]
+            if constant is not None:
+                values = values[~constant[channel]]
+            cut.append(values[: len(values) // self._frame * self._frame].reshape(-1, self._frame))
+        means = np.concatenate([frames.mean(axis=1) for frames in cut])
+        before = float(self._bias[channel])
+        if len(means) < BIAS_FRAMES:
+            return before
+        bias = float(np.median(means))
+        if abs(bias) < MIN_BIAS:
+            return 0.0
+        quiet = np.quantile(np.concatenate([frames.std(axis=1) for frames in cut]), QUIET)
+        is_heard = abs(bias) >= MIN_BIAS_TO_QUIET * quiet
+        if is_heard and np.median(np.abs(means - bias)) <= BIAS_SPREAD * abs(bias):
+            return bias
+        return before if abs(bias - before) < abs(bias) else 0.0
+
+    def _mono(self, block: np.ndarray) -> np.ndarray:
+        if len(block) == 1:
+            return block[0]
+        mean = block.mean(axis=0)
+        power = np.einsum("ct,ct->c", block, block) / max(1, block.shape[1])
+        loudest = int(power.argmax())
+        if block.shape[1] >= self._frame:
+            unrelated = power.sum() / len(block) ** 2
+            few = np.dot(mean, mean) / len(mean) < CANCELLED * unrelated
+            self._cancels = bool(few) and bool(power[loudest] >= MIN_RMS**2)
+        return block[loudest] if self._cancels else mean
+
+
+def to_mono(channels: np.ndarray, rate_hz: int) -> np.ndarray:
+    """A whole sound [channels, samples] as [samples] float32."""
+    mix = Downmix(rate_hz)
+    return np.concatenate([*mix(np.asarray(channels, dtype=np.float32)), *mix.rest()])
