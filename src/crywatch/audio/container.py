@@ -32,6 +32,7 @@ BARE = frozenset({"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "loas", 
 NO_LENGTH = BARE | {"mpeg", "mpegts", "ogg", "w64"}
 FROM_ZERO = frozenset({"matroska", "mov"})  # their clock begins at 0, that of others anywhere
 LATE_S = 600.0  # by so much sound may be late in them
+ROUNDING_S = 0.01  # of times in a file
 SHORT_BY, SHORT_BY_S = 0.01, 0.25  # of a recording: its header may count what encoders pad
 
 
@@ -170,8 +171,9 @@ class Track:
         promised_s = self._promised_s()
         if promised_s is None:
             return damaged
-        share = 0.0 if damaged else SHORT_BY
-        return at_s < (1 - share) * promised_s - SHORT_BY_S
+        if damaged and not self.is_bare:  # whose last packet may be no sound
+            return at_s < promised_s - ROUNDING_S
+        return at_s < (1 - SHORT_BY) * promised_s - SHORT_BY_S
 
     def _promised_s(self) -> float | None:
         """Where the sound ends by the header, in the file's clock; None if it does not say."""
