@@ -18,10 +18,11 @@ from torch.nn import functional
 from benchmarks import sounds
 from benchmarks.peers import PlainBlazeNet, plain_copy
 from benchmarks.rounds import Case, Comparison
-from crywatch.audio.cleaned import to_int16
-from crywatch.audio.decode import BlockReader, at_rate
+from crywatch.audio.decode import BlockReader
 from crywatch.audio.encoding import encoded
 from crywatch.audio.segments import RATE_HZ, cut
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.resampling import at_rate
 from crywatch.core import params
 from crywatch.core.models import ModelFolder, save
 from crywatch.data import clean

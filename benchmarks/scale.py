@@ -149,7 +149,7 @@ def _clips(folder: Path, count: int) -> list[Path]:
     """FLACs of tones in noise, about as compressible as recordings."""
     import numpy as np
 
-    from crywatch.audio.cleaned import write_flac
+    from crywatch.audio.waves.cleaned import write_flac
 
     folder.mkdir()
     time_s = np.arange(CLIP_S * RATE_HZ) / RATE_HZ

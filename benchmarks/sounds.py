@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.cleaned import to_int16
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.resampling import resample
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.generate.freesound import CLASSES as ESC50_CLASSES

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from crywatch.audio import cleaned, levels, resampling
 from crywatch.audio import decode as audio
+from crywatch.audio.waves import cleaned, levels, resampling
 from crywatch.core.errors import AudioError
 
 RATE_HZ = 16_000
@@ -147,9 +147,9 @@ def test_a_refusal_names_the_file_once(tmp_path):
 def test_a_stream_at_another_rate_is_what_the_whole_gives(tmp_path, monkeypatch, rate_hz):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.sin(np.arange(3 * rate_hz) / 9) / 2, rate_hz)
-    monkeypatch.setattr("crywatch.audio.decode.GATHER_SAMPLES", 5_000)
+    monkeypatch.setattr("crywatch.audio.waves.resampling.GATHER_SAMPLES", 5_000)
     reader = audio.BlockReader(path)
-    streamed = np.concatenate(list(audio.at_rate(reader, 16_000)))
+    streamed = np.concatenate(list(resampling.at_rate(reader, 16_000)))
     whole = resampling.resample(audio.decode(path).wave, rate_hz, 16_000)
     assert reader.n_samples == 3 * rate_hz
     np.testing.assert_allclose(streamed, whole, atol=1e-4)
@@ -159,7 +159,7 @@ def test_a_recording_that_ends_before_one_sample_at_the_new_rate(tmp_path):
     path = tmp_path / "blip.wav"
     soundfile.write(path, [0.5], 96_000)
     with pytest.raises(AudioError, match=r"blip\.wav: too short \(1 sample\(s\) at 96000 Hz\)"):
-        list(audio.at_rate(audio.BlockReader(path), 16_000))
+        list(resampling.at_rate(audio.BlockReader(path), 16_000))
 
 
 def test_a_missing_file(tmp_path):
@@ -384,7 +384,7 @@ def test_the_encoder_does_not_hide_that_the_system_takes_no_more_bytes(tmp_path)
     """A file size limit stands for the full disk: the same short write inside libsndfile."""
     script = (
         "import resource, signal, sys, numpy as np\n"
-        "from crywatch.audio.cleaned import write_flac\n"
+        "from crywatch.audio.waves.cleaned import write_flac\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))\n"
         "wave = np.random.default_rng(0).uniform(-1, 1, 160_000)\n"

@@ -76,7 +76,7 @@ def test_any_length_comes_back(name, n_samples):
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 48_000])
 def test_waves_of_other_rates_go_through_too(rate_hz):
-    from crywatch.audio.resampling import resample
+    from crywatch.audio.waves.resampling import resample
 
     sent = resample(cry(), RATE_HZ, rate_hz)
     heard = codecs.through(sent, rate_hz, codecs.make("gsm"))

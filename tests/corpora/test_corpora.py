@@ -12,7 +12,7 @@ import pytest
 
 from crywatch import corpora
 from crywatch.audio import decode as audio
-from crywatch.audio.cleaned import to_int16
+from crywatch.audio.waves.cleaned import to_int16
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.decode import decode
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core import params
 from crywatch.core.errors import DownloadError
 from crywatch.corpora import Remote, WantedClip

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.guard import Limits
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.errors import ConfigError, CrywatchError
 from crywatch.core.params import section
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Event, Refused

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from crywatch.audio.decode import decode
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.data.split.duplicates import Comparison, covered, describe, find_pairs, similarity
 from tests.helpers.generated import generated
 from tests.helpers.split_cases import beeps, clips_table, cry_like, noise, recoded, row, ticks, tone

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.data.split import landmarks
 from crywatch.data.split.landmarks import HOP, Shared, find_shared, match
 from tests.helpers.split_cases import beeps, cry_like, noise, recoded, ticks, tone

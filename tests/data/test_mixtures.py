@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.joints import crossfaded
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core import params
 from crywatch.core.errors import ConfigError
 from crywatch.data import mixtures

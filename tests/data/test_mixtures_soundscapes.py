@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.extents import ExtentConfig
 from crywatch.audio.mixer import PEAK, Soundscape, render
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.corpora import Refused
 from crywatch.data.mixtures.draw import KindConfig, Range, RoomConfig, SoundscapesConfig

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.cleaned import read_clean, write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean, write_flac
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.mixtures.untrimmed import (
     CROSSFADE_S,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import n_segments
+from crywatch.audio.waves.resampling import resample
 from crywatch.detection.blazenet.data import EpochSampler
 from crywatch.detection.blazenet.frontend import (
     CENTRE_DB,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from crywatch.audio.cleaned import write_flac
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.cli import main as cli
 from crywatch.core import params
 from crywatch.core.atomic import read_json

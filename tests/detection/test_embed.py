@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from crywatch import tracking
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import cut, n_segments
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core import paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import AudioError, ConfigError

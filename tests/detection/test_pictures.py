@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.cleaned import read_clean, write_flac
+from crywatch.audio.waves.cleaned import read_clean, write_flac
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import CrywatchError
 from crywatch.data.features import FeatureStore

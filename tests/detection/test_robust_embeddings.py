@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crywatch.audio.cleaned import read_clean
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.digest import files_sha256
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.data.features import FeatureStore

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crywatch.audio.cleaned import read_clean
-from crywatch.audio.resampling import resample
+from crywatch.audio.waves.cleaned import read_clean
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.detection.robust.robust_sounds import apply_codec, run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from crywatch.audio.cleaned import read_clean
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError

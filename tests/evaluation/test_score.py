@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from crywatch.audio.channels import apply, channel
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ, n_segments
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core import code
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ConfigError, ModelError, TableError

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.cleaned import write_flac
-from crywatch.audio.levels import level_dbfs
 from crywatch.audio.segments import RATE_HZ, cut
+from crywatch.audio.waves.cleaned import write_flac
+from crywatch.audio.waves.levels import level_dbfs
 from crywatch.core.atomic import read_json
 from crywatch.data.selection import Source
 from crywatch.data.tables import write_table

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ, n_segments
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import System
 from crywatch.evaluation.evaluate.shortcuts.probe import (

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.corpora.generate import synthesis
 
 

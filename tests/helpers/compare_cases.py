@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.data.selection import Source
 from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core.models import ModelFolder, save
 from crywatch.data.selection import Source
 from crywatch.data.tables import write_table

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core import params
 from crywatch.data.selection import Source
 from crywatch.detection.embedders import EmbedderConfig

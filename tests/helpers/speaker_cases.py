@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.corpora.generate import synthesis
 from crywatch.speaker.batches import CryRef
 from crywatch.speaker.ecapa import CHECKPOINT, Ecapa, EcapaShape

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import soxr
 
-from crywatch.audio.cleaned import to_int16, write_flac
 from crywatch.audio.decode import decode
-from crywatch.audio.levels import bandwidth_hz, level_dbfs
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16, write_flac
+from crywatch.audio.waves.levels import bandwidth_hz, level_dbfs
+from crywatch.audio.waves.resampling import resample
 from crywatch.data.tables import TableSchema, conform, empty, write_table
 from crywatch.data.tables.clips import CLIPS, EVENTS
 

@@ -11,8 +11,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from crywatch.audio.extents import ExtentConfig
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.cli import main as cli
 from crywatch.core import params
 from crywatch.core.errors import AudioError

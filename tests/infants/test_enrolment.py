@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crywatch.audio.condition import Condition
+from crywatch.audio.waves.condition import Condition
 from crywatch.core import params
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError, ModelError, StoreError
 from crywatch.infants import gate as gates

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from crywatch.audio.channels import apply, channel
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core import params
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.detection.detectors import load_detector

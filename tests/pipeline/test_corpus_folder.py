@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from crywatch.audio.cleaned import write_flac
+from crywatch.audio.waves.cleaned import write_flac
 from tests.helpers.dag import ROOT
 from tests.helpers.dvc_cases import crywatch, dvc, lock
 

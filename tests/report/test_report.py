@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from crywatch import corpora
-from crywatch.audio.cleaned import write_flac
-from crywatch.audio.levels import SILENCE_DBFS
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import write_flac
+from crywatch.audio.waves.levels import SILENCE_DBFS
 from crywatch.core import charts, params
 from crywatch.core.atomic import write_json
 from crywatch.core.errors import TableError

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.audio.levels import SILENCE_DBFS
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.levels import SILENCE_DBFS
 
 FRAME_S = 0.02
 SILENT_DBFS = -60.0  # of the loudest frame; a clip or an event that is quieter is not heard

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from crywatch.audio.decode import BlockReader, StreamInfo
-from crywatch.audio.resampling import GATHER_SAMPLES, gathered
+from crywatch.audio.waves.resampling import GATHER_SAMPLES, gathered
 from crywatch.core.errors import AudioError, ConfigError
 
 PIPE_BYTES = 1 << 20  # of a pipe, where the system lets it be chosen: the size of a block

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from crywatch.audio.cleaned import to_int16
 from crywatch.audio.decode import BlockReader
 from crywatch.audio.guard import GuardedReader, Limits
-from crywatch.audio.levels import SILENCE_DBFS, BandwidthMeter, level_dbfs
-from crywatch.audio.resampling import GATHER_SAMPLES, Resampler, gathered
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.levels import SILENCE_DBFS, BandwidthMeter, level_dbfs
+from crywatch.audio.waves.resampling import GATHER_SAMPLES, Resampler, gathered
 from crywatch.core.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from crywatch.audio.condition import Condition
 from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.condition import Condition
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
 
@@ -90,7 +90,7 @@ def detect_file(path: Path, detector: Scorer, config: DetectConfig) -> Detection
     The file is read block by block: memory grows with its length only by what the detector keeps.
     ConfigError if ``config`` asks for a decision that the model does not have.
     """
-    from crywatch.audio.decode import at_rate
+    from crywatch.audio.waves.resampling import at_rate
 
     rule = config.rule(detector.decision)
     try:
@@ -112,9 +112,8 @@ def detect_wave(
     AudioError
         There are no samples, or they are no finite fractions of full scale.
     """
-    from crywatch.audio.decode import LOUDEST
-    from crywatch.audio.downmix import to_mono
-    from crywatch.audio.resampling import resample
+    from crywatch.audio.waves.downmix import LOUDEST, to_mono
+    from crywatch.audio.waves.resampling import resample
 
     rule = config.rule(detector.decision)
     wave = np.asarray(wave)

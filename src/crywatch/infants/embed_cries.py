@@ -290,7 +290,7 @@ def _embed_all(worker: _Worker, tasks: Sequence[_EmbedTask], workers: int) -> li
 
 def _beginning(path: str, length_s: float) -> np.ndarray:
     """The first seconds of a cleaned clip, its peak at 1; silence stays silence."""
-    from crywatch.audio.cleaned import clean_blocks
+    from crywatch.audio.waves.cleaned import clean_blocks
 
     wave = next(clean_blocks(path, round(length_s * RATE_HZ)))
     return wave / max(float(np.abs(wave).max()), 1e-9) if wave.any() else wave

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
-from crywatch.audio.levels import level_dbfs
+from crywatch.audio.waves.cleaned import read_clean
+from crywatch.audio.waves.levels import level_dbfs
 from crywatch.core import charts
 from crywatch.core.atomic import read_json
 from crywatch.data.tables import read_table

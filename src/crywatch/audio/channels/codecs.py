@@ -17,10 +17,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from crywatch.audio.cleaned import to_int16
 from crywatch.audio.decode import decode_bytes
 from crywatch.audio.encoding import encoded, encodes
-from crywatch.audio.resampling import resample
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.errors import ConfigError, named
 
 MAX_DELAY_S = 0.15

@@ -18,9 +18,9 @@ from crywatch.audio.channels.config import Curve, Drawn, curve, number, word, wo
 from crywatch.audio.channels.dynamics import controlled, suppressed
 from crywatch.audio.channels.levels import amplitude, sounding_rms
 from crywatch.audio.mixer import coloured_noise
-from crywatch.audio.resampling import resample
 from crywatch.audio.rooms import response, reverberant
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.errors import ConfigError
 
 NYQUIST_HZ = RATE_HZ / 2

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crywatch.audio.cleaned import write_flac
 from crywatch.audio.decode import excerpt
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core.errors import AudioError, DownloadError
 from crywatch.core.progress import progress
 from crywatch.corpora.shared.base import WantedClip

@@ -19,8 +19,8 @@ from crywatch.corpora.generate.synthesis import RATE_HZ
 
 def write_sound(path: Path, wave: np.ndarray, rate_hz: int) -> None:
     """Write ``wave`` [samples] at 22.05 kHz as a file of ``rate_hz``, format by suffix."""
-    from crywatch.audio.cleaned import to_int16
-    from crywatch.audio.resampling import resample
+    from crywatch.audio.waves.cleaned import to_int16
+    from crywatch.audio.waves.resampling import resample
 
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = to_int16(resample(wave, RATE_HZ, rate_hz))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crywatch.audio.decode import BlockReader
-from crywatch.audio.resampling import gathered
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import gathered
 from crywatch.core.charts import inline_svg
 from crywatch.data.datasheet.measures import Quantity
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crywatch.audio.decode import BlockReader
-from crywatch.audio.levels import level_dbfs
-from crywatch.audio.resampling import gathered
 from crywatch.audio.segments import MIN_TAIL, RATE_HZ
+from crywatch.audio.waves.levels import level_dbfs
+from crywatch.audio.waves.resampling import gathered
 from crywatch.core.progress import progress
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from functools import cache, lru_cache
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.extents import ExtentConfig, Stretch, dynamics_db, heard, merged, sounding
 from crywatch.audio.mixer import NOISE_EXPONENTS, Background, Foreground, Soundscape
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.errors import ConfigError, TableError
 
 MIN_BACKGROUND_S = 1.0  # of the stretch that is looped

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import to_int16, write_flac
-from crywatch.audio.levels import bandwidth_hz, level_dbfs
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16, write_flac
+from crywatch.audio.waves.levels import bandwidth_hz, level_dbfs
 from crywatch.core.errors import ConfigError
 from crywatch.data.selection import NO_SOURCE
 from crywatch.data.tables import PARTS, write_table

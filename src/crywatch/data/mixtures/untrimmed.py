@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.joints import crossfaded
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress

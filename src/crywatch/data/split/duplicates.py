@@ -23,9 +23,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import clean_blocks
 from crywatch.audio.mel import mel_filters
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import clean_blocks
 from crywatch.data.split.landmarks import find_shared
 
 BANDS = 24

@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crywatch.audio.cleaned import clean_blocks
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import clean_blocks
 from crywatch.core.progress import progress
 
 N_FFT = 1024  # 64 ms

@@ -22,8 +22,8 @@ import pandas as pd
 import torch
 
 from crywatch.audio.channels import Channel, apply
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import n_segments
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.errors import ConfigError, TableError, named
 from crywatch.core.models import ModelFolder
 from crywatch.core.progress import progress

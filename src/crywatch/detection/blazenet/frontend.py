@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from crywatch.audio.mel import mel_filters
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ, cut, n_segments
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.errors import ConfigError
 
 FRAMES = 64

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crywatch.audio.cleaned import read_clean
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError

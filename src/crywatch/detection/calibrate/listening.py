@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.progress import progress
 from crywatch.data.selection import MADE, Source, sounds, strong_labels
 from crywatch.data.truth import Interval, Truth, cut_at, silent_seconds

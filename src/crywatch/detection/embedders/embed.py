@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ, n_segments
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
 from crywatch.core.progress import progress

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ, n_segments
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.models import ModelFolder, n_parameters
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from crywatch.audio.cleaned import read_clean
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.models import DESCRIPTION, WEIGHTS, load

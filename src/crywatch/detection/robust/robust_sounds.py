@@ -21,10 +21,10 @@ import pandas as pd
 
 from crywatch.audio.activity import FRAME
 from crywatch.audio.channels import apply, channel, codecs
-from crywatch.audio.cleaned import read_clean
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ as CLEAN_RATE_HZ
 from crywatch.audio.segments import n_segments
+from crywatch.audio.waves.cleaned import read_clean
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.evaluation.score.cache import ScoreCache, write_entry

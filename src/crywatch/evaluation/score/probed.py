@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import cut, n_segments
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.code import code_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.core.progress import progress

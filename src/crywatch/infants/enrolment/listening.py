@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.cleaned import to_int16
-from crywatch.audio.condition import Condition
-from crywatch.audio.decode import at_rate
 from crywatch.audio.extents import ExtentConfig
 from crywatch.audio.guard import GuardedReader, Limits
-from crywatch.audio.resampling import gathered
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.condition import Condition
+from crywatch.audio.waves.resampling import at_rate, gathered
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import AudioError, CrywatchError
 from crywatch.core.models import load

@@ -71,8 +71,8 @@ class SoundMeasures:
 
 def measure(wave: np.ndarray, detector: Detector) -> SoundMeasures:
     """Of ``wave`` [samples] at 16 kHz, which is not empty."""
-    from crywatch.audio.levels import bandwidth_hz, level_dbfs
     from crywatch.audio.segments import RATE_HZ
+    from crywatch.audio.waves.levels import bandwidth_hz, level_dbfs
 
     scores = np.asarray(detector.score(wave), dtype=np.float64)
     if detector.decision is not None:

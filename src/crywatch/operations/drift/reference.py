@@ -54,8 +54,8 @@ def build_reference(
     TableError
         The table has no labelled clip in its training part.
     """
-    from crywatch.audio.cleaned import read_clean
     from crywatch.audio.segments import RATE_HZ
+    from crywatch.audio.waves.cleaned import read_clean
     from crywatch.core.digest import files_sha256
     from crywatch.core.progress import progress
     from crywatch.core.threads import one_thread
@@ -147,8 +147,8 @@ def measure_recordings(
 ) -> tuple[list[SoundMeasures], list[str]]:
     """Measures of an excerpt of each recording, and why others could not be read."""
     from crywatch.audio.decode import excerpt
-    from crywatch.audio.resampling import resample
     from crywatch.audio.segments import RATE_HZ
+    from crywatch.audio.waves.resampling import resample
     from crywatch.core.digest import file_sha256
     from crywatch.core.errors import AudioError
     from crywatch.core.progress import progress

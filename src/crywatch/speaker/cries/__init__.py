@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.extents import ExtentConfig, Stretch, merged, sounding
-from crywatch.audio.levels import level_dbfs
+from crywatch.audio.waves.cleaned import read_clean
+from crywatch.audio.waves.levels import level_dbfs
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread

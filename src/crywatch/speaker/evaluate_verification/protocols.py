@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import to_int16
 from crywatch.audio.decode import decode
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.errors import TableError
 from crywatch.corpora.shared.cryceleb_tables import read_pairs
 from crywatch.data.tables.infants import is_changed

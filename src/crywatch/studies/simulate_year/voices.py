@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.audio.extents import ExtentConfig, sounding
-from crywatch.audio.resampling import resample
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.resampling import resample
 from crywatch.core.models import load
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.cleaned import read_clean
 from crywatch.audio.segments import RATE_HZ
+from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.atomic import write_text
 from crywatch.data.selection import MADE
 from crywatch.data.tables import write_table

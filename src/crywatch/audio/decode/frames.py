@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from crywatch.audio.container import MAX_RATE_HZ, MIN_RATE_HZ, Track
-from crywatch.audio.headers import TAGS
+from crywatch.audio.decode.container import MAX_RATE_HZ, MIN_RATE_HZ, Track
+from crywatch.audio.decode.headers import TAGS
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, Packet

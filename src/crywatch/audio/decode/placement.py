@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crywatch.audio.container import Track
-from crywatch.audio.frames import Frame, Frames
+from crywatch.audio.decode.container import Track
+from crywatch.audio.decode.frames import Frame, Frames
 
 TOLERANCE_S = 0.1  # priming and rounding: by so much a stamp may be off
 MAX_GAP_S = 12 * 3600.0  # a longer one is a damaged stamp

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+
+from crywatch.core.errors import AudioError
 
 GATHER_SAMPLES = 1 << 18  # resampled and written at a time
 QUALITY = "VHQ"  # of soxr
@@ -53,3 +57,41 @@ def gathered(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
             buffer, count = [], 0
     if buffer:
         yield np.concatenate(buffer)
+
+
+class Info(Protocol):
+    """What is known of a recording before its samples."""
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the samples."""
+
+
+class Recording(Protocol):
+    """A `crywatch.audio.decode.BlockReader`, or what stands for one."""
+
+    path: Path
+    n_samples: int  # when the iteration has ended
+
+    @property
+    def info(self) -> Info:
+        """Known at once."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks [samples] float32."""
+
+
+def at_rate(reader: Recording, to_hz: int) -> Iterator[np.ndarray]:
+    """The samples of ``reader`` at ``to_hz``, in blocks; AudioError if not one is left."""
+    from_hz = reader.info.rate_hz
+    resampler = Resampler(from_hz, to_hz)
+    n_samples = 0
+    for block in gathered(reader, GATHER_SAMPLES):
+        block = resampler(block)
+        n_samples += len(block)
+        yield block
+    block = resampler(np.zeros(0, dtype=np.float32), last=True)
+    n_samples += len(block)
+    yield block
+    if not n_samples:
+        raise AudioError(f"{reader.path}: too short ({reader.n_samples} sample(s) at {from_hz} Hz)")

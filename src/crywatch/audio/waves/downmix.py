@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+LOUDEST = 100.0  # +40 dB over full scale: what is louder is no sound
 WINDOW_S = 10.0  # heard before a bias is known
 WINDOW_VALUES = 1 << 21  # at most, of all channels
 BIAS_FRAME_S = 0.1

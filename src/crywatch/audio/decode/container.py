@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from crywatch.audio.ffmpeg import force_plain_code
-from crywatch.audio.headers import (
+from crywatch.audio.decode.headers import (
     DataChunk,
     Tail,
     data_chunk,
@@ -16,6 +15,7 @@ from crywatch.audio.headers import (
     mp3_frames_s,
     tag_bytes,
 )
+from crywatch.audio.ffmpeg import force_plain_code
 from crywatch.core.errors import AudioError
 
 if TYPE_CHECKING:

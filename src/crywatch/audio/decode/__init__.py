@@ -1,7 +1,9 @@
 """The one reader of a user's recordings: any file as blocks of mono sound on its own clock.
 
 PyAV's wheel decodes WAV, Ogg, FLAC, MP3, M4A, 3GP and CAF; the format is probed from the content,
-so a wrong extension does no harm. All samples are float32 in [-1, 1], one channel (see `downmix`).
+so a wrong extension does no harm. ``container`` opens a file and chooses its sound track, with what
+its ``headers`` promise; ``frames`` are what decodes of it, and ``placement`` puts them where their
+time stamps say. All samples are float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -12,17 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.audio.condition import Condition
-from crywatch.audio.container import Track
-from crywatch.audio.downmix import Downmix
-from crywatch.audio.frames import Frame
-from crywatch.audio.placement import Placement
-from crywatch.audio.resampling import GATHER_SAMPLES, Resampler, gathered
+from crywatch.audio.decode.container import Track
+from crywatch.audio.decode.frames import Frame
+from crywatch.audio.decode.placement import Placement
+from crywatch.audio.waves.condition import Condition
+from crywatch.audio.waves.downmix import LOUDEST, Downmix
+from crywatch.audio.waves.resampling import GATHER_SAMPLES, Resampler
 from crywatch.core.errors import AudioError
 
 FRAMES_AT_ONCE = 16  # of a decoder, at least
 BLOCK_S = 0.25  # at least
-LOUDEST = 100.0  # +40 dB over full scale: what is louder is no sound
 
 
 @dataclass(frozen=True)
@@ -236,19 +237,3 @@ def excerpt(path: Path | str, start_s: float, end_s: float) -> Decoded:
             break
     info = reader.info
     return Decoded(np.concatenate(parts), info.rate_hz, info.channels, info.codec, reader.truncated)
-
-
-def at_rate(reader: BlockReader, to_hz: int) -> Iterator[np.ndarray]:
-    """The samples of ``reader`` at ``to_hz``, in blocks; AudioError if not one is left."""
-    from_hz = reader.info.rate_hz
-    resampler = Resampler(from_hz, to_hz)
-    n_samples = 0
-    for block in gathered(reader, GATHER_SAMPLES):
-        block = resampler(block)
-        n_samples += len(block)
-        yield block
-    block = resampler(np.zeros(0, dtype=np.float32), last=True)
-    n_samples += len(block)
-    yield block
-    if not n_samples:
-        raise AudioError(f"{reader.path}: too short ({reader.n_samples} sample(s) at {from_hz} Hz)")

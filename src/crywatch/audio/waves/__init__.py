@@ -1,0 +1,1 @@
+"""Waves [samples]: their rates, levels and channels, cleaned clips, and what is said of one."""
