@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from crywatch.audio import guard
-from crywatch.audio.decode import BlockReader, gathered
-from crywatch.audio.guard import GATHER_SAMPLES, GuardedReader, Limits
+from crywatch.audio.decode import BlockReader
+from crywatch.audio.guard import GuardedReader, Limits
+from crywatch.audio.waves.resampling import GATHER_SAMPLES, gathered
 from crywatch.core.errors import AudioError, ConfigError
 from crywatch.core.params import section
 from tests.helpers import deadly_decoder
