@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from crywatch.cli import main as cli
+from crywatch.core import models
 from crywatch.core.errors import CrywatchError
 from crywatch.operations.register import PromotionGate, Registration, run
 from crywatch.tracking import registry, store
@@ -118,9 +120,9 @@ def test_detect_uses_the_alias_a_version_or_a_folder(ready, monkeypatch):
     folder = write_robust(Path("plain"), corpora=["esc50"])
     plain = invoke("detect", "a.wav", "--format", "jsonl")
     other = write_robust(Path("other"), corpora=["esc50"])
-    told = json.loads((other / "model.json").read_text())
-    context = told["context"] | {"own_weight": 1.0}
-    (other / "model.json").write_text(json.dumps(told | {"context": context}))
+    model = models.load(other)
+    context = model.description["context"] | {"own_weight": 1.0}
+    models.save(other, replace(model, description=model.description | {"context": context}))
     register(folder)
     register(other)
     for named, same_as in (("cry/1", "plain"), ("champion", "other"), ("cry/2", "other")):

@@ -14,7 +14,7 @@ import torch
 
 from crywatch.audio.segments import n_segments, segments_to_seconds
 from crywatch.core.errors import ModelError
-from crywatch.core.models import ModelFolder, load, save
+from crywatch.core.models import ModelFolder, describe, load, save
 from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.blazenet import runtime
 from crywatch.detection.blazenet.frontend import from_wave
@@ -260,10 +260,10 @@ def test_a_model_folder_is_all_that_is_needed(folders, kind, tmp_path, monkeypat
 
 
 def changed(folders, kind, tmp_path, change):
-    """A copy of a model folder whose description went through ``change``."""
+    """A copy of a model folder whose description went through ``change``, without digests."""
     folder = tmp_path / kind
     shutil.copytree(folders / kind, folder)
-    description = json.loads((folder / "model.json").read_text())
+    description = describe(folder)
     (folder / "model.json").write_text(json.dumps(change(description)))
     return folder
 
@@ -317,7 +317,10 @@ def test_a_missing_or_broken_folder_is_named(folders, tmp_path):
     shutil.copytree(folders / "blazenet", tmp_path / "torn")
     weights = tmp_path / "torn" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"model\.safetensors: not what was written"):
+        load_detector(tmp_path / "torn")
+    (tmp_path / "torn" / "model.json").write_text(json.dumps(describe(folders / "blazenet")))
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read"):
         load_detector(tmp_path / "torn")
     save(tmp_path, ModelFolder({"kind": "gmm"}, {}))
     with pytest.raises(ModelError, match="'gmm' is unknown"):

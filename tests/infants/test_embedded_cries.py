@@ -101,6 +101,9 @@ def test_a_store_that_is_missing_or_damaged_says_so(tmp_path):
     np.save(folder / "vectors.npy", np.zeros((7, DIM + 1), dtype=np.float32))
     with pytest.raises(TableError, match=rf"expected float32 \[rows, {DIM}\]"):
         _ = EmbeddedCries(folder).vectors
+    np.save(folder / "vectors.npy", np.full((7, DIM), np.nan, dtype=np.float32))
+    with pytest.raises(TableError, match=r"vectors.npy: holds what is no number: .*dvc repro"):
+        EmbeddedCries(folder).cohort()
     (folder / "others.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(TableError, match=r"others.npy: cannot be read"):
         _ = EmbeddedCries(folder).other_vectors

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crywatch.core import models
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.tables import conform
@@ -152,7 +153,7 @@ def test_two_runs_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
         run(store, CONFIG, 1, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == sorted([METRICS, gates.DESCRIPTION, gates.WEIGHTS])
+    assert files == sorted([METRICS, models.DESCRIPTION, models.WEIGHTS])
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

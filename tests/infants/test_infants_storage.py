@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -82,3 +82,21 @@ def test_damage_is_named(stored, tmp_path):
     rewrite({"infant": json.dumps(header)})
     with pytest.raises(ModelError, match="cannot be read"):
         storage.load(path)
+
+
+def test_arrays_that_cannot_be_of_one_infant_are_refused(stored, tmp_path):
+    infant = stored.calibrated
+    model, rest = infant.models[0], infant.models[1:]
+    name = next(iter(model))
+    wrong = {
+        "scores": {"scores": infant.scores[1:]},
+        "weights": {"weights": infant.weights * np.nan},
+        "fold names models": {"fold": infant.fold + len(infant.models)},
+        "model 0 holds what is no number": {
+            "models": (model | {name: np.full_like(model[name], np.inf)}, *rest)
+        },
+    }
+    for message, values in wrong.items():
+        storage.save(tmp_path / "a", replace(stored, calibrated=replace(infant, **values)))
+        with pytest.raises(ModelError, match=f"a: cannot be read .*{message}"):
+            storage.load(tmp_path / "a")

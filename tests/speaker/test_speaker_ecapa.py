@@ -156,6 +156,15 @@ def test_the_recipe_in_the_folder_is_not_executed(published, tmp_path):
     assert not mark.exists()
 
 
+def test_a_checkpoint_with_what_is_no_number_is_refused(tmp_path):
+    folder = save_published(tmp_path / "broken", lively())
+    state = torch.load(folder / CHECKPOINT, weights_only=True)
+    state["fc.conv.weight"][0] = torch.nan
+    torch.save(state, folder / CHECKPOINT)
+    with pytest.raises(ModelError, match=f"{CHECKPOINT}: fc.conv.weight holds what is no number"):
+        build(EcapaConfig(str(folder), 0, []), 0)
+
+
 def test_code_in_a_checkpoint_is_refused_and_not_executed(tmp_path):
     mark = tmp_path / "executed"
 

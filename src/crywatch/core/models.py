@@ -1,23 +1,36 @@
-"""Model folders: ``model.json`` says what it is, ``model.safetensors`` holds all weights."""
+"""Model folders: ``model.json`` says what it is, ``model.safetensors`` holds all weights.
+
+The description holds the digests of itself and of the weights, so a folder that is damaged, or put
+together from two models, is refused by whatever loads it. One without digests is of an earlier
+crywatch: of that only what cannot be weights is noticed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crywatch.core.atomic import atomic_path, read_json, write_json
+from crywatch.core.atomic import atomic_path, write_json
+from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-KINDS = ("blazenet", "rtfm", "robust", "svc", "dense", "cnn", "ecapa")
+KINDS = ("blazenet", "rtfm", "robust", "svc", "dense", "cnn", "ecapa", "gate")
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 EMBEDDINGS = "embeddings"  # below a backbone: a feature store of its numbers for each second
-REMAKE = "it is damaged or of another version; make it again with `dvc repro`"
+DIGESTS = "sha256"  # key of the description: file to digest
+REMAKE = (
+    "it is damaged or of another version; put it back with `dvc checkout`, or make it again with "
+    "`dvc repro`"
+)
 
 
 @dataclass(frozen=True)
@@ -72,28 +85,75 @@ def save(folder: Path, model: ModelFolder) -> None:
     with atomic_path(folder / WEIGHTS) as temp:
         weights = {name: model.weights[name].contiguous() for name in sorted(model.weights)}
         save_file(weights, temp)
-    write_json(folder / DESCRIPTION, model.description)
+    description = json.loads(json.dumps(model.description))  # as it will be read
+    digests = {DESCRIPTION: value_sha256(description), WEIGHTS: file_sha256(folder / WEIGHTS)}
+    write_json(folder / DESCRIPTION, description | {DIGESTS: digests})
 
 
 def load(folder: Path | str) -> ModelFolder:
-    """Read a model folder; ModelError if it is missing, incomplete or of an unknown kind."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """Read a model folder.
 
+    ModelError if a file is missing, damaged or not the one that was written, if a weight is not
+    finite, or the kind is unknown.
+    """
     folder = Path(folder)
+    description, digest = _describe(folder)
+    path = folder / WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}: {REMAKE}") from error
+    if digest and hashlib.sha256(data).hexdigest() != digest:
+        raise ModelError(f"{path}: not what was written with {DESCRIPTION}: {REMAKE}")
+    return ModelFolder(description, weights_of(data, path), folder)
+
+
+def describe(folder: Path | str) -> dict[str, Any]:
+    """The description of a model folder, without reading its weights; ModelError as `load`."""
+    return _describe(Path(folder))[0]
+
+
+def weights_of(data: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors in the ``data`` of a safetensors file; ModelError naming ``path``."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse
+
+    try:
+        weights = parse(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}): {REMAKE}") from error
+    require_finite(weights, path)
+    return weights
+
+
+def require_finite(weights: Mapping[str, Tensor], path: Path, advice: str = REMAKE) -> None:
+    """ModelError where a number of ``weights`` is none."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(f"{path}: {name} holds what is no number: {advice}")
+
+
+def _describe(folder: Path) -> tuple[dict[str, Any], str]:
+    """Description, and the digest of the weights; empty where that is not recorded."""
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: no model here ({name} is missing): run `dvc repro` first")
+    path = folder / DESCRIPTION
     try:
-        description = read_json(folder / DESCRIPTION)
-    except ValueError as error:
-        raise ModelError(f"{folder / DESCRIPTION}: not JSON ({error}): {REMAKE}") from error
+        description = json.loads(path.read_bytes(), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON ({error}): {REMAKE}") from error
     if not isinstance(description, dict):
-        raise ModelError(f"{folder / DESCRIPTION}: not a mapping: {REMAKE}")
+        raise ModelError(f"{path}: not a mapping: {REMAKE}")
     if description.get("kind") not in KINDS:
-        raise ModelError(f"{folder / DESCRIPTION}: kind {description.get('kind')!r} is unknown")
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
-    return ModelFolder(description, weights, folder)
+        raise ModelError(f"{path}: kind {description.get('kind')!r} is unknown: {REMAKE}")
+    digests = description.pop(DIGESTS, None)
+    if digests is None:
+        return description, ""
+    if not isinstance(digests, dict) or digests.get(DESCRIPTION) != value_sha256(description):
+        raise ModelError(f"{path}: not what was written: {REMAKE}")
+    return description, str(digests.get(WEIGHTS))
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")

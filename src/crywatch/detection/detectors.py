@@ -131,9 +131,13 @@ class CountedChunks:
 
 
 def detector_of(model: ModelFolder) -> Detector:
-    """The detector of a model's kind, from its weights."""
+    """The detector of a model's kind, from its weights; ModelError where they do not fit."""
     module, _, name = DETECTORS[model.description["kind"]].partition(":")
-    return getattr(import_module(module), name)(model)
+    kind = getattr(import_module(module), name)
+    try:
+        return kind(model)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise ModelError(f"{model.folder}: {type(e).__name__}: {e}: {REMAKE}") from e
 
 
 def load_detector(folder: Path | str | None = None) -> Detector:
@@ -156,9 +160,6 @@ def load_detector(folder: Path | str | None = None) -> Detector:
             f"{folder}: a model of kind {kind!r} embeds infants and is no detector; "
             f"{', '.join(DETECTORS)} are, such as those in data/train_blazenet"
         )
-    try:
-        detector = detector_of(model)
-        detector.decision = decision_of(model.description, str(folder))
-        return detector
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: {type(error).__name__}: {error}: {REMAKE}") from error
+    detector = detector_of(model)
+    detector.decision = decision_of(model.description, str(folder))
+    return detector

@@ -236,6 +236,8 @@ class EmbeddedCries:
                 f"{_REMAKE}"
             )
         _same_length(path, len(array), name, len(frame))
+        if not np.isfinite(array).all():
+            raise TableError(f"{path}: holds what is no number: {_REMAKE}")
         return array
 
 

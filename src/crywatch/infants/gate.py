@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.core.atomic import atomic_path, read_json, write_json
+from crywatch.core import models
 from crywatch.core.errors import ModelError
+from crywatch.core.models import ModelFolder
 
 KIND = "gate"
-DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 CRY, DISTRESS = "cry", "distress"
 HEADS = (CRY, DISTRESS)
 NOT_A_CRY, DISTRESSED, ABNORMAL = "not a cry", "high distress", "not normal"
@@ -79,11 +79,8 @@ class BaselineGate:
 
 
 def save(folder: Path, gate: BaselineGate, description: dict) -> None:
-    """Write model.json (``description`` and the heads) and model.safetensors, atomically.
-
-    Equal gates give equal bytes.
-    """
-    from safetensors.numpy import save_file
+    """Write a model folder: ``description`` and the heads. Equal gates give equal bytes."""
+    import torch
 
     heads = {name: head for name in HEADS if (head := getattr(gate, name)) is not None}
     # An empty file would be no safetensors file: the minimum of p is there in any case.
@@ -92,10 +89,9 @@ def save(folder: Path, gate: BaselineGate, description: dict) -> None:
         arrays[f"{name}.weights"] = np.ascontiguousarray(head.weights, dtype=np.float32)
         arrays[f"{name}.bias"] = np.array([head.bias])
         arrays[f"{name}.threshold"] = np.array([head.threshold])
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / WEIGHTS) as temp:
-        save_file(arrays, temp)
-    write_json(folder / DESCRIPTION, {"kind": KIND, "heads": sorted(heads)} | description)
+    weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    about = {"kind": KIND, "heads": sorted(heads)} | description
+    models.save(folder, ModelFolder(about, weights))
 
 
 def load(folder: Path | str, digest: str | None = None) -> BaselineGate:
@@ -104,28 +100,27 @@ def load(folder: Path | str, digest: str | None = None) -> BaselineGate:
     Raises ModelError if it is missing, damaged or of another kind, or learned on vectors of another
     ``digest`` (see EmbeddedCries) than the one given.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    folder = Path(folder)
-    for name in (DESCRIPTION, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: no gate here ({name} is missing): {_REMAKE}")
+    model = models.load(folder)
+    if model.description["kind"] != KIND:
+        raise ModelError(f"{folder}: kind {model.description['kind']!r} is no gate: {_REMAKE}")
+    if digest is not None and model.setting("digest") != digest:
+        raise ModelError(
+            f"{folder} was made with another network or averaging than those at hand: {_REMAKE}"
+        )
+    arrays = {name: tensor.numpy() for name, tensor in model.weights.items()}
     try:
-        description = read_json(folder / DESCRIPTION)
-        arrays = load_file(folder / WEIGHTS)
-        if description["kind"] != KIND:
-            raise ModelError(f"{folder}: kind {description['kind']!r} is no gate: {_REMAKE}")
-        if digest is not None and description["digest"] != digest:
-            raise ModelError(f"{folder}: learned on vectors of another network: {_REMAKE}")
-        heads = {name: _head(arrays, name) for name in description["heads"] if name in HEADS}
+        heads = {name: _head(arrays, name) for name in model.setting("heads") if name in HEADS}
         return BaselineGate(heads.get(CRY), heads.get(DISTRESS), float(arrays["least_p"][0]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: cannot be read ({error}): {_REMAKE}") from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{Path(folder) / models.WEIGHTS}: not the arrays of a gate ({error}): {_REMAKE}"
+        ) from error
 
 
 def _head(arrays: dict[str, np.ndarray], name: str) -> Head:
     weights, bias, threshold = (
         arrays[f"{name}.{part}"] for part in ("weights", "bias", "threshold")
     )
+    if (weights.ndim, bias.shape, threshold.shape) != (1, (1,), (1,)):
+        raise ValueError(f"{name}: {weights.shape}, {bias.shape}, {threshold.shape}")
     return Head(weights, float(bias[0]), float(threshold[0]))

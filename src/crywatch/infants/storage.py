@@ -98,6 +98,7 @@ def load(path: Path | str, maker: str | None = None) -> StoredInfant:
             models,
             *(arrays[f"calibration.{name}"] for name in ("scores", "fold", "weights")),
         )
+        _require_whole(infant)
         stored = StoredInfant(infant, header["model"], header["maker"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}): {_REMAKE}") from error
@@ -106,6 +107,20 @@ def load(path: Path | str, maker: str | None = None) -> StoredInfant:
             f"{path}: made with other settings, cohort or network than those at hand: {_REMAKE}"
         )
     return stored
+
+
+def _require_whole(infant: CalibratedInfant) -> None:
+    """ValueError where the arrays cannot be of one infant."""
+    for name in ("scores", "fold", "weights"):
+        array = getattr(infant, name)
+        if array.shape != (infant.promise.n,) or not np.isfinite(array).all():
+            raise ValueError(f"{name} {array.shape} are not {infant.promise.n} numbers")
+    if len(infant.fold) and not 0 <= infant.fold.min() <= infant.fold.max() < len(infant.models):
+        raise ValueError(f"fold names models that are not there ({len(infant.models)} are)")
+    for number, model in enumerate(infant.models):
+        for name, array in model.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} of model {number} holds what is no number")
 
 
 def _of(name: str) -> int | None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from crywatch.audio.segments import RATE_HZ
 from crywatch.core.errors import AudioError, ConfigError, ModelError
-from crywatch.core.models import ModelFolder
+from crywatch.core.models import REMAKE, ModelFolder, require_finite
 from crywatch.speaker import torchaudio_cpu
 
 KIND = "ecapa"
@@ -229,6 +229,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path}: not a state dict: names and tensors are expected")
+    require_finite(state, path, "fetch it again")
     return dict(state)
 
 
@@ -274,9 +275,8 @@ def from_model(model: ModelFolder) -> Ecapa:
     if kind != KIND:
         raise ModelError(f"{model.folder}: a model of kind {kind!r}; {KIND!r} is needed")
     try:
-        shape = EcapaShape(**model.setting("shape"))
-    except TypeError as error:
-        raise ModelError(f"{model.folder}: shape: {error}: make it again") from error
-    ecapa = Ecapa(shape, model.setting("frozen"))
+        ecapa = Ecapa(EcapaShape(**model.setting("shape")), model.setting("frozen"))
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{model.folder}: shape: {error}: {REMAKE}") from error
     model.fill(ecapa.network, _PART)
     return ecapa.eval()

@@ -28,6 +28,22 @@ class SvcArrays:
     intercept: np.ndarray  # [pairs of classes]
     gamma: np.ndarray  # [1]
 
+    def __post_init__(self) -> None:
+        classes, (vectors, features) = len(self.counts), self.support.shape
+        shapes = {
+            "mean": (features,),
+            "scale": (features,),
+            "counts": (classes,),
+            "dual": (classes - 1, vectors),
+            "intercept": (classes * (classes - 1) // 2,),
+            "gamma": (1,),
+        }
+        for name, shape in shapes.items():
+            if (found := getattr(self, name).shape) != shape:
+                raise ValueError(f"{name} has shape {found}, with these vectors {shape}")
+        if self.counts.sum() != vectors:
+            raise ValueError(f"{vectors} vectors, and counts of {self.counts.sum():g}")
+
     @classmethod
     def of(cls, scaler: StandardScaler, svc: SVC) -> SvcArrays:
         """The arrays of fitted ones; ``svc.gamma`` is a number."""

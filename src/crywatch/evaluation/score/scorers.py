@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.core.atomic import read_json
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ModelError
-from crywatch.core.models import DESCRIPTION, WEIGHTS
+from crywatch.core.models import DESCRIPTION, WEIGHTS, describe
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.detectors import DETECTORS, Detector
 from crywatch.detection.systems import System, load_system
@@ -51,7 +50,7 @@ class Scorer:
     def _kinds(self) -> tuple[str, ...]:
         if self.system.family == "yamnet":
             return ("yamnet",)
-        description = read_json(Path(self.system.source) / DESCRIPTION)
+        description = describe(self.system.source)
         inner = description.get("backbone")
         kinds = [description["kind"], *([inner.get("kind", "blazenet")] if inner else [])]
         return tuple(kinds)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.core.atomic import read_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import CrywatchError, ModelError, StoreError
 from crywatch.core.progress import progress
@@ -96,10 +95,7 @@ class Enrolment:
         """Model, gate and calibration."""
         config, gate = self.config, None
         if config.gate:
-            folder = self.root / config.gate
-            gate = gates.load(folder)
-            digest = read_json(folder / gates.DESCRIPTION).get("digest")
-            self._same_network(folder, digest, "fit_infants")
+            gate = gates.load(self.root / config.gate, self.listener.info.digest)
         return Follower(self.model, gate, config.conformal, config.updating)
 
     @cached_property

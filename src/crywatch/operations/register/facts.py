@@ -13,7 +13,7 @@ from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import RegistryError
-from crywatch.core.models import DESCRIPTION
+from crywatch.core.models import describe
 from crywatch.corpora.terms import terms_of_model
 from crywatch.tracking import lineage
 from crywatch.tracking.lineage import Entry
@@ -86,7 +86,7 @@ def is_current(stage: str, folder: Path) -> bool:
 
 def lineage_of(model: Path, origin: ModelOrigin) -> dict[str, Any]:
     """`lineage.json`: the corpora with digests and terms, the stages, the metrics."""
-    terms = terms_of_model(read_json(model / DESCRIPTION))
+    terms = terms_of_model(describe(model))
     metrics = model / METRICS
     return {
         "model": {"stage": origin.stage, "dvc": origin.dvc},
