@@ -42,6 +42,14 @@ def test_canonical_labelled_clips(tmp_path):
     assert ids(labelled(table)) == {r["clip_id"] for r in ROWS} - {"b/cry1", "b/unknown"}
 
 
+def test_a_weak_cry_is_a_bag_alone(tmp_path):
+    weak = [row("a/weak_cry", "train", weak=True), row("a/weak_other", "train", weak=True)]
+    table = write_clips(tmp_path / "clips.parquet", [*ROWS, *weak])
+    assert ids(labelled(table, weak=True)) - ids(labelled(table)) == {"a/weak_cry"}
+    # The corpus is there though all its clips that remain are weak cries.
+    assert "b/cry2" in ids(labelled(write_clips(table, [*weak[:1], *ROWS[6:]]), "a"))
+
+
 def test_copies_of_a_corpus_left_out_go_with_it(tmp_path):
     table = write_clips(tmp_path / "clips.parquet", ROWS)
     left = labelled(table, "b")

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.corpora.shared.base import Details
+from crywatch.corpora.shared.details import FILE as DETAILS
+from crywatch.corpora.shared.details import ClipDetails, write_details
 from crywatch.data.split import Pair, SplitConfig, duplicate_clusters, run
 from crywatch.data.split.groups import assign_parts, group_ids
-from crywatch.data.tables import PARTS, read_table
-from crywatch.data.tables.clips import DUPLICATES, OVERLAPS, SPLIT_CLIPS
+from crywatch.data.tables import PARTS, read_table, write_table
+from crywatch.data.tables.clips import DUPLICATES, EVENTS, OVERLAPS, SPLIT_CLIPS
 from tests.helpers.split_cases import clips_table, corpus_folder, cry_like, noise, row
 
 RATIOS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -117,7 +120,7 @@ def _pairs_table(members: list[dict[str, object]]) -> pd.DataFrame:
             | member
             for number, member in enumerate(members)
         ]
-    )
+    ).assign(weak=False)
 
 
 def never(first, second):
@@ -275,6 +278,37 @@ def test_no_clips_are_refused(tmp_path):
         run(
             [corpus_folder(tmp_path / "t", [])], CONFIG, 0, tmp_path / "split", tmp_path / "infants"
         )
+
+
+@pytest.mark.parametrize("label", ["cry", "other"])
+def test_weak_clips_are_those_so_named_and_long_recordings_of_ones_own(tmp_path, label):
+    rows = [
+        row(tmp_path, f"{corpus}/{n}", noise(n, seconds), label=label)
+        for corpus in ("toy", "recordings")
+        for n, seconds in enumerate((0.5, 1.5, 2.0))
+    ]
+    folders = []
+    for corpus in ("toy", "recordings"):
+        own = [each for each in rows if each["corpus"] == corpus]
+        folders.append(corpus_folder(tmp_path / corpus, own))
+    kinds = {"toy/0": "weak", "toy/1": "strong", "toy/2": "weak"}
+    details = [ClipDetails(clip_id, Details(kind=kind)) for clip_id, kind in kinds.items()]
+    write_details(details, folders[0] / DETAILS)
+    events = [("toy/2", 0.5, 1.0, "cry"), ("recordings/1", 0.5, 1.0, "dog")]
+    table = pd.DataFrame(events, columns=list(EVENTS.columns))
+    write_table(table, folders[0] / "events.parquet", EVENTS)
+    config = replace(CONFIG, weak_over_s=1.5)
+    summary = run(folders, config, 0, tmp_path / "split", tmp_path / "infants")
+    clips = read_table(tmp_path / "split/clips.parquet", SPLIT_CLIPS)
+    # Not the one that is known where it cries, nor the one that is as long as the limit.
+    assert set(clips.loc[clips["weak"], "clip_id"]) == {"toy/0", "recordings/2"}
+    assert summary.n_weak == summary.as_metrics()["weak_clips"] == 2
+
+
+def test_a_copy_that_is_known_by_the_second_is_canonical_before_a_wider_weak_one():
+    clips = _pairs_table([{"bandwidth_hz": hz} for hz in (8_000.0, 3_000.0)])
+    clusters = duplicate_clusters(clips.assign(weak=[True, False]), [Pair(0, 1, 0.9)], never)
+    assert clusters["clip_id"].tolist() == ["toy/1", "toy/0"]
 
 
 def test_a_labelled_copy_is_canonical_before_a_wider_unknown_one():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from crywatch.core.errors import TableError
 from crywatch.data.truth import Interval, Truth, crying_segments, merged
 
 CLIPS = pd.DataFrame(
     {
-        "clip_id": ["a/strong", "a/weak", "a/other", "a/dog"],
-        "label": ["cry", "cry", "other", "other"],
+        "clip_id": ["a/strong", "a/trimmed", "a/weak", "a/other", "a/dog"],
+        "label": ["cry", "cry", "cry", "other", "other"],
+        "weak": [True, False, True, False, True],
     }
 )
 EVENTS = pd.DataFrame(
@@ -31,14 +33,23 @@ def truth() -> Truth:
     return Truth(CLIPS, EVENTS)
 
 
-def test_a_crying_clip_without_events_is_weak(truth):
+def test_a_crying_clip_without_events_is_strong_in_nothing(truth):
     assert {clip: truth.is_strong(clip) for clip in CLIPS["clip_id"]} == {
         "a/strong": True,
+        "a/trimmed": False,
         "a/weak": False,
         "a/other": True,
         "a/dog": True,
     }
-    assert truth.segments("a/weak", 3).tolist() == [True] * 3
+    assert truth.segments("a/trimmed", 3).tolist() == [True] * 3
+
+
+def test_no_second_of_a_weak_cry_has_a_label(truth):
+    assert [clip for clip in CLIPS["clip_id"] if truth.is_weak(clip)] == ["a/weak"]
+    with pytest.raises(TableError, match="a/weak: a weak clip"):
+        truth.segments("a/weak", 3)
+    # Nothing cries in a weak clip of another sound: all its seconds are known.
+    assert truth.segments("a/dog", 2).tolist() == [False] * 2
 
 
 def test_other_sounds_are_no_cry_whatever_is_labelled_in_them(truth):

@@ -63,10 +63,13 @@ def test_recordings_know_what_is_true_of_them(sources):
     assert weak.scores.shape == (4,)
 
 
-def test_silent_seconds_of_a_weak_cry_teach_nothing():
-    silent = np.array([False, True])
-    weak = recording("a/cry", [0.9, 0.1], weak=True, silent=silent)
-    other = recording("a/other", [0.2, 0.3], silent=silent)
+def test_silent_seconds_of_a_cry_without_onsets_teach_nothing(sources, tmp_path):
+    clips = known_clips(sources, "val").set_index("clip_id", drop=False)
+    weak = clips.loc[["a/cry-val-0", "a/other-val-0"]].assign(weak=True)
+    known = {r.clip_id: r.known for r in listen(Peaks(), weak, sources, "val")}
+    assert not known["a/cry-val-0"].any() and known["a/other-val-0"].all()
+    weak = recording("a/cry", [0.9, 0.1], weak=True, known=np.array([True, False]))
+    other = recording("a/other", [0.2, 0.3])
     seconds = known_seconds([weak, other])
     assert seconds.scores.tolist() == [0.9, 0.2, 0.3]
     assert seconds.labels.tolist() == [True, False, False]

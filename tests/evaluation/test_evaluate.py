@@ -15,6 +15,7 @@ import yaml
 from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
+from crywatch.data.selection import weak_cries
 from crywatch.detection.systems import load_system
 from crywatch.evaluation.evaluate import EvaluateConfig, run
 from crywatch.evaluation.evaluate.detection.measures import CURVE_MODELS, HEADLINE, measure
@@ -224,7 +225,8 @@ def seconds_of(rows: list[dict], score: float = 0.3) -> pd.DataFrame:
         columns = {"model": "m", "clip_id": clip.clip_id, "start_s": [0.0, 1.0]}
         columns |= {"end_s": [1.0, 2.0], "score": [score, 0.9 if cry else 0.2], "is_cry": cry}
         parts.append(pd.DataFrame(columns))
-    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id"]
+    columns = ["clip_id", "corpus", "split", "canonical", "label", "group_id", "unknown"]
+    clips["unknown"] = weak_cries(clips)
     return pd.concat(parts, ignore_index=True).merge(clips[columns], on="clip_id")
 
 
@@ -274,6 +276,25 @@ def test_a_clip_has_the_score_of_its_highest_second():
     assert (metrics.accuracy, metrics.f1_threshold, metrics.auc) == (1.0, 0.9, 1.0)
     by_second = metrics_of(PARTED)[("pooled", "second", "test")]
     assert by_second.recall == 0.5
+
+
+def test_a_weak_cry_counts_as_a_clip_and_none_of_its_seconds():
+    exact = metrics_of(PARTED)
+    weak = [row("a/cry-w", "test", weak=True), row("a/other-w", "test", weak=True)]
+    found = metrics_of([*PARTED, *weak])
+    for scope in ("pooled", "a"):
+        second, clip = found[scope, "second", "test"], found[scope, "clip", "test"]
+        before = {unit: exact[scope, unit, "test"] for unit in ("second", "clip")}
+        assert second.n_cry == before["second"].n_cry and second.n == before["second"].n + 2
+        assert clip.n_cry == before["clip"].n_cry + 1 and clip.n == before["clip"].n + 2
+
+
+def test_a_corpus_whose_cries_are_all_weak_has_no_cry_by_the_second():
+    rows = [row(f"a/{kind}-0", "test", weak=kind == "cry") for kind in ("cry", "other")]
+    found = metrics_of(rows)
+    assert found["a", "second", "test"].auc is None
+    assert found["a", "second", "test"].n_cry == 0
+    assert found["a", "clip", "test"].auc == 1.0
 
 
 def test_a_recording_whose_cry_fills_no_second_is_a_cry_clip():

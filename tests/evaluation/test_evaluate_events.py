@@ -37,7 +37,7 @@ def known(changed: dict[str, list[float]] | None = None) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def truth() -> Truth:
     labels = ["cry" if "cry" in name else "other" for name in SCORES]
-    clips = pd.DataFrame({"clip_id": list(SCORES), "label": labels})
+    clips = pd.DataFrame({"clip_id": list(SCORES), "label": labels, "weak": False})
     events = pd.DataFrame(EVENTS, columns=["clip_id", "onset_s", "offset_s", "label"])
     return Truth(clips, events)
 
@@ -88,7 +88,7 @@ def test_events_end_with_their_recording(truth):
     assert list(found) == ["a/test-cry", "a/test-other", "a/val-cry", "a/val-other"]
     assert found["a/test-other"].others == [Interval(1.0, 2.0)]
     cut = Truth(
-        pd.DataFrame({"clip_id": ["a/test-cry"], "label": ["cry"]}),
+        pd.DataFrame({"clip_id": ["a/test-cry"], "label": ["cry"], "weak": [False]}),
         pd.DataFrame(
             [("a/test-cry", 3.5, 4.02, "cry")], columns=["clip_id", "onset_s", "offset_s", "label"]
         ),

@@ -34,6 +34,11 @@ def test_the_table_needs_nothing_beside_it(tmp_path):
     assert (again["sha256"] == again["clip_id"].map(digests)).all()
 
 
+def test_tables_of_runs_that_knew_no_weak_clips_are_read(tmp_path):
+    measured_table(SECONDS, TABLE_OF_CLIPS).drop(columns="unknown").to_parquet(tmp_path / "old")
+    assert not read_table(tmp_path / "old", MEASURED)["unknown"].any()
+
+
 def test_a_clip_that_the_table_of_clips_lacks_is_no_row(tmp_path):
     found = measured_table(SECONDS, TABLE_OF_CLIPS[TABLE_OF_CLIPS["corpus"] == "a"])
     with pytest.raises(TableError):

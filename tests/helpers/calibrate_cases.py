@@ -51,7 +51,7 @@ def recording(name: str, scores, cries=(), weak: bool = False, **changes) -> Rec
         "duration_s": float(count),
         "scores": np.array(scores, dtype=float),
         "is_cry": np.ones(count, bool) if weak else crying_segments(placed, count),
-        "silent": np.zeros(count, bool),
+        "known": np.ones(count, bool),
         "strong": not weak,
         "cries": tuple(placed),
     }

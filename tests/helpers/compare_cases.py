@@ -69,7 +69,9 @@ def seconds(
 def measured_table(seconds: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Table "measured" of those scores and of table split_clips."""
     columns = ["clip_id", "sha256", "corpus", "label", "group_id", "split", "canonical"]
-    rows = seconds.merge(table[columns], on="clip_id", how="left", validate="many_to_one")
+    rows = seconds.assign(unknown=False).merge(
+        table[columns], on="clip_id", how="left", validate="many_to_one"
+    )
     return rows[list(MEASURED.columns)]
 
 

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from crywatch.core import gate
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
-from crywatch.corpora.shared.recordings_table import COLUMNS, TABLE, Recording, read_recordings
+from crywatch.corpora.shared.recordings_table import (
+    COLUMNS,
+    CORPUS,
+    TABLE,
+    Recording,
+    read_recordings,
+)
 from crywatch.corpora.shared.sessions import number_sessions
 
 
@@ -26,7 +32,7 @@ class Recordings(Corpus):
     with semicolons is read too.
     """
 
-    name = "recordings"
+    name = CORPUS
     citation = "Recordings of the user."
     licence = "the user's own"
     terms = "The recordings are the user's; what may be done with them is for the user to say."

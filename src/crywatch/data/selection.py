@@ -1,4 +1,7 @@
-"""Which clips a stage sees: labelled; for a training canonical, without a corpus left out."""
+"""Which clips a stage sees: labelled; for a training canonical, without a corpus left out.
+
+A weak cry (see `crywatch.data.truth`) is a bag for the anomaly network and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -40,23 +43,30 @@ def strong_labels(events_tables: Iterable[Path]) -> pd.DataFrame:
     return pd.concat([read_table(path, EVENTS) for path in events_tables], ignore_index=True)
 
 
-def labelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
-    """Canonical clips labelled cry or other.
+def labelled(clips_table: Path, leave_out: str = "", weak: bool = False) -> pd.DataFrame:
+    """Canonical clips labelled cry or other, each second of them; with ``weak`` the weak cries too.
 
     With ``leave_out`` every clip goes whose group holds a clip of that corpus, so that its copies
     in other corpora go too. A class that the validation part loses by that gets a tenth of its
     training groups.
     """
     clips = read_table(clips_table, SPLIT_CLIPS)
+    if leave_out and leave_out not in set(clips["corpus"]):
+        raise ConfigError(
+            f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
+            "or leave the variants out that never hear it (README, Corpora)"
+        )
+    groups = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+    if not weak:
+        clips = clips[~weak_cries(clips)]
     if leave_out:
-        if leave_out not in set(clips["corpus"]):
-            raise ConfigError(
-                f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
-                "or leave the variants out that never hear it (README, Corpora)"
-            )
-        groups = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
         clips = _validated(clips[~clips["group_id"].isin(groups)].copy())
     return clips[clips["canonical"] & clips["label"].isin(LABELS)]
+
+
+def weak_cries(clips: pd.DataFrame) -> pd.Series:
+    """[clips] bool: a cry is somewhere in the clip, and no second of it is known."""
+    return clips["weak"] & (clips["label"] == "cry")
 
 
 def _validated(clips: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """What is known of every second of a clip: from strong labels where there are any, else its own.
 
 A clip with cries in the events table is strongly labelled. So is any other sound: none of its
-seconds is a cry. A crying clip without such events is weak: each of its seconds has its label.
+seconds is a cry. Of a crying clip without such events, each second has its label, unless it is weak
+(column ``weak`` of its table): then a cry is somewhere in it, and no second of it is known. All
+that reads labels by the second asks here, and gets an error where it forgot to ask `is_weak`.
 Where it is said so, `silent_seconds` are left out: whatever the clip, nothing is heard in them.
 """
 
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.segments import cut
+from crywatch.core.errors import TableError
 
 CRY = "cry"
 CRY_S = 0.5  # of crying in a segment that counts as cry
@@ -39,10 +42,11 @@ def cut_at(intervals: Iterable[Interval], duration_s: float) -> list[Interval]:
 
 
 class Truth:
-    """Labels of the segments and events of ``clips`` (clip_id, label), by table ``events``."""
+    """Labels of the segments and events of ``clips`` (clip_id, label, weak), by ``events``."""
 
     def __init__(self, clips: pd.DataFrame, events: pd.DataFrame):
         self._labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
+        self._weak = set(clips.loc[clips["weak"], "clip_id"])
         cries: dict[str, list[Interval]] = {}
         others: dict[str, list[Interval]] = {}
         columns = [events[name] for name in ("clip_id", "onset_s", "offset_s", "label")]
@@ -56,6 +60,10 @@ class Truth:
         """Whether it is known when the clip cries, and when not."""
         return clip_id in self._cries or self._labels[clip_id] != CRY
 
+    def is_weak(self, clip_id: str) -> bool:
+        """Whether a cry is somewhere in the clip, and it is not known of any second."""
+        return clip_id in self._weak and not self.is_strong(clip_id)
+
     def cries(self, clip_id: str) -> list[Interval]:
         """The cries of a strongly labelled clip, in order and apart from each other."""
         return self._cries.get(clip_id, [])
@@ -65,7 +73,9 @@ class Truth:
         return self._others.get(clip_id, [])
 
     def segments(self, clip_id: str, count: int, segment_s: float = 1.0) -> np.ndarray:
-        """[count] bool: at least half a second of the segment is crying."""
+        """[count] bool: half a second of the segment or more is crying; TableError if weak."""
+        if self.is_weak(clip_id):
+            raise TableError(f"{clip_id}: a weak clip, of which no second's label is known")
         if not self.is_strong(clip_id):
             return np.ones(count, dtype=bool)
         return crying_segments(self.cries(clip_id), count, segment_s)

@@ -25,7 +25,7 @@ SECOND, CLIP = UNITS = ("second", "clip")
 def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Name and seconds of each scope within one part.
 
-    ``seconds`` have is_cry and, of their clips, corpus, canonical and label.
+    ``seconds`` have is_cry, unknown and, of their clips, corpus, canonical and label.
     """
     made = seconds["corpus"].isin(MADE)
     trimmed = seconds[~made]
@@ -46,8 +46,13 @@ def scopes(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def pooled(seconds: pd.DataFrame) -> pd.DataFrame:
-    """The seconds of scope ``pooled`` within one part."""
-    return dict(scopes(seconds))[POOLED]
+    """The known seconds of scope ``pooled`` within one part."""
+    return known(dict(scopes(seconds))[POOLED])
+
+
+def known(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Without those of weak cries, which count as clips alone."""
+    return seconds[~seconds["unknown"]]
 
 
 def left_out(seconds: pd.DataFrame, corpus: str) -> tuple[str, pd.DataFrame]:
@@ -105,9 +110,10 @@ def by_unit(seconds: pd.DataFrame, threshold: float, drawn: bool = True) -> Iter
 
 
 def units(seconds: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The seconds themselves, and a row a clip; nothing where there are no seconds."""
+    """The known seconds, and a row a clip; nothing where there are none."""
     if len(seconds):
-        yield SECOND, seconds
+        if len(known(seconds)):
+            yield SECOND, known(seconds)
         yield CLIP, by_clip(seconds)
 
 

@@ -99,7 +99,10 @@ class Scored:
 
     @cached_property
     def known(self) -> pd.DataFrame:
-        """Every plain second: clip_id, start_s, silent, is_cry, and what is known of its clip."""
+        """Every plain second: clip_id, start_s, silent, is_cry, unknown, and of its clip.
+
+        Seconds of a weak cry are unknown: somewhere in it a cry is, and is_cry is the clip's.
+        """
         seconds = read_table(self.folder / SECONDS_TABLE, SECONDS)
         unknown = set(seconds["clip_id"]) - set(self.clips["clip_id"])
         if unknown:
@@ -107,8 +110,12 @@ class Scored:
                 f"{self.folder / SECONDS_TABLE}: clip {min(unknown)!r} is in no table of clips: "
                 "score again (dvc repro)"
             )
+        weak = {clip_id for clip_id in seconds["clip_id"].unique() if self.truth.is_weak(clip_id)}
+        seconds["unknown"] = seconds["clip_id"].isin(weak)
         labels = [
-            self.truth.segments(str(clip_id), len(frame))
+            np.ones(len(frame), bool)
+            if clip_id in weak
+            else self.truth.segments(str(clip_id), len(frame))
             for clip_id, frame in seconds.groupby("clip_id", sort=False)
         ]
         seconds["is_cry"] = np.concatenate([np.zeros(0, dtype=bool), *labels])

@@ -9,6 +9,7 @@ from pathlib import Path
 from crywatch.corpora.shared.base import AUDIO
 from crywatch.corpora.shared.rows import Row, read_rows
 
+CORPUS = "recordings"
 TABLE = "recordings.csv"
 COLUMNS = ("path", "label", "infant", "recorded_at", "category")
 LABELS = ("cry", "other", "unknown")

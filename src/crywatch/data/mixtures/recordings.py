@@ -111,6 +111,7 @@ def clip_row(
         "canonical": True,
         "group_id": f"{corpus}/{part}",
         "split": part,
+        "weak": False,
     }
 
 

@@ -1,4 +1,4 @@
-"""Stage ``split``: duplicates by content, groups, and parts by group and by infant."""
+"""Stage ``split``: duplicates by content, groups, parts by group and by infant, and weak clips."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.data.split.groups import assign_parts, group_ids
 from crywatch.data.split.infants import InfantPartsConfig, infant_parts, official_parts
+from crywatch.data.split.weak import weak_rows
 from crywatch.data.tables import PARTS, conform, empty, read_table, write_table
 from crywatch.data.tables.clips import CLIPS, DUPLICATES, EVENTS, OVERLAPS, SPLIT_CLIPS
 
@@ -24,6 +25,7 @@ class SplitConfig:
     ratios: dict[str, float]  # by part
     similarity: float  # from which two clips that share sound are duplicates
     evidence: float  # nats, from which two clips share sound
+    weak_over_s: float = 10.0  # own recordings that are longer are weak clips
     infants: InfantPartsConfig = field(default_factory=InfantPartsConfig)
 
 
@@ -38,6 +40,7 @@ class SplitSummary:
     n_duplicates: int  # clips that are not canonical
     n_overlaps: int  # pairs that share a section only
     n_cross_corpus_overlaps: int
+    n_weak: int  # clips labelled as a whole
     table: pd.DataFrame  # clips, groups, seconds by corpus, label and part
     infants: dict[str, int]  # by part
 
@@ -51,6 +54,7 @@ class SplitSummary:
             "duplicates": self.n_duplicates,
             "overlaps": self.n_overlaps,
             "overlaps_across_corpora": self.n_cross_corpus_overlaps,
+            "weak_clips": self.n_weak,
         }
 
     def infants_as_metrics(self) -> dict[str, float]:
@@ -77,6 +81,8 @@ def run(
         raise ConfigError(f"split.similarity: {config.similarity:g} is not above 0 and at most 1")
     if not config.evidence > 0:
         raise ConfigError(f"split.evidence: {config.evidence:g} nats, needs more than 0")
+    if not config.weak_over_s >= 0:
+        raise ConfigError(f"split.weak_over_s: {config.weak_over_s:g} s is below 0")
     tables = [read_table(folder / "clips.parquet", CLIPS) for folder in folders]
     clips = pd.concat(tables, ignore_index=True)
     if clips.empty:
@@ -84,6 +90,8 @@ def run(
     if clips["clip_id"].duplicated().any():
         twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise TableError(f"split: clip_id {twice!r} stands twice")
+    events = pd.concat([read_table(folder / "events.parquet", EVENTS) for folder in folders])
+    clips["weak"] = weak_rows(clips, events, folders, config.weak_over_s)
     pairs = list(find_pairs(clips, config.similarity, config.evidence))
     copies = [pair for pair in pairs if pair.duplicate]
     clusters = duplicate_clusters(clips, copies, Comparison(clips))
@@ -111,6 +119,7 @@ def run(
         n_duplicates=int((~clips["canonical"]).sum()),
         n_overlaps=len(overlaps),
         n_cross_corpus_overlaps=_cross_corpus_pairs(overlaps),
+        n_weak=int(clips["weak"].sum()),
         table=table,
         infants=infants.groupby("split")["infant_id"].nunique().to_dict(),
     )
@@ -119,8 +128,6 @@ def run(
         write_json(temp / "metrics.json", summary.infants_as_metrics())
     with atomic_dir(out_dir) as temp:
         write_table(clips, temp / "clips.parquet", SPLIT_CLIPS)
-        events = [read_table(folder / "events.parquet", EVENTS) for folder in folders]
-        events = pd.concat([empty(EVENTS), *events])
         write_table(
             events[events["clip_id"].isin(clips["clip_id"])], temp / "events.parquet", EVENTS
         )
@@ -137,9 +144,9 @@ def duplicate_clusters(
     """Table ``duplicates``: the members of each cluster, the canonical one first.
 
     Canonical is a labelled member before one of unknown label (training reads canonical clips
-    only, and must not lose a label to an unlabelled copy), among those the one with the widest
-    band (the least processed copy), then the first row. ``compare`` gives the similarity of two
-    rows that are in one cluster through others only.
+    only, and must not lose a label to an unlabelled copy) and before a weak one, among those the
+    one with the widest band (the least processed copy), then the first row. ``compare`` gives the
+    similarity of two rows that are in one cluster through others only.
     """
     if not pairs:
         return empty(DUPLICATES)
@@ -156,9 +163,13 @@ def duplicate_clusters(
     table_rows = []
     for cluster_id, cluster in members.groupby("cluster_id", sort=True):
         rank = pd.DataFrame(
-            {"known": cluster["label"] != "unknown", "band_hz": cluster["bandwidth_hz"].round(-2)}
+            {
+                "known": cluster["label"] != "unknown",
+                "exact": ~cluster["weak"],
+                "band_hz": cluster["bandwidth_hz"].round(-2),
+            }
         )
-        order = rank.sort_values(["known", "band_hz"], ascending=False, kind="stable").index
+        order = rank.sort_values(list(rank), ascending=False, kind="stable").index
         first = order[0]
         for row in order:
             alike = 1.0 if row == first else best.get((first, row))

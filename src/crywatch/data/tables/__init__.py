@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class TableSchema:
     columns: dict[str, tuple[str, bool]]  # to the type and whether nulls may stand in it
     unique: str = ""  # a column whose values are all different
     labels: tuple[str, ...] = LABELS  # that column ``label`` may hold; none: any
+    absent: dict[str, Any] = field(default_factory=dict)  # values of columns that older files lack
 
     @cached_property
     def pandera(self) -> pa.DataFrameSchema:
@@ -69,6 +70,7 @@ def empty(schema: TableSchema) -> pd.DataFrame:
 
 def conform(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """``frame`` with the columns in order and in their types (missing columns are an error)."""
+    frame = frame.assign(**{k: v for k, v in schema.absent.items() if k not in frame.columns})
     missing = [column for column in schema.columns if column not in frame.columns]
     if missing:
         raise TableError(f"table {schema.name}: column(s) {', '.join(missing)} are missing")

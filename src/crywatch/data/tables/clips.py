@@ -96,6 +96,8 @@ SPLIT_CLIPS = TableSchema(
         "canonical": ("bool", False),  # false for a duplicate of another clip
         "group_id": ("str", False),  # recordings, clusters and infants that must stay together
         "split": ("str", False),  # train, val, test
+        "weak": ("bool", False),  # the label is of the clip: a cry is somewhere in one that cries
     },
     unique="clip_id",
+    absent={"weak": False},
 )

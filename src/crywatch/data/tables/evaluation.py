@@ -45,5 +45,7 @@ MEASURED = TableSchema(
         "start_s": ("float64", False),
         "score": ("float64", False),
         "is_cry": ("bool", False),  # of the second
+        "unknown": ("bool", False),  # is_cry is not: the clip is a weak cry and counts as a whole
     },
+    absent={"unknown": False},
 )

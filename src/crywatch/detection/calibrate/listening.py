@@ -30,7 +30,7 @@ class Recording:
     duration_s: float
     scores: np.ndarray  # [plain seconds], as the detector gives them
     is_cry: np.ndarray  # [plain seconds] bool
-    silent: np.ndarray  # [plain seconds] bool: nothing is heard in it
+    known: np.ndarray  # [plain seconds] bool: is_cry is the truth
     strong: bool  # whether it is known when it cries; else somewhere in it
     cries: tuple[Interval, ...]  # of a strong one, apart from each other, inside of it
 
@@ -81,7 +81,10 @@ def listen(
     for clip_id, corpus, group_id, path in progress(rows, what, len(clips), "clip"):
         wave = read_clean(path)
         scores = np.asarray(detector.score(wave), dtype=np.float64)
-        duration_s = len(wave) / RATE_HZ
+        duration_s, strong = len(wave) / RATE_HZ, truth.is_strong(clip_id)
+        is_cry, known = np.ones(len(scores), dtype=bool), np.zeros(len(scores), dtype=bool)
+        if not truth.is_weak(clip_id):
+            is_cry, known = truth.segments(clip_id, len(scores)), strong | ~silent_seconds(wave)
         recordings.append(
             Recording(
                 clip_id=clip_id,
@@ -89,9 +92,9 @@ def listen(
                 group_id=group_id,
                 duration_s=duration_s,
                 scores=scores,
-                is_cry=truth.segments(clip_id, len(scores)),
-                silent=silent_seconds(wave),
-                strong=truth.is_strong(clip_id),
+                is_cry=is_cry,
+                known=known,
+                strong=strong,
                 cries=tuple(cut_at(truth.cries(clip_id), duration_s)),
             )
         )
@@ -108,16 +111,14 @@ class Seconds:
 
 
 def known_seconds(recordings: Sequence[Recording]) -> Seconds:
-    """Of all ``recordings``; the silent seconds of a weakly labelled cry are left out.
+    """Of all ``recordings``, but no second of a weak cry, and no silent one of a clip that cries.
 
     Recordings that were made of clips are groups of their own: as one group, which `split` makes
     of them since they share clips, there would be nothing to hold out.
     """
-    masks = [r.strong | ~r.silent for r in recordings]
-    pairs = list(zip(recordings, masks, strict=True))
     groups = [r.clip_id if r.corpus in MADE else r.group_id for r in recordings]
     return Seconds(
-        np.concatenate([recording.scores[mask] for recording, mask in pairs]),
-        np.concatenate([recording.is_cry[mask] for recording, mask in pairs]),
-        np.repeat(np.array(groups), [int(mask.sum()) for mask in masks]),
+        np.concatenate([recording.scores[recording.known] for recording in recordings]),
+        np.concatenate([recording.is_cry[recording.known] for recording in recordings]),
+        np.repeat(np.array(groups), [int(recording.known.sum()) for recording in recordings]),
     )

@@ -83,15 +83,18 @@ def doubt_weights(
 def add_unlabelled(
     clips: pd.DataFrame, unlabelled: pd.DataFrame, teacher: FeatureStore, config: TeacherConfig
 ) -> pd.DataFrame:
-    """``clips`` and those of ``unlabelled`` that the teacher is sure of, with its label."""
+    """``clips`` and those of ``unlabelled`` that the teacher is sure of, with its label.
+
+    Of a weak cry it only says whether the cry fills it.
+    """
     labels = []
-    for clip_id in unlabelled["clip_id"]:
+    for clip_id, label in zip(unlabelled["clip_id"], unlabelled["label"], strict=True):
         scores = cry_scores(teacher.clip(clip_id).astype(np.float32))
         if scores.max() <= config.sure_other:
-            labels.append("other")
+            labels.append("" if label == "cry" else "other")
         else:
             labels.append("cry" if np.median(scores) >= config.sure_cry else "")
-    sure = unlabelled.assign(label=labels)
+    sure = unlabelled.assign(label=labels, weak=False)
     return pd.concat([clips, sure[sure["label"] != ""]], ignore_index=True)
 
 

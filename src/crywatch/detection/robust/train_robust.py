@@ -17,7 +17,7 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import TableError, named
 from crywatch.core.models import EMBEDDINGS, ModelFolder
 from crywatch.core.threads import one_thread
-from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.selection import Source, labelled, strong_labels, weak_cries
 from crywatch.data.sources import corpora_of
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
@@ -155,11 +155,19 @@ def run(
 
 
 def read_unlabelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
-    """Canonical clips that nobody has labelled, none that shares a group with ``leave_out``."""
+    """Canonical clips of whose seconds nobody has said anything: unlabelled ones and weak cries.
+
+    None shares a group with ``leave_out``.
+    """
     clips = read_table(clips_table, SPLIT_CLIPS)
     touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
-    rows = clips["canonical"] & (clips["label"] == "unknown") & ~clips["group_id"].isin(touched)
+    rows = clips["canonical"] & of_unknown_seconds(clips) & ~clips["group_id"].isin(touched)
     return clips[rows].reset_index(drop=True)
+
+
+def of_unknown_seconds(clips: pd.DataFrame) -> pd.Series:
+    """[clips] bool: unlabelled, or a weak cry."""
+    return (clips["label"] == "unknown") | weak_cries(clips)
 
 
 def drop_missing_teacher(recipe: RecipeConfig, sounds: Sounds) -> RecipeConfig:

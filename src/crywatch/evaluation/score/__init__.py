@@ -22,7 +22,7 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
 from crywatch.core.threads import one_thread
-from crywatch.data.selection import MADE, Source, sounds
+from crywatch.data.selection import MADE, Source, sounds, weak_cries
 from crywatch.data.tables import write_parts, write_table
 from crywatch.data.tables.evaluation import PROBED, SCORES, SECONDS
 from crywatch.detection.systems import System
@@ -121,7 +121,8 @@ def run(
     heard = clips[clips["clip_id"].isin(pd.concat(recorded)["clip_id"])]
     silence = Hearing(Silence(), rendered[scored.AS_RECORDED], heard)
     audited = inputs([every[system.name] for system in systems[scored.SHORTCUTS]])
-    probed = chosen(clips[~clips["corpus"].isin(MADE)], config.audited.probe_clips)
+    as_found = clips[~clips["corpus"].isin(MADE) & ~weak_cries(clips)]
+    probed = chosen(as_found, config.audited.probe_clips)
 
     cache = ScoreCache(work_dir)
     missing = sum(not cache.table(hearing.key).is_file() for hearing in plan)

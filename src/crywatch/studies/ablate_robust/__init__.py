@@ -17,13 +17,18 @@ import numpy as np
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.threads import one_thread
-from crywatch.data.selection import LABELS, Source, strong_labels
+from crywatch.data.selection import LABELS, Source, strong_labels, weak_cries
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.robust.context import probabilities
 from crywatch.detection.robust.recipe import RecipeConfig, change_recipe
 from crywatch.detection.robust.sounds import Sounds
-from crywatch.detection.robust.train_robust import add_teacher_clips, drop_missing_teacher, train_on
+from crywatch.detection.robust.train_robust import (
+    add_teacher_clips,
+    drop_missing_teacher,
+    of_unknown_seconds,
+    train_on,
+)
 from crywatch.detection.robust.training import scale_schedule
 from crywatch.detection.robust.validation import score_clips, silent
 from crywatch.studies.ablate_robust.folds import folds
@@ -95,16 +100,17 @@ def run(
     # Unlabelled clips too: no group is heard in part.
     table = table.assign(fold=table["group_id"].map(folds(table, config.folds, config.whole)))
     clips = table[table["label"].isin(LABELS)].drop(columns="fold").reset_index(drop=True)
+    exact = clips["canonical"] & ~weak_cries(clips)
     fold_of = table.loc[table["label"].isin(LABELS), "fold"].reset_index(drop=True)
-    unlabelled = table[table["canonical"] & ~table["label"].isin(LABELS)]
+    unlabelled = table[table["canonical"] & of_unknown_seconds(table)]
     (channel,) = sounds.channels
     scores: dict[str, dict[str, np.ndarray]] = {CLEAN: {}, CHANNEL: {}}
     for fold in range(config.folds):
-        outside, rest = clips[fold_of == fold], clips[(fold_of != fold) & clips["canonical"]]
+        outside, rest = clips[fold_of == fold], clips[(fold_of != fold) & exact]
         known = unlabelled[unlabelled["fold"] != fold].drop(columns="fold")
         trained, _ = train_on(
             add_teacher_clips(rest.reset_index(drop=True), known, sounds, recipe),
-            outside[outside["canonical"]].reset_index(drop=True),
+            outside[exact[outside.index]].reset_index(drop=True),
             events,
             sounds,
             recipe,

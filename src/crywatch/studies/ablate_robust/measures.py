@@ -46,7 +46,7 @@ def measure(
     rows = []
     for route, frame in seconds.groupby("heard", sort=False):
         for scope, part in _scopes(frame):
-            loud = part[~part["silent"]]
+            loud = part[part["known"] & ~part["silent"]]
             by_clip = part.groupby("clip_id", sort=False).agg(
                 score=("score", "max"), is_cry=("clip_is_cry", "first")
             )
@@ -68,7 +68,7 @@ def _seconds(
     parts = []
     for route, by_clip in scores.items():
         for row in clips.itertuples():
-            clip_scores = by_clip[row.clip_id]
+            clip_scores, known = by_clip[row.clip_id], not truth.is_weak(row.clip_id)
             parts.append(
                 pd.DataFrame(
                     {
@@ -77,7 +77,8 @@ def _seconds(
                         "corpus": row.corpus,
                         "canonical": row.canonical,
                         "clip_is_cry": row.label == "cry",
-                        "is_cry": truth.segments(row.clip_id, len(clip_scores)),
+                        "is_cry": known and truth.segments(row.clip_id, len(clip_scores)),
+                        "known": known,
                         "silent": silent[row.clip_id],
                         "score": clip_scores,
                     }

@@ -1,9 +1,10 @@
 """Every model on every second, and the metrics that come from it.
 
 A metric is named by model, scope (what it was measured on, see `crywatch.evaluation.scopes`), unit
-(second or clip) and part. A second of a strongly labelled clip is a cry if half of it is; of a
-weakly labelled one it is what the clip is. Event-level metrics (`events`) are of strongly labelled
-clips alone; `charts` is what people look at, and `seconds` what a comparison of runs reads.
+(second or clip) and part. A second of a strongly labelled clip is a cry if half of it is; without
+onsets it is what the clip is, and a weak cry counts as a clip alone. Event-level metrics (`events`)
+are of strongly labelled clips alone; `charts` is what people look at, and `seconds` what a
+comparison of runs reads.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from crywatch.evaluation.evaluate.detection.seconds import (
     named_metrics,
     thresholds,
 )
-from crywatch.evaluation.scopes import pooled
+from crywatch.evaluation.scopes import known, pooled
 from crywatch.metrics.curves import precision_recall, roc
 
 FOLDER = "charts"  # below the stage's own
@@ -118,7 +118,7 @@ def _confusion(
     seconds: pd.DataFrame, models: list[str], chosen: Mapping[str, float]
 ) -> Iterator[dict]:
     """Each corpus by itself, its duplicates of other corpora included."""
-    test = seconds[(seconds["split"] == PART) & ~seconds["corpus"].isin(MADE)]
+    test = known(seconds[(seconds["split"] == PART) & ~seconds["corpus"].isin(MADE)])
     for model in models:
         if model not in chosen:
             continue

@@ -24,6 +24,7 @@ from crywatch.evaluation.scopes import (
     left_out,
     pooled,
     scopes,
+    units,
 )
 from crywatch.metrics.bootstrap import Ranking, bootstrap, group_numbers, percentiles
 from crywatch.metrics.rows import flat
@@ -55,9 +56,8 @@ def places(seconds: pd.DataFrame) -> Iterator[MeasuredPlace]:
     for corpus in sorted(set(seconds.loc[seconds["split"] == "train", "corpus"])):
         places.append(left_out(seconds, corpus))
     for scope, rows in places:
-        if len(rows):
-            yield MeasuredPlace(scope, SECOND, rows)
-            yield MeasuredPlace(scope, CLIP, clip_rows(rows))
+        for unit, cases in units(rows):
+            yield MeasuredPlace(scope, unit, cases if unit == SECOND else clip_rows(rows))
 
 
 def clip_rows(seconds: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crywatch.evaluation.scopes import by_unit, clips_alone, left_out, scopes
+from crywatch.evaluation.scopes import by_unit, clips_alone, known, left_out, scopes
 from crywatch.evaluation.scored import AS_RECORDED, ScoredSystem
 from crywatch.metrics.curves import BinaryMetrics, binary_metrics
 from crywatch.metrics.intervals import Intervals
@@ -74,7 +74,7 @@ def factor_rows(
     threshold: float,
 ) -> Iterator[FactorRow]:
     """What changes in the scores of the test part when one factor does; canonical clips."""
-    plain = clips_alone(heard[AS_RECORDED])
+    plain = known(clips_alone(heard[AS_RECORDED]))
     plain = plain[(plain["split"] == "test") & plain["canonical"]]
     for factor, channels in factors.items():
         for channel in channels:

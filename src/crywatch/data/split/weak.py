@@ -1,0 +1,35 @@
+"""Weak clips: a label of the whole clip, which says that a cry is in it and not where.
+
+They are what a publisher calls so (AudioSet, ICSD), and the user's own recordings of some length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from crywatch.corpora.shared.details import FILE, read_details
+from crywatch.corpora.shared.recordings_table import CORPUS as RECORDINGS
+
+KIND = "weak"  # in table ``details``
+
+
+def weak_rows(
+    clips: pd.DataFrame, events: pd.DataFrame, folders: Sequence[Path], over_s: float
+) -> pd.Series:
+    """[clips] bool, of clips that cry and of other sounds alike.
+
+    ``folders`` are the cleaned corpora, whose details name the kind of a clip; own recordings of
+    more than ``over_s`` seconds are weak. A clip with cries among ``events`` is not: it is known
+    where they are.
+    """
+    named: set[str] = set()
+    for folder in folders:
+        if (folder / FILE).is_file():
+            details = read_details(folder / FILE)
+            named.update(details.loc[details["kind"] == KIND, "clip_id"])
+    long = (clips["corpus"] == RECORDINGS) & (clips["duration_s"] > over_s)
+    known = clips["clip_id"].isin(events.loc[events["label"] == "cry", "clip_id"])
+    return (clips["clip_id"].isin(named) | long) & ~known
