@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pandas as pd
 import pytest
 
 from crywatch import tracking
-from crywatch.tracking import journal, parent, store
+from crywatch.core.errors import CrywatchError
+from crywatch.tracking import journal, pages, parent, store
 from crywatch.tracking.store import StoreWarning, store_is_lost
 from tests.helpers.tracking_cases import (
     artifacts,
@@ -102,14 +104,58 @@ def test_a_copy_that_dvc_works_in_uses_the_store_of_its_original(
 
 def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     ran = []
-    monkeypatch.setattr(os, "execv", lambda path, command: ran.append(command))
+    monkeypatch.setattr(pages, "serve", lambda *given: ran.append(given))
     tracking.ui(port=5001)
-    [command] = ran
+    [(command, port, page)] = ran
+    assert port == 5001 and page.startswith("http://127.0.0.1:5001/#/experiments/")
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
     assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()
+
+
+SLOW = """
+import http.server, os, sys, time
+print("began", os.environ["MLFLOW_WORKERS"], flush=True)
+time.sleep(0.5)
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("asked", flush=True)
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+SERVE = """
+import sys
+from crywatch.tracking import pages
+pages.serve([sys.executable, "-c", sys.argv[1], sys.argv[2]], int(sys.argv[2]), "the page")
+"""
+
+
+def a_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_the_address_of_the_ui_is_told_when_it_answers_and_it_ends_with_the_command():
+    port = str(a_port())
+    command = [sys.executable, "-c", SERVE, SLOW, port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        assert lines == ["began 1", "asked", "crywatch: the page"]
+        with pytest.raises(CrywatchError, match=f"port {port} of this machine is taken"):
+            pages.serve(["false"], int(port), "the page")
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    pages._must_be_free(int(port))
+
+
+def test_a_ui_that_ends_before_it_answers_is_an_error(capfd):
+    with pytest.raises(CrywatchError, match="ended with code 3 before they answered"):
+        pages.serve([sys.executable, "-c", "raise SystemExit(3)"], a_port(), "the page")
+    assert "the page" not in capfd.readouterr().out
 
 
 # A store that fails

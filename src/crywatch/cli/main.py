@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from enum import StrEnum
@@ -185,10 +186,11 @@ def compose_params(
 
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
-    """Open the MLflow UI on the store that params.yaml names."""
+    """Serve the MLflow UI on the store of params.yaml, and print its address when it answers."""
     from crywatch import tracking
 
-    tracking.ui(port=port)
+    with contextlib.chdir(root()):
+        tracking.ui(port=port)
 
 
 @data_app.command("check")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -291,15 +290,3 @@ def reason(error: BaseException) -> str:
     """What an error says, on one line and without credentials."""
     text = " ".join(redacted(str(error)).split()) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def ui(port: int = 5000) -> None:
-    """Serve the MLflow UI on 127.0.0.1; returns when it is stopped."""
-    config = params.section("tracking", TrackingConfig)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri(config)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    if uri(config).startswith("sqlite:"):
-        command += ["--default-artifact-root", artifacts(config)]
-    page = f"http://127.0.0.1:{port}/#/experiments/{open_store().experiment_id}/runs"
-    print(f"crywatch: {page}?workflowType=machine_learning", flush=True)
-    os.execv(sys.executable, command)
