@@ -12,6 +12,7 @@ import pytest
 
 from crywatch.core import params
 from crywatch.core.errors import ConfigError
+from crywatch.core.gate import GateError
 from crywatch.operations.drift import DriftQuantity, DriftReport, QuantitySpread
 from crywatch.operations.register import PromotionGate, Registration
 from crywatch.operations.retrain import RetrainConfig, unattended
@@ -386,3 +387,31 @@ def test_a_relative_folder_of_a_corpus_is_refused(project):
     write_params(project, folder="sounds")
     found = retrain(project)
     assert found.outcome == "failed" and "corpus.sounds.folder" in found.tail
+
+
+@pytest.mark.parametrize("name", ["state.json", "unfinished.json", "records/000001-x.json"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"id": 3}'])
+def test_a_damaged_file_of_earlier_runs_is_told_by_its_name(project, name, text):
+    retrain(project)
+    put(runs(project).folder / "logs" / "0 note.txt", "a person's")
+    put(runs(project).folder / name, text)
+    with pytest.raises(GateError, match=name):
+        _ = runs(project).state(), runs(project).history(), runs(project).journal()
+
+
+@pytest.mark.parametrize("folder", ["..", "/tmp/x", ".", "", "a/../../b"])
+def test_what_a_retraining_keeps_lies_in_the_project(folder):
+    with pytest.raises(ConfigError, match="retrain.folder: .*name one in the project"):
+        RetrainConfig(folder=folder)
+
+
+def test_only_what_runs_left_is_taken_away(project):
+    folder = runs(project).folder
+    for path in ("reports/.tmp-1", ".tmp-2", "champion/a/.tmp-3", "mine/deeper/.tmp-4"):
+        put(folder / path, "x")
+    (folder / "champion" / "a" / ".tmp-5").mkdir()
+    (project.parent / "other").mkdir()
+    (folder / "reports" / ".tmp-6").symlink_to(project.parent / "other")
+    retrain(project)
+    assert [path.name for path in folder.rglob(".tmp-*")] == [".tmp-4"]
+    assert (project.parent / "other").is_dir()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -129,3 +130,125 @@ def test_tries_wait_longer_each_time_and_one_that_is_silent_is_asked_once_a_run(
     [said] = deliver(config, outbox, waited.append)
     assert waited == [2.0, 4.0, 8.0]
     assert "2 message(s) wait" in said
+
+
+# Odd answers and odd files
+
+
+@contextmanager
+def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers by a function; address and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(f"{self.command} {self.path}")
+            with suppress(OSError):
+                answer(self)
+
+        def do_GET(self):
+            asked.append(f"GET {self.path}")
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.block_on_close = True, False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/{SECRET}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def redirect(code: int, target: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        handler.send_header("Location", target)
+        handler.end_headers()
+
+    return answer
+
+
+def dripping(handler: BaseHTTPRequestHandler) -> None:
+    for _ in range(200):
+        handler.wfile.write(b"H")
+        time.sleep(0.05)
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"x" * (1 << 16))
+
+
+def send(project: Path, record, address: str, monkeypatch, timeout_s: float = 1.0):
+    """One message to the address: the notes, and the seconds that it took."""
+    monkeypatch.setenv(ENV, address)
+    config = NotifyConfig(webhook_env=ENV, retries=0, timeout_s=timeout_s)
+    post(record, config, runs(project).outbox, "000001")
+    start_s = time.monotonic()
+    return deliver(config, runs(project).outbox), time.monotonic() - start_s
+
+
+def test_a_redirect_is_not_followed_and_the_message_waits(project, monkeypatch):
+    record = retrain(project)
+    with answering(lambda handler: None) as (other, told):
+        for code in (301, 302, 303, 307, 308):
+            with answering(redirect(code, other)) as (address, asked):
+                [note], _ = send(project, record, address, monkeypatch)
+            assert f"answered {code}: a redirect" in note and "1 message(s) wait" in note
+            assert asked == [f"POST /{SECRET}"] and other not in note and SECRET not in note
+        assert told == []
+
+
+def test_a_slow_answer_takes_no_longer_than_a_try_may(project, monkeypatch):
+    record = retrain(project)
+    with answering(dripping) as (address, _):
+        [note], took_s = send(project, record, address, monkeypatch, timeout_s=0.5)
+    assert "did not answer within 0.5 s" in note and took_s < 5
+
+
+def test_an_endless_answer_is_not_read(project, monkeypatch):
+    record = retrain(project)
+    with answering(endless) as (address, asked):
+        notes, took_s = send(project, record, address, monkeypatch, timeout_s=5.0)
+    assert (notes, asked) == ((), [f"POST /{SECRET}"]) and took_s < 4
+
+
+def test_what_is_no_message_is_set_aside_and_the_others_are_sent(project, tmp_path):
+    target = tmp_path / "told"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
+    config = NotifyConfig(command=[sys.executable, "-c", code, str(target)], retries=0)
+    record, outbox = retrain(project), runs(project).outbox
+    post(record, config, outbox, "000009")
+    odd = {
+        "1.json": "{}",
+        "000001.command.json": "{",
+        "000002.command.json": "[]",
+        "000003.command.json": "[" * 5000,
+        "000004.pigeon.json": "{}",
+        "-x.command.json": "{}",
+        "000005\n\x1b[2J.command.json": "{}",
+        "note": "mine",
+    }
+    for name, text in odd.items():
+        (outbox / name).write_text(text)
+    (outbox / "000006.command.json").mkdir()
+    (outbox / "000007.command.json").symlink_to(tmp_path / "nowhere")
+    (outbox / "000008.command.json").write_bytes(b"\xff\xfe")
+    (outbox / ".tmp-000009").write_text("being written")
+    notes = deliver(config, outbox)
+    assert json.loads(target.read_text())["id"] == record.id
+    assert len(notes) == len(odd) + 3 and all("set aside as aside-" in note for note in notes)
+    assert all(note.isprintable() for note in notes)
+    left = {path.name for path in outbox.iterdir()} - {".tmp-000009"}
+    assert len(left) == len(notes) and all(name.startswith("aside-") for name in left)
+    assert deliver(config, outbox) == ()

@@ -141,7 +141,7 @@ def typed(kind: type[T] | Any, value: Any, where: str) -> T:
             except GateError as error:
                 errors.append(error)
         raise errors[0]
-    if origin in (list, tuple) and isinstance(value, list):
+    if origin in (list, tuple) and isinstance(value, list | tuple):
         return origin(typed(inner[0], one, f"{where}[{at}]") for at, one in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
         return {key: typed(inner[1], one, f"{where}.{key}") for key, one in value.items()}  # type: ignore[return-value]

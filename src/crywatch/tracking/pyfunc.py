@@ -6,6 +6,7 @@ makes MLflow's folder of that, and logs it when the store is there, and once (`l
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -160,13 +161,16 @@ def log(store: Store, run_id: str, name: str, collected: Path, tags: dict[str, s
 
 
 def _copy_metrics(store: Store, run: Run, model_id: str) -> None:
-    """Give the model the run's numbers that are of no step, as MLflow does."""
+    """Give the model the run's numbers that are of no step, as MLflow does.
+
+    But for those that are none (NaN): a model's table of metrics would show them as 0.
+    """
     from mlflow.entities import Metric
 
     numbers = [
         Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id)
         for m in run.data.to_proto().metrics
-        if m.step == 0
+        if m.step == 0 and not math.isnan(m.value)
     ]
     if numbers:
         store.client.log_batch(run.info.run_id, metrics=numbers)

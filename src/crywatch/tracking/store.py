@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +20,7 @@ from crywatch.core import gate, params, paths
 from crywatch.core.errors import CrywatchError, UnreachableError
 from crywatch.core.lock import FileLock
 from crywatch.core.redact import learn, redacted, without_credentials
+from crywatch.tracking import moved
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -36,6 +38,7 @@ REQUEST_RETRIES = 0
 
 # The UI shows such an experiment with the columns and charts of model training.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
+DELETED = "deleted"  # of an experiment's stages
 SQLITE = "sqlite:///"
 FOLDER = paths.WORK / "tracking"  # in the project that keeps the store: locks and what waits for it
 LOCK_WAIT_S = 10.0
@@ -193,7 +196,7 @@ def open_store() -> Store:
 
 
 def open_at(where: Target) -> Store:
-    """The same of any store."""
+    """The same of any store; UnreachableError where its experiment was deleted."""
     import mlflow  # noqa: F401 - sets the loggers up, before they are made quiet
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -204,6 +207,9 @@ def open_at(where: Target) -> Store:
     with alone("create.lock", CREATE_WAIT_S) if local else nullcontext():
         client = MlflowClient(where.uri)
         experiment = client.get_experiment_by_name(where.experiment)
+        if experiment and where.artifacts and experiment.artifact_location != where.artifacts:
+            database = Path(where.uri.removeprefix(SQLITE).partition("?")[0])
+            moved.follow(database, where.experiment, where.artifacts)
     if experiment is None:
         try:
             new_id = client.create_experiment(where.experiment, where.artifacts, KIND)
@@ -212,6 +218,13 @@ def open_at(where: Target) -> Store:
             experiment = client.get_experiment_by_name(where.experiment)
             if experiment is None:
                 raise
+    if experiment.lifecycle_stage == DELETED:
+        raise UnreachableError(
+            f"experiment {where.experiment!r} of the MLflow store was deleted: "
+            f"`MLFLOW_TRACKING_URI={shlex.quote(where.address)} mlflow experiments restore -x "
+            f"{experiment.experiment_id}` brings it back with its runs; or name another one by "
+            "tracking.experiment"
+        )
     return Store(client, experiment.experiment_id, where.uri)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from crywatch.core import gate
 from crywatch.core.errors import ConfigError
 
 REASONS = ("commit", "params", "data", "drift")
@@ -38,6 +39,10 @@ class RetrainConfig:
     notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
+        try:
+            gate.below(self.folder, "retrain.folder")
+        except gate.GateError as error:
+            raise ConfigError(f"{error}: name one in the project, such as retraining") from error
         for key, words, known in (
             ("reasons", self.reasons, REASONS),
             ("notify.outcomes", self.notify.outcomes, OUTCOMES),

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crywatch.core import git
-from crywatch.core.atomic import read_json, write_text
+from crywatch.core import gate, git
+from crywatch.core.atomic import write_text
 from crywatch.core.errors import CrywatchError
 from crywatch.core.params import PARAMS_FILE
 from crywatch.core.redact import redacted
@@ -140,7 +140,8 @@ class Rebuild:
         """Into the registry, by the copy's own command, which applies the gates."""
         words = ["register", "--by", by, "--reason", reason, "--json", str(answer)]
         self._run("crywatch.cli", *words)
-        return registration_of(read_json(answer))
+        made: Registration = registration_of(gate.read(dict[str, Any], answer))
+        return made
 
     def _run(self, module: str, *args: str) -> None:
         step = " ".join(["crywatch" if module == "crywatch.cli" else module, *args[:1]])
@@ -186,10 +187,9 @@ class Rebuild:
 
 def registration_of(content: Mapping) -> Registration:
     """From its JSON."""
-    from crywatch.operations.register import PromotionGate, Registration
+    from crywatch.operations.register import Registration
 
-    gates = tuple(PromotionGate(**gate) for gate in content["gates"])
-    return Registration(**dict(content) | {"gates": gates})
+    return gate.typed(Registration, content, "the answer of `crywatch register`")
 
 
 def overlay(lock: Path, kept: Path) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crywatch.core.atomic import TEMP_PREFIX, read_json, write_json, write_text
+from crywatch.core import gate
+from crywatch.core.atomic import TEMP_PREFIX, write_json, write_text
 from crywatch.operations.retrain.look import Source
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NOTHING, PROMOTED, REFUSED, FAILED = "nothing", "promoted", "refused", "failed"
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 DIGITS = 6
+NUMBERED = re.compile(f"[0-9]{{{DIGITS}}}")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Line:
     outcome: str
     version: int | None
     reason: str
+    continued: str = ""  # as of a record
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,14 @@ class RunFolder:
 
     def new_id(self, started_at: str) -> str:
         """The next number, with the start for people."""
-        used = [
-            int(path.name[:DIGITS])
+        names = [
+            path.name
             for kind in ("records", "logs")
             for path in (self.folder / kind).glob("[0-9]*")
         ]
         if (journal := self.journal()) is not None:
-            used.append(int(journal.record[:DIGITS]))
+            names.append(journal.record)
+        used = [int(name[:DIGITS]) for name in names if NUMBERED.match(name)]
         stamp = started_at.replace("-", "").replace(":", "")
         return f"{max(used, default=0) + 1:0{DIGITS}d}-{stamp}"
 
@@ -177,24 +181,18 @@ class RunFolder:
 
     def history(self) -> list[Line]:
         """All records, oldest first."""
-        names = [each.name for each in fields(Line)]
-        records = map(read_json, sorted(self.records.glob("[0-9]*.json")))
-        return [Line(**{name: record[name] for name in names}) for record in records]
+        return [gate.read(Line, path) for path in sorted(self.records.glob("[0-9]*.json"))]
 
     def ended(self, record_id: str) -> bool:
         """Whether a run, or one that went on with its work, has recorded that rebuild's end."""
         return any(
-            record["outcome"] != FAILED and record_id in (record["id"], record["continued"])
-            for record in map(read_json, self.records.glob("[0-9]*.json"))
+            line.outcome != FAILED and record_id in (line.id, line.continued)
+            for line in self.history()
         )
 
     def state(self) -> State | None:
         """Of the last rebuild; None before the first."""
-        if not self._state.is_file():
-            return None
-        state = read_json(self._state)
-        corpora = {n: Source(c["kind"], c["files"]) for n, c in state["corpora"].items()}
-        return State(**state | {"corpora": corpora})
+        return gate.read(State, self._state) if self._state.is_file() else None
 
     def set_state(self, state: State) -> None:
         """After a rebuild that came to its end."""
@@ -202,11 +200,7 @@ class RunFolder:
 
     def journal(self) -> Journal | None:
         """Of an unfinished rebuild."""
-        if not self._journal.is_file():
-            return None
-        journal = read_json(self._journal)
-        lists = {key: tuple(journal[key]) for key in ("reasons", "read")}
-        return Journal(**journal | lists)
+        return gate.read(Journal, self._journal) if self._journal.is_file() else None
 
     def set_journal(self, journal: Journal | None) -> None:
         """None: nothing is unfinished."""
@@ -218,7 +212,9 @@ class RunFolder:
 
     def compared(self) -> str:
         """Digest of the recordings that were compared last; "" before."""
-        return read_json(self._drift)["recordings"] if self._drift.is_file() else ""
+        if not self._drift.is_file():
+            return ""
+        return gate.read(dict[str, str], self._drift).get("recordings", "")
 
     def set_compared(self, recordings: str) -> None:
         """After their comparison was recorded."""
@@ -236,11 +232,12 @@ class RunFolder:
             for kind in ("logs", "reports", "records"):  # the record last: it names the others
                 for path in (self.folder / kind).glob(f"{record_id}.*"):
                     path.unlink(missing_ok=True)
-        for path in list(self.folder.rglob(f"{TEMP_PREFIX}*")):
-            if path.is_dir():  # of a champion that was being fetched
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        for folder in (self.folder, *self.folder.glob("*/"), *self.folder.glob("champion/*/")):
+            for path in list(folder.glob(f"{TEMP_PREFIX}*")):
+                if path.is_dir() and not path.is_symlink():  # of a champion that was being fetched
+                    gate.remove(path, folder)
+                else:
+                    path.unlink(missing_ok=True)
 
     def _write(self, path: Path, value: Any) -> None:
         write_json(path, json.loads(json.dumps(value)))
