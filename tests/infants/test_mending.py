@@ -132,6 +132,13 @@ def test_a_recording_is_named_without_doubt(make, record):
     assert remove_recording(infants, "Mia", "1-1.wav").recordings == 1
 
 
+def test_one_spelling_of_a_name_is_one_recording(make, record):
+    infants = make()
+    infants.enroll("Mia", [*record(1, [1, 2], name="{take} Zoe\u0308.wav"), *record(1, [3])])
+    gone = remove_recording(infants, "Mia", "1 Zo\u00eb.wav")
+    assert gone.recording.path.endswith("1 Zoe\u0308.wav")
+
+
 def test_two_files_of_one_name_are_told_apart_by_their_digests(make, record):
     infants = make()
     one = record(1, [1])[0]

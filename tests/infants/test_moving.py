@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from crywatch.core.digest import file_sha256
+from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import CrywatchError, StoreError
 from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.enrolment.mending import take_in
@@ -116,13 +116,18 @@ def test_what_is_at_hand_is_compared(folder, make, config):
     assert "its model is not tried" in bare.said[-1]
 
 
-def relist(folder, name=None, **changes):
+def relist(folder, **changes):
     """Let the list say that files are as they are now, so that only their content is wrong."""
     contents = json.loads((folder / CONTENTS).read_text())
     for name in contents["files"]:
         path = folder / name
         contents["files"][name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    (folder / CONTENTS).write_text(json.dumps(contents | changes))
+    sealed(folder, contents | changes)
+
+
+def sealed(folder, contents):
+    digest = value_sha256(contents | {"sha256": ""})
+    (folder / CONTENTS).write_text(json.dumps(contents | {"sha256": digest}))
 
 
 def table(folder, name, **changes):
@@ -147,28 +152,34 @@ def linked(folder):
 def listed(folder, name):
     contents = json.loads((folder / CONTENTS).read_text())
     contents["files"][name] = {"bytes": 1, "sha256": "0" * 64}
-    (folder / CONTENTS).write_text(json.dumps(contents))
+    sealed(folder, contents)
+
+
+def renamed(folder):
+    text = (folder / CONTENTS).read_text()
+    (folder / CONTENTS).write_text(text.replace("Zo\\u00eb", "Zog"))
 
 
 HARM = {
     "no list": (lambda f: (f / CONTENTS).unlink(), "infant.json: no such file"),
-    "no JSON": (lambda f: (f / CONTENTS).write_text("{"), "infant.json: Expecting"),
-    "deep JSON": (lambda f: (f / CONTENTS).write_text("[" * 100_000), "infant.json: maximum rec"),
-    "a list": (lambda f: (f / CONTENTS).write_text("[]"), "infant.json: 'list'"),
+    "no JSON": (lambda f: (f / CONTENTS).write_text("{"), "infant.json: not JSON"),
+    "deep JSON": (lambda f: (f / CONTENTS).write_text("[" * 100_000), "infant.json: not JSON"),
+    "a list": (lambda f: (f / CONTENTS).write_text("[]"), "keys and values are expected"),
+    "another id": (renamed, "infant.json: it is not what was written"),
     "another format": (lambda f: relist(f, format=2), "format 2 is not 1"),
     "an id of control characters": (lambda f: relist(f, infant_id="a\0b"), "control character"),
-    "a model that is a path": (lambda f: relist(f, model="../x"), "'../x' is no name"),
-    "a digest that is none": (lambda f: relist(f, maker="x"), "must be digests"),
-    "a file outside": (lambda f: listed(f, "../x"), "'../x' is no name of a file"),
+    "a model that is a path": (lambda f: relist(f, model="../x"), "'../x' is not a name"),
+    "a digest that is none": (lambda f: relist(f, maker="x"), "'x' is not a SHA-256"),
+    "a file outside": (lambda f: listed(f, "../x"), "'../x' is not a name"),
     "a file that is not there": (lambda f: listed(f, "x"), "x: no such file"),
     "a link": (linked, "vectors.safetensors: no such file .links are not followed"),
     "changed bytes": (
         lambda f: (f / VECTORS).write_bytes(b"x"),
         "safetensors is not what was writ",
     ),
-    "a path outside": (lambda f: table(f, RECORDINGS, path="a/../../b"), "row 0, column path"),
-    "an absolute path": (lambda f: table(f, RECORDINGS, path="/etc/passwd"), "row 0, column path"),
-    "control characters": (lambda f: table(f, RECORDINGS, path="a\x1b[2J"), "control characters"),
+    "a path outside": (lambda f: table(f, RECORDINGS, file="a/../../b"), "row 0, column file"),
+    "an absolute path": (lambda f: table(f, RECORDINGS, file="/etc/passwd"), "row 0, column file"),
+    "control characters": (lambda f: table(f, RECORDINGS, file="a\x1b[2J"), "control characters"),
     "no digest": (lambda f: table(f, RECORDINGS, digest="x"), "row 0, column digest: 'x'"),
     "another phase": (lambda f: table(f, RECORDINGS, phase="x"), "column phase: 'x'"),
     "an infinite score": (lambda f: table(f, RECORDINGS, score=np.inf), "cry_s, score or p"),

@@ -154,7 +154,8 @@ def read_table(
 
 def _within(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     """``frame`` if its paths lie below their folder; a TableError with column and row if not."""
-    project = f"{Path(os.path.abspath(table)).parents[2]}{os.sep}"  # of data/STAGE/TABLE
+    above = Path(os.path.abspath(table)).parents
+    project = f"{above[min(2, len(above) - 1)]}{os.sep}"  # of data/STAGE/TABLE
     for column in (name for name in PATHS if name in frame.columns):
         for row, path in enumerate(frame[column]):
             try:

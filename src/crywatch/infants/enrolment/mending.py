@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -203,10 +204,16 @@ def _mark(
 
 def _find(history: InfantHistory, name: str) -> StoredRecording:
     """The one recording that ``name`` means; a whole path before the end of one."""
-    path = utf8(os.path.abspath(name))
+    path, name = (
+        unicodedata.normalize("NFC", utf8(text)) for text in (os.path.abspath(name), name)
+    )
+
+    def path_of(record: StoredRecording) -> str:
+        return unicodedata.normalize("NFC", record.path)
+
     ways = (
-        lambda record: record.path in (name, path),
-        lambda record: record.path.endswith("/" + name),
+        lambda record: path_of(record) in (name, path),
+        lambda record: path_of(record).endswith("/" + name),
         lambda record: len(name) >= _LEAST_DIGEST and record.digest.startswith(name.lower()),
     )
     infant_id = history.state.infant_id

@@ -8,20 +8,21 @@ the recordings themselves do not move.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from crywatch.core import gate
 from crywatch.core.atomic import atomic_dir, atomic_path, owner_only, write_json
-from crywatch.core.digest import file_sha256
+from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import StoreError
+from crywatch.core.gate import Shape
 from crywatch.data.tables import TableSchema, read_table, write_table
 from crywatch.data.tables.infants import BANDS
 from crywatch.infants.store.files import VersionFiles, read_version
@@ -39,8 +40,7 @@ FORMAT = 1
 CONTENTS, RECORDINGS, VERSIONS = "infant.json", "recordings.parquet", "versions.parquet"
 VECTORS = "vectors.safetensors"
 _AGAIN = "export the infant again"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,119}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NAME = Shape("a name of this folder's", re.compile(r"[a-z0-9][a-z0-9._-]{0,119}"))
 _MOST_BYTES = 1 << 30  # of a file, and of what is unpacked of it
 _MOST_CONTENTS_BYTES = 1 << 22
 _MOST_ROWS = 1_000_000
@@ -49,7 +49,7 @@ RECORDINGS_TABLE = TableSchema(
     "moved_recordings",
     {
         "digest": ("str", False),
-        "path": ("str", False),  # below the folder of all of them
+        "file": ("str", False),  # its path below the folder of all of them
         "recorded_at": ("datetime64[ns, UTC]", False),
         "session_id": ("str", False),
         "cries": ("int64", False),
@@ -86,6 +86,32 @@ class MovedInfant:
     versions: tuple[KeptVersion, ...]
 
 
+@dataclass(frozen=True)
+class _File:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """``infant.json``."""
+
+    infant_id: str
+    model: str
+    maker: str
+    embedding: str
+    version: int
+    recent: list[bool]
+    files: dict[str, _File]
+    format: int = FORMAT
+    sha256: str = ""  # of all else
+
+    @property
+    def digest(self) -> str:
+        """What ``sha256`` has to be."""
+        return value_sha256(asdict(self) | {"sha256": ""})
+
+
 def export(store: InfantStore, infant_id: str, folder: Path) -> MovedInfant:
     """Write an infant to a new ``folder``, for its owner alone; the store stays as it is.
 
@@ -110,31 +136,28 @@ def export(store: InfantStore, infant_id: str, folder: Path) -> MovedInfant:
         )
         state = history.state
         files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            path.name: _File(path.stat().st_size, file_sha256(path))
             for path in sorted(temp.iterdir())
         }
-        write_json(
-            temp / CONTENTS,
-            asdict(history.provenance)
-            | {
-                "format": FORMAT,
-                "infant_id": state.infant_id,
-                "version": state.version,
-                "recent": [bool(alarm) for alarm in state.recent],
-                "files": files,
-            },
+        contents = _Contents(
+            **asdict(history.provenance),
+            infant_id=state.infant_id,
+            version=state.version,
+            recent=[bool(alarm) for alarm in state.recent],
+            files=files,
         )
+        write_json(temp / CONTENTS, asdict(contents) | {"sha256": contents.digest})
     return MovedInfant(history.provenance, state, history.records, history.versions)
 
 
 def read_moved(folder: Path, infant_id: str | None = None) -> MovedInfant:
     """The infant in ``folder``, under its own id or another; StoreError names what is wrong."""
     contents = _contents(folder)
-    infant_id = check_id(contents["infant_id"] if infant_id is None else infant_id)
+    infant_id = check_id(contents.infant_id if infant_id is None else infant_id)
     versions = _read_versions(folder, contents, infant_id)
     records = _read_recordings(folder, versions[-1].band.version)
     last = versions[-1]
-    if last.files is None or last.band.version != contents["version"]:
+    if last.files is None or last.band.version != contents.version:
         raise _wrong(folder / VERSIONS, "the version that scores has no files")
     calibrated, _, baseline = read_version(folder, infant_id, last.files)
     state = InfantState(
@@ -142,13 +165,13 @@ def read_moved(folder: Path, infant_id: str | None = None) -> MovedInfant:
         calibrated=calibrated,
         baseline=baseline,
         pending=tuple(record.observation for record in records if record.waiting),
-        version=contents["version"],
-        recent=tuple(contents["recent"]),
+        version=contents.version,
+        recent=tuple(contents.recent),
     )
     dims = {len(records[0].vector), baseline.vectors.shape[1]}
     if len(dims) > 1:
         raise _wrong(folder / VECTORS, "recordings and baseline have vectors of different lengths")
-    provenance = Provenance(contents["model"], contents["maker"], contents["embedding"])
+    provenance = Provenance(contents.model, contents.maker, contents.embedding)
     return MovedInfant(provenance, state, records, versions)
 
 
@@ -165,49 +188,29 @@ def take_in(store: InfantStore, moved: MovedInfant, folder: Path) -> None:
         writer.adopt(infant_id, moved.versions, folder)
 
 
-def _contents(folder: Path) -> dict[str, Any]:
+def _contents(folder: Path) -> _Contents:
     """``infant.json``, and every file that it lists is there and as it says."""
     path = folder / CONTENTS
     _plain_file(path, _MOST_CONTENTS_BYTES)
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        shapes = {
-            "format": int,
-            "infant_id": str,
-            "model": str,
-            "maker": str,
-            "embedding": str,
-            "version": int,
-            "recent": list,
-            "files": dict,
-        }
-        if {key: type(value) for key, value in contents.items()} != shapes:
-            raise ValueError(f"it must have {', '.join(shapes)}")
-        if contents["format"] != FORMAT:
-            raise ValueError(f"format {contents['format']} is not {FORMAT}")
-        if not all(type(alarm) is bool for alarm in contents["recent"]):
-            raise ValueError("recent must be of true and false")
-        if not _NAME.fullmatch(contents["model"]):
-            raise ValueError(f"model {contents['model'][:80]!r} is no name")
-        if not all(_DIGEST.fullmatch(contents[key]) for key in ("maker", "embedding")):
-            raise ValueError("maker and embedding must be digests")
-        for name in (RECORDINGS, VERSIONS, VECTORS):
-            if name not in contents["files"]:
-                raise ValueError(f"{name} is not listed")
-        for name, about in contents["files"].items():
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{name[:80]!r} is no name of a file here")
-            size = _plain_file(folder / name, _MOST_BYTES)
-            if about != {"bytes": size, "sha256": file_sha256(folder / name)}:
-                raise ValueError(f"{name} is not what was written")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _wrong(path, str(error)) from error
+    contents: _Contents = gate.read(_Contents, path)
+    if contents.format != FORMAT:
+        raise _wrong(path, f"format {contents.format} is not {FORMAT}")
+    if contents.sha256 != contents.digest:
+        raise _wrong(path, "it is not what was written")
+    _NAME(contents.model, f"{path}: model")
+    for digest in (contents.maker, contents.embedding):
+        gate.SHA256(digest, f"{path}: maker or embedding")
+    for name in (RECORDINGS, VERSIONS, VECTORS):
+        if name not in contents.files:
+            raise _wrong(path, f"{name} is not listed")
+    for name, about in contents.files.items():
+        file = folder / _NAME(name, str(path))
+        if about != _File(_plain_file(file, _MOST_BYTES), file_sha256(file)):
+            raise _wrong(path, f"{name} is not what was written")
     return contents
 
 
-def _read_versions(
-    folder: Path, contents: dict[str, Any], infant_id: str
-) -> tuple[KeptVersion, ...]:
+def _read_versions(folder: Path, contents: _Contents, infant_id: str) -> tuple[KeptVersion, ...]:
     path = folder / VERSIONS
     frame = _read(path, VERSIONS_TABLE).sort_values("version")
     versions = []
@@ -217,7 +220,7 @@ def _read_versions(
         row |= {"since": row["since"].to_pydatetime(warn=False)}
         files = None
         if names != (None, None):
-            if not all(name in contents["files"] for name in names):
+            if not all(name in contents.files for name in names):
                 raise _wrong(path, f"version {row['version']}: its files are not listed")
             files = VersionFiles(*names)
             read_version(folder, infant_id, files)
@@ -235,12 +238,12 @@ def _read_recordings(folder: Path, latest: int) -> tuple[StoredRecording, ...]:
     place = folder.resolve()
     records = []
     for number, row in enumerate(frame.to_dict("records")):
-        where, name = f"row {number}", PurePosixPath(row["path"])
-        _printable(path, where, *(row[key] for key in ("path", "reason", "remark")))
+        where, file = f"row {number}", row.pop("file")
+        _printable(path, where, file, row["reason"], row["remark"])
+        gate.below(file, f"{path}: {where}, column file")
+        gate.SHA256(row["digest"], f"{path}: {where}, column digest")
         numbers = [row[key] for key in ("cry_s", "score", "p") if not pd.isna(row[key])]
         right = {
-            "digest": _DIGEST.fullmatch(row["digest"]),
-            "path": name.parts and not name.is_absolute() and ".." not in name.parts,
             "session_id": re.fullmatch("[0-9]{1,9}", row["session_id"]),
             "phase": row["phase"] in (BASELINE, NEW),
             "cries, cry_s, score or p": row["cries"] >= 0 and np.isfinite(numbers).all(),
@@ -251,7 +254,7 @@ def _read_recordings(folder: Path, latest: int) -> tuple[StoredRecording, ...]:
             raise _wrong(path, f"{where}, column {wrong[0]}: {str(row.get(wrong[0]))[:80]!r}")
         row |= {key: None for key in ("score", "p") if pd.isna(row[key])}
         row |= {
-            "path": str(place / name),
+            "path": str(place / file),
             "recorded_at": row["recorded_at"].to_pydatetime(warn=False),
             "vector": vectors[number],
         }
@@ -301,8 +304,9 @@ def _recording_rows(records: tuple[StoredRecording, ...]) -> list[dict[str, Any]
     place = os.path.commonpath([os.path.dirname(record.path) for record in records])
     rows = []
     for record in records:
-        row = {name: getattr(record, name) for name in RECORDINGS_TABLE.columns}
-        row["path"] = _escaped(Path(os.path.relpath(record.path, place)).as_posix())
+        file = _escaped(Path(os.path.relpath(record.path, place)).as_posix())
+        columns = [name for name in RECORDINGS_TABLE.columns if name != "file"]
+        row = {name: getattr(record, name) for name in columns} | {"file": file}
         row |= {key: row[key] and _escaped(row[key]) for key in ("reason", "remark")}
         rows.append(row)
     return rows
