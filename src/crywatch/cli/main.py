@@ -80,6 +80,7 @@ def detect(
 
     A file that cannot be decoded gives a line with its error, and exit code 1 at the end.
     """
+    from crywatch.audio.guard import start_worker
     from crywatch.core import params
     from crywatch.core.progress import progress
     from crywatch.detection.detect import DetectConfig, detect_file, find_files
@@ -92,6 +93,7 @@ def detect(
         config = dataclasses.replace(
             config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
+    start_worker()
     detector = load_detector(cli_models.folder(model, config.model))
     detector.speed_up()
     config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
