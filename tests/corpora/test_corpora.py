@@ -15,11 +15,12 @@ from crywatch.audio import decode as audio
 from crywatch.audio.waves.cleaned import to_int16
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError
+from crywatch.core.names import AUDIO_SUFFIXES
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.generate.freesound import CLASSES as ESC50_CLASSES
-from crywatch.corpora.shared.base import AUDIO, MISSING_NOTE
+from crywatch.corpora.shared.base import MISSING_NOTE
 from crywatch.data.tables import LABELS
 
 TINY = GeneratorConfig(
@@ -105,7 +106,7 @@ def test_the_index_keeps_its_contract(name, generated):
     assert all(clip.recorded_at is None or clip.recorded_at.tzinfo for clip in clips)
     assert all((clip.infant_id is None) == (clip.session_id is None) for clip in clips)
     # every audio file of the folder is in the index
-    files = [p for p in (generated / name).rglob("*") if p.suffix in AUDIO]
+    files = [p for p in (generated / name).rglob("*") if p.suffix in AUDIO_SUFFIXES]
     assert len(files) == len(clips)
     # a second reading gives the same, in the same order
     assert index(name, generated / name)[0] == clips

@@ -1,5 +1,6 @@
 """The user's own recordings: the table's columns, its errors, and sessions."""
 
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -171,3 +172,38 @@ def test_a_link_that_leads_out_of_the_folder_is_refused_as_dots_are(
     told = f"line 3, column path: '{name}' must lie below" if listed else "a link leads out"
     with pytest.raises(CrywatchError, match=told):
         own(f"path\na.wav\n{name}\n" if listed else "path\na.wav\n")
+
+
+NFC, NFD = (unicodedata.normalize(form, "Zoé") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [(NFC, NFD), (NFD, NFC)])
+def test_a_file_and_an_infant_in_another_spelling_of_accents_are_the_same(
+    own, tmp_path, on_disk, listed
+):
+    for name in ("1", "2"):
+        (tmp_path / on_disk).mkdir(exist_ok=True)
+        (tmp_path / on_disk / f"{on_disk} {name}.wav").touch()
+    table = f"path,infant\n{listed}/{listed} 1.wav,{listed}\n{on_disk}/{on_disk} 2.wav,{on_disk}\n"
+    found = own(table)
+    clips = [entry for entry in found.values() if not isinstance(entry, Refused)]
+    assert len(clips) == 2 and {clip.infant_id for clip in clips} == {"recordings/infant 01"}
+    for clip in clips:
+        assert (tmp_path / clip.source_path).is_file()
+        assert "Zo" not in clip.recording_id + clip.title + clip.category
+    with pytest.raises(CorpusError, match="line 4, column path: .* stands in line 2 already"):
+        own(f"{table}{on_disk}/{on_disk} 1.wav,\n")
+
+
+def test_the_content_makes_a_recording_of_any_name(own, tmp_path):
+    (tmp_path / "camera.ts").write_bytes((b"G" + bytes(187)) * 3)
+    (tmp_path / "code.ts").write_text("export const x = 1;\n" * 30)
+    (tmp_path / "nameless").write_bytes(b"OggS\0" + bytes(50))
+    found = own("path\ncamera.ts\nnameless\n")
+    assert [name for name, entry in found.items() if not isinstance(entry, Refused)] == [
+        "camera.ts",
+        "nameless",
+    ]
+    assert "code.ts" not in found
+    with pytest.raises(CorpusError, match="line 2, column path: 'code.ts' is not an audio file"):
+        own("path\ncode.ts\n")

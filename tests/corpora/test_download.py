@@ -18,10 +18,11 @@ from crywatch.core.errors import (
     CrywatchError,
     DownloadError,
 )
+from crywatch.core.names import AUDIO_SUFFIXES
 from crywatch.corpora import Remote, donateacry
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
-from crywatch.corpora.shared.base import AUDIO, MISSING_NOTE
+from crywatch.corpora.shared.base import MISSING_NOTE
 from tests.helpers.archive_cases import make_zip
 from tests.helpers.http_cases import asked_from, names, server, status, whole
 
@@ -66,6 +67,14 @@ def test_generated_and_mirrored_corpora_are_the_same(corpus, mirror, tmp_path):
     assert list(corpora.get(corpus).index(tmp_path / "b" / "raw" / corpus))
 
 
+def test_what_systems_leave_in_a_mirror_is_not_copied(mirror, tmp_path):
+    shutil.copytree(mirror / "esc50", tmp_path / "mirror" / "esc50")
+    for name in (".DS_Store", "Thumbs.db", "._a.wav", "b.wav.part"):
+        (tmp_path / "mirror" / "esc50" / name).write_bytes(b"RIFF")
+    left = bring("esc50", data("mirror", tmp_path / "mirror"), tmp_path / "a")
+    assert left == bring("esc50", data("mirror", mirror), tmp_path / "b")
+
+
 @pytest.mark.parametrize("folder", ["???", "/nowhere/at all", ""])
 def test_a_mirror_that_is_no_folder_is_told_with_the_flag_that_sets_it(folder, tmp_path):
     for allow_missing in (False, True):  # a wrong setting is never a missing corpus
@@ -97,7 +106,8 @@ def test_a_mirror_out_of_layout_is_told_and_what_was_there_stays(mirror, tmp_pat
 def test_a_corpus_without_a_single_recording_is_told(corpus, mirror, tmp_path):
     shutil.copytree(mirror / corpus, tmp_path / "bare" / corpus)
     for path in sorted((tmp_path / "bare").rglob("*")):
-        if path.suffix in AUDIO:
+        if path.suffix in AUDIO_SUFFIXES:
+            path.write_text("no sound")  # which would be one by its content
             path.rename(path.with_suffix(".txt"))
     # A table that lists the recordings names the first that is not there.
     told = rf"raw/{corpus}: the layout of {corpus}, but no audio|{corpus}.*there is no file"

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -256,6 +257,12 @@ def test_a_stem_does_not_depend_on_what_else_is_there():
     assert unique_stems(["x/1-17367-A-10.wav"]) == {"x/1-17367-A-10.wav": "1-17367-A-10"}
     alone, both = unique_stems(["é.wav"]), unique_stems(["é.wav", "è.wav"])
     assert alone["é.wav"] == both["é.wav"] != both["è.wav"]
+
+
+def test_a_stem_is_that_of_the_name_in_any_spelling_of_accents():
+    nfc, nfd = (unicodedata.normalize(form, "é/bébé.wav") for form in ("NFC", "NFD"))
+    assert unique_stems([nfc])[nfc] == unique_stems([nfd])[nfd]
+    assert len(set(unique_stems([nfc, nfd]).values())) == 2
 
 
 def test_a_title_takes_the_place_of_a_files_own_name():

@@ -277,7 +277,9 @@ def test_reasons_are_counted_without_what_was_measured(reason, kind):
     assert reason_kind(reason) == kind
 
 
-@pytest.mark.parametrize("folder", ["plain", "my, folder (1) ü", "it's [x]=~y"])
+@pytest.mark.parametrize(
+    "folder", ["plain", "my, folder (1) ü", "it's [x]=~y", r"a\b\\ \"c\" $HOME `d` \\", "e\\"]
+)
 def test_the_command_for_a_folder_is_right_as_it_stands(folder, raw, tmp_path):
     shutil.copytree(raw / paths.raw("recordings"), tmp_path / folder)
     [told] = check_folder("recordings", tmp_path / folder).missing

@@ -2,6 +2,8 @@
 
 import json
 import os
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,9 +77,11 @@ def test_jsonl_has_the_documented_keys(tmp_path):
 
 
 def test_folders_give_their_audio_files_sorted(tmp_path):
-    for name in ("b.wav", "a.MP3", "notes.txt", "._b.wav"):
+    for name in ("b.wav", "a.MP3", "notes.txt", "._b.wav", "c.wav.part", "d.mp2", "e.ts"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_files([tmp_path])] == ["a.MP3", "b.wav"]
+    (tmp_path / "night").write_bytes(b"fLaC" + bytes(99))
+    found = [path.name for path in find_files([tmp_path])]
+    assert found == ["a.MP3", "b.wav", "d.mp2", "night"]
 
 
 @pytest.fixture
@@ -227,3 +231,30 @@ def test_a_rate_that_nothing_keeps_is_refused(project):
         detected("--model", "calibrated", "--false-alarms-per-hour", "2")
     with pytest.raises(ConfigError, match="exclude each other"):
         detected("--threshold", "0.5", "--false-alarms-per-hour", "1")
+
+
+def test_names_give_no_orders_and_json_gives_them_back(project):
+    name = "a\x1b[2J\n\tb\x9b.wav"
+    soundfile.write(project / name, 0.9 * np.sin(np.arange(16000)), 16000)
+    (project / f"bad {name}").write_bytes(b"no sound")
+    for format in ("table", "audacity", "jsonl"):
+        result = CliRunner().invoke(cli.app, ["detect", ".", "--format", format])
+        printed = result.stdout + result.stderr
+        assert not set("\x1b\x9b") & set(printed) and result.exit_code == 1
+        if format == "jsonl":
+            paths = [json.loads(line)["path"] for line in result.stdout.splitlines()]
+            assert paths == [name, f"bad {name}"]
+        else:
+            assert r"a\x1b[2J\n\tb\x9b.wav" in result.stdout
+            assert len(result.stdout.splitlines()) == (3 if format == "table" else 1)
+
+
+def test_a_file_is_found_in_another_spelling_of_its_accents(project):
+    nfc, nfd = (unicodedata.normalize(form, "bébé.wav") for form in ("NFC", "NFD"))
+    for on_disk, asked in ((nfc, nfd), (nfd, nfc)):
+        (project / on_disk).unlink(missing_ok=True)
+        soundfile.write(project / on_disk, np.full(16000, 0.9, dtype=np.float32), 16000)
+        for path in (asked, project / asked):
+            [found] = find_files([Path(path)])
+            assert found.read_bytes() == (project / on_disk).read_bytes()
+        (project / on_disk).unlink()

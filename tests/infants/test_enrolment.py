@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -447,6 +448,19 @@ def test_times_come_from_the_table_then_the_command_then_the_file(tmp_path):
         user_files([other], "Mia", None, "0001-01-01", said.append)
     user_files([folder], "Mia", None, None, said.append)
     assert len(said) == 2 and "3 files: their modification times, from 2023-11-14T" in said[1]
+
+
+def test_a_table_in_another_spelling_of_accents_is_of_the_same_files_and_infant(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "Zoé") for form in ("NFC", "NFD"))
+    for on_disk, listed in ((nfc, nfd), (nfd, nfc)):
+        folder = tmp_path / on_disk / "sounds"
+        folder.mkdir(parents=True)
+        file = cases.sing(folder / f"{on_disk}.wav", 1)
+        table = folder / "recordings.csv"
+        table.write_text(f"path,infant,recorded_at\n{listed}.wav,{listed},2025-01-02\n")
+        for paths, infant_id in (([file], on_disk), ([], on_disk), ([], listed)):
+            [one] = user_files(paths, infant_id, table, None, pytest.fail)
+            assert one.path == file and one.recorded_at == datetime(2025, 1, 2, tzinfo=UTC)
 
 
 def test_a_remark_of_the_table_is_kept(tmp_path, make):

@@ -37,6 +37,8 @@ def test_files_are_compared_by_content(project):
     before = files_of(project)
     assert set(before) == {"alice.wav", "bob.wav", "b/c.wav"}
     (corpus(project) / "bob.wav").touch()
+    for left in (".DS_Store", "b/._c.wav", "Thumbs.db", "d.wav.part"):
+        put(corpus(project) / left, "left")
     assert files_of(project) == before
     put(corpus(project) / "alice.wav", "other")
     assert compare(before, files_of(project)) == Changes(changed=("alice.wav",))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crywatch.core.errors import CrywatchError
-from crywatch.core.project import say
+from crywatch.core.names import json_line, shown
+from crywatch.core.project import say, tell
 
 if TYPE_CHECKING:
     from crywatch.infants.conformal import Promise
@@ -51,13 +52,13 @@ def enroll(infant_id: Id, paths: Paths = None, table: Table = None, at: At = Non
     Without PATHS the infant is fitted again on what it has. Exit code 1 if a file cannot be read.
     """
     found = _infants().enroll(infant_id, paths or (), table=table, at=at)
-    typer.echo(
+    tell(
         f"{found.infant_id}: {found.new} recording(s) enrolled; the baseline has "
         f"{found.recordings} in {found.sessions} session(s), model version {found.version}"
     )
     if found.corrected:
-        typer.echo(f"{found.corrected} known recording(s) have another time now")
-    typer.echo(_promise(found.promise))
+        tell(f"{found.corrected} known recording(s) have another time now")
+    tell(_promise(found.promise))
     _end(found.failed)
 
 
@@ -97,15 +98,15 @@ def timeline(
     made = _infants().timeline(infant_id, out, parquet)
     for path in (out, parquet):
         if path is not None:
-            typer.echo(f"{path}: {len(made.recordings)} recordings of {made.infant_id}")
+            tell(f"{path}: {len(made.recordings)} recordings of {made.infant_id}")
 
 
 @app.command("list")
 def list_infants() -> None:
     """Show the infants of the store."""
-    typer.echo(f"{'recordings':>10}  {'sessions':>8}  {'version':>7}  {'latest':<20}  infant")
+    tell(f"{'recordings':>10}  {'sessions':>8}  {'version':>7}  {'latest':<20}  infant")
     for infant in _infants().list():
-        typer.echo(
+        tell(
             f"{infant.recordings:>10}  {infant.sessions:>8}  {infant.version:>7}  "
             f"{infant.last:%Y-%m-%dT%H:%M:%SZ}  {infant.infant_id}"
         )
@@ -115,17 +116,17 @@ def list_infants() -> None:
 def show(infant_id: Id) -> None:
     """List an infant's recordings, with their digests, and the versions of its model."""
     history = _infants().show(infant_id)
-    typer.echo(f"{'recorded':<20}  {'session':>7}  {'baseline':<8}  {'digest':<12}  path")
+    tell(f"{'recorded':<20}  {'session':>7}  {'baseline':<8}  {'digest':<12}  path")
     for record in history.records:
         enters = "in" if record.accepted else "not"
-        typer.echo(
+        tell(
             f"{record.recorded_at:%Y-%m-%dT%H:%M:%SZ}  {record.session_id:>7}  {enters:<8}  "
             f"{record.digest[:12]}  {record.path}"
         )
-    typer.echo(f"{'since':<20}  {'version':>7}  {'recordings':>10}  {'sessions':>8}  files")
+    tell(f"{'since':<20}  {'version':>7}  {'recordings':>10}  {'sessions':>8}  files")
     for version in history.versions:
         band = version.band
-        typer.echo(
+        tell(
             f"{band.since:%Y-%m-%dT%H:%M:%SZ}  {band.version:>7}  {band.clips:>10}  "
             f"{band.sessions:>8}  {'not kept' if version.files is None else 'kept'}"
             + (f"  ({version.remark})" if version.remark else "")
@@ -145,11 +146,11 @@ def remove(
     infants = _infants()
     _ask(f"Take recording {recording!r} out of infant {infant_id!r}?", yes)
     gone = infants.remove(infant_id, recording)
-    typer.echo(f"{gone.infant_id}: removed {gone.recording.path} ({gone.recording.digest[:12]})")
+    tell(f"{gone.infant_id}: removed {gone.recording.path} ({gone.recording.digest[:12]})")
     if gone.marked:
-        typer.echo(f"made with it, marked and without files now: version {_listed(gone.marked)}")
+        tell(f"made with it, marked and without files now: version {_listed(gone.marked)}")
     if gone.also_of:
-        typer.echo(f"it stays a recording of infant {' and '.join(map(repr, gone.also_of))}")
+        tell(f"it stays a recording of infant {' and '.join(map(repr, gone.also_of))}")
     _say_fitted(gone)
     _say_erased(gone, infants, "the recording's digest and vector")
 
@@ -160,7 +161,7 @@ def rename(infant_id: Id, new_id: NewId, yes: Yes = False) -> None:
     infants = _infants()
     _ask(f"Rename infant {infant_id!r} to {new_id!r}?", yes)
     gone = infants.rename(infant_id, new_id)
-    typer.echo(f"{infant_id} is {new_id} now")
+    tell(f"{infant_id} is {new_id} now")
     _say_erased(gone, infants, "the old id and its digest")
 
 
@@ -170,7 +171,7 @@ def merge(infant_id: Id, other_id: OtherId, yes: Yes = False) -> None:
     infants = _infants()
     _ask(f"Move all recordings of infant {other_id!r} to {infant_id!r}?", yes)
     merged = infants.merge(infant_id, other_id)
-    typer.echo(f"{merged.infant_id}: {merged.moved} recording(s) of {other_id} moved")
+    tell(f"{merged.infant_id}: {merged.moved} recording(s) of {other_id} moved")
     _say_fitted(merged)
     _say_erased(merged, infants, "the other id and its digest")
 
@@ -181,7 +182,7 @@ def export(
 ) -> None:
     """Write all that is kept of an infant to a folder, for another store to import."""
     moved = _infants().export(infant_id, folder)
-    typer.echo(f"{folder}: {_moved(moved)}")
+    tell(f"{folder}: {_moved(moved)}")
 
 
 @app.command("import")
@@ -190,7 +191,7 @@ def take_in(
     infant_id: Annotated[str | None, typer.Option("--as", help="Another id for it.")] = None,
 ) -> None:
     """Put an infant that was exported into this store; nothing of the folder is trusted."""
-    typer.echo(f"taken in: {_moved(_infants().take_in(folder, infant_id))}")
+    tell(f"taken in: {_moved(_infants().take_in(folder, infant_id))}")
 
 
 def _moved(moved: MovedInfant) -> str:
@@ -206,14 +207,14 @@ def forget(infant_id: Id, yes: Yes = False) -> None:
     infants = _infants()
     _ask(f"Remove all that is kept of infant {infant_id!r}?", yes)
     gone = infants.forget(infant_id)
-    typer.echo(
+    tell(
         f"{gone.infant_id}: removed {gone.recordings} recording(s) with their vectors, "
         f"{gone.versions} model(s) in {gone.files} files, {len(gone.pages)} page(s) and table(s)"
     )
     what = "its id, digests and vectors" if gone.id_searched else "its digests and vectors"
     _say_erased(gone, infants, what)
     if not gone.id_searched:
-        typer.echo("the id itself is too short to be told from chance; its digest was searched for")
+        tell("the id itself is too short to be told from chance; its digest was searched for")
 
 
 def _ask(question: str, yes: bool) -> None:
@@ -226,16 +227,16 @@ def _listed(numbers: Iterable[int]) -> str:
 
 
 def _say_fitted(mended: RecordingRemoval | Merger) -> None:
-    typer.echo(f"the baseline has {mended.recordings} recording(s), model version {mended.version}")
-    typer.echo(_promise(mended.promise))
+    tell(f"the baseline has {mended.recordings} recording(s), model version {mended.version}")
+    tell(_promise(mended.promise))
 
 
 def _say_erased(gone: Erasure, infants: Infants, what: str) -> None:
     for path in gone.pages:
-        typer.echo(f"removed {path}")
+        tell(f"removed {path}")
     for path in gone.changed_pages:
         say(f"{path}: was changed since it was written, so it is left to you")
-    typer.echo(
+    tell(
         f"nothing is left: {gone.searched_bytes} bytes of {gone.searched_files} file(s) in "
         f"{infants.folder} were searched for {what} ({gone.searched_for})"
     )
@@ -268,7 +269,7 @@ def _to_table(files: Iterable[ScoredFile]) -> Iterable[str]:
     yield f"{'recorded':<20}  {'score':>7}  {'p':>5}  {'alarm':<5}  {'baseline':<8}  path"
     for file in files:
         enters = "enters" if file.accepted else "not"
-        yield (
+        yield shown(
             f"{file.recorded_at:%Y-%m-%dT%H:%M:%SZ}  {file.score:7.3f}  {file.p:5.3f}  "
             f"{'ALARM' if file.alarm else '-':<5}  {enters:<8}  {file.path}"
             + (f"  ({file.reason})" if file.reason else "")
@@ -276,12 +277,10 @@ def _to_table(files: Iterable[ScoredFile]) -> Iterable[str]:
 
 
 def _to_jsonl(files: Iterable[ScoredFile]) -> Iterable[str]:
-    import json
     from dataclasses import asdict
 
     for file in files:
-        values = asdict(file) | {"recorded_at": file.recorded_at.isoformat()}
-        yield json.dumps(values, ensure_ascii=False)
+        yield json_line(asdict(file) | {"recorded_at": file.recorded_at.isoformat()})
 
 
 def _to_csv(files: Iterable[ScoredFile]) -> Iterable[str]:
@@ -295,7 +294,9 @@ def _to_csv(files: Iterable[ScoredFile]) -> Iterable[str]:
     names = list(ScoredFile.__dataclass_fields__)
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(file) | {"recorded_at": file.recorded_at.isoformat()} for file in files)
+    for file in files:
+        values = asdict(file) | {"recorded_at": file.recorded_at.isoformat()}
+        writer.writerow(values | {"path": shown(file.path)})
     yield buffer.getvalue().rstrip("\n")
 
 

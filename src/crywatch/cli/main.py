@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,8 @@ from crywatch.cli import runs as cli_runs
 from crywatch.cli import schedule as cli_schedule
 from crywatch.cli import trace as cli_trace
 from crywatch.core.errors import CrywatchError
-from crywatch.core.project import root, say
-from crywatch.core.redact import guard_tracebacks, redacted
+from crywatch.core.project import root, say, tell
+from crywatch.core.redact import guard_tracebacks
 
 app = typer.Typer(
     help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
@@ -105,9 +104,9 @@ def detect(
         detection = detect_file(path, detector, config)
         failed = failed or detection.error is not None
         for note in detection.condition.notes(detection.duration_s, "scored"):
-            typer.echo(f"crywatch: {path}: {note}", err=True)
+            say(f"{path}: {note}")
         if detection.error is not None and format is Format.audacity:
-            typer.echo(f"crywatch: {detection.error}", err=True)
+            say(detection.error)
         elif line := FORMATS[format](detection):
             typer.echo(line)
     if not files:
@@ -142,7 +141,7 @@ def embed(
     listener = Listener(config, root(), model)
     shown = progress(files, "embed", unit="file")
     done = embed_files(shown, listener, out, whole, say)
-    typer.echo(f"{out}: {done.rows} vectors of {done.files - done.failed} files")
+    tell(f"{out}: {done.rows} vectors of {done.files - done.failed} files")
     if done.failed:
         raise typer.Exit(1)
 
@@ -171,7 +170,7 @@ def mine_published(
     top_t = params.plain("mine.top_t", file) if top_t is None else top_t
     with open_engine(params.section("engine", EngineConfig, file)) as engine:
         mined = run(features, model, named, out, top_t, classes, engine)
-    typer.echo(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
+    tell(f"{out}: {mined.n_seconds} seconds of {mined.n_clips} clips")
 
 
 @app.command("params")
@@ -250,5 +249,5 @@ def main() -> None:
         said = f"{where}{error.strerror or error}"
     else:
         return
-    print(f"crywatch: {redacted(said)}", file=sys.stderr)
+    say(said)
     raise SystemExit(2)

@@ -56,10 +56,21 @@ def _shared(folder: Path) -> bool:
     return False
 
 
-def say(message: str) -> None:
-    """One line on standard error, without secrets."""
+def tell(line: str) -> None:
+    """One line of results, on standard output."""
     import typer
 
+    from crywatch.core.names import shown
+
+    typer.echo(shown(line))
+
+
+def say(message: str) -> None:
+    """One line on standard error, without secrets; it never ends a command."""
+    import typer
+
+    from crywatch.core.names import shown
     from crywatch.core.redact import redacted
 
-    typer.echo(f"crywatch: {redacted(message)}", err=True)
+    with suppress(OSError):  # nobody reads it: what is asked for is still done
+        typer.echo(f"crywatch: {shown(redacted(message))}", err=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from crywatch.core import gate
+from crywatch.core.names import normal
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.recordings_table import (
     COLUMNS,
@@ -71,7 +72,7 @@ class Recordings(Corpus):
                 recorded_at=row.recorded_at,
                 title=title if title != stem else "",
             )
-        in_table = {row.path for row in rows}
+        in_table = {row.path for row in rows}  # as the disk spells them
         for path in self.audio_files(folder, "."):
             if path not in in_table:
                 yield Refused(path, f"not listed in {TABLE}")
@@ -85,6 +86,7 @@ def numbered(rows: Iterable[Recording]) -> dict[str, str]:
 
 def without_names(text: str, number: Mapping[str, str]) -> str:
     """``text`` with numbers in place of names; a name inside a longer word is left."""
+    text = normal(text)  # as names are
     # Digits and single letters stand in too many names of files, and name nobody.
     names = sorted((n for n in number if len(n) > 1 and not n.isdecimal()), key=len, reverse=True)
     if not names:

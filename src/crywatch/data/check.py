@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +62,8 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     ConfigError
         There is no such corpus.
     """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     corpus = corpora.get(name)
     if not folder.is_dir():
         return CorpusCheck(name, "folder", problems=(f"{folder}: no such folder",))
@@ -70,7 +71,7 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
     if check.counts is None or not check.counts.clips:
         return check
     # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
-    quoted = json.dumps(str(folder.resolve()), ensure_ascii=False)
+    quoted = QuotedString(str(folder.resolve()), Quote.double).with_quotes()
     use = (
         f"to use it: dvc exp run -S 'corpora=[{name}]' -S "
         f"{shlex.quote(f'corpus.{name}.folder={quoted}')} (with the other corpora's names in the "

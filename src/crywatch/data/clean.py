@@ -30,6 +30,7 @@ from crywatch.audio.waves.resampling import GATHER_SAMPLES, Resampler, gathered
 from crywatch.core.atomic import TEMP_PREFIX, atomic_path, write_json
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
+from crywatch.core.names import normal
 from crywatch.core.progress import progress_bar
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.details import FILE as DETAILS_FILE
@@ -165,16 +166,18 @@ def unique_stems(
     """A file name for each source path: its title or own stem, where that is safe and unique.
 
     A name with other characters, one that two sources share, or one that is too long gets a digest
-    of its path.
+    of its path; NFC and NFD give the same, unless both are there.
     """
-    own = {path: (titles or {}).get(path, Path(path).stem) for path in source_paths}
+    own = {path: normal((titles or {}).get(path, Path(path).stem)) for path in source_paths}
+    twins = Counter(map(normal, own))
     plain = {path: re.sub(r"[^A-Za-z0-9._-]+", "_", name) for path, name in own.items()}
     # Case is ignored: some file systems do not tell names apart by it.
     count = Counter(stem.lower() for stem in plain.values())
     stems = {}
     for path, stem in plain.items():
         if count[stem.lower()] > 1 or stem != own[path] or len(stem) > MAX_STEM:
-            stem = f"{stem[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+            one = normal(path) if twins[normal(path)] == 1 else path
+            stem = f"{stem[:80]}-{hashlib.sha256(one.encode()).hexdigest()[:8]}"
         stems[path] = stem
     return stems
 

@@ -13,17 +13,10 @@ from crywatch.audio.guard import GuardedReader, Limits
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.condition import Condition
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
+from crywatch.core.names import Disk, recordings_below
 from crywatch.detection.decisions import Decision, DetectedEvent, Rule, merge_events
 
 THRESHOLD = 0.5  # of a model without a decision, where none is set
-
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("3gp", "aac", "aif", "aiff", "amr", "caf", "flac", "m4a", "m4v", "mka", "mkv", "mov"),
-        *("mp3", "mp4", "oga", "ogg", "opus", "wav", "webm", "wma"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -150,18 +143,12 @@ def _detection(
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as given; folders give the audio files below them (by suffix), sorted.
-
-    Hidden files are passed over: macOS leaves a "._name.wav" beside each file that it copies.
-    """
+    """Files as given; folders give the recordings below them (`core.names`), sorted."""
     for path in paths:
+        if not path.exists():
+            top = Path(path.anchor)
+            path = top / Disk(top).spelt(str(path))
         if path.is_dir():
-            yield from sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.name.startswith(".")
-                and file.is_file()
-            )
+            yield from recordings_below(path)
         else:
             yield path

@@ -12,6 +12,7 @@ from crywatch import corpora
 from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
+from crywatch.core.names import is_litter
 from crywatch.core.progress import progress
 from crywatch.corpora.download import clips
 from crywatch.corpora.download.archive import extract
@@ -186,7 +187,7 @@ def _in_mirror(loader: Corpus, mirror: str) -> Path:
 
 
 def _copy(loader: Corpus, source: Path, folder: Path) -> None:
-    """Copy a folder in the corpus' layout; links are followed, nothing is left behind."""
+    """Copy the data of a folder in the corpus' layout; links are followed."""
     loader.check(source)
     for file in progress(sorted(_files(source)), f"copy {loader.name}", unit="file"):
         target = folder / file.relative_to(source)
@@ -195,9 +196,10 @@ def _copy(loader: Corpus, source: Path, folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below ``folder``, through links to folders too (rglob passes those over)."""
+    """All data below ``folder``, through links to folders too (rglob passes those over)."""
     for top, directories, files in os.walk(folder, followlinks=True):
         here = Path(top)
         above = {here.resolve(), *here.resolve().parents}
         directories[:] = [name for name in directories if (here / name).resolve() not in above]
+        files = [name for name in files if not is_litter(name)]
         yield from (here / name for name in files if (here / name).is_file())

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from crywatch.core import paths
 from crywatch.core.errors import CorpusError
+from crywatch.core.names import recordings_below
 
 if TYPE_CHECKING:
     from crywatch.audio.decode import Decoded
 
-AUDIO = frozenset({".wav", ".ogg", ".flac", ".mp3", ".m4a", ".3gp", ".caf"})
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
 
 
@@ -164,12 +164,8 @@ class Corpus(ABC):
         return decode(folder / entry.source_path)
 
     def audio_files(self, folder: Path, below: str) -> list[str]:
-        """Paths of all audio files at any depth of ``folder / below``, sorted, below ``folder``."""
-        return [
-            file.relative_to(folder).as_posix()
-            for file in sorted((folder / below).rglob("*"))
-            if file.suffix.lower() in AUDIO and not file.name.startswith(".") and file.is_file()
-        ]
+        """Paths of all recordings at any depth of ``folder / below``, sorted, below ``folder``."""
+        return [file.relative_to(folder).as_posix() for file in recordings_below(folder / below)]
 
     def require(self, folder: Path, *inside: str) -> None:
         """Raise CorpusError unless each path of ``inside`` exists below ``folder``."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crywatch.corpora.shared.base import AUDIO
+from crywatch.core.names import Disk, is_recording, normal
 from crywatch.corpora.shared.rows import Row, read_rows
 
 CORPUS = "recordings"
@@ -32,8 +32,9 @@ def read_recordings(folder: Path) -> list[Recording]:
     table = folder / TABLE
     rows: dict[str, Row] = {}
     recordings = []
+    disk = Disk(folder)
     for row in read_rows(table, ("path",), COLUMNS, _delimiter(table)):
-        path = _path(folder, row)
+        path = _path(disk, row)
         if path in rows:
             raise row.error("path", f"{path!r} stands in line {rows[path].line} already")
         rows[path] = row
@@ -41,7 +42,8 @@ def read_recordings(folder: Path) -> list[Recording]:
         if label not in LABELS:
             raise row.error("label", f"{row['label']!r} is none of {', '.join(LABELS)}")
         category = row["category"] or label
-        recordings.append(Recording(path, label, row["infant"] or None, _time(row), category))
+        infant = normal(row["infant"]) or None
+        recordings.append(Recording(path, label, infant, _time(row), category))
     return recordings
 
 
@@ -52,12 +54,12 @@ def _delimiter(table: Path) -> str:
     return ";" if b";" in head and b"," not in head else ","
 
 
-def _path(folder: Path, row: Row) -> str:
-    path = row.inside("path", folder)
-    if Path(path).suffix.lower() not in AUDIO:
-        raise row.error("path", f"{path!r} is not an audio file ({', '.join(sorted(AUDIO))})")
-    if not (folder / path).is_file():
-        raise row.error("path", f"there is no file {path!r} below {folder}")
+def _path(disk: Disk, row: Row) -> str:
+    path = row.inside("path", disk)
+    if not (disk.folder / path).is_file():
+        raise row.error("path", f"there is no file {path!r} below {disk.folder}")
+    if not is_recording(disk.folder / path):
+        raise row.error("path", f"{path!r} is not an audio file, by its name and by its content")
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from crywatch.core import gate
 from crywatch.core.errors import CorpusError
+from crywatch.core.names import Disk
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,17 @@ class Row:
             raise self.error(column, "is empty")
         return self[column]
 
-    def inside(self, column: str, folder: Path | None = None) -> str:
+    def inside(self, column: str, disk: Disk | None = None) -> str:
         """The cell as a path with forward slashes, which must not lead out of its folder.
 
-        Nor may a link, where ``folder`` says which it is.
+        Where ``disk`` says which it is, the path is as it is spelt there, and no link leads out.
         """
         text, place = self.filled(column).replace("\\", "/"), self._place(column)
         try:
             path = PurePosixPath(gate.below(text, place)).as_posix()
-            if folder is not None:
-                gate.inside(folder, path, place)
+            if disk is not None:
+                path = disk.spelt(path)
+                gate.inside(disk.folder, path, place)
             return path
         except gate.GateError as error:
             raise CorpusError(str(error)) from error

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crywatch.core.errors import CrywatchError
+from crywatch.core.names import normal
 from crywatch.corpora.shared.clocks import wrong_time
 from crywatch.corpora.shared.recordings_table import (
     FIRST_YEAR,
@@ -48,7 +49,7 @@ def user_files(
     where nothing is found, where the time is none, or the table has errors; a row of another infant
     is one.
     """
-    rows = {} if table is None else _rows(table)
+    infant_id, rows = normal(infant_id), {} if table is None else _rows(table)
     files = list(find_files(paths))
     if not paths and table is not None:
         files = _files_of(infant_id, table, rows.values())
@@ -57,7 +58,7 @@ def user_files(
     by_user = None if at is None else _time(at)
     out, guesses = [], []
     for path in files:
-        row = rows.get(path.resolve())
+        row = rows.get(_key(path))
         if row is not None and row.infant not in (None, infant_id):
             raise CrywatchError(f"{path}: by the table it is of infant {row.infant!r}")
         time = row.recorded_at if row is not None and row.recorded_at is not None else by_user
@@ -73,8 +74,12 @@ def user_files(
     return out
 
 
-def _rows(table: Path) -> dict[Path, Recording]:
-    """The rows of a recordings.csv by the file that each is of."""
+def _key(path: Path) -> str:
+    return normal(str(path.resolve()))
+
+
+def _rows(table: Path) -> dict[str, Recording]:
+    """The rows of a recordings.csv by the `_key` of the file that each is of."""
     if table.name != TABLE:
         raise CrywatchError(
             f"{table}: the table must be named {TABLE} and lie in the folder of its recordings"
@@ -82,7 +87,7 @@ def _rows(table: Path) -> dict[Path, Recording]:
     if not table.is_file():
         raise CrywatchError(f"{table}: no such file")
     folder = table.resolve().parent
-    return {(folder / row.path).resolve(): row for row in read_recordings(folder)}
+    return {_key(folder / row.path): row for row in read_recordings(folder)}
 
 
 def _files_of(infant_id: str, table: Path, rows: Collection[Recording]) -> list[Path]:

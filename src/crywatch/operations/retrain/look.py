@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crywatch.core import params
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.names import is_litter
 from crywatch.corpora.shared.base import is_generated, is_named
 from crywatch.tracking.lineage import YamlLoader, related
 
@@ -120,14 +121,17 @@ def _without_descriptions(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listing(dep: Output) -> dict[str, str] | None:
-    """Name below a folder (of a file: "") to MD5; None if it is not there."""
+    """Name below a folder (of a file: "") to MD5; None if it is not there.
+
+    The project's .dvcignore holds for no folder outside: what it names is left out here.
+    """
     from dvc_data.hashfile.tree import Tree
 
     if not dep.exists:
         return None
     dep.save()
     if isinstance(dep.obj, Tree):
-        return {"/".join(key): digest.value for key, _, digest in dep.obj}
+        return {"/".join(key): digest.value for key, _, digest in dep.obj if not is_litter(key[-1])}
     return {"": dep.hash_info.value}
 
 
