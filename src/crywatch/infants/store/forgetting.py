@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from crywatch.core.atomic import TEMP_PREFIX
 from crywatch.core.digest import file_sha256
@@ -160,8 +160,13 @@ def _vectors(reader: Reader, infant_id: str) -> dict[str, bytes]:
 
 def _traces(reader: Reader, infant_id: str, before: Mapping[str, bytes]) -> _Traces:
     """Of recordings that were there ``before``, and of the infant, what nobody has any more."""
-    rows = reader.connection.execute(select(RecordingRow.digest, RecordingRow.vector)).all()
-    left = {digest for digest, _ in rows} | {vector[:_VECTOR_BYTES] for _, vector in rows}
+    starts = {vector[:_VECTOR_BYTES] for vector in before.values()}
+    start_of = func.substr(RecordingRow.vector, 1, _VECTOR_BYTES)
+    left = {
+        value
+        for column, values in ((RecordingRow.digest, set(before)), (start_of, starts))
+        for (value,) in reader.among(select(column), column, values)
+    }
     exact, spelled = [], infant_id.encode()
     gone = not reader.has(infant_id)
     if gone:

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from crywatch.core.errors import StoreError
@@ -42,6 +43,7 @@ from crywatch.infants.store.schema import (
 from crywatch.infants.updating import InfantState, NormalBand, Refit
 
 MAX_ID = 200  # characters
+MOST_VALUES = 500  # that a query is asked for at once
 
 
 class InfantStore:
@@ -148,10 +150,16 @@ class Reader:
             .order_by(InfantRow.infant_id)
         )
         out: dict[str, list[str]] = {}
-        for digest, other in self.connection.execute(query):
-            if digest in digests:
-                out.setdefault(digest, []).append(other)
+        for digest, other in self.among(query, RecordingRow.digest, digests):
+            out.setdefault(digest, []).append(other)
         return out
+
+    def among(self, query: Select, column: Any, values: Iterable[Any]) -> Iterator[Any]:
+        """The rows of ``query`` that have one of ``values`` in ``column``."""
+        values = list(values)
+        for start in range(0, len(values), MOST_VALUES):
+            some = column.in_(values[start : start + MOST_VALUES])
+            yield from self.connection.execute(query.where(some))
 
     def entries(self) -> list[InfantEntry]:
         """All infants by id."""
