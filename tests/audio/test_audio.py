@@ -419,7 +419,7 @@ def test_a_cleaned_clip_that_is_missing_or_broken(tmp_path):
 def test_an_excerpt_is_what_lies_between_and_no_more(start_s, end_s, seconds, tmp_path):
     wave = noise(5.0)
     cleaned.write_flac(tmp_path / "t.flac", wave)
-    cut = audio.excerpt(tmp_path / "t.flac", start_s, end_s)
+    cut = audio.excerpt(audio.BlockReader(tmp_path / "t.flac"), start_s, end_s)
     assert len(cut.wave) == seconds * RATE_HZ and not cut.truncated
     first, last = (round(second * RATE_HZ) for second in (start_s, end_s))
     np.testing.assert_allclose(cut.wave, wave[first:last], atol=1e-4)

@@ -80,6 +80,7 @@ def test_vectors_of_every_cry_and_the_network_s_name(project, listener, monkeypa
     monkeypatch.chdir(project)
     result = run("sounds", "--out", "x.parquet")
     assert result.exit_code == 0, result.output
+    assert (project / "x.parquet").stat().st_mode & 0o777 == 0o600
     table = pq.read_table("x.parquet")
     assert [(f.name, str(f.type)) for f in table.schema] == [
         ("path", "string"),

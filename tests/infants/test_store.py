@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import StoreError
 from crywatch.infants.store import InfantStore, WrittenPage, files, forget
 from crywatch.infants.store import store as transactions
 from crywatch.infants.store.files import MODELS
-from crywatch.infants.store.schema import DATABASE, VERSION
+from crywatch.infants.store.schema import DATABASE, VERSION, unusable
 from crywatch.infants.store.store import MAX_ID, Writer, key_of
 from crywatch.infants.updating import NormalBand
 from tests.helpers import store_cases as cases
+from tests.helpers.disk_cases import small_disk
 
 IDS = ["../x", "a/b", "Zoë 👶", "a", "A", "con", "..", " sp ace ", "x" * MAX_ID, "/etc/passwd"]
 
@@ -233,6 +237,30 @@ def test_a_writer_that_waits_too_long_says_so(store, monkeypatch):
         InfantStore(store.folder).writing(),
     ):
         pass
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_the_store_whole(tmp_path):
+    with small_disk(tmp_path / "disk", 4_096) as disk:
+        store = InfantStore(disk / "infants")
+        cases.enrolled(store, "Mia")
+        before = read(store, "Mia")
+        with suppress(OSError), open(disk / "filler", "wb") as filler:
+            while True:
+                filler.write(bytes(4_096))
+                filler.flush()
+        with pytest.raises(StoreError, match="No space left on device: make room there"):
+            read(InfantStore(disk / "infants"), "Mia")
+        (disk / "filler").unlink()
+        after = read(InfantStore(disk / "infants"), "Mia")
+        assert [one.digest for one in after.records] == [one.digest for one in before.records]
+
+
+def test_what_the_database_says_of_a_full_disk_is_asked_of_the_disk(store, monkeypatch):
+    error = DatabaseError("", {}, sqlite3.OperationalError("disk I/O error"))
+    assert "move it away" in str(unusable(store.folder, error))
+    monkeypatch.setattr("crywatch.infants.store.schema.no_room", lambda folder: errno.ENOSPC)
+    told = str(unusable(store.folder, error))
+    assert "No space left on device: make room there" in told and "move" not in told
 
 
 def test_readers_see_what_was_committed_while_another_writes(store):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +22,7 @@ from crywatch.cli import trace as cli_trace
 from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say, tell
 from crywatch.core.redact import guard_tracebacks
+from crywatch.core.streams import give_up_output, open_closed
 
 app = typer.Typer(
     help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
@@ -233,9 +236,13 @@ def main() -> None:
 
     No error, foreseen or not, tells a secret.
     """
+    open_closed()
     guard_tracebacks()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CrywatchError as error:
         said = str(error)
     except ModuleNotFoundError as error:
@@ -247,6 +254,9 @@ def main() -> None:
     except OSError as error:  # a path that cannot be written, a full disk
         where = "" if error.filename is None else f"{error.filename}: "
         said = f"{where}{error.strerror or error}"
+        if error.errno == errno.EBADF:
+            said = "standard output is closed: what is printed there is lost"
+        give_up_output()
     else:
         return
     say(said)

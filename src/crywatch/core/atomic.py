@@ -154,18 +154,20 @@ def _refused(final: Path, error: BaseException) -> OSError | None:
         return None
     if isinstance(error, OSError) and error.errno in REFUSED_WRITES:
         return OSError(error.errno, f"cannot write {final}: {os.strerror(error.errno)}")
-    number = _no_room(final.parent)
+    number = no_room(final.parent)
     if not number:
         return None
     return OSError(number, f"cannot write {final}: {os.strerror(number)} ({error})")
 
 
-def _no_room(folder: Path) -> int:
+def no_room(folder: Path) -> int:
     """The error number of a disk that takes no more; 0 for one that does."""
     probe = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
     try:
         with open(probe, "wb") as handle:
-            os.posix_fallocate(handle.fileno(), 0, _ROOM_BYTES)
+            handle.write(bytes(_ROOM_BYTES))
+            handle.flush()
+            os.fsync(handle.fileno())
     except OSError as error:
         return error.errno if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
     finally:

@@ -221,13 +221,12 @@ def _whole(reader: BlockReader) -> Decoded:
     return Decoded(wave, info.rate_hz, info.channels, info.codec, reader.truncated)
 
 
-def excerpt(path: Path | str, start_s: float, end_s: float) -> Decoded:
+def excerpt(reader: BlockReader, start_s: float, end_s: float) -> Decoded:
     """What a file holds from ``start_s`` to ``end_s``; nothing after that is decoded.
 
     The wave is shorter, or empty, where the file ends before ``end_s``. See `BlockReader` for the
     errors.
     """
-    reader = BlockReader(path)
     first, last = (round(second * reader.info.rate_hz) for second in (start_s, end_s))
     parts, at = [np.zeros(0, dtype=np.float32)], 0
     for block in reader:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crywatch.audio.decode import excerpt
+from crywatch.audio.guard import GuardedReader
 from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core.errors import AudioError, DownloadError
 from crywatch.core.progress import progress
@@ -172,7 +173,7 @@ def _fetch(
         raise _verdict(error) from error
     start_s, end_s = (0.0, clip.end_s - clip.start_s) if by_host else (clip.start_s, clip.end_s)
     try:
-        sound = excerpt(file, start_s, end_s)
+        sound = excerpt(GuardedReader(file), start_s, end_s)
     except AudioError as error:
         file.unlink(missing_ok=True)  # the next attempt must not go on from it
         if "no audio stream" in str(error):

@@ -22,7 +22,7 @@ from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.cleaned import to_int16
 from crywatch.audio.waves.condition import Condition
 from crywatch.audio.waves.resampling import at_rate, gathered
-from crywatch.core.atomic import atomic_path
+from crywatch.core.atomic import atomic_path, owner_only
 from crywatch.core.errors import AudioError, CrywatchError
 from crywatch.core.models import load
 from crywatch.core.threads import one_thread
@@ -164,12 +164,12 @@ def embed_files(
     """Write ``path``, ``start_s`` and ``vector`` of every cry (or of every file) to Parquet.
 
     Rows go to the file as they come; a file that cannot be read is told to ``say(message)`` and
-    left out. The file's metadata names the network and its digest.
+    left out. The file's metadata names the network and its digest; it is for its owner alone.
     """
     if not whole:
         _ = listener.scores  # a missing detector is no fault of the files
     n_files = failed = rows = 0
-    with atomic_path(out) as temp, _writer(temp, listener.info, whole) as add:
+    with owner_only(), atomic_path(out) as temp, _writer(temp, listener.info, whole) as add:
         for path in files:
             n_files += 1
             try:

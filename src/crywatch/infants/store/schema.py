@@ -6,6 +6,7 @@ still true when it writes. What is deleted is overwritten (secure_delete).
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import DateTime, TypeDecorator
 
-from crywatch.core.atomic import private_dir, private_file
+from crywatch.core.atomic import no_room, private_dir, private_file
 from crywatch.core.errors import StoreError
 
 DATABASE = "infants.sqlite"
@@ -163,7 +164,9 @@ def outside(engine: Engine):
 def unusable(folder: Path, error: Exception) -> StoreError:
     """A database error as one that says what to do."""
     text = str(getattr(error, "orig", error))
-    if "locked" in text or "busy" in text:
+    if number := no_room(folder):  # the disk knows it; SQLite says that input or output failed
+        text, advice = os.strerror(number), "make room there, the store itself is whole"
+    elif "locked" in text or "busy" in text:
         advice = f"another process has held it for {WAIT_S:g} s; try again when that has ended"
     elif "full" in text:
         advice = "make room there"

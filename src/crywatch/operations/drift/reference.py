@@ -147,6 +147,7 @@ def measure_recordings(
 ) -> tuple[list[SoundMeasures], list[str]]:
     """Measures of an excerpt of each recording, and why others could not be read."""
     from crywatch.audio.decode import excerpt
+    from crywatch.audio.guard import GuardedReader
     from crywatch.audio.segments import RATE_HZ
     from crywatch.audio.waves.resampling import resample
     from crywatch.core.digest import file_sha256
@@ -158,7 +159,7 @@ def measure_recordings(
     with one_thread():
         for path in progress(list(recordings), "recent", unit="file"):
             try:
-                sound = excerpt(path, 0.0, max(config.reach_s, excerpt_s))
+                sound = excerpt(GuardedReader(path), 0.0, max(config.reach_s, excerpt_s))
                 wave = resample(sound.wave, sound.rate_hz, RATE_HZ)
                 if not len(wave):
                     raise AudioError(f"{path}: too short")
