@@ -19,6 +19,7 @@ from crywatch.evaluation.evaluate.detection.figures import (
     det_figure,
     histogram_figure,
 )
+from crywatch.evaluation.evaluate.detection.measures import MAIN_MODELS
 from crywatch.evaluation.evaluate.detection.seconds import thresholds
 from tests.helpers.compare_cases import THRESHOLD, clips, seconds, summary, write_source
 
@@ -194,6 +195,16 @@ def test_dvc_draws_each_table_by_its_template(charts, name):
     assert {plot["x"], plot["y"][file], "rev"} <= fields <= {*points[0], None}
 
 
-def test_dvc_shows_the_pictures_as_files():
+def test_dvc_shows_the_pictures_as_files(charts):
+    from dvc_render import ImageRenderer
+
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    assert "data/evaluate/detection/charts/worst" in plots
+    bodies = {name: body for plot in plots for name, body in plot.items()}
+    pictures = {name for name in bodies if ImageRenderer.matches(name, None)}
+    assert all(list(bodies[name]["y"]) == [name] for name in pictures)
+    folder = Path("data/evaluate/detection/charts/worst")
+    main = {f"{model.replace('/', '_')}.png" for model in MAIN_MODELS}
+    assert {folder / name for name in main} - set(map(Path, pictures)) == {
+        folder / "rtfm_untrimmed.png"  # which not every profile trains
+    }
+    assert {Path(name).name for name in pictures} <= main

@@ -1,6 +1,7 @@
 """The tree shows the pipeline: stage, script, params section, module and test share a name."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,18 @@ def test_stages_depend_on_little_code_that_they_cannot_need():
         folders = tuple(f"{dep}/" for dep in body["deps"] if (ROOT / dep).is_dir())
         assert "src/crywatch" not in body["deps"]
         assert [dep for dep in body["deps"] if dep.startswith(folders)] == []
+
+
+def test_an_experiment_of_one_stage_is_saved_where_nothing_else_is_built(tmp_path):
+    """When `dvc exp run STAGE` saves, it looks up all plots; their folders may be nowhere."""
+    from dvc.repo import Repo
+
+    files = ("dvc.yaml", "dvc.lock", "params.yaml")
+    for name in (".dvc/config", ".dvcignore", *files, *(f"studies/{file}" for file in files)):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    with Repo(str(tmp_path)) as repo:
+        sources = repo.index._plot_sources
+    assert "data/evaluate/detection/charts/roc.csv" in sources
