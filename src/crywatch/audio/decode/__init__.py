@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from crywatch.audio.decode.container import Track
-from crywatch.audio.decode.frames import Frame
+from crywatch.audio.decode.frames import Frame, Kind
 from crywatch.audio.decode.placement import Placement
 from crywatch.audio.waves.condition import Condition
 from crywatch.audio.waves.downmix import LOUDEST, Downmix
@@ -117,64 +117,62 @@ class BlockReader:
         placement = Placement(track, rate_hz)
         run: _Run | None = None
         for silence, frame in placement:
-            if run is not None and (silence or not run.takes(frame)):
+            if run is not None and (silence or run.kind is not frame.kind):
                 yield from run.end()
                 run = None
             for start in range(0, silence, GATHER_SAMPLES):
                 yield np.zeros(min(GATHER_SAMPLES, silence - start), dtype=np.float32)
             if run is None:
-                run = _Run(self.path, track.codec, frame, rate_hz)
-            yield from run.add(frame)
-            placement.damaged += run.damaged
-            run.damaged = 0
+                run = _Run(self, frame.kind)
+            if run.is_full():
+                yield from run.mixed()
+            run.add(frame)
         if run is not None:
             yield from run.end()
-            placement.damaged += run.damaged
         self.damaged_s += placement.damaged / rate_hz
         self.gap_s += placement.gaps / rate_hz
         self.truncated = track.ends_early(placement.at / rate_hz, placement.ends_damaged)
 
 
 class _Run:
-    """Frames of one kind without a gap between them, as mono blocks at ``to_hz``."""
+    """Frames of one kind without a gap between them, as mono blocks at the rate of ``reader``."""
 
-    def __init__(self, path: Path, codec: str, first: Frame, to_hz: int):
-        self._path, self._first = path, first
-        self._is_pcm = codec.startswith("pcm_")
-        self._to_hz = to_hz
+    def __init__(self, reader: BlockReader, kind: Kind):
+        self.kind = kind
+        self._reader = reader
         self._parts: list[np.ndarray] = []
         self._count = 0  # samples in them
-        self._mix = Downmix(first.rate_hz)
-        self._resampler = None if first.rate_hz == to_hz else Resampler(first.rate_hz, to_hz)
-        self.damaged = 0  # samples at to_hz that are no sound
+        self._enough = BLOCK_S * kind.rate_hz
+        self._mix = Downmix(kind.rate_hz)
+        to_hz = reader.info.rate_hz
+        self._resampler = None if kind.rate_hz == to_hz else Resampler(kind.rate_hz, to_hz)
 
-    def takes(self, frame: Frame) -> bool:
-        """Whether ``frame`` can go on it."""
-        return self._first.is_like(frame)
-
-    def add(self, frame: Frame) -> Iterator[np.ndarray]:
-        """What comes out after ``frame``."""
-        if len(self._parts) >= FRAMES_AT_ONCE and self._count >= BLOCK_S * frame.rate_hz:
-            yield from self._mixed()
+    def add(self, frame: Frame) -> None:
+        """``frame`` comes next."""
         self._parts.append(frame.samples)
-        self._count += frame.count
+        self._count += frame.length
 
-    def end(self) -> Iterator[np.ndarray]:
-        """The rest."""
-        yield from self._mixed()
-        for block in self._mix.rest():
-            yield from self._resampled(block)
-        if self._resampler is not None:
-            yield self._resampler(np.zeros(0, dtype=np.float32), last=True)
+    def is_full(self) -> bool:
+        """Whether there are frames enough for a block."""
+        return len(self._parts) >= FRAMES_AT_ONCE and self._count >= self._enough
 
-    def _mixed(self) -> Iterator[np.ndarray]:
+    def mixed(self) -> Iterator[np.ndarray]:
+        """What is known after the frames so far."""
         channels = self._channels(np.concatenate(self._parts, axis=1))
         self._parts, self._count = [], 0
         for block in self._mix(channels):
-            yield from self._resampled(block)
+            yield self._at_rate(block)
 
-    def _resampled(self, block: np.ndarray) -> Iterator[np.ndarray]:
-        yield block if self._resampler is None else self._resampler(block)
+    def end(self) -> Iterator[np.ndarray]:
+        """All that is still to come."""
+        yield from self.mixed()
+        for block in self._mix.rest():
+            yield self._at_rate(block)
+        if self._resampler is not None:
+            yield self._resampler(np.zeros(0, dtype=np.float32), last=True)
+
+    def _at_rate(self, block: np.ndarray) -> np.ndarray:
+        return block if self._resampler is None else self._resampler(block)
 
     def _channels(self, samples: np.ndarray) -> np.ndarray:
         """The arrays of frames as [channels, samples] float32 in [-1, 1]."""
@@ -184,24 +182,25 @@ class _Run:
         elif kind.kind == "i":
             samples = samples.astype(np.float32) / float(2 ** (8 * kind.itemsize - 1))
         else:
-            samples = self._checked(samples).astype(np.float32)
-        return samples if self._first.planar else samples.reshape(-1, self._first.channels).T
+            samples = self._checked(samples).astype(np.float32, copy=False)
+        return samples if self.kind.planar else samples.reshape(-1, self.kind.channels).T
 
     def _checked(self, samples: np.ndarray) -> np.ndarray:
         """Floats: those that are no sound are silence, where a decoder made them up."""
-        peak = max(samples.max(initial=0.0), -samples.min(initial=0.0))
-        if peak <= LOUDEST:  # not so of NaN
+        flat = samples.ravel()
+        if np.dot(flat, flat) <= LOUDEST**2:  # then no sample is louder; not so of NaN
             return samples
-        if self._is_pcm and np.isfinite(peak):
-            raise AudioError(
-                f"{self._path}: holds samples of up to {peak:.3g}, full scale is 1: divide them by "
-                "what they were multiplied with"
-            )
-        if self._is_pcm:
-            raise AudioError(f"{self._path}: holds samples that are NaN or infinite")
         good = np.abs(samples) <= LOUDEST
-        bad = (good.size - good.sum()) / self._first.channels
-        self.damaged += round(bad * self._to_hz / self._first.rate_hz)
+        if good.all():
+            return samples
+        path = self._reader.path
+        if self._reader.info.codec.startswith("pcm_"):
+            if not np.isfinite(samples).all():
+                raise AudioError(f"{path}: holds samples that are NaN or infinite")
+            peak = np.abs(samples).max()
+            raise AudioError(f"{path}: holds samples of up to {peak:.3g}; full scale is 1")
+        bad = good.size - int(good.sum())
+        self._reader.damaged_s += bad / self.kind.channels / self.kind.rate_hz
         return np.where(good, samples, samples.dtype.type(0))
 
 

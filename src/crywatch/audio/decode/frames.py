@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,32 +13,31 @@ from crywatch.audio.decode.headers import TAGS
 if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, Packet
 
+DTYPES = {
+    f"{name}{planar}": np.dtype(kind)
+    for name, kind in {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}.items()
+    for planar in ("", "p")
+}
 MAX_PLANES = 7  # of more, PyAV's arrays read memory that is not theirs
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Some samples, as they were decoded."""
+class Kind(NamedTuple):
+    """What frames have alike whose samples can be one array."""
 
-    samples: np.ndarray  # [channels, samples], or [1, samples x channels] of an interleaved one
     planar: bool
     channels: int
     rate_hz: int
+    dtype: np.dtype
+
+
+class Frame(NamedTuple):
+    """Some samples, as they were decoded."""
+
+    samples: np.ndarray  # [channels, samples], or [1, samples x channels] of an interleaved one
+    kind: Kind
+    length: int  # samples of a channel
     stamp: int | None  # ticks of its track
     lost_s: float | None  # what did not decode before it lasted about so long; None: nothing
-
-    @property
-    def count(self) -> int:
-        """Samples of a channel."""
-        return self.samples.shape[1] // (1 if self.planar else self.channels)
-
-    def is_like(self, other: Frame) -> bool:
-        """Whether their samples can be one array."""
-        ours, theirs = (
-            (frame.planar, frame.channels, frame.rate_hz, frame.samples.dtype)
-            for frame in (self, other)
-        )
-        return ours == theirs
 
 
 class Frames:
@@ -50,31 +48,33 @@ class Frames:
         self.lost_s: float | None = None  # of what did not decode since the last frame
         self._bytes, self._s = 0, 0.0  # of what decoded
         self._packer: AudioResampler | None = None
+        self._kind = Kind(False, 0, 0, np.dtype(np.float32))  # of the last frame
 
     def __iter__(self) -> Iterator[Frame]:
         import av
 
         errors = (av.error.FFmpegError, OSError, ValueError)
-        for packet in self._track.packets():
-            if self._track.failed:
+        track = self._track
+        for packet in track.packets():
+            if track.failed:
                 self._lose(0.0)
-            frames: list[AudioFrame] = []
             try:
-                frames = cast("list[AudioFrame]", packet.decode())
+                frames = packet.decode()
             except errors:
                 if not bytes(packet).startswith(TAGS):
                     self._lose(self._lasts_s(packet))
+                continue
             for raw in frames:
                 try:
                     frame = self._frame(raw)
-                except errors:  # of 64-bit integers PyAV makes no array
+                except errors:  # of 64-bit integers there is no array either
                     self._lose(0.0)
                     continue
                 self.lost_s = None
-                self._s += frame.count / frame.rate_hz
+                if track.is_bare:
+                    self._s += frame.length / frame.kind.rate_hz
+                    self._bytes += packet.size
                 yield frame
-            if frames:
-                self._bytes += packet.size
 
     def _lose(self, seconds: float) -> None:
         if self.lost_s is None:
@@ -90,17 +90,33 @@ class Frames:
     def _s_of_bytes(self, count: int) -> float:
         return count * self._s / self._bytes if self._bytes else 0.0
 
-    def _frame(self, frame: AudioFrame) -> Frame:
-        import av
-
-        channels, planar, rate_hz = frame.layout.nb_channels, frame.format.is_planar, frame.rate
+    def _frame(self, frame: Any) -> Frame:
+        form, channels, rate_hz = frame.format, frame.layout.nb_channels, frame.rate
+        planar, stamp, length = form.is_planar, frame.pts, frame.samples
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             raise ValueError(f"a frame of {rate_hz} Hz")
-        stamp = frame.pts
+        dtype = DTYPES.get(form.name)
+        if dtype is None:
+            raise ValueError(f"samples of {form.name}")
         if planar and channels > MAX_PLANES:
-            planar = False
-            packed = frame.format.name.removesuffix("p")
-            if self._packer is None or self._packer.layout != frame.layout:
-                self._packer = av.AudioResampler(packed, frame.layout, rate_hz)
-            (frame,) = self._packer.resample(frame)
-        return Frame(frame.to_ndarray(), planar, channels, rate_hz, stamp, self.lost_s)
+            planar, frame = False, self._packed(frame)
+        if planar and channels > 1:
+            samples = np.empty((channels, length), dtype)
+            for row, plane in zip(samples, frame.planes, strict=True):
+                row[:] = np.frombuffer(plane, dtype, length)
+        else:
+            samples = np.frombuffer(frame.planes[0], dtype, length * channels)[None]
+        kind = Kind(planar, channels, rate_hz, dtype)
+        if kind != self._kind:
+            self._kind = kind
+        return Frame(samples, self._kind, length, stamp, self.lost_s)
+
+    def _packed(self, frame: AudioFrame) -> AudioFrame:
+        """The same samples, interleaved."""
+        import av
+
+        packed = frame.format.name.removesuffix("p")
+        if self._packer is None or self._packer.layout != frame.layout:
+            self._packer = av.AudioResampler(packed, frame.layout, frame.rate)
+        (frame,) = self._packer.resample(frame)
+        return frame

@@ -25,61 +25,66 @@ class Placement:
         self.ends_damaged = False  # nothing decodes behind the last frame, though there is more
         self._track = track
         self._rate_hz = rate_hz
-        self._shift = 0.0  # of stamps, in samples
+        self._tolerance = TOLERANCE_S * rate_hz
+        self._per_tick = track.tick_s * rate_hz  # samples
+        self._shift = -track.origin_s * rate_hz  # of stamps, in samples
+        self._is_stamped = not track.is_bare and track.tick_s > 0
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         frames = Frames(self._track)
         leaping: Frame | None = None
         for frame in frames:
             if leaping is not None:
-                yield self._placed(leaping, self._agree(leaping, frame))
+                yield self._placed(leaping, self._agree(leaping, frame)), leaping
                 leaping = None
             stamped = self._stamped(frame)
-            if stamped is not None and self._is_far(stamped - self.at):
+            is_far = stamped is not None and abs(stamped - self.at) > self._tolerance
+            if is_far:
                 leaping = frame
+            elif frame.lost_s is None:
+                self.at += frame.length * self._rate_hz / frame.kind.rate_hz
+                yield 0, frame
             else:
-                yield self._placed(frame, True)
+                yield self._placed(frame, True), frame
         if leaping is not None:
-            yield self._placed(leaping, True)
+            yield self._placed(leaping, True), leaping
         self.ends_damaged = frames.lost_s is not None
 
     def _stamped(self, frame: Frame) -> float | None:
         """The sample at which a frame begins by its stamp; None where that says nothing."""
-        track = self._track
-        if frame.stamp is None or track.is_bare or not track.tick_s:
+        if frame.stamp is None or not self._is_stamped:
             return None
-        if frame.rate_hz != track.rate_hz and track.counts_samples:
+        if self._track.counts_samples and frame.kind.rate_hz != self._track.rate_hz:
             return None
-        return (frame.stamp * track.tick_s - track.origin_s) * self._rate_hz + self._shift
-
-    def _is_far(self, samples: float) -> bool:
-        return abs(samples) > TOLERANCE_S * self._rate_hz
+        return frame.stamp * self._per_tick + self._shift
 
     def _length(self, frame: Frame) -> float:
-        return frame.count * self._rate_hz / frame.rate_hz
+        return frame.length * self._rate_hz / frame.kind.rate_hz
 
     def _agree(self, frame: Frame, following: Frame) -> bool:
+        """Whether the stamp of the frame after it is where ``frame`` ends by its own."""
         ours, theirs = self._stamped(frame), self._stamped(following)
         if ours is None or theirs is None:
             return True
-        return not self._is_far(theirs - ours - self._length(frame))
+        return abs(theirs - ours - self._length(frame)) <= self._tolerance
 
-    def _placed(self, frame: Frame, believed: bool) -> tuple[int, Frame]:
+    def _placed(self, frame: Frame, believed: bool) -> int:
+        """Samples of silence before ``frame``, which comes next."""
         silence = self._silence(frame, believed)
         if frame.lost_s is not None:
             self.damaged += silence
         else:
             self.gaps += silence
         self.at += silence + self._length(frame)
-        return silence, frame
+        return silence
 
     def _silence(self, frame: Frame, believed: bool) -> int:
-        """Samples before ``frame``."""
         stamped = self._stamped(frame)
         if stamped is None or not believed:
             return round((frame.lost_s or 0.0) * self._rate_hz)
-        lead = stamped - self.at
-        if self._is_far(lead) and not 0 < lead <= MAX_GAP_S * self._rate_hz:
-            self._shift -= lead
+        ahead = stamped - self.at
+        is_far = abs(ahead) > self._tolerance
+        if is_far and not 0 < ahead <= MAX_GAP_S * self._rate_hz:
+            self._shift -= ahead
             return 0
-        return max(0, round(lead)) if self._is_far(lead) or frame.lost_s is not None else 0
+        return max(0, round(ahead)) if is_far or frame.lost_s is not None else 0

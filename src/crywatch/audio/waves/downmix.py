@@ -59,8 +59,7 @@ class Downmix:
         if len(self._bias) != len(blocks[0]):
             self._bias = np.zeros(len(blocks[0]), dtype=np.float32)
         stuck = [self._stuck(block) for block in blocks]
-        for channel in range(len(blocks[0])):
-            self._bias[channel] = self._bias_of(blocks, stuck, channel)
+        self._bias = self._next_bias(blocks, stuck)
         for block, constant in zip(blocks, stuck, strict=True):
             yield self._mono(self._plain(block, constant))
 
@@ -74,53 +73,75 @@ class Downmix:
 
     def _stuck(self, block: np.ndarray) -> np.ndarray | None:
         """Where a channel has one loud value for long: [channels, samples]; None if nowhere."""
-        step = self._run // STUCK_STEPS
-        few = block[:, ::step]
+        few = block[:, :: self._run // STUCK_STEPS]
         same = (few[:, 1:] == few[:, :-1]) & (np.abs(few[:, 1:]) >= MIN_BIAS)
+        for _ in range(STUCK_STEPS - 3):  # so many in a row, of those that a run must hold
+            same = same[:, 1:] & same[:, :-1]
         if not same.any():
             return None
         stuck = np.zeros(block.shape, dtype=bool)
         for row, values in zip(stuck, block, strict=True):
             edges = np.flatnonzero(np.diff(values, prepend=np.nan, append=np.nan))
-            for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-                row[start:end] = end - start >= self._run and abs(values[start]) >= MIN_BIAS
+            lasts = np.diff(edges) >= self._run
+            for start, end in np.stack([edges[:-1], edges[1:]], axis=1)[lasts].tolist():
+                row[start:end] = abs(values[start]) >= MIN_BIAS
         return stuck if stuck.any() else None
 
-    def _bias_of(self, blocks: list[np.ndarray], stuck: list, channel: int) -> float:
-        """What a channel's frames agree about and its quiet ones do not exceed.
+    def _next_bias(self, blocks: list[np.ndarray], stuck: list) -> np.ndarray:
+        """[channels]: what the frames of each agree about, and its quiet ones are well below.
 
-        If they do not agree: the bias so far, where that is nearer to them than none.
+        Where they do not agree: the bias so far, if that is nearer to them than none.
         """
-        cut = []
-        for block, constant in zip(blocks, stuck, strict=True):
-            values = block[channel]
-            if constant is not None:
-                values = values[~constant[channel]]
-            cut.append(values[: len(values) // self._frame * self._frame].reshape(-1, self._frame))
-        means = np.concatenate([frames.mean(axis=1) for frames in cut])
-        before = float(self._bias[channel])
-        if len(means) < BIAS_FRAMES:
-            return before
-        bias = float(np.median(means))
-        if abs(bias) < MIN_BIAS:
-            return 0.0
-        quiet = np.quantile(np.concatenate([frames.std(axis=1) for frames in cut]), QUIET)
-        is_heard = abs(bias) >= MIN_BIAS_TO_QUIET * quiet
-        if is_heard and np.median(np.abs(means - bias)) <= BIAS_SPREAD * abs(bias):
-            return bias
-        return before if abs(bias - before) < abs(bias) else 0.0
+        means = np.hstack([self._means(*pair) for pair in zip(blocks, stuck, strict=True)])
+        bias = np.zeros(len(means), dtype=np.float32)
+        for channel, before in enumerate(self._bias.tolist()):
+            known = means[channel][~np.isnan(means[channel])]
+            if len(known) < BIAS_FRAMES:
+                bias[channel] = before
+                continue
+            median = float(np.median(known))
+            if abs(median) < MIN_BIAS:
+                continue
+            spread = np.median(np.abs(known - median))
+            if spread <= BIAS_SPREAD * abs(median) and self._is_heard(median, channel, blocks):
+                bias[channel] = median
+            elif abs(median - before) < abs(median):
+                bias[channel] = before
+        return bias
+
+    def _means(self, block: np.ndarray, stuck: np.ndarray | None) -> np.ndarray:
+        """[channels, frames]; NaN of those with a value that is stuck."""
+        whole = block.shape[1] // self._frame * self._frame
+        ones = np.full(self._frame, 1 / self._frame, dtype=np.float32)
+        if block.flags.c_contiguous:
+            means = block[:, :whole].reshape(len(block), -1, self._frame) @ ones
+        else:  # interleaved
+            means = (ones @ block.T[:whole].reshape(-1, self._frame, len(block))).T
+        if stuck is not None:
+            frames = stuck[:, :whole].reshape(len(block), -1, self._frame)
+            means = np.where(frames.any(axis=2), np.nan, means)
+        return means
+
+    def _is_heard(self, bias: float, channel: int, blocks: list[np.ndarray]) -> bool:
+        """Whether in the quiet frames the bias is what is loud."""
+        levels = []
+        for block in blocks:
+            whole = block.shape[1] // self._frame * self._frame
+            levels.append(block[channel, :whole].reshape(-1, self._frame).std(axis=1))
+        return abs(bias) >= MIN_BIAS_TO_QUIET * np.quantile(np.concatenate(levels), QUIET)
 
     def _mono(self, block: np.ndarray) -> np.ndarray:
         if len(block) == 1:
             return block[0]
         mean = block.mean(axis=0)
-        power = np.einsum("ct,ct->c", block, block) / max(1, block.shape[1])
-        loudest = int(power.argmax())
         if block.shape[1] >= self._frame:
-            unrelated = power.sum() / len(block) ** 2
-            few = np.dot(mean, mean) / len(mean) < CANCELLED * unrelated
-            self._cancels = bool(few) and bool(power[loudest] >= MIN_RMS**2)
-        return block[loudest] if self._cancels else mean
+            flat = block.ravel("K")
+            power, unrelated = np.dot(mean, mean), np.dot(flat, flat) / len(block) ** 2
+            loud = unrelated * len(block) >= MIN_RMS**2 * len(mean)
+            self._cancels = bool(loud and power < CANCELLED * unrelated)
+        if not self._cancels:
+            return mean
+        return block[np.einsum("ct,ct->c", block, block).argmax()]
 
 
 def to_mono(channels: np.ndarray, rate_hz: int) -> np.ndarray:
