@@ -13,7 +13,7 @@ def tone(seconds, rate_hz=16_000, hz=440.0, gain=0.4):
 
 
 def write(path, container, tracks, rate_hz=16_000, video_s=0.0):
-    """Tracks as ``(codec, [(start_s, wave)], settings)``: a wave is [samples] or [channels, samples].
+    """Tracks as ``(codec, [(start_s, wave)], settings)``; a wave is [(channels,) samples].
 
     Settings: ``layout``, ``metadata``, ``disposition``. With ``video_s`` there is a picture too.
     """

@@ -188,7 +188,9 @@ class _Run:
     def _checked(self, samples: np.ndarray) -> np.ndarray:
         """Floats: those that are no sound are silence, where a decoder made them up."""
         flat = samples.ravel()
-        if np.dot(flat, flat) <= LOUDEST**2:  # then no sample is louder; not so of NaN
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.dot(flat, flat)
+        if power <= LOUDEST**2:  # then no sample is louder; not so of NaN
             return samples
         good = np.abs(samples) <= LOUDEST
         if good.all():

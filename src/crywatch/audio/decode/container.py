@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from crywatch.audio.decode.headers import (
     DataChunk,
     Tail,
+    adts_holes,
     data_chunk,
     is_placeholder,
     mp3_frames_s,
@@ -54,12 +56,10 @@ class Track:
             size = file.seek(0, io.SEEK_END)
             self.chunk = data_chunk(file, size) or DataChunk(None)
             self._size = size
-            self._tag_bytes = tag_bytes(file)
         self._remarks = remarks
         if self.chunk.remark:
             remarks.append(self.chunk.remark)
         self.failed = False  # a packet could not be read since the last one
-        self._was_passed_over = False
         self._container = self._open()
         try:
             self._formats = frozenset(self._container.format.name.split(","))
@@ -145,20 +145,16 @@ class Track:
             yield packet
             self.failed = False
 
-    def passed_over(self) -> int:
-        """Bytes that make no packet, asked for when one is damaged; 0 when that was asked before.
-
-        FFmpeg's reader of bare AAC looks for the next frame without a word.
-        """
-        if "aac" not in self._formats or self._was_passed_over:
-            return 0
-        self._was_passed_over = True
-        again = Track(self._path, self._content, [], self._start)
-        try:
-            read = sum(packet.size for packet in again.packets())
-        finally:
-            again.close()
-        return max(0, self._size - self._tag_bytes - read)
+    def holes(self) -> list[tuple[int, int]]:
+        """See `adts_holes`; none but of bare AAC."""
+        if "aac" not in self._formats:
+            return []
+        with _file(self._path, self._content, self._start) as file:
+            start = tag_bytes(file)
+            if self._content is not None:
+                return adts_holes(self._content, start)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return adts_holes(content, start)
 
     def ends_early(self, at_s: float, damaged: bool) -> bool:
         """Whether the sound breaks off at ``at_s`` of the file's clock, by the header.

@@ -18,6 +18,7 @@ DTYPES = {
     for name, kind in {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}.items()
     for planar in ("", "p")
 }
+MANY_ZEROS = 16  # bytes, which are damage
 MAX_PLANES = 7  # of more, PyAV's arrays read memory that is not theirs
 
 
@@ -46,7 +47,7 @@ class Frames:
     def __init__(self, track: Track):
         self._track = track
         self.lost_s: float | None = None  # of what did not decode since the last frame
-        self._bytes, self._s = 0, 0.0  # of what decoded
+        self._packets, self._bytes, self._s = 0, 0, 0.0  # of what decoded
         self._packer: AudioResampler | None = None
         self._kind = Kind(False, 0, 0, np.dtype(np.float32))  # of the last frame
 
@@ -55,9 +56,19 @@ class Frames:
 
         errors = (av.error.FFmpegError, OSError, ValueError)
         track = self._track
+        holes, given = track.holes(), 0  # bytes of packets
         for packet in track.packets():
             if track.failed:
                 self._lose(0.0)
+            if holes and holes[0][0] <= given:
+                self._lose(self._s_of_bytes(holes.pop(0)[1]))
+            size = packet.size
+            given += size
+            if track.is_bare and size * self._packets > 2 * self._bytes:
+                content = bytes(packet)  # of MP3, zeros may come before a frame
+                size = len(content.lstrip(b"\0"))
+                if content and len(content) - size >= MANY_ZEROS:
+                    self._lose(self._s_of_bytes(len(content) - size))
             try:
                 frames = packet.decode()
             except errors:
@@ -71,14 +82,13 @@ class Frames:
                     self._lose(0.0)
                     continue
                 self.lost_s = None
-                if track.is_bare:
-                    self._s += frame.length / frame.kind.rate_hz
-                    self._bytes += packet.size
+                self._s += frame.length / frame.kind.rate_hz
                 yield frame
+            if frames:
+                self._packets += 1
+                self._bytes += size
 
     def _lose(self, seconds: float) -> None:
-        if self.lost_s is None:
-            seconds += self._s_of_bytes(self._track.passed_over())
         self.lost_s = (self.lost_s or 0.0) + seconds
 
     def _lasts_s(self, packet: Packet) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import mmap
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 WRAP = 1 << 32  # sizes of a RIFF file are counted modulo this
 NEAR = 1 << 16  # bytes; a placeholder is that near to a power of two
 JUNK = 1 << 10  # bytes behind the sound that are not worth a word
+ADTS_HEADER = 7  # bytes
 MPEG_HEADER = 4  # bytes of an MPEG audio frame before its side information
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # text between frames of MP3 or AAC
 
@@ -118,6 +120,31 @@ def mp3_frames_s(file: BinaryIO, rate_hz: int) -> float | None:
         if mark == b"VBRI":
             return int.from_bytes(frame[at + 14 : at + 18], "big") * samples / rate_hz
     return None
+
+
+def adts_holes(content: bytes | mmap.mmap, at: int) -> list[tuple[int, int]]:
+    """What FFmpeg passes over without a word in bare AAC from byte ``at`` on, in order.
+
+    Of each hole: how many bytes of frames come before it, and how long it is. Text is none.
+    """
+    holes: list[tuple[int, int]] = []
+    frames, size = 0, len(content)
+    while at + ADTS_HEADER <= size:
+        head = content[at : at + ADTS_HEADER]
+        length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        if head[0] == 0xFF and head[1] >= 0xF0 and length >= ADTS_HEADER:
+            at += length
+            frames += length
+            continue
+        start, is_text = at, head.startswith(TAGS)
+        at += 1
+        while (at := content.find(b"\xff", at)) >= 0 and content[at + 1 : at + 2] < b"\xf0":
+            at += 1
+        if at < 0:
+            break
+        if not is_text:
+            holes.append((frames, at - start))
+    return holes
 
 
 class Tail(io.RawIOBase):
