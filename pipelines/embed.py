@@ -9,17 +9,19 @@ from crywatch.detection.engine import EngineConfig, open_engine
 
 def main() -> None:
     with tracking.stage_run("embed") as log:
+        embedder = params.section("embedder", EmbedderConfig)
         with open_engine(params.section("engine", EngineConfig)) as engine:
             summary = run(
                 paths.CLIPS_TABLES,
-                params.section("embedder", EmbedderConfig),
+                embedder,
                 params.section("embed", EmbedConfig),
                 paths.EMBED,
                 paths.WORK / "embed",
                 engine,
             )
         log.metrics({"clips": summary.n_clips, "seconds": summary.n_seconds})
-        log.tags({"embedder": summary.name, "embedder.digest": summary.digest})
+        log.tags({"embedder": embedder.name, "features": embedder.title})
+        log.tags({"embedder.digest": summary.digest})
 
 
 if __name__ == "__main__":

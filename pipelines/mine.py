@@ -18,12 +18,13 @@ def main(dataset: str) -> None:
             log.metrics(values, step=values.pop("step"))
 
         out = paths.MINE / dataset
+        embedder = params.section("embedder", EmbedderConfig)
         events = {"untrimmed": paths.UNTRIMMED / "events.parquet"}
         with open_engine(params.section("engine", EngineConfig)) as engine:
             summary = run(
                 dataset,
                 params.section("mine", MineConfig),
-                params.section("embedder", EmbedderConfig),
+                embedder,
                 MineInputs(paths.DATASETS, events, paths.EMBED),
                 params.plain("schedule.scale"),
                 params.plain("seed"),
@@ -34,7 +35,8 @@ def main(dataset: str) -> None:
             )
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.DATASETS[dataset])
-        log.model(f"miner-{dataset}", out)
+        log.tags({"embedder": embedder.name, "features": embedder.title})
+        log.model(f"{embedder.name}-miner-{dataset}", out)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main() -> None:
                     quarantines=[paths.clean(name) / "quarantine.parquet" for name in named],
                     untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
                     soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
-                    mine_metrics=paths.MINE / "untrimmed" / "metrics.json",
+                    mine=paths.MINE,
                     evaluation=paths.EVALUATE_DETECTION,
                     decisions=[paths.CALIBRATE / name for name in params.plain("calibrate.models")],
                 ),

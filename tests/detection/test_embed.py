@@ -233,4 +233,5 @@ def test_the_script_reads_its_sections_and_logs(tables, tmp_path, monkeypatch):
     main()
     store = FeatureStore(paths.EMBED)
     assert (logged["stage"], logged["embedder"]) == ("embed", "logmel")
+    assert logged["features"] == "log-mel stand-in"
     assert (logged["clips"], logged["seconds"]) == (7, store.n_rows)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import runpy
+from dataclasses import asdict, replace
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from crywatch.core import params
+from crywatch import tracking
+from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
@@ -237,7 +242,7 @@ def test_the_model_folder_describes_itself(undisturbed):
     model = load(out)
     assert model.description == {
         "kind": "rtfm",
-        "name": "miner trimmed",
+        "name": "toy, miner trimmed",
         "segment_s": 1.0,
         "embedder": asdict(EMBEDDER) | {"digest": INFO.digest},
         "dim": 4,
@@ -359,6 +364,33 @@ def test_unknown_data_sets_and_a_missing_label_are_refused(inputs, tmp_path):
     table = write_clips(tmp_path / "clips.parquet", no_cry.to_dict("records"))
     with pytest.raises(TableError, match="part val has no clip labelled 'cry'"):
         go((table, *inputs[1:]), tmp_path)
+
+
+def test_numbers_of_another_embedder_than_the_configured_one_are_refused(inputs, tmp_path):
+    table, _, events = inputs
+    other = vector_store(
+        tmp_path / "other", {"a/x": np.zeros((1, 4), np.float32)}, replace(INFO, name="logmel")
+    )
+    with pytest.raises(ConfigError, match=r"numbers of logmel, but embedder\.name is toy: run"):
+        go((table, other, events), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("logmel", "log-mel stand-in"), ("vggish", "VGGish"), ("yamnet", "YAMNet")]
+)
+def test_the_record_of_a_miner_names_the_embedder_that_ran(tmp_path, monkeypatch, name, title):
+    script = Path(__file__).resolve().parents[2] / "pipelines" / "mine.py"
+    main = runpy.run_path(str(script))["main"]
+    values = params.compose([f"embedder={name}", "embedder.handle=weights"])
+    (tmp_path / "params.yaml").write_text(OmegaConf.to_yaml(values))
+    log = MagicMock()
+    log.__enter__.return_value = log
+    monkeypatch.setattr(tracking, "stage_run", lambda *_: log)
+    monkeypatch.setitem(main.__globals__, "run", MagicMock())
+    monkeypatch.chdir(tmp_path)
+    main("trimmed")
+    log.tags.assert_called_with({"embedder": name, "features": title})
+    log.model.assert_called_once_with(f"{name}-miner-trimmed", paths.MINE / "trimmed")
 
 
 def test_leaving_a_corpus_out_drops_its_groups_from_train_and_val(inputs, tmp_path):

@@ -91,6 +91,7 @@ ROWS = [
     measured("blazenet/all_1s", "esc50", "second", "test", average_precision=0.75555),
     measured("rtfm/trimmed", "pooled", "second", "test", f1_max=0.86666, f1_threshold=0.97777),
     measured("blazenet/no_esc50", "esc50, left out", "clip", "all", auc=0.71111),
+    measured("miner/trimmed", "esc50", "second", "test", average_precision=0.65555),
 ]
 
 
@@ -118,7 +119,10 @@ def inputs(tmp_path_factory) -> DetectionInputs:
     refused = pd.DataFrame({"corpus": "esc50", "source_path": ["a.wav", "b.wav"], "reason": "torn"})
     write_table(refused, folder / "quarantine.parquet", QUARANTINE)
     (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
-    write_json(folder / "mine.json", {"precision": 0.875, "chance": 0.25})
+    mine = folder / "mine" / "untrimmed"
+    write_json(mine / "metrics.json", {"precision": 0.875, "chance": 0.25})
+    for dataset, name in (("trimmed", "logmel"), ("untrimmed", "vggish")):
+        write_json(folder / "mine" / dataset / "model.json", {"embedder": {"name": name}})
     write_json(folder / "evaluation" / "tables.json", ROWS)
     write_json(folder / "evaluation" / "events.json", EVENTS)
     write_json(folder / "calibrate" / "tables.json", DECISIONS)
@@ -133,7 +137,7 @@ def inputs(tmp_path_factory) -> DetectionInputs:
         quarantines=[folder / "quarantine.parquet"],
         untrimmed_clips=folder / "untrimmed.parquet",
         soundscapes_clips=folder / "untrimmed.parquet",
-        mine_metrics=folder / "mine.json",
+        mine=folder / "mine",
         evaluation=folder / "evaluation",
         decisions=[folder / "calibrate"],
     )
@@ -216,6 +220,25 @@ def test_sources_are_measured(report):
     assert found["seconds"] == "13"
     assert cells(table(report, "Table 2"), "donateacry")["unlabelled"] == "1"
     assert cells(table(report, "Table 2"), "baby_cry_detection")["duplicates"] == "1"
+
+
+def test_the_papers_sources_stand_there_where_the_corpus_does_not(report):
+    found = cells(table(report, "Table 2"), "audioset")
+    assert found["paper"] == "untrimmed; 1364 cry, a lot of others; noisy"
+    assert found["cleaned"] == found["seconds"] == "n/a"
+    names = [line[0] for line in table(report, "Table 2").rows]
+    assert names == sorted(set(names))
+
+
+def test_a_network_on_an_embedder_is_called_by_what_ran(report):
+    lines = table(report, "Table 3").rows
+    assert [line[0] for line in lines] == [
+        "log-mel stand-in, 5 s audios",
+        "VGGish, untrimmed audios",
+    ]
+    found = table(report, "Average precision per second")
+    assert cells(found, "log-mel stand-in, trimmed")["esc50"] == "0.656"
+    assert "miner/trimmed" not in str(report.tables)
 
 
 def test_a_corpus_without_any_label_has_no_numbers(inputs, tmp_path):

@@ -14,6 +14,7 @@ from crywatch.core import charts
 from crywatch.core.atomic import read_json
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
+from crywatch.detection.embedders.base import title as embedder_title
 from crywatch.report.decision_tables import decision_tables, event_tables
 from crywatch.report.pages import ReportOrigin, note
 from crywatch.report.tables import Columns, Table, cries, groups, interval, num, number, table
@@ -22,11 +23,12 @@ PAPER_TABLE2 = {
     "baby_cry_detection": ("5 s", "108 cry, 324 other", "clean"),
     "donateacry": ("7 s", "482 cry", "clean"),
     "esc50": ("5 s", "40 cry, 1960 other", "clean"),
+    "audioset": ("untrimmed", "1364 cry, a lot of others", "noisy"),
 }
 # Lines of the paper's Tables 3 to 5: label, model here, the paper's accuracy (validation, test).
 TABLE3 = (
     ("5 s audios", "miner/trimmed", 0.9447, 0.9312),
-    ("Untrimmed audios", "miner/untrimmed", 0.9370, 0.9223),
+    ("untrimmed audios", "miner/untrimmed", 0.9370, 0.9223),
 )
 TABLE4 = (
     ("All 1 s segments", "blazenet/all_1s", 0.8868, 0.8820),
@@ -62,7 +64,7 @@ class DetectionInputs:
     quarantines: list[Path]
     untrimmed_clips: Path
     soundscapes_clips: Path
-    mine_metrics: Path
+    mine: Path  # folder
     evaluation: Path  # folder
     decisions: list[Path]  # folder of each calibrated model
 
@@ -88,6 +90,7 @@ def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) ->
     for path in inputs.quarantines:
         quarantined |= read_table(path, QUARANTINE)["corpus"].value_counts().to_dict()
     results = Results(read_json(inputs.evaluation / "tables.json"))
+    miners = miner_names(inputs.mine)
     decisions = [read_json(folder / "tables.json") for folder in inputs.decisions]
     labelled = clips[clips["label"] != "unknown"]
     split = pd.read_csv(inputs.split_table)
@@ -98,7 +101,11 @@ def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) ->
             list(split.columns),
             split.astype(str).values.tolist(),
         ),
-        accuracies("Table 3. Miner", TABLE3, results),
+        accuracies(
+            "Table 3. Anomaly network on an embedder's features (paper: VGGish)",
+            what_ran(TABLE3, inputs.mine),
+            results,
+        ),
         accuracies("Table 4. BlazeNet", TABLE4, results),
         accuracies("Table 5. BlazeNet + anomaly", TABLE5, results),
         best_f1(results),
@@ -111,7 +118,7 @@ def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) ->
         ),
         *event_tables(read_json(inputs.evaluation / "events.json")),
         *decision_tables(decisions),
-        mining(inputs.mine_metrics),
+        mining(inputs.mine / "untrimmed" / "metrics.json"),
     ]
     roc = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr")
     pr = charts.curve_figure(inputs.evaluation / "pr.csv", "recall", "precision")
@@ -129,9 +136,34 @@ def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) ->
         n_seconds=float(labelled["duration_s"].sum()),
         n_untrimmed=len(read_table(inputs.untrimmed_clips, SPLIT_CLIPS)),
         n_soundscapes=len(read_table(inputs.soundscapes_clips, SPLIT_CLIPS)),
-        tables=tables,
+        tables=[shown.renamed(miners) for shown in tables],
         figures=figures,
     )
+
+
+def what_ran(lines: tuple, mine: Path) -> tuple:
+    """``lines`` of Table 3, each beginning with the name of the embedder under its network."""
+    titles = embedder_titles(mine)
+    return tuple(
+        (f"{titles[line[1]]}, {line[0]}" if line[1] in titles else line[0], *line[1:])
+        for line in lines
+    )
+
+
+def miner_names(mine: Path) -> dict[str, str]:
+    """What the systems of stage ``mine`` are called: by the embedder that ran, and the data set."""
+    return {
+        system: f"{title}, {system.partition('/')[2]}"
+        for system, title in embedder_titles(mine).items()
+    }
+
+
+def embedder_titles(mine: Path) -> dict[str, str]:
+    """The embedder under each network of folder ``mine``, by the name of its system."""
+    return {
+        f"miner/{path.parent.name}": embedder_title(read_json(path)["embedder"]["name"])
+        for path in sorted(mine.glob("*/model.json"))
+    }
 
 
 class Results:
@@ -191,6 +223,10 @@ def sources(clips: pd.DataFrame, quarantined: dict[str, int]) -> Table:
                 "bandwidth": f"{number(labelled['bandwidth_hz'].median() / 1000, 1)} kHz",
             }
         )
+    for corpus in PAPER_TABLE2.keys() - set(clips["corpus"]):
+        paper = "; ".join(PAPER_TABLE2[corpus])
+        rows.append(dict.fromkeys(rows[0], "n/a") | {"source": corpus, "paper": paper})
+    rows.sort(key=lambda row: row["source"])
     note = "Background: level of the quietest tenth of 25 ms frames, median over clips."
     return table("Table 2. Sources", {name: name for name in rows[0]}, rows, note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
+
+    def renamed(self, names: Mapping[str, str]) -> Table:
+        """The same table, with those ``names`` in place of the cells that are equal to a key."""
+        rows = [[names.get(cell, cell) for cell in row] for row in self.rows]
+        return replace(self, columns=[names.get(cell, cell) for cell in self.columns], rows=rows)
 
 
 def table(title: str, columns: Columns, rows: Iterable[Any], note: str = "") -> Table:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
-from crywatch.core.errors import named
+from crywatch.core.errors import ConfigError, named
 from crywatch.core.models import save
 from crywatch.core.paths import MINED_SECONDS
 from crywatch.core.progress import progress
@@ -139,12 +139,17 @@ def run(
     segments = named(config.datasets, dataset, "mine.datasets").segments
     clips_table = named(inputs.clips, dataset, "mine.datasets: the project")
     store = FeatureStore(inputs.features)
+    if store.info.name != embedder.name:
+        raise ConfigError(
+            f"{inputs.features}: numbers of {store.info.name}, but embedder.name is "
+            f"{embedder.name}: run `dvc repro embed`"
+        )
     trained, training = train_on(
         clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
     )
     description = {
         "kind": "rtfm",
-        "name": f"miner {dataset}",
+        "name": f"{embedder.title}, miner {dataset}",
         "segment_s": 1.0,
         "embedder": asdict(embedder) | {"digest": store.info.digest},
         "dim": store.info.dim,

@@ -12,6 +12,8 @@ import numpy as np
 from crywatch.audio.segments import cut
 from crywatch.core.errors import ConfigError, ModelError
 
+TITLES = {"logmel": "log-mel stand-in", "vggish": "VGGish", "yamnet": "YAMNet"}
+
 
 @dataclass(frozen=True)
 class EmbedderConfig:
@@ -21,6 +23,16 @@ class EmbedderConfig:
     dim: int  # numbers a second
     handle: str  # URL or path of the weights, "" where none are needed
     pca: str = ""  # vggish: path of vggish_pca_params.npz, "" for the numbers before PCA
+
+    @property
+    def title(self) -> str:
+        """What ran, for a reader: the paper's VGGish, or what stands in for it."""
+        return title(self.name)
+
+
+def title(name: str) -> str:
+    """An embedder's name for a reader; one without a title keeps its name."""
+    return TITLES.get(name, name)
 
 
 class Embedder(ABC):
