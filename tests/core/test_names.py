@@ -66,7 +66,11 @@ def test_a_name_of_a_recording_is_one_whatever_is_in_it(tmp_path):
         assert is_recording(file), suffix
     assert not is_recording(tmp_path / "gone.wav")
     (tmp_path / "folder.wav").mkdir()
-    assert not is_recording(tmp_path / "folder.wav")
+    for name in ("pipe.wav", "pipe"):
+        os.mkfifo(tmp_path / name)
+    assert list(recordings_below(tmp_path / "folder.wav")) == []
+    for name in ("folder.wav", "pipe.wav", "pipe"):
+        assert not is_recording(tmp_path / name)
 
 
 def test_what_systems_and_browsers_leave_is_no_data(tmp_path):

@@ -68,12 +68,14 @@ def is_recording(path: Path) -> bool:
     suffix = path.suffix.lower()
     if path.name.startswith(".") or is_litter(path.name):
         return False
-    if suffix in AUDIO_SUFFIXES and suffix not in (".ts", ".mts"):  # also TypeScript
-        return path.is_file()
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        if suffix in AUDIO_SUFFIXES and suffix not in (".ts", ".mts"):  # also TypeScript
+            return True
         with open(path, "rb") as handle:
             return _SOUND.match(handle.read(HEAD_BYTES)) is not None
-    except OSError:  # a folder, a broken link, another's file
+    except OSError:  # another's file
         return False
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from crywatch import corpora
 from crywatch.core import paths
 from crywatch.core.errors import CrywatchError
+from crywatch.core.names import shown
 from crywatch.corpora.recordings import Recordings
 from crywatch.corpora.shared.base import MISSING_NOTE, ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
@@ -223,7 +224,7 @@ def render(checks: Sequence[CorpusCheck]) -> str:
     lines.append(LEGEND)
     for check in checks:
         lines += ["", check.corpus, *(f"  {line}" for line in _remarks(check))]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(shown(line.rstrip()) for line in lines)
 
 
 def _cell(text: str, width: int, column: int) -> str:
