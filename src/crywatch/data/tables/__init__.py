@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
 
 PATHS = ("path", "source_path")  # columns of files, below the project or a corpus' folder
+# What pyarrow and pandas raise on a damaged file: they trust what it says of itself.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
 LABELS = ("cry", "other", "unknown")
 PARTS = ("train", "val", "test")
 
@@ -147,8 +157,8 @@ def read_table(
         raise TableError(f"{path} is missing: run the stage that makes it (dvc repro)")
     try:
         frame = pd.read_parquet(path, filters=where)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path} cannot be read as Parquet: {error}") from error
+    except UNREADABLE as error:
+        raise TableError(f"{path} cannot be read as Parquet: {error!r}") from error
     return _within(validate(frame, schema, str(path)), path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from crywatch.audio.segments import n_segments
+from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.errors import ModelError
 from crywatch.core.models import REMAKE, ModelFolder, n_parameters
 from crywatch.detection.baselines import CRYING, mfcc
@@ -19,6 +19,7 @@ from crywatch.detection.baselines.windows import means, vote, windows
 from crywatch.detection.detectors import Detector
 
 BATCH = 64  # windows
+LONGEST_S = 60.0  # of a window
 
 
 class WindowDetector(Detector):
@@ -28,6 +29,8 @@ class WindowDetector(Detector):
         super().__init__(model.setting("name"), count)
         self.window_s = float(model.setting("window_s"))
         self.crying = list(model.setting("classes")).index(CRYING)
+        if not 0 < self.window_s <= LONGEST_S:
+            raise ValueError(f"window_s is {self.window_s:g}")
 
     def score_stream(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         """[plain seconds] of a recording that comes in ``chunks`` [samples]."""
@@ -104,6 +107,8 @@ class CnnDetector(WindowDetector):
         self.network = CnnNetwork(filters, len(classes)).eval()
         model.fill(self.network, "network")
         super().__init__(model, n_parameters(self.network))
+        # Its last layer fits windows of one length: silence tells whether it is this one.
+        self.shares([np.zeros(round(self.window_s * RATE_HZ), dtype=np.float32)])
 
     @torch.inference_mode()
     def shares(self, waves: list[np.ndarray]) -> np.ndarray:
