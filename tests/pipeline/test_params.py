@@ -1,6 +1,7 @@
 """params.yaml is what conf/ composes, and typed sections say what is wrong with a key."""
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,9 +176,7 @@ def test_a_section_becomes_a_dataclass(tmp_path):
         ("example: {}\n", "size must be set"),
         ("example: 3\n", "example: 3 stands where keys and values are expected"),
         ("example: [1]\n", "stands where keys and values are expected"),
-        ("example: ${nope}\n", "example: Interpolation key 'nope' not found"),
-        ("example: [\n", r"params\.yaml: not YAML"),
-        ("- example\n", r"params\.yaml: a list, not sections"),
+        ("example: ${nope}\n", "line 1: example: Interpolation key 'nope' not found"),
     ],
 )
 def test_errors_name_the_key(tmp_path, text, message):
@@ -185,9 +184,52 @@ def test_errors_name_the_key(tmp_path, text, message):
         params.section("example", Example, write(tmp_path, text))
 
 
+# With all that is nested: no parser that recurses may get to it.
+ALIASES = "".join(f"a{i}: &a{i} [{f'*a{i - 1}, *a{i - 1}' * bool(i)}]\n" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    "text, line, message",
+    [
+        (
+            "a: 1\nexample:\n  size: ${nope}\n",
+            3,
+            "example.size: Interpolation key 'nope' not found",
+        ),
+        ("a: 1\nexample:\n- b\n- ${a.b}\n", 4, r"example\[1\]: .*node `a` is not a container"),
+        ("\nexample: ${other}\nother: ${example}\n", 2, "example: Recursive interpolation"),
+        ("example: {size: '${example}'}", 1, "example.size: Interpolation to parent"),
+        ("example: ${\n", 1, "example: no viable alternative"),
+        ("a: 1\nexample: &e {size: *e}\n", 2, "not YAML .an alias within what it stands for"),
+        ("\n\nexample: &e\n  <<: *e\n", 3, "an alias within what it stands for"),
+        ("\nexample: &e [[*e]]\n", 2, "an alias within what it stands for"),
+        (f"a: 1\n{ALIASES}", 19, "more than 50 levels or 200000 values"),
+        (f"a: 1\nexample: {'[' * 200}{']' * 200}", 2, "more than 50 levels"),
+        (f"example: {'[' * 100_000}", 1, "too large for parameters"),
+        (f"example: {'- ' * 100_000}", 1, "too large for parameters"),
+        ("example: [1\nsize: 2\n", 2, "not YAML .did not find expected"),
+        ("\nexample: {size: !!int many}\n", 2, "!?int' does not fit"),
+        ("a: 1\nexample: \x01\n", 2, "control characters"),
+        (b"a: 1\nexample: \xff\n", 2, "not YAML .'utf-8' codec"),
+        ("a: 1\n--- 2\n", 2, "another document"),
+        ("\n- example\n", 2, "a list, not keys"),
+        ("example", 1, "a str, not keys"),
+    ],
+)
+@pytest.mark.parametrize("read", ["section", "one", "all"])
+def test_what_cannot_be_read_is_an_error_with_its_line(tmp_path, read, text, line, message):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=rf"params\.yaml, line {line}: .*{message}"):
+        if read == "section":
+            params.section("example", Example, path)
+        else:
+            params.plain("example" if read == "one" else None, path)
+
+
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match="crywatch params"):
-        params.load(tmp_path / "params.yaml")
+        params.plain(path=tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -205,6 +247,35 @@ def test_a_bad_override_is_one_line_and_changes_nothing(tmp_path, override, mess
         params.compose_to_file([override], tmp_path)
     assert "\n" not in str(refused.value) and "\t" not in str(refused.value)
     assert not (tmp_path / "params.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a {b: *a}\n", r"new\.yaml, line 2: not YAML .an alias within"),
+        ("a: [1\n", r"new\.yaml, line 3: not YAML"),
+        ("a: !!int x\n", r"new\.yaml, line 2: not YAML"),
+        ("- a\n", r"new\.yaml, line 2: a list, not keys"),
+        ("a: ${nope}\n", "conf: new.a: Interpolation key 'nope' not found"),
+        ("a: {b: '${new}'}\n", "conf: new.a.b: Interpolation to parent"),
+    ],
+)
+def test_a_file_of_conf_that_cannot_be_read_is_named(tmp_path, text, message):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "stage" / "new.yaml").write_text(f"# @package new\n{text}")
+    with pytest.raises(ConfigError, match=message):
+        params.compose_to_file(root=tmp_path)
+    assert not (tmp_path / "params.yaml").exists()
+
+
+@pytest.mark.parametrize("command", ["dag", "repro", "detect"])
+def test_every_command_names_the_line(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("a: 1\nb: &b {c: *b}\n")
+    monkeypatch.setattr(sys, "argv", ["crywatch", command, *["a.wav"] * (command == "detect")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "params.yaml, line 2: not YAML (an alias" in capsys.readouterr().err
 
 
 def test_the_command_composes_from_a_folder_below(tmp_path, monkeypatch):

@@ -30,10 +30,12 @@ def repro(
     Before it ends all that the stages recorded is sent. Its last line names the stages whose
     outputs another processor made otherwise.
     """
+    from crywatch.core import params
     from crywatch.operations import recover, rounding
     from crywatch.operations import repro as rebuilding
 
     here = root()
+    params.everything(here)  # what is wrong there has a line, which DVC does not tell
     for line in recover.mend(here):
         say(line)
     recover.wait_for_stages(here, say)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -20,6 +22,8 @@ STUDIES_FILE = Path("studies") / PARAMS_FILE
 CONF_DIR = Path("conf")
 MISSING = "???"  # a value that must be set
 INTERPOLATION = "${"
+# Of a file of parameters: what is larger would take the parser's stack, or all memory by aliases.
+DEEPEST, MOST_NODES, MOST_MARKS = 50, 200_000, 20_000
 
 T = TypeVar("T")
 
@@ -34,18 +38,79 @@ class ParamsLoader(_FastLoader):
 
     yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
 
+    def get_single_node(self) -> Any:
+        """The whole document, which ends: no alias stands within what it stands for."""
+        node = super().get_single_node()
+        if node is not None:
+            _measure(node, (), {})
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A text that is not what its tag says is an error like the others."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise _fault(f"{node.tag!r} does not fit ({error})", node) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         """A key that stands twice is an error."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := {name for name in names if names.count(name) > 1}:
-            said = f"found duplicate key {min(twice)}"
-            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+            raise _fault(f"found duplicate key {min(twice)}", node)
         return super().construct_mapping(node, deep)
+
+
+def _fault(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+
+
+def _measure(
+    node: yaml.Node, above: tuple[int, ...], known: dict[int, tuple[int, int]]
+) -> tuple[int, int]:
+    """Nodes and levels of what ``node`` stands for, aliases followed; an error beyond limits."""
+    if id(node) in above:
+        raise _fault("an alias within what it stands for", node)
+    if id(node) not in known:
+        within = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = chain.from_iterable(within) if isinstance(node, yaml.MappingNode) else within
+        sizes = [_measure(part, (*above, id(node)), known) for part in parts]
+        nodes, levels = 1 + sum(n for n, _ in sizes), 1 + max((n for _, n in sizes), default=0)
+        if len(above) + levels > DEEPEST or nodes > MOST_NODES:
+            raise _fault(f"more than {DEEPEST} levels or {MOST_NODES} values", node)
+        known[id(node)] = nodes, levels
+    return known[id(node)]
 
 
 @lru_cache(maxsize=8)
 def _parse(text: str) -> Any:
+    if sum(map(text.count, "[{-:?")) > MOST_MARKS:
+        raise yaml.YAMLError("too large for parameters")
     return yaml.load(text, ParamsLoader)
+
+
+def _line_of_key(path: Path | str, key: str) -> int:
+    """Where the value of a dotted key stands, or what is nearest above it; from 1."""
+    node = yaml.compose(Path(path).read_text(encoding="utf-8"), ParamsLoader)
+    for name in re.findall(r"[^.\[\]]+", key):
+        if isinstance(node, yaml.MappingNode):
+            found = [value for known, value in node.value if known.value == name]
+        else:
+            found = node.value[int(name) :] if isinstance(node, yaml.SequenceNode) else []
+        if not found:
+            break
+        node = found[0]
+    return node.start_mark.line + 1 if node is not None else 1
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError | UnicodeDecodeError) -> ConfigError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        line = mark.line + 1
+    else:
+        at = getattr(error, "start", getattr(error, "position", 0))  # a byte
+        line = path.read_bytes()[:at].count(b"\n") + 1
+    said = " ".join((getattr(error, "problem", None) or str(error)).split())
+    return ConfigError(f"{path}, line {line}: not YAML ({said})")
 
 
 def _values(path: Path | str) -> dict[str, Any]:
@@ -53,19 +118,22 @@ def _values(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path} is missing: run `crywatch params` in the repository root")
+    values = _read(path)
+    _without_secrets(values, path)
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Keys and values of a file; ConfigError with its line where it is something else."""
     try:
         values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        raise _not_yaml(path, error) from error
     if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}: a list, not sections: run `crywatch params` to make it again")
-    _without_secrets(values or {}, path)
+        raise ConfigError(
+            f"{path}, line {_line_of_key(path, '')}: a {type(values).__name__}, not keys and values"
+        )
     return values or {}
-
-
-def load(path: Path | str = PARAMS_FILE) -> DictConfig:
-    """All of params.yaml; ConfigError where a secret stands in it."""
-    return OmegaConf.create(_values(path))
 
 
 def _without_secrets(values: Mapping[str, Any], where: Path | str) -> None:
@@ -87,7 +155,7 @@ def section(name: str, cls: type[T], path: Path | str = PARAMS_FILE) -> T:
     node = _select(name, path)
     if node is None:
         raise ConfigError(f"{path}: section {name!r} is missing")
-    return typed(OmegaConf.create(node) if isinstance(node, dict) else node, cls, f"{path}: {name}")
+    return typed(node, cls, f"{path}: {name}")
 
 
 def _select(name: str, path: Path | str) -> Any:
@@ -96,11 +164,22 @@ def _select(name: str, path: Path | str) -> Any:
     node = at(values, name)
     if INTERPOLATION not in str(node):
         return None if node == MISSING else deepcopy(node)
+    return _resolved(values, path, name)
+
+
+def _resolved(values: dict[str, Any], path: Path | str, name: str | None = None) -> Any:
+    """All of ``values``, or the one by its name, in plain containers without interpolations."""
     try:
-        found = OmegaConf.select(OmegaConf.create(values), name)
+        config = OmegaConf.create(values)
+        found = config if name is None else OmegaConf.select(config, name)
         return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {name}: {str(error).splitlines()[0]}") from error
+        key = error.full_key or name or ""
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{path}, line {_line_of_key(path, key)}: {key}: {said}") from error
+    except RecursionError as error:
+        said = f"{name or 'a value'}: an interpolation of what it stands in"
+        raise ConfigError(f"{path}: {said}") from error
 
 
 def typed(node: Any, cls: type[T], where: str) -> T:
@@ -108,9 +187,10 @@ def typed(node: Any, cls: type[T], where: str) -> T:
 
     Dataclasses inside ``cls`` must not be frozen: OmegaConf merges into them.
     """
-    if not isinstance(node, DictConfig):
+    if not isinstance(node, dict | DictConfig):
         raise ConfigError(f"{where}: {node!r} stands where keys and values are expected")
     try:
+        node = OmegaConf.create(node) if isinstance(node, dict) else node
         # Resolved: a dataclass inside ``cls`` may stand elsewhere and be interpolated here.
         values = OmegaConf.to_container(node, resolve=True)
         merged = OmegaConf.merge(OmegaConf.structured(cls), values)
@@ -131,7 +211,7 @@ def plain(name: str | None = None, path: Path | str = PARAMS_FILE) -> Any:
         values = _values(path)
         if INTERPOLATION not in str(values):
             return deepcopy(values)
-        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+        return _resolved(values, path)
     node = _select(name, path)
     if node is None:
         raise ConfigError(f"{path}: {name!r} is missing")
@@ -163,6 +243,8 @@ def compose(
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
 
+    for path in sorted(Path(conf_dir).rglob("*.yaml")):
+        _read(path)
     try:
         with initialize_config_dir(str(Path(conf_dir).resolve()), version_base=None):
             return hydra_compose(name, overrides=list(overrides))
@@ -194,9 +276,7 @@ def list_sections(conf_dir: Path) -> None:
     lists = sorted(conf_dir.glob("*/all.yaml"))
     lists = [path for path in lists if path.parent.name in ("stage", "command")]
     listed = {
-        str(entry).rpartition("/")[2]
-        for path in lists
-        for entry in cast(DictConfig, OmegaConf.load(path)).get("defaults", [])
+        str(entry).rpartition("/")[2] for path in lists for entry in _read(path).get("defaults", [])
     }
     for path in lists:
         names = sorted(file.stem for file in path.parent.glob("*.yaml") if file != path)
@@ -222,6 +302,9 @@ def write(config: DictConfig, root: Path | str = ".", studies: Sequence[str] = (
         raise ConfigError(
             f"{CONF_DIR}: {key} must be set (it is '???'), for instance with {key}=VALUE"
         ) from error
+    except OmegaConfBaseException as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{CONF_DIR}: {error.full_key}: {said}") from error
     own = {name: values.pop(name) for name in studies}
     write_text(Path(root) / PARAMS_FILE, OmegaConf.to_yaml(values))
     if own:
