@@ -41,9 +41,10 @@ BOT = "Sign in to confirm you’re not a bot. Use --cookies"
 
 
 def track(seconds=SECONDS):
-    """A sound whose level says which second it is: (second + 1) / 100."""
-    levels = (1 + np.arange(seconds)) / 100
-    return np.repeat(levels, RATE_HZ).astype(np.float32)
+    """A tone of 1 kHz whose RMS says which second it is: (second + 1) / 100."""
+    levels = np.repeat((1 + np.arange(seconds)) / 100, RATE_HZ)
+    tone = np.sqrt(2) * np.sin(2 * np.pi * 1_000 * np.arange(len(levels)) / RATE_HZ)
+    return (levels * tone).astype(np.float32)
 
 
 def clips(*names, start_s=30.0):
@@ -425,7 +426,7 @@ def test_the_real_downloader_fetches_a_direct_address(tmp_path):
         fetched = fetch_clips(wanted, tmp_path / "work", CONFIG, 5.0)
     wave = decode(tmp_path / "work/audio/x_30000.flac").wave
     assert len(wave) == 10 * RATE_HZ
-    levels = wave.reshape(10, RATE_HZ)[:, 2000:6000].mean(axis=1)
+    levels = np.sqrt(np.square(wave.reshape(10, RATE_HZ)[:, 2000:6000]).mean(axis=1))
     np.testing.assert_allclose(levels, np.arange(31, 41) / 100, atol=0.02)
     # A page that is not there is no statement about the video.
     assert list(fetched.failed) == ["y_30000"] and "404" in fetched.failed["y_30000"]
