@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from crywatch import tracking
 from crywatch.core import params, paths
+from crywatch.data.selection import Source
 from crywatch.detection.anomaly.mine import MineConfig, MineInputs, run
 from crywatch.detection.embedders import EmbedderConfig
 from crywatch.detection.engine import EngineConfig, open_engine
@@ -19,13 +20,13 @@ def main(dataset: str) -> None:
 
         out = paths.MINE / dataset
         embedder = params.section("embedder", EmbedderConfig)
-        events = {"untrimmed": paths.UNTRIMMED / "events.parquet"}
+        joined = Source(paths.UNTRIMMED / "clips.parquet", paths.UNTRIMMED / "events.parquet")
         with open_engine(params.section("engine", EngineConfig)) as engine:
             summary = run(
                 dataset,
                 params.section("mine", MineConfig),
                 embedder,
-                MineInputs(paths.DATASETS, events, paths.EMBED),
+                MineInputs(paths.DATASETS, {"untrimmed": joined}, paths.EMBED),
                 params.plain("schedule.scale"),
                 params.plain("seed"),
                 out,

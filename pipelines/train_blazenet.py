@@ -47,7 +47,7 @@ def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None)
             soundscapes=Source(
                 paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
             ),
-            untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
+            untrimmed_clips=paths.DATASETS["untrimmed"],
             mined_trimmed=paths.MINE / "trimmed" / paths.MINED_SECONDS,
             mined_untrimmed=paths.MINE / "untrimmed" / paths.MINED_SECONDS,
         ),

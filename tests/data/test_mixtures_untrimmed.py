@@ -20,6 +20,7 @@ from crywatch.data.mixtures.untrimmed import (
     join,
     run,
 )
+from crywatch.data.selection import LABELS
 from crywatch.data.tables import PARTS, read_table, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from tests.helpers.split_cases import clips_table, cry_like, noise, row
@@ -67,6 +68,43 @@ def built(split_clips, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("data") / "untrimmed"
     run(split_clips, CONFIG, 0, out)
     return out
+
+
+def weak(clips: pd.DataFrame, *names: str) -> pd.DataFrame:
+    return clips.assign(weak=clips["clip_id"].isin(names))
+
+
+def bags(folder: Path, clips: pd.DataFrame, min_weak: int) -> pd.DataFrame:
+    write_table(clips, folder / "clips.parquet", SPLIT_CLIPS)
+    run(folder / "clips.parquet", replace(CONFIG, min_weak=min_weak), 0, folder / "out")
+    return read_table(folder / "out" / "bags.parquet", SPLIT_CLIPS)
+
+
+def test_without_weak_clips_the_bags_are_the_recordings(built):
+    assert (built / "bags.parquet").read_bytes() == (built / "clips.parquet").read_bytes()
+
+
+def test_weak_clips_are_the_bags_of_a_part_that_has_them_and_joined_into_none(
+    split_clips, tmp_path
+):
+    cries, others = ("a/train0", "b/train1", "a/val0"), ("a/train6", "b/train7", "b/test7")
+    clips = weak(read_table(split_clips, SPLIT_CLIPS), *cries, *others)
+    found = bags(tmp_path, clips, min_weak=2)
+    real = found[found["corpus"] != "untrimmed"].groupby("split")["clip_id"].apply(list)
+    # One weak cry of part val is too few, and the test part's weak sound has no weak cry beside it.
+    assert real.to_dict() == {"train": ["a/train0", "b/train1", "a/train6", "b/train7"]}
+    counts = found[found["corpus"] == "untrimmed"].groupby(["split", "label"]).size()
+    assert counts.to_dict() == {(p, label): 2 for p in ("val", "test") for label in LABELS}
+    members = pd.read_csv(tmp_path / "out" / "members.csv")["member_clip_id"]
+    assert not set(cries) & set(members)
+    assert set(others) & set(members)
+
+
+def test_weak_cries_without_weak_others_have_joined_ones_beside_them(split_clips, tmp_path):
+    clips = weak(read_table(split_clips, SPLIT_CLIPS), "a/train0")
+    found = bags(tmp_path, clips, min_weak=1)
+    of = found[found["split"] == "train"].groupby(["label", "corpus"]).size().to_dict()
+    assert of == {("cry", "a"): 1, ("other", "untrimmed"): CONFIG.per_part["train"] // 2}
 
 
 def test_recordings_are_as_ordered(built, split_clips):

@@ -21,7 +21,7 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.core.paths import MINED_SECONDS
 from crywatch.data.features import FeatureStore, StoreInfo
-from crywatch.data.selection import labelled
+from crywatch.data.selection import Source, labelled
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.clips import EVENTS, MINED
 from crywatch.detection.anomaly import mine
@@ -112,7 +112,7 @@ def test_every_part_is_mined_and_short_clips_give_what_they_have(
         label=["cry", "other", "cry"],
         split=["train", "val", "test"],
     )
-    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
+    summary = mine_clips(labelled(clips), Mining(model, store, 2), tmp_path / "mined.parquet")
     mined = read_table(tmp_path / "mined.parquet", MINED)
     assert list(mined.itertuples(index=False, name=None)) == [
         ("a/long", 1.0, 0.75, 0),
@@ -126,7 +126,7 @@ def test_every_part_is_mined_and_short_clips_give_what_they_have(
 
 def test_the_scores_are_the_networks_over_the_whole_recording(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO, ("train", "val", "test"))
-    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
+    summary = mine_clips(labelled(clips), Mining(model, store, 2), tmp_path / "mined.parquet")
     rows = {row["clip_id"]: row for row in two_corpora()}
     # Neither the duplicate nor the clip without a label.
     expected = sorted(set(rows) - {"a/copy_cry", "a/unknown"})
@@ -144,14 +144,14 @@ def test_the_scores_are_the_networks_over_the_whole_recording(tmp_path, model):
 def test_equal_inputs_give_equal_bytes(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO, ("train", "val", "test"))
     for name in ("one", "two"):
-        mine_clips(clips, Mining(model, store, 2), tmp_path / name)
+        mine_clips(labelled(clips), Mining(model, store, 2), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_a_clip_without_features_is_named(tmp_path, model):
     clips, store = write_two_corpora(tmp_path, INFO)
     with pytest.raises(TableError, match="'a/test_cry0' has no features"):
-        mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet")
+        mine_clips(labelled(clips), Mining(model, store, 2), tmp_path / "mined.parquet")
     assert not (tmp_path / "mined.parquet").exists()
 
 
@@ -170,7 +170,9 @@ def test_precision_and_chance_by_hand(tmp_path, model, first_number_is_the_score
     events = events_table(
         tmp_path, [("u/hit", 1.0, 3.0), ("u/miss", 4.0, 5.0), ("u/trained_on", 0.0, 2.0)]
     )
-    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet", events)
+    summary = mine_clips(
+        labelled(clips), Mining(model, store, 2), tmp_path / "mined.parquet", Source(clips, events)
+    )
     assert summary.precision == pytest.approx((1 / 2 + 0 / 2) / 2)
     assert summary.chance == pytest.approx((2 / 4 + 1 / 5) / 2)
     assert summary.as_metrics()["precision"] == summary.precision
@@ -179,7 +181,9 @@ def test_precision_and_chance_by_hand(tmp_path, model, first_number_is_the_score
 def test_without_a_held_out_cry_there_is_no_precision(tmp_path, model, first_number_is_the_score):
     clips, store = constructed(tmp_path, {"u/a": [0.5]}, label=["cry"], split=["train"])
     events = events_table(tmp_path, [("u/a", 0.0, 1.0)])
-    summary = mine_clips(clips, Mining(model, store, 2), tmp_path / "mined.parquet", events)
+    summary = mine_clips(
+        labelled(clips), Mining(model, store, 2), tmp_path / "mined.parquet", Source(clips, events)
+    )
     assert summary.precision is None and summary.chance is None
     assert set(summary.as_metrics()) == {"clips", "seconds"}
 
@@ -197,12 +201,13 @@ def inputs(tmp_path_factory):
 
 def go(inputs, folder, dataset="trimmed", seed=3, on_evaluation=None, **changes):
     clips, features, events = inputs
+    known = {"untrimmed": Source(clips, events)}
     config = training_config(**({"steps": 12, "val_every": 4} | changes))
     return run(
         dataset,
         MineConfig(**fields_of(config), top_t=2, datasets=DATASETS | EXTRA),
         EMBEDDER,
-        MineInputs({"trimmed": clips, "untrimmed": clips}, {"untrimmed": events}, features),
+        MineInputs({"trimmed": clips, "untrimmed": clips}, known, features),
         1.0,
         seed,
         folder / "out",
@@ -269,7 +274,7 @@ def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):
 
 def test_the_mined_seconds_are_those_of_the_network_beside_them(inputs, undisturbed, tmp_path):
     out, summary = undisturbed
-    mined = mine_clips(inputs[0], Mining(out, inputs[1], 2), tmp_path / "again.parquet")
+    mined = mine_clips(labelled(inputs[0]), Mining(out, inputs[1], 2), tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (out / MINED_SECONDS).read_bytes()
     assert mined == summary.mined and mined.precision is None
 
@@ -299,7 +304,9 @@ def test_trap_the_test_part_is_never_trained_on(inputs, undisturbed, tmp_path):
     _, store = write_two_corpora(tmp_path / "seen", INFO)
     assert not any(clip_id in FeatureStore(store) for clip_id in clips["clip_id"][is_test])
     config = training_config(steps=12, val_every=4)
-    trained, _ = train_on(inputs[0], "", FeatureStore(store), 5, config, 1.0, 3, tmp_path, None)
+    trained, _ = train_on(
+        "trimmed", inputs[0], "", FeatureStore(store), 5, config, 1.0, 3, tmp_path, None
+    )
     expected = load(undisturbed[0]).part("head")
     assert all(torch.equal(expected[k], v) for k, v in trained.network.state_dict().items())
 
@@ -395,6 +402,7 @@ def test_the_record_of_a_miner_names_the_embedder_that_ran(tmp_path, monkeypatch
 
 def test_leaving_a_corpus_out_drops_its_groups_from_train_and_val(inputs, tmp_path):
     _, summary = train_on(
+        "trimmed",
         inputs[0],
         "b",
         FeatureStore(inputs[1]),

@@ -21,6 +21,7 @@ from crywatch.core.errors import AudioError, ConfigError, EngineError
 from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import DEFAULT_CLASSES
 from crywatch.data.features import StoreInfo
+from crywatch.data.selection import labelled
 from crywatch.data.tables import write_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.anomaly import mine, mine_published
@@ -195,7 +196,7 @@ def test_mining_gives_the_same_bytes_where_a_process_is_killed(
     monkeypatch.setattr(mine, "BATCH", 1)
 
     def run(name: str, work: Mining, engine) -> None:
-        mine.mine_clips(clips, work, tmp_path / name, engine=engine)
+        mine.mine_clips(labelled(clips), work, tmp_path / name, engine=engine)
 
     run("local", Mining(tmp_path / "model", store, 2), LOCAL)
     with killing(noted, 3, lambda note: None):

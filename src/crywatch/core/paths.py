@@ -17,8 +17,9 @@ SPLIT_EVENTS = SPLIT / "events.parquet"
 SPLIT_TABLE = SPLIT / "split.csv"
 
 MIXTURES = DATA / "mixtures"
-UNTRIMMED = MIXTURES / "untrimmed"  # audio/*.flac, clips.parquet (split_clips), events.parquet
-SOUNDSCAPES = MIXTURES / "soundscapes"  # as UNTRIMMED; also annotations.jsonl, metadata/
+# audio/*.flac, clips.parquet (split_clips), events.parquet, bags.parquet (split_clips)
+UNTRIMMED = MIXTURES / "untrimmed"
+SOUNDSCAPES = MIXTURES / "soundscapes"  # the same without bags; annotations.jsonl, metadata/
 
 EMBED = DATA / "embed"
 MINE = DATA / "mine"  # a model folder a data set, and in it
@@ -48,8 +49,8 @@ FIT_INFANTS = DATA / "fit_infants"  # a folder a model
 GATE = FIT_INFANTS / "gate"
 TIMELINE = DATA / "timeline"
 
-# What an anomaly head is trained on, by data set.
-DATASETS = {"trimmed": SPLIT_CLIPS, "untrimmed": UNTRIMMED / "clips.parquet"}
+# What an anomaly head is trained on, by data set: tables split_clips.
+DATASETS = {"trimmed": SPLIT_CLIPS, "untrimmed": UNTRIMMED / "bags.parquet"}
 
 # Beside the pipeline: studies/dvc.yaml.
 ABLATE_ROBUST = DATA / "ablate_robust"  # a folder a recipe

@@ -329,5 +329,5 @@ def mining(path: Path) -> Table:
         "the same for seconds taken at random": "chance",
     }
     rows = [[name, number(metrics.get(key))] for name, key in keys.items()]
-    note = "Recordings of the validation and test parts; a cry clip counts with its pauses."
+    note = "Joined recordings of the validation and test parts; a cry clip counts with its pauses."
     return Table("Mining on untrimmed recordings", ["measure", "share"], rows, note)

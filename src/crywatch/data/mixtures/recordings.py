@@ -15,7 +15,7 @@ from crywatch.audio.waves.cleaned import to_int16, write_flac
 from crywatch.audio.waves.levels import bandwidth_hz, level_dbfs
 from crywatch.core.errors import ConfigError
 from crywatch.data.selection import NO_SOURCE
-from crywatch.data.tables import PARTS, write_table
+from crywatch.data.tables import PARTS, conform, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 
 
@@ -64,10 +64,13 @@ class RecordingWriter:
         self.events += events
         return path
 
+    def clips(self) -> pd.DataFrame:
+        """Table ``split_clips`` of what was added."""
+        return conform(pd.DataFrame(self.rows, columns=list(SPLIT_CLIPS.columns)), SPLIT_CLIPS)
+
     def write_tables(self) -> None:
         """Write clips.parquet (``split_clips``) and events.parquet."""
-        clips = pd.DataFrame(self.rows, columns=list(SPLIT_CLIPS.columns))
-        write_table(clips, self.folder / "clips.parquet", SPLIT_CLIPS)
+        write_table(self.clips(), self.folder / "clips.parquet", SPLIT_CLIPS)
         table = pd.DataFrame(self.events, columns=list(EVENTS.columns))
         write_table(table, self.folder / "events.parquet", EVENTS)
 

@@ -1,5 +1,7 @@
 """Untrimmed recordings of 20 to 60 s, joined from the clips of one part, onsets known.
 
+Weak clips are untrimmed as they are: where a part has enough, they are its bags (`bags`).
+
 Half of the recordings hold one to three cry clips among others, the rest hold none. Clips keep
 their levels and follow each other with a short crossfade. An event is the extent of a cry clip: the
 pauses within it count as cry, as they do in the clip's own label.
@@ -19,13 +21,14 @@ from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.progress import progress
+from crywatch.data.mixtures.bags import write_bags
 from crywatch.data.mixtures.recordings import (
     RecordingsSummary,
     RecordingWriter,
     check_per_part,
     check_share,
 )
-from crywatch.data.selection import labelled
+from crywatch.data.selection import labelled, weak_cries
 from crywatch.data.tables import PARTS
 
 CORPUS = "untrimmed"
@@ -41,6 +44,7 @@ class UntrimmedConfig:
     max_duration_s: float
     per_part: dict[str, int]  # recordings
     single_source: float  # share whose clips all come from one corpus
+    min_weak: int = 10  # weak clips of a part and label from which they stand for joined ones
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ class Placed:
 
 
 def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) -> RecordingsSummary:
-    """Build the recordings of every part; writes audio/, clips, events and members."""
+    """Build the recordings of every part; writes audio/, clips, events, members and bags."""
     _check(config)
-    clips = labelled(split_clips)
+    every = labelled(split_clips, weak=True)
+    clips = every[~weak_cries(every)]
     # A longer one fits no recording; one as short as the crossfade adds nothing to it.
     clips = clips[clips["duration_s"].between(2 * CROSSFADE_S, config.max_duration_s)]
     members = []
@@ -85,6 +90,7 @@ def run(split_clips: Path, config: UntrimmedConfig, seed: int, out_dir: Path) ->
                 writer.add(clip_id, part, category, wave, sources, cries)
                 members += [(clip_id, item.clip_id, item.onset_s, item.offset_s) for item in placed]
         writer.write_tables()
+        write_bags(every, writer.clips(), config.min_weak, temp)
         columns = ["clip_id", "member_clip_id", "onset_s", "offset_s"]
         pd.DataFrame(members, columns=columns).to_csv(
             temp / "members.csv", index=False, lineterminator="\n"
@@ -100,6 +106,8 @@ def _check(config: UntrimmedConfig) -> None:
         )
     check_per_part("mixtures.untrimmed.per_part", config.per_part)
     check_share("mixtures.untrimmed.single_source", config.single_source)
+    if config.min_weak < 1:
+        raise ConfigError(f"mixtures.untrimmed.min_weak: {config.min_weak} is below 1")
 
 
 def choose(

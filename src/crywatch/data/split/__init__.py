@@ -10,6 +10,7 @@ import pandas as pd
 
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError, TableError
+from crywatch.data.selection import weak_cries
 from crywatch.data.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.data.split.groups import assign_parts, group_ids
 from crywatch.data.split.infants import InfantPartsConfig, infant_parts, official_parts
@@ -102,7 +103,8 @@ def run(
     unknown = sorted(set(config.infants.only) - {folder.name for folder in folders})
     if unknown:
         raise ConfigError(f"split.infants.only: {unknown[0]!r} is not among the corpora")
-    strata = clips["corpus"] + "/" + clips["label"]
+    # Each part has cries whose seconds are known, and weak ones to learn from.
+    strata = clips["corpus"] + "/" + clips["label"].mask(weak_cries(clips), "weak cry")
     clips["split"] = PARTS[0]
     heard = ~clips["corpus"].isin(config.infants.only)
     clips.loc[heard, "split"] = assign_parts(

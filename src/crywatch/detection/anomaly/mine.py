@@ -19,12 +19,13 @@ from crywatch.core.models import save
 from crywatch.core.paths import MINED_SECONDS
 from crywatch.core.progress import progress
 from crywatch.data.features import FeatureStore
-from crywatch.data.selection import labelled
-from crywatch.data.tables import empty, read_table, write_table
-from crywatch.data.tables.clips import EVENTS, MINED
+from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.tables import empty, write_table
+from crywatch.data.tables.clips import MINED
 from crywatch.data.truth import Truth
 from crywatch.detection.anomaly.network import RtfmNetwork, load_head, score_seconds
 from crywatch.detection.anomaly.training import (
+    UNTRIMMED,
     AnomalySummary,
     BagEvaluation,
     BagTrainingConfig,
@@ -56,7 +57,7 @@ class MineInputs:
     """The files the stage reads."""
 
     clips: dict[str, Path]  # table split_clips of each data set
-    events: dict[str, Path]  # of the data sets whose onsets are known
+    known: dict[str, Source]  # recordings that are mined too, to measure it by their onsets
     features: Path  # the embedder's
 
 
@@ -145,7 +146,7 @@ def run(
             f"{embedder.name}: run `dvc repro embed`"
         )
     trained, training = train_on(
-        clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
+        dataset, clips_table, "", store, segments, config, scale, seed, work_dir, on_evaluation
     )
     description = {
         "kind": "rtfm",
@@ -160,23 +161,24 @@ def run(
     }
     with atomic_dir(out_dir) as temp:
         save(temp, trained.model(description))
-        work, events = Mining(temp, inputs.features, config.top_t), inputs.events.get(dataset)
-        mined = mine_clips(clips_table, work, temp / MINED_SECONDS, events, engine)
+        work, known = Mining(temp, inputs.features, config.top_t), inputs.known.get(dataset)
+        clips = labelled(clips_table, weak=dataset == UNTRIMMED)
+        mined = mine_clips(clips, work, temp / MINED_SECONDS, known, engine)
         summary = MineSummary(training, mined)
         write_json(temp / "metrics.json", summary.as_metrics())
     return summary
 
 
 def mine_clips(
-    clips_table: Path,
+    clips: pd.DataFrame,
     work: Mining,
     out_table: Path,
-    events_table: Path | None = None,
+    known: Source | None = None,
     engine: Engine = LOCAL,
 ) -> MinedSummary:
-    """Mine the labelled clips of every part; with ``events_table`` the precision is measured."""
-    clips = labelled(clips_table)
-    ids = clips["clip_id"].tolist()
+    """Mine ``clips`` of every part, and the recordings ``known``, by which it is measured."""
+    with_onsets = clips[:0] if known is None else labelled(known.clips)
+    ids = list(dict.fromkeys([*clips["clip_id"], *with_onsets["clip_id"]]))
     mined_clips = engine.map(work, (ids[at : at + BATCH] for at in range(0, len(ids), BATCH)))
     rows = []
     for clip in progress(mined_clips, "mine", len(ids), "clip"):
@@ -185,10 +187,10 @@ def mine_clips(
     mined = pd.DataFrame(rows, columns=list(empty(MINED).columns))
     write_table(mined, out_table, MINED)
     precision = chance = None
-    if events_table is not None:
-        events = read_table(events_table, EVENTS)
-        precision, chance = mining_precision(mined, clips, events, work.store)
-    return MinedSummary(len(clips), len(mined), precision, chance)
+    if known is not None:
+        events = strong_labels([known.events])
+        precision, chance = mining_precision(mined, with_onsets, events, work.store)
+    return MinedSummary(len(ids), len(mined), precision, chance)
 
 
 def top_seconds(scores: np.ndarray, t: int) -> list[int]:

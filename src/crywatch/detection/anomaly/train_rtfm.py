@@ -72,6 +72,7 @@ def run(
         )
     store = FeatureStore(backbone_dir / EMBEDDINGS)
     trained, summary = train_on(
+        variant.dataset,
         clips_table,
         variant.leave_out,
         store,

@@ -27,6 +27,8 @@ from crywatch.detection.anomaly.losses import BagLoss, BagLossConfig, build
 from crywatch.detection.anomaly.network import RtfmNetwork, RtfmOutput
 from crywatch.detection.training import Training, TrainingLength, fit, require_finite
 
+UNTRIMMED = "untrimmed"  # the data set whose bags may be weak cries
+
 
 @dataclass(frozen=True)
 class BagTrainingConfig:
@@ -167,6 +169,7 @@ class BagTraining(Training[tuple[Tensor, Tensor], BagEvaluation]):
 
 
 def train_on(
+    dataset: str,
     clips_table: Path,
     leave_out: str,
     store: FeatureStore,
@@ -177,8 +180,8 @@ def train_on(
     work_dir: Path,
     on_evaluation: Callable[[BagEvaluation], None] | None,
 ) -> tuple[TrainedHead, AnomalySummary]:
-    """Train the anomaly network on the labelled clips of a table and their features."""
-    clips = labelled(clips_table, leave_out)
+    """Train the anomaly network on the labelled clips of a data set and their features."""
+    clips = labelled(clips_table, leave_out, weak=dataset == UNTRIMMED)
     bags = {part: collect(clips, store, segments, part) for part in ("train", "val")}
     values = {field.name: getattr(config, field.name) for field in fields(BagTrainingConfig)}
     plain = BagTrainingConfig(**values)
