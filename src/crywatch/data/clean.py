@@ -32,7 +32,7 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError
 from crywatch.core.names import normal
 from crywatch.core.progress import progress_bar
-from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.base import CRY, ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.details import FILE as DETAILS_FILE
 from crywatch.corpora.shared.details import ClipDetails, write_details
 
@@ -54,6 +54,7 @@ class CleanConfig:
     peak_normalise: bool
     workers: int
     decoding: Limits = field(default_factory=Limits)  # of a file
+    event: str = CRY  # what is detected: an infant's cry, or a publisher's class
 
 
 @dataclass(frozen=True, slots=True)  # kept for every clip
@@ -118,7 +119,14 @@ def run(
             "clean: needs 0 <= min_duration_s < max_duration_s, not "
             f"{config.min_duration_s:g} and {config.max_duration_s:g}"
         )
-    entries = list(corpus.index(raw_dir))
+    if not config.event.strip():
+        raise ConfigError(
+            "clean.event is empty: set cry, or the publishers' name of the class to be detected"
+        )
+    entries = [
+        entry.by_event(config.event) if isinstance(entry, ClipEntry) else entry
+        for entry in corpus.index(raw_dir)
+    ]
     key = value_sha256(
         [asdict(config)]
         + [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from crywatch.audio.decode import Decoded
 
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
+CRY = "cry"  # the label of what is detected, whatever it is
+INFANT_CRY = "infant_cry"  # of an infant's cry where something else is detected
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,26 @@ class ClipEntry:
     events: tuple[Event, ...] = ()
     details: Details | None = None
     title: str = ""  # names the clip where the file's own name must not
+
+    def by_event(self, event: str) -> ClipEntry:
+        """The clip as it is labelled where ``event``, a publisher's class, is to be detected.
+
+        Clips and strong labels of that class are "cry", infants' cries among the others; case does
+        not matter. Event "cry" is an infant's, which every corpus knows by itself.
+        """
+        if event == CRY:
+            return self
+        wanted = event.casefold()
+        own = self.category.casefold() == wanted
+        names = {CRY: CRY if own else INFANT_CRY, wanted: CRY}
+        events = tuple(
+            replace(each, label=names.get(each.label.casefold(), each.label))
+            for each in self.events
+        )
+        if own or any(each.label == CRY for each in events):
+            return replace(self, label=CRY, events=events)
+        label = "unknown" if self.label == "unknown" else "other"
+        return replace(self, label=label, events=events)
 
 
 @dataclass(frozen=True)
