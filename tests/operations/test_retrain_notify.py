@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -244,10 +245,14 @@ def test_what_is_no_message_is_set_aside_and_the_others_are_sent(project, tmp_pa
     (outbox / "000006.command.json").mkdir()
     (outbox / "000007.command.json").symlink_to(tmp_path / "nowhere")
     (outbox / "000008.command.json").write_bytes(b"\xff\xfe")
+    os.mkfifo(outbox / "000010.command.json")
+    with open(outbox / "000011.command.json", "wb") as large:
+        large.write(b"{}")
+        large.truncate(1 << 33)  # of holes
     (outbox / ".tmp-000009").write_text("being written")
     notes = deliver(config, outbox)
     assert json.loads(target.read_text())["id"] == record.id
-    assert len(notes) == len(odd) + 3 and all("set aside as aside-" in note for note in notes)
+    assert len(notes) == len(odd) + 5 and all("set aside as aside-" in note for note in notes)
     assert all(note.isprintable() for note in notes)
     left = {path.name for path in outbox.iterdir()} - {".tmp-000009"}
     assert len(left) == len(notes) and all(name.startswith("aside-") for name in left)

@@ -102,7 +102,7 @@ def read_reference(folder: Path) -> Reference:
         if missing:
             raise ValueError(f"no column {', '.join(sorted(missing))}")
         return Reference(frame, about["model_sha256"], about["excerpt_s"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TableError(
             f"{folder}: no reference to compare with ({error}): register the model again"
         ) from error

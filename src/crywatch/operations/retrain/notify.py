@@ -27,6 +27,7 @@ COMMAND, WEBHOOK = "command", "webhook"
 MESSAGE = Shape("a message's name", re.compile(r"[0-9][0-9A-Za-z-]{0,99}\.(command|webhook)\.json"))
 ASIDE = "aside-"  # how the names of what is set aside begin
 SHOWN = 60  # characters of a name
+MOST_BYTES = 1 << 24  # of a message
 
 
 def wanted(record: Record, config: NotifyConfig) -> bool:
@@ -56,8 +57,10 @@ def deliver(
     for path in _waiting(outbox):
         try:
             way = MESSAGE(path.name, "its name").split(".")[-2]
-            if path.is_symlink():
-                raise gate.GateError("a link")
+            if path.is_symlink() or not path.is_file():  # a pipe would be waited for
+                raise gate.GateError("a link, or no file")
+            if path.stat().st_size > MOST_BYTES:
+                raise gate.GateError(f"of more than {MOST_BYTES} bytes")
             message: dict[str, Any] = gate.read(dict[str, Any], path)
         except (gate.GateError, OSError) as error:
             notes.append(_set_aside(path, str(error).removeprefix(f"{path}: ")))
