@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 1_000_000  # of a source; others are damaged headers
+CHECKED = frozenset({"flac", "tta", "wavpack"})  # their frames hold checksums
 MAX_FAILURES = 100_000  # of reading on, one after the other
 # They name other files, which would be read in place of this one.
 PLAYLISTS = frozenset({"concat", "concatf", "dash", "hls", "imf"})
@@ -75,6 +76,8 @@ class Track:
             self.close()
             raise
         self.is_bare = bool(BARE & self._formats)  # frames without a container
+        if context.name in CHECKED:
+            context.options = {"err_detect": "crccheck+explode"}
         self.rate_hz: int = context.sample_rate
         self.channels: int = context.channels
         self.codec: str = context.name
