@@ -24,6 +24,8 @@ from crywatch.data.clean import CleanConfig, run, unique_stems
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE
 from tests.helpers import deadly_decoder
+from tests.helpers.container_cases import overwrite, packets_of, tone
+from tests.helpers.container_cases import write as write_tracks
 
 CONFIG = CleanConfig(
     rate_hz=16_000,
@@ -219,6 +221,26 @@ def test_a_truncated_file_is_kept_and_counted(tmp_path, raw, cleaned):
     cut = table(tmp_path, "clips").set_index("clip_id").loc["fake/cut"]
     assert 1.0 < cut["duration_s"] < 2.5
     assert soundfile.info(cut["path"]).duration == pytest.approx(cut["duration_s"])
+
+
+def test_damage_and_gaps_are_kept_as_silence_and_counted(tmp_path, raw, cleaned):
+    write_tracks(raw / "gap.mka", "matroska", [("flac", [(0, tone(2.0)), (5, tone(2.0))], {})])
+    path = write_tracks(raw / "bad.m4a", "ipod", [("aac", [(0, tone(6.0))], {})])
+    packets = packets_of(path)
+    overwrite(path, packets[30][0], packets[60][0], b"\xff")
+    summary = cleaned()
+    assert (summary.n_clips, summary.n_truncated) == (3, 0)
+    assert summary.gap_s == pytest.approx(3.0, abs=0.2)
+    assert summary.damaged_s == pytest.approx(30 * 1024 / 16_000, abs=0.2)
+    assert summary.as_metrics()["damaged_seconds"] == summary.damaged_s
+    rows = table(tmp_path, "clips").set_index("clip_id")
+    assert rows.loc["fake/gap", "duration_s"] == pytest.approx(7.0, abs=0.2)
+
+
+@pytest.mark.parametrize("value", [0.5, 0.004])
+def test_a_clip_that_is_constant_is_silent(raw, cleaned, value):
+    soundfile.write(raw / "good.wav", np.full(16_000, value), 16_000)
+    assert cleaned(FolderCorpus(label="cry")).n_clips == 0
 
 
 def test_eight_channels_and_a_wrong_extension(tmp_path, raw, cleaned):

@@ -21,6 +21,7 @@ from crywatch.detection.detect import (
 )
 from crywatch.detection.formats import to_audacity, to_jsonl, to_table
 from tests.helpers import deadly_decoder
+from tests.helpers.container_cases import tone, write
 
 CONFIG = DetectConfig(model="", threshold=0.5, min_event_s=1.0, max_gap_s=1.0)
 
@@ -141,6 +142,17 @@ def test_a_file_that_breaks_off_is_scored_and_said(project):
     assert result.exit_code == 0
     assert set(json.loads(result.stdout)) == {"path", "duration_s", "cry", "seconds", "events"}
     assert "cut.wav: the file breaks off; the 2.186 s before" in result.stderr
+
+
+def test_gaps_and_tracks_are_said_and_times_are_the_files(project):
+    tracks = [("flac", [(0, tone(2.0)), (5, tone(2.0))], {}), ("flac", [(0, tone(7.0))], {})]
+    write(project / "gap.mka", "matroska", tracks)
+    result = CliRunner().invoke(cli.app, ["detect", "gap.mka", "--format", "jsonl"])
+    record = json.loads(result.stdout)
+    assert result.exit_code == 0 and record["gap_s"] == pytest.approx(3.0, abs=0.2)
+    assert [event["onset_s"] for event in record["events"]] == [0.0, 5.0]
+    assert "gap.mka: gaps of" in result.stderr
+    assert "gap.mka: sound track 1 of 2 is heard" in result.stderr
 
 
 def test_a_file_of_one_sample_is_an_error_line_and_stops_nothing(project):
