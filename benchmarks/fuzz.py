@@ -1,10 +1,11 @@
-"""Ten thousand malformed inputs: ``python -m benchmarks.fuzz [--inputs 10000] [--seed 0]``.
+"""Ten thousand malformed recordings: ``python -m benchmarks.fuzz [--inputs 10000] [--seed 0]``.
 
-Recordings of every container (`benchmarks.malformed`), tables, model folders and parameters are
-read one by one in a process that is started again when it dies, hangs or takes too much memory.
-Nothing but an error of crywatch's own may come of them, in time; and of recordings that are
-lossless and say how long they are, none may be heard as whole that is not. Each input has its own
-seed, which is its number, and ``--only NUMBER`` reads that one again here, with its traceback.
+Those of `benchmarks.malformed`, of every container, are read one by one in a process that is
+started again when it dies, hangs or takes too much memory. Nothing but an error of crywatch's own
+may come of them, in time; and of recordings that are lossless and say how long they are, none may
+be heard as whole that is not. Each input has its own seed, which is its number, and
+``--only NUMBER`` reads that one again here, with its traceback. Damaged models, tables and
+parameters are for `benchmarks.damage`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import write_runs
-from benchmarks.malformed import malformed, wholes
+from benchmarks.malformed import Malformed, malformed, wholes
+from crywatch.audio.decode import BlockReader, decode_bytes
+from crywatch.audio.waves.resampling import at_rate
+from crywatch.core.errors import AudioError
 
 HANG_S = 10.0
 MEMORY_BYTES = 1 << 30
 ADDRESSES_BYTES = 8 << 30  # of a process: what would bring down the machine
-SOUNDS = 0.8  # of the inputs; the others are tables, models and parameters
+SERVER = ["-m", "benchmarks.fuzz"]
+WHOLE = "heard as whole"
 FINE = ("read", "refused")
 
 
@@ -41,7 +46,7 @@ class Outcome:
     """What came of one input."""
 
     number: int
-    kind: str  # of input
+    recording: str  # before it was changed
     change: str
     outcome: str  # read, refused; crash, hang, memory, exception, wrong
     detail: str
@@ -91,16 +96,15 @@ def run(inputs: int, seed: int, first: int = 0) -> list[Outcome]:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Counts by kind of input, then a line for each that is not fine."""
-    kinds = ("sound", "table", "model", "parameters")
-    counted = {kind: Counter(o.outcome for o in outcomes if o.kind == kind) for kind in kinds}
+    """Counts by change, then a line for each that is not fine."""
     names = (*FINE, "crash", "hang", "memory", "exception", "wrong")
-    lines = ["".join([f"{'input':<12}", *(f"{name:>11}" for name in names)])]
-    for kind, counts in counted.items():
-        lines.append("".join([f"{kind:<12}", *(f"{counts[name]:>11}" for name in names)]))
+    lines = ["".join([f"{'change':<20}", *(f"{name:>10}" for name in names)])]
+    for change in [*sorted({outcome.change for outcome in outcomes}), "all"]:
+        counts = Counter(o.outcome for o in outcomes if change in (o.change, "all"))
+        lines.append("".join([f"{change:<20}", *(f"{counts[name]:>10}" for name in names)]))
     lines.append(f"slowest: {max((o.seconds for o in outcomes), default=0):.2f} s")
     bad = [outcome for outcome in outcomes if outcome.outcome not in FINE]
-    lines += [f"{o.number}: {o.outcome} ({o.kind}, {o.change}): {o.detail}" for o in bad]
+    lines += [f"{o.number}: {o.outcome} ({o.recording}, {o.change}): {o.detail}" for o in bad]
     return "\n".join(lines)
 
 
@@ -112,7 +116,7 @@ class _Reader:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "benchmarks.fuzz", "--serve", "--seed", str(self._seed)]
+        command = [sys.executable, *SERVER, "--serve", "--seed", str(self._seed)]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -135,12 +139,11 @@ class _Reader:
             if answer["outcome"] == "memory":
                 self._again()
             return Outcome(number, seconds=round(seconds, 3), **answer)
+        status = self._again()
         outcome = "crash" if ready else "hang"
-        detail = f"exit status {self._again()}" if ready else f"over {HANG_S:g} s"
-        if not ready:
-            self._again()
-        known = _described(self._seed, number)
-        return Outcome(number, *known, outcome, detail, round(seconds, 3))
+        detail = f"exit status {status}" if ready else f"over {HANG_S:g} s"
+        sound = drawn(self._seed, number)
+        return Outcome(number, sound.whole.name, sound.change, outcome, detail, round(seconds, 3))
 
     def _again(self) -> int:
         status = self.end()
@@ -175,51 +178,23 @@ def _serve(folder: Path, seed: int) -> None:
 
 def _prepare(folder: Path) -> None:
     """Import what reads, so that its memory is not an input's."""
-    from benchmarks.malformed_files import prepare
-
-    prepare(folder)
-    wholes()
-    hear(folder / "none.wav", b"")
+    for whole in wholes():
+        hear(folder / whole.name, whole.content)
 
 
-def _drawn(seed: int, number: int) -> tuple[np.random.Generator, bool]:
-    rng = np.random.default_rng([seed, number])
-    return rng, rng.random() < SOUNDS
-
-
-def _described(seed: int, number: int) -> tuple[str, str]:
-    rng, is_sound = _drawn(seed, number)
-    if is_sound:
-        sound = malformed(rng)
-        return "sound", f"{sound.whole.name} {sound.change}"
-    from benchmarks.malformed_files import described
-
-    return described(rng)
+def drawn(seed: int, number: int) -> Malformed:
+    """Input ``number``."""
+    return malformed(np.random.default_rng([seed, number]))
 
 
 def _read(folder: Path, seed: int, number: int, show: bool = False) -> dict[str, Any]:
-    from crywatch.core.errors import CrywatchError
-
-    rng, is_sound = _drawn(seed, number)
-    kind, change = _described(seed, number)
-    outcome, detail = "read", ""
+    sound = drawn(seed, number)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        if is_sound:
-            sound = malformed(rng)
-            path = folder / f"{number}-{sound.whole.name}"
-            detail = hear(path, sound.content)
-            outcome = "refused" if detail.startswith("refused") else "read"
-            if sound.whole.shows_cuts and sound.change == "cut" and detail == "as whole":
-                outcome, detail = _compared(folder, sound.whole.content, sound.content)
-        else:
-            from benchmarks.malformed_files import read
-
-            read(rng, folder)
-    except CrywatchError as error:
-        outcome, detail = "refused", str(error)[:200]
-        if str(folder) not in detail and not is_sound and kind != "parameters":
-            outcome, detail = "exception", f"an error that names no file: {detail}"
+        detail = hear(folder / f"{number}-{sound.whole.name}", sound.content)
+        outcome = "refused" if detail.startswith("refused") else "read"
+        if sound.whole.shows_cuts and sound.change == "cut" and detail == WHOLE:
+            outcome, detail = _compared(sound.whole.content, sound.content)
     except MemoryError:
         outcome, detail = "memory", "MemoryError"
     except Exception as error:
@@ -229,15 +204,12 @@ def _read(folder: Path, seed: int, number: int, show: bool = False) -> dict[str,
     used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     if used > MEMORY_BYTES:
         outcome, detail = "memory", f"{used >> 20} MiB"
-    return {"kind": kind, "change": change, "outcome": outcome, "detail": detail}
+    found = {"outcome": outcome, "detail": detail}
+    return {"recording": sound.whole.name, "change": sound.change} | found
 
 
 def hear(path: Path, content: bytes) -> str:
     """Read a recording to its end as `crywatch detect` does; what is said of it."""
-    from crywatch.audio.decode import BlockReader
-    from crywatch.audio.waves.resampling import at_rate
-    from crywatch.core.errors import AudioError
-
     path.write_bytes(content)
     try:
         reader = BlockReader(path)
@@ -245,7 +217,7 @@ def hear(path: Path, content: bytes) -> str:
             if not np.isfinite(block).all():
                 raise AssertionError("samples that are not finite")
         notes = reader.condition.notes(0.0, "heard")
-        return "; ".join(notes) or "as whole"
+        return "; ".join(notes) or WHOLE
     except AudioError as error:
         if str(path) not in str(error):
             raise AssertionError(f"an error that names no file: {error}") from error
@@ -254,13 +226,11 @@ def hear(path: Path, content: bytes) -> str:
         path.unlink()
 
 
-def _compared(folder: Path, whole: bytes, cut: bytes) -> tuple[str, str]:
+def _compared(whole: bytes, cut: bytes) -> tuple[str, str]:
     """Whether what was heard as whole is the whole."""
-    from crywatch.audio.decode import decode_bytes
-
-    before, after = (decode_bytes(content, str(folder)).wave for content in (whole, cut))
+    before, after = (decode_bytes(content, "a recording").wave for content in (whole, cut))
     if np.array_equal(before, after):
-        return "read", "the whole"
+        return "read", WHOLE
     return "wrong", f"{len(after)} of {len(before)} samples are told as the whole"
 
 

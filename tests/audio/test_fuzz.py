@@ -1,4 +1,4 @@
-"""Malformed recordings, tables, models and parameters: nothing but crywatch's own errors.
+"""Malformed recordings: nothing but crywatch's own errors.
 
 A short, seeded part of ``python -m benchmarks.fuzz``, whose inputs are read here in this process:
 none of them may end it.
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import fuzz, malformed, malformed_files
+from benchmarks import fuzz, malformed
 from crywatch.audio.decode import BlockReader, decode_bytes
 from crywatch.audio.guard import GuardedReader
-from crywatch.core.errors import AudioError, CrywatchError
+from crywatch.core.errors import AudioError
 
 BOUNDED = settings(
     max_examples=50,
@@ -29,9 +29,7 @@ wholes = st.sampled_from(malformed.wholes())
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    malformed_files.prepare(folder)
-    return folder
+    return tmp_path_factory.mktemp("fuzz")
 
 
 @given(number=numbers)
@@ -66,15 +64,6 @@ def test_a_cut_recording_is_not_told_as_the_whole(whole, first, last):
         return
     told = reader.condition.notes(0.0, "heard")
     assert told or np.array_equal(wave, decode_bytes(whole.content, "whole").wave)
-
-
-@given(number=numbers)
-@BOUNDED
-def test_malformed_tables_models_and_parameters_are_read_or_refused(folder, number):
-    try:
-        malformed_files.read(np.random.default_rng(number), folder)
-    except CrywatchError as error:
-        assert str(error)
 
 
 def test_the_guard_says_what_the_reader_says(folder):
