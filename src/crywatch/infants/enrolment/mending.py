@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from crywatch.core.errors import ModelError, StoreError
+from crywatch.core.names import normal
 from crywatch.infants.conformal import Promise, judge
 from crywatch.infants.enrolment.enrolment import Enrolment
 from crywatch.infants.enrolment.listening import utf8
@@ -204,16 +204,10 @@ def _mark(
 
 def _find(history: InfantHistory, name: str) -> StoredRecording:
     """The one recording that ``name`` means; a whole path before the end of one."""
-    path, name = (
-        unicodedata.normalize("NFC", utf8(text)) for text in (os.path.abspath(name), name)
-    )
-
-    def path_of(record: StoredRecording) -> str:
-        return unicodedata.normalize("NFC", record.path)
-
+    path, name = (normal(utf8(text)) for text in (os.path.abspath(name), name))
     ways = (
-        lambda record: path_of(record) in (name, path),
-        lambda record: path_of(record).endswith("/" + name),
+        lambda record: normal(record.path) in (name, path),
+        lambda record: normal(record.path).endswith("/" + name),
         lambda record: len(name) >= _LEAST_DIGEST and record.digest.startswith(name.lower()),
     )
     infant_id = history.state.infant_id

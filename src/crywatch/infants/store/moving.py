@@ -23,6 +23,7 @@ from crywatch.core.atomic import atomic_dir, atomic_path, owner_only, write_json
 from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import StoreError
 from crywatch.core.gate import Shape
+from crywatch.core.names import shown
 from crywatch.data.tables import TableSchema, read_table, write_table
 from crywatch.data.tables.infants import BANDS
 from crywatch.infants.store.files import VersionFiles, read_version
@@ -291,23 +292,18 @@ def _plain_file(path: Path, most_bytes: int) -> int:
 
 def _printable(path: Path, where: str, *texts: str | None) -> None:
     for text in texts:
-        if text is not None and text != _escaped(text):
+        if text is not None and text != shown(text):
             raise _wrong(path, f"{where}: control characters in {text[:80]!r}")
-
-
-def _escaped(text: str) -> str:
-    """``text`` with control characters as Python writes them."""
-    return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)
 
 
 def _recording_rows(records: tuple[StoredRecording, ...]) -> list[dict[str, Any]]:
     place = os.path.commonpath([os.path.dirname(record.path) for record in records])
     rows = []
     for record in records:
-        file = _escaped(Path(os.path.relpath(record.path, place)).as_posix())
+        file = shown(Path(os.path.relpath(record.path, place)).as_posix())
         columns = [name for name in RECORDINGS_TABLE.columns if name != "file"]
         row = {name: getattr(record, name) for name in columns} | {"file": file}
-        row |= {key: row[key] and _escaped(row[key]) for key in ("reason", "remark")}
+        row |= {key: row[key] and shown(row[key]) for key in ("reason", "remark")}
         rows.append(row)
     return rows
 
