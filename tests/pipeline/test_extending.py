@@ -57,7 +57,8 @@ from crywatch import load_detector
 from crywatch.core.models import ModelFolder, save
 
 save(Path("loud"), ModelFolder({"kind": "loudness", "name": "loud"}, {"gain": torch.tensor(2.0)}))
-wave = np.repeat(np.float32([0.0, 0.4, 0.1]), 16_000)
+tone = np.sin(np.arange(48_000) * np.pi / 8, dtype=np.float32)  # a constant is no sound
+wave = tone * np.repeat(np.float32([0.0, 0.4, 0.1]), 16_000)
 detection = load_detector("loud").detect(wave)
 assert [round(second.cry, 3) for second in detection.seconds] == [0.0, 0.8, 0.2]
 assert [(event.onset_s, event.offset_s) for event in detection.events] == [(1.0, 2.0)]
