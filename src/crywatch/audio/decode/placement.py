@@ -79,12 +79,12 @@ class Placement:
         return silence
 
     def _silence(self, frame: Frame, believed: bool) -> int:
-        stamped = self._stamped(frame)
+        stamped, lost = self._stamped(frame), round((frame.lost_s or 0.0) * self._rate_hz)
         if stamped is None or not believed:
-            return round((frame.lost_s or 0.0) * self._rate_hz)
+            return lost
         ahead = stamped - self.at
         is_far = abs(ahead) > self._tolerance
         if is_far and not 0 < ahead <= MAX_GAP_S * self._rate_hz:
-            self._shift -= ahead
-            return 0
+            self._shift += lost - ahead
+            return lost
         return max(0, round(ahead)) if is_far or frame.lost_s is not None else 0
