@@ -173,7 +173,7 @@ def test_the_last_step_is_validated_too(tmp_path):
 
 @pytest.mark.parametrize("loss", ["rtfm", "mil"])
 def test_it_learns_bags_and_finds_the_segment_from_weak_labels(tmp_path, loss):
-    config = training_config(steps=100, val_every=20, batch_size=16)
+    config = training_config(steps=100, val_every=20, batch_size=8)
     config = replace(config, loss=MIL) if loss == "mil" else config
     trained = go(tmp_path / "work", config, bags=toy_bags(60, seed=1))
     assert trained.best.val_auc > 0.95

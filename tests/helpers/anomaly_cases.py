@@ -34,7 +34,7 @@ def training_config(**changes) -> BagTrainingConfig:
         "lr": 0.001,
         "weight_decay": 0.0005,
         "steps": 24,
-        "batch_size": 8,
+        "batch_size": 4,
         "val_every": 6,
         "patience_steps": 1000,
         "dropout": 0.7,

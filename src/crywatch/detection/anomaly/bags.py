@@ -1,4 +1,4 @@
-"""Bags: the seconds of a recording interpolated to a fixed number of segments."""
+"""Bags: the seconds of a recording as a fixed number of segments."""
 
 from __future__ import annotations
 
@@ -27,11 +27,19 @@ class Bags:
         return self.abnormal.shape[2]
 
 
-def interpolate(vectors: np.ndarray, segments: int) -> np.ndarray:
-    """[n, dim] to [segments, dim], linearly; the first and last rows stay where they are."""
+def fit_to_segments(vectors: np.ndarray, segments: int) -> np.ndarray:
+    """[n, dim] to [segments, dim] float32: means of equal parts, or interpolated.
+
+    The parts are those of RTFM's features (Tian et al., ICCV 2021): every second is in one segment.
+    Fewer seconds than segments are interpolated linearly; the first and last stay where they are.
+    """
     n = len(vectors)
     if n == segments:
         return np.asarray(vectors, dtype=np.float32)
+    if n > segments:
+        edges = np.linspace(0, n, segments + 1).astype(int)
+        sums = np.add.reduceat(vectors, edges[:-1], axis=0, dtype=np.float64)
+        return (sums / np.diff(edges)[:, None]).astype(np.float32)
     position = np.linspace(0, n - 1, segments)
     below = np.floor(position).astype(int)
     above = np.minimum(below + 1, n - 1)
@@ -49,6 +57,6 @@ def collect(clips: pd.DataFrame, store: FeatureStore, segments: int, part: str) 
             raise TableError(f"part {part} has no clip labelled {label!r} to learn from")
         bags = np.empty((len(ids), segments, store.info.dim), dtype=np.float32)
         for row, clip_id in enumerate(ids):
-            bags[row] = interpolate(store.clip(clip_id), segments)
+            bags[row] = fit_to_segments(store.clip(clip_id), segments)
         sides[label] = torch.from_numpy(bags)
     return Bags(abnormal=sides["cry"], normal=sides["other"])

@@ -41,7 +41,7 @@ BATCH = 256  # clips scored by one call of a work
 class DatasetConfig:
     """A line of Table 3."""
 
-    segments: int  # that a recording's seconds are interpolated to
+    segments: int  # of a bag
 
 
 @dataclass(frozen=True)

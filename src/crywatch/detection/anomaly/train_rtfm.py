@@ -24,7 +24,7 @@ class RtfmVariant:
 
     backbone: str  # a variant of train_blazenet or train_robust
     dataset: str  # trimmed, untrimmed
-    segments: int  # that a recording's seconds are interpolated to
+    segments: int  # of a bag
     leave_out: str  # corpus, or ""
     family: str = "blazenet"  # blazenet, robust: whose variant the backbone is
 

@@ -1,6 +1,6 @@
 """Training by steps on pairs of bags, shared by stages ``mine`` and ``train_rtfm``.
 
-Two independent orders, abnormal and normal, each half of a batch. Data order and dropout are
+Two independent orders, abnormal and normal, as many of each in a batch. Data order and dropout are
 functions of seed and step. The step with the best validation is kept: bag AUC, then cross-entropy.
 """
 
@@ -39,7 +39,7 @@ class BagTrainingConfig:
     lr: float
     weight_decay: float
     steps: int
-    batch_size: int  # half abnormal, half normal bags
+    batch_size: int  # bags of each kind, abnormal and normal
     val_every: int  # steps
     patience_steps: int
     dropout: float
@@ -133,9 +133,9 @@ class BagTraining(Training[tuple[Tensor, Tensor], BagEvaluation]):
         self.parts = {"network": self.network, "optimiser": self.optimiser}
         self._loss = build(config.loss, config.top_k, train_bags.dim)
         self._bags, self._val_bags, self._lr, self._seed = train_bags, val_bags, config.lr, seed
-        half = max(1, config.batch_size // 2)
-        self._abnormal = EndlessOrder(len(train_bags.abnormal), half, seed, 0)
-        self._normal = EndlessOrder(len(train_bags.normal), half, seed, 1)
+        size = config.batch_size
+        self._abnormal = EndlessOrder(len(train_bags.abnormal), size, seed, 0)
+        self._normal = EndlessOrder(len(train_bags.normal), size, seed, 1)
 
     def batches(self, first: int, last: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         for step in range(first, last):
