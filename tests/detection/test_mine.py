@@ -253,6 +253,7 @@ def test_the_model_folder_describes_itself(undisturbed):
         "dim": 4,
         "segments": 5,
         "top_k": 2,
+        "temporal": "msnl",
         "loss": asdict(RTFM),
         "corpora": ["a", "b"],
     }
@@ -261,6 +262,21 @@ def test_the_model_folder_describes_itself(undisturbed):
     # Eight of each: neither the duplicate nor the clip without a label.
     training = summary.training
     assert (training.n_abnormal, training.n_normal, training.steps) == (8, 8, 12)
+
+
+def test_full_connection_layers_hear_every_second_alone(inputs, undisturbed, tmp_path):
+    go(inputs, tmp_path, temporal="fc")
+    assert load(tmp_path / "out").description["temporal"] == "fc"
+    store = FeatureStore(inputs[1])
+    vectors = next(v for v in map(store.clip, store) if len(v) > 3)
+    alone = {}
+    for folder in (tmp_path / "out", undisturbed[0]):
+        head = load_head(folder)
+        apart = np.concatenate([score_seconds(head, second[None]) for second in vectors])
+        alone[head.temporal] = np.allclose(score_seconds(head, vectors), apart, atol=1e-6)
+    assert alone == {"fc": True, "msnl": False}
+    with pytest.raises(ConfigError, match="temporal: 'lstm' is unknown; there are msnl, fc"):
+        go(inputs, tmp_path / "other", temporal="lstm")
 
 
 def test_the_saved_network_is_that_of_the_best_validation(inputs, undisturbed):

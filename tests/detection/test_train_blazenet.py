@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from crywatch.audio.activity import ActivityConfig
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
@@ -399,6 +400,22 @@ def test_the_state_of_other_code_is_not_gone_on_from(inputs, tmp_path, monkeypat
     seen: list[int] = []
     train(inputs, tmp_path, on_epoch=killer(-1, seen))
     assert seen == [0, 1, 2, 3]
+
+
+def test_a_balanced_line_trains_on_as_many_others_as_cries(inputs, tmp_path):
+    even = BlazenetVariant(1.0, "all", "", balanced=True)
+    found = train(inputs, tmp_path, "even", config(variants={"even": even}, max_epochs=1))
+    n_cries = sum(TRAIN[clip_id] for clip_id in CRIES)
+    assert (found.n_train_cry, found.n_train) == (n_cries, 2 * n_cries)
+    assert found.n_val == sum(VAL.values())
+
+
+def test_activity_is_of_single_seconds_and_needs_its_thresholds(inputs, tmp_path):
+    for length, activity in ((1.0, None), (5.0, ActivityConfig(25.0, 0.25, 35.0))):
+        variants = {"one": BlazenetVariant(length, "all", "", active=True)}
+        cfg = config(variants=variants, activity=activity)
+        with pytest.raises(ConfigError, match=r"variants\.one\.active: needs segment_s 1\.0 and"):
+            train(inputs, tmp_path, "one", cfg)
 
 
 def test_validation_is_on_plain_segments_for_every_line(inputs):

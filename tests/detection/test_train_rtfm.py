@@ -105,6 +105,7 @@ def test_the_model_folder_holds_the_backbone(inputs, undisturbed):
         "dim": FEATURES,
         "segments": 5,
         "top_k": 2,
+        "temporal": "msnl",
         "loss": asdict(RTFM),
         "trained_on": asdict(VARIANTS["trimmed"]),
         "corpora": ["a", "b", "heard"],  # its own and the backbone's

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RATE_HZ = 8_000
 FRAME = 160  # samples, 20 ms at 8 kHz
 SECOND = 50  # frames
 HALF = SECOND // 2  # of a second may lie beyond the clip's end, where there is nothing
@@ -23,6 +24,13 @@ class ActivityConfig:
     active_db: float  # below the loudest frame that strong labels allow, in a weak clip of all
     least_share: float  # of a second's frames that are active; 0 takes any second with a cry
     quiet_db: float  # below the clip's loudest frame, of every frame of a pause
+
+
+def frame(wave: np.ndarray) -> np.ndarray:
+    """[samples] at 8 kHz to rows of 20 ms; what does not fill the last one is dropped."""
+    count = max(1, len(wave) // FRAME)
+    wave = wave[: count * FRAME]
+    return np.pad(wave, (0, count * FRAME - len(wave))).reshape(count, FRAME)
 
 
 def frame_levels(frames: np.ndarray) -> np.ndarray:

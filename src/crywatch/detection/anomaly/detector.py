@@ -8,7 +8,7 @@ import numpy as np
 
 from crywatch.core.errors import ModelError
 from crywatch.core.models import REMAKE, ModelFolder, n_parameters
-from crywatch.detection.anomaly.network import RtfmNetwork, score_seconds
+from crywatch.detection.anomaly.network import head_of, score_seconds
 from crywatch.detection.detectors import (
     Detector,
     FeatureDetector,
@@ -21,9 +21,7 @@ class RtfmDetector(Detector):
     """The anomaly head over a frozen network or over an embedder."""
 
     def __init__(self, model: ModelFolder):
-        self.head = RtfmNetwork(model.setting("dim"))
-        model.fill(self.head, "head")
-        self.head.eval()
+        self.head = head_of(model)
         count = n_parameters(self.head)
         self._features: Callable[[Iterable[np.ndarray]], np.ndarray]
         if "backbone" in model.description:

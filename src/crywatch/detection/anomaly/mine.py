@@ -156,6 +156,7 @@ def run(
         "dim": store.info.dim,
         "segments": segments,
         "top_k": config.top_k,
+        "temporal": config.temporal,
         "loss": asdict(config.loss),
         "corpora": list(training.corpora),
     }

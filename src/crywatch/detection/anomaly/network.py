@@ -1,7 +1,8 @@
 """The RTFM network (Tian et al., ICCV 2021) on features of any width.
 
-Three dilated convolutions and a non-local block side by side, a convolution that joins them, a
-residual, and a head that scores every segment.
+Features are refined, a residual is added, and a head scores every segment. RTFM refines by three
+dilated convolutions and a non-local block side by side and a convolution that joins them (MSNL);
+the paper's "few full-connection layers" (section 3.1), which may do too, see a segment alone.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crywatch.core.models import load
+from crywatch.core.errors import ConfigError
+from crywatch.core.models import ModelFolder, load
 
+MSNL, FC = TEMPORAL = ("msnl", "fc")
 WIDTH = 512  # channels of each branch
 INNER = 256  # of the non-local block
 
@@ -57,8 +60,20 @@ class NonLocal(nn.Module):
         return self.out(mixed.transpose(1, 2)) + x
 
 
+def full_connection(dim: int) -> nn.Sequential:
+    """[bags, dim, segments] to the same: two layers on each segment alone, in place of MSNL."""
+    return nn.Sequential(
+        nn.Conv1d(dim, WIDTH, 1),
+        nn.ReLU(),
+        nn.BatchNorm1d(WIDTH),
+        nn.Conv1d(WIDTH, dim, 1, bias=False),
+        nn.ReLU(),
+        nn.BatchNorm1d(dim),
+    )
+
+
 class RtfmNetwork(nn.Module):
-    """[bags, segments, dim] to features and scores.
+    """[bags, segments, dim] to features and scores; ``temporal`` is what refines, of `TEMPORAL`.
 
     ``mean`` and ``deviation`` [dim] standardise the input; they are part of the weights, so that a
     saved network needs nothing else.
@@ -67,11 +82,30 @@ class RtfmNetwork(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, dim: int, dropout: float = 0.7):
+    def __init__(self, dim: int, dropout: float = 0.7, temporal: str = MSNL):
         super().__init__()
-        self.dim = dim
+        if temporal not in TEMPORAL:
+            raise ConfigError(f"temporal: {temporal!r} is unknown; there are {', '.join(TEMPORAL)}")
+        self.dim, self.temporal = dim, temporal
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
+        if temporal == FC:
+            self.layers = full_connection(dim)
+        else:
+            self._add_msnl(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Sequential(
+            nn.Linear(dim, 512),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(512, 128),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(128, 1),
+            nn.Sigmoid(),
+        )
+
+    def _add_msnl(self, dim: int) -> None:
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nn.Conv1d(dim, WIDTH, 3, padding=dilation, dilation=dilation),
@@ -85,17 +119,13 @@ class RtfmNetwork(nn.Module):
         self.join = nn.Sequential(
             nn.Conv1d(4 * WIDTH, dim, 3, padding=1, bias=False), nn.ReLU(), nn.BatchNorm1d(dim)
         )
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Sequential(
-            nn.Linear(dim, 512),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(512, 128),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(128, 1),
-            nn.Sigmoid(),
-        )
+
+    def _refine(self, x: Tensor) -> Tensor:
+        """[bags, dim, segments] to the same."""
+        if self.temporal == FC:
+            return self.layers(x)
+        branches = [*(branch(x) for branch in self.branches), self.non_local(self.squeeze(x))]
+        return self.join(torch.cat(branches, dim=1))
 
     def standardise_by(self, vectors: Tensor) -> None:
         """Take mean and deviation from training ``vectors`` [any, dim]."""
@@ -105,10 +135,7 @@ class RtfmNetwork(nn.Module):
     def forward(self, bags: Tensor) -> RtfmOutput:
         """``bags`` [bags, segments, dim]."""
         x = ((bags - self.mean) / self.deviation).transpose(1, 2)
-        joined = torch.cat(
-            [*(branch(x) for branch in self.branches), self.non_local(self.squeeze(x))], dim=1
-        )
-        features = (self.join(joined) + x).transpose(1, 2)
+        features = (self._refine(x) + x).transpose(1, 2)
         scores = self.head(self.dropout(features)).squeeze(2)
         return RtfmOutput(features, scores)
 
@@ -123,7 +150,12 @@ def score_seconds(network: RtfmNetwork, vectors: np.ndarray) -> np.ndarray:
 
 def load_head(folder: Path) -> RtfmNetwork:
     """The anomaly network of a model folder, ready to score."""
-    model = load(folder)
-    network = RtfmNetwork(model.setting("dim"))
+    return head_of(load(folder))
+
+
+def head_of(model: ModelFolder) -> RtfmNetwork:
+    """The same of a loaded one; models that do not say what refines have RTFM's block."""
+    temporal = model.description.get("temporal", MSNL)
+    network = RtfmNetwork(model.setting("dim"), temporal=temporal)
     model.fill(network, "head")
     return network.eval()

@@ -91,6 +91,7 @@ def run(
         "dim": store.info.dim,
         "segments": variant.segments,
         "top_k": config.top_k,
+        "temporal": config.temporal,
         "loss": asdict(config.loss),
         "trained_on": asdict(variant),
         "corpora": sorted({*summary.corpora, *inherited}),

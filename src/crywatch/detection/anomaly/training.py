@@ -43,6 +43,7 @@ class BagTrainingConfig:
     val_every: int  # steps
     patience_steps: int
     dropout: float
+    temporal: str  # msnl, fc: what refines the features
 
     def scaled(self, steps: int, scale: float) -> int:
         """``steps`` under a schedule of ``scale``."""
@@ -124,7 +125,7 @@ class BagTraining(Training[tuple[Tensor, Tensor], BagEvaluation]):
 
     def __init__(self, train_bags: Bags, val_bags: Bags, config: BagTrainingConfig, seed: int):
         torch.manual_seed(seed)
-        self.network = RtfmNetwork(train_bags.dim, config.dropout)
+        self.network = RtfmNetwork(train_bags.dim, config.dropout, config.temporal)
         both = torch.cat([train_bags.abnormal, train_bags.normal]).reshape(-1, train_bags.dim)
         self.network.standardise_by(both)
         self.optimiser = torch.optim.Adam(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crywatch.audio.activity import ActivityConfig
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError, TableError, named
@@ -31,6 +32,7 @@ from crywatch.data.sources import heard
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
 from crywatch.data.truth import Truth
+from crywatch.detection.blazenet.choosing import active_segments, balanced_segments
 from crywatch.detection.blazenet.data import (
     EpochSampler,
     Process,
@@ -69,6 +71,8 @@ class BlazenetVariant:
     segments: str  # which segments are trained on, see SEGMENTS
     leave_out: str  # corpus, or ""
     embeddings: bool = False  # its numbers for each second are written, for an anomaly head
+    balanced: bool = False  # as many other segments as cries are drawn, where there are more
+    active: bool = False  # seconds of a cry clip without onsets count only where it is active
 
     def training(self) -> dict[str, Any]:
         """What decides the weights."""
@@ -128,6 +132,7 @@ class TrainBlazenetConfig:
     cache_mb: int
     variants: dict[str, BlazenetVariant]
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    activity: ActivityConfig | None = None  # of active variants
 
     def variant(self, name: str) -> BlazenetVariant:
         """By name; ConfigError if there is none."""
@@ -197,6 +202,15 @@ def run(
         )
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
+    if variant.active:
+        if config.activity is None or variant.segment_s != 1.0:
+            raise ConfigError(
+                f"train_blazenet.variants.{name}.active: needs segment_s 1.0 and "
+                "train_blazenet.activity"
+            )
+        train_refs = active_segments(train_refs, inputs.split, config.activity)
+    if variant.balanced:
+        train_refs = balanced_segments(train_refs, seed)
     val_clips = labelled(inputs.split.clips, variant.leave_out)
     events = strong_labels([inputs.split.events])
     val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store, events)

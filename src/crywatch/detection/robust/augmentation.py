@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.detection.robust.sounds import RATE_HZ
+from crywatch.audio.activity import RATE_HZ
 from crywatch.detection.robust.spans import Span, check_share
 
 TAPS = 4_000  # of a room response, 0.5 s

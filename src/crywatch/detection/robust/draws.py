@@ -13,6 +13,7 @@ import pandas as pd
 
 from crywatch.audio.activity import (
     FRAME,
+    RATE_HZ,
     ActivityConfig,
     cry_starts,
     frame_levels,
@@ -21,7 +22,7 @@ from crywatch.audio.activity import (
 )
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.data.truth import Truth
-from crywatch.detection.robust.sounds import CLEAN, RATE_HZ, TEACHER_HOP_S, Sounds
+from crywatch.detection.robust.sounds import CLEAN, TEACHER_HOP_S, Sounds
 from crywatch.detection.robust.spans import check_share
 
 SAMPLES = RATE_HZ  # of a second

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crywatch.detection.robust.sounds import RATE_HZ
+from crywatch.audio.activity import RATE_HZ
 from crywatch.detection.robust.spans import check_share
 
 LOW_HZ, HIGH_HZ = 60.0, 3_000.0  # fundamentals of tones

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from crywatch.audio.activity import RATE_HZ
 from crywatch.core.errors import ConfigError
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.robust.augmentation import AugmentationConfig
@@ -13,7 +14,6 @@ from crywatch.detection.robust.context import ContextConfig
 from crywatch.detection.robust.draws import DrawsConfig
 from crywatch.detection.robust.losses import AlignmentConfig
 from crywatch.detection.robust.negatives import NegativesConfig
-from crywatch.detection.robust.sounds import RATE_HZ
 from crywatch.detection.robust.teaching import TeacherConfig
 
 KEEP = ("last", "best")

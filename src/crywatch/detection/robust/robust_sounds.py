@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crywatch.audio.activity import FRAME
+from crywatch.audio.activity import FRAME, RATE_HZ, frame
 from crywatch.audio.channels import apply, channel, codecs
 from crywatch.audio.segments import RATE_HZ as CLEAN_RATE_HZ
 from crywatch.audio.segments import n_segments
@@ -35,7 +35,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders import Embedder
 from crywatch.detection.embedders.base import EmbedderConfig
-from crywatch.detection.robust.sounds import CLEAN, CODEC, RATE_HZ, TEACHER, TEACHER_HOP_S, frame
+from crywatch.detection.robust.sounds import CLEAN, CODEC, TEACHER, TEACHER_HOP_S
 from crywatch.detection.robust.spans import Span
 
 PARTS = ("train", "val")

@@ -19,7 +19,6 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
 from crywatch.data.features import FeatureStore
 
-RATE_HZ = 8_000
 CLEAN = "clean"
 CODEC = "codec_"
 TEACHER = "teacher"
@@ -34,13 +33,6 @@ class ClipSamples:
     corpus: str
     first: int  # sample of the corpus
     samples: int
-
-
-def frame(wave: np.ndarray) -> np.ndarray:
-    """[samples] at 8 kHz to rows of 20 ms; what does not fill the last one is dropped."""
-    count = max(1, len(wave) // FRAME)
-    wave = wave[: count * FRAME]
-    return np.pad(wave, (0, count * FRAME - len(wave))).reshape(count, FRAME)
 
 
 class Sounds:
