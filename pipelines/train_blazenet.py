@@ -50,6 +50,7 @@ def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None)
             untrimmed_clips=paths.DATASETS["untrimmed"],
             mined_trimmed=paths.MINE / "trimmed" / paths.MINED_SECONDS,
             mined_untrimmed=paths.MINE / "untrimmed" / paths.MINED_SECONDS,
+            mined_published=paths.MINED_PUBLISHED / paths.MINED_SECONDS,
         ),
         params.plain("schedule.scale"),
         params.plain("seed"),

@@ -11,10 +11,13 @@ from crywatch.cli import main as cli
 from crywatch.core.errors import ConfigError, CrywatchError, ModelError, TableError
 from crywatch.core.models import ModelFolder, save
 from crywatch.corpora.audioset import BABY_CRY, CRYING, DEFAULT_CLASSES
+from crywatch.data.tables import read_table
+from crywatch.data.tables.clips import MINED
 from crywatch.detection.anomaly import mine_published
-from crywatch.detection.anomaly.mine_published import SCHEMA, run
+from crywatch.detection.anomaly.mine_published import SCHEMA, pick_own, run
 from crywatch.detection.anomaly.network import RtfmNetwork, load_head, score_seconds
 from crywatch.detection.embedders.published import read_shard
+from tests.helpers.blazenet_cases import write_clips
 from tests.helpers.generated import generated
 from tests.helpers.published_cases import example, write_shard
 
@@ -96,6 +99,30 @@ def test_the_top_seconds_of_every_clip_with_its_classes(features, model, tmp_pat
     assert first["class"].tolist() == ["baby_cry", "crying_sobbing", "cat", "other"]
     assert first["mids"].tolist() == [f"{BABY_CRY},/m/09x0r", CRYING, "/m/01yrx", ""]
     assert first["shards"].tolist() == ["bal_train"] * 3 + ["eval"]
+
+
+def test_own_seconds_are_those_of_clips_with_sound_that_long(features, model, tmp_path):
+    mine(features, model, tmp_path / "all", top_t=10)
+    sounds = {"00000000001_30000": 10.0, "00000000002_0": 2.4, "00000000009_0": 10.0}
+    rows = [
+        {"clip_id": f"{corpus}/{name}", "label": "cry", "split": "train", "duration_s": seconds}
+        | {"source_path": f"audio/{name}.flac", "weak": True}
+        for corpus in ("audioset", "icsd")
+        for name, seconds in sounds.items()
+    ]
+    rows[1]["label"] = "other"
+    clips = write_clips(tmp_path / "clips.parquet", rows)
+    count = pick_own(tmp_path / "all", clips, tmp_path / "own")
+    own = read_table(tmp_path / "own", MINED)
+    starts = own.groupby("clip_id")["start_s"].apply(sorted).to_dict()
+    assert starts == {
+        "audioset/00000000001_30000": [float(second) for second in range(10)],
+        "audioset/00000000002_0": [0.0, 1.0],
+    }
+    assert count == len(own) == 12
+    write_clips(clips, rows[3:])
+    with pytest.raises(TableError, match="no labelled clip of audioset"):
+        pick_own(tmp_path / "all", clips, tmp_path / "own")
 
 
 def test_batches_and_row_groups_change_nothing_but_themselves(

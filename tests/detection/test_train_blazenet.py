@@ -99,6 +99,9 @@ def inputs(tmp_path_factory) -> BlazenetInputs:
             folder / "untrimmed_mined.parquet",
             {"untrimmed/cry": [7, 3], "untrimmed/other": [2, 9], "untrimmed/val": [1, 5]},
         ),
+        mined_published=write_mined(
+            folder / "published_mined.parquet", {"a/cry1": [2], "b/other3": [1], "a/cry_test": [0]}
+        ),
     )
 
 
@@ -125,6 +128,7 @@ CRIES, OTHERS = ("a/cry1", "a/cry2", "b/cry3"), ("a/other1", "a/other2", "b/othe
             {(c, i) for c, i in [("untrimmed/cry", 7), ("untrimmed/cry", 3)]}
             | {("untrimmed/other", 2), ("untrimmed/other", 9)},
         ),
+        ("mined_published", {("a/cry1", 2), ("b/other3", 1)}),
     ],
 )
 def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from crywatch.audio.channels import channel
 from crywatch.cli import main as cli
-from crywatch.core import params
+from crywatch.core import params, paths
 from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import VARIANTS, systems
 from crywatch.report import detection
@@ -286,3 +286,17 @@ def test_the_command_composes_from_a_folder_below(tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert params.plain("seed", tmp_path / "params.yaml") == 5
     assert not (tmp_path / "src" / "params.yaml").exists()
+
+
+def test_the_published_features_are_an_option_with_a_miner_of_their_space():
+    plain = params.compose(["profile=full"])
+    assert not plain.mine_published.miners
+    given = ["profile=full", "published=audioset", "embedder.pca=vggish_pca_params.npz"]
+    conf = params.compose(given)
+    assert conf.corpus.audioset.features
+    assert {Path(one.folder) for one in conf.mine_published.miners.values()} == {
+        paths.MINE / name for name in conf.mine_published.miners
+    }
+    assert set(conf.mine_published.miners) <= set(conf.mine.datasets)
+    own = set(conf.train_blazenet.variants) - set(plain.train_blazenet.variants)
+    assert {conf.train_blazenet.variants[name].segments for name in own} == {"mined_published"}

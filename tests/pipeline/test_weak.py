@@ -74,6 +74,7 @@ class World:
             untrimmed_clips=Path("mix/bags.parquet"),
             mined_trimmed=Path("mine") / MINED_SECONDS,
             mined_untrimmed=Path("mine") / MINED_SECONDS,
+            mined_published=Path("published.parquet"),
         )
         weak = self.bags[self.bags["weak"] & (self.bags["label"] == "cry")]
         self.crying_second = {

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from crywatch.core import gate
 from crywatch.core.names import normal
-from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.base import OWN, ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.recordings_table import (
     COLUMNS,
-    CORPUS,
     TABLE,
     Recording,
     read_recordings,
@@ -33,7 +32,7 @@ class Recordings(Corpus):
     with semicolons is read too.
     """
 
-    name = CORPUS
+    name = OWN
     citation = "Recordings of the user."
     licence = "the user's own"
     terms = "The recordings are the user's; what may be done with them is for the user to say."

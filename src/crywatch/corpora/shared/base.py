@@ -16,6 +16,7 @@ from crywatch.core.names import recordings_below
 if TYPE_CHECKING:
     from crywatch.audio.decode import Decoded
 
+OWN = "recordings"  # the corpus of the user's recordings
 MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
 CRY = "cry"  # the label of what is detected, whatever it is
 INFANT_CRY = "infant_cry"  # of an infant's cry where something else is detected

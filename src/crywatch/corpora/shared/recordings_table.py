@@ -9,7 +9,6 @@ from pathlib import Path
 from crywatch.core.names import Disk, is_recording, normal
 from crywatch.corpora.shared.rows import Row, read_rows
 
-CORPUS = "recordings"
 TABLE = "recordings.csv"
 COLUMNS = ("path", "label", "infant", "recorded_at", "category")
 LABELS = ("cry", "other", "unknown")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from crywatch.corpora.shared.base import OWN
 from crywatch.corpora.shared.details import FILE, read_details
-from crywatch.corpora.shared.recordings_table import CORPUS as RECORDINGS
 
 KIND = "weak"  # in table ``details``
 
@@ -30,6 +30,6 @@ def weak_rows(
         if (folder / FILE).is_file():
             details = read_details(folder / FILE)
             named.update(details.loc[details["kind"] == KIND, "clip_id"])
-    long = (clips["corpus"] == RECORDINGS) & (clips["duration_s"] > over_s)
+    long = (clips["corpus"] == OWN) & (clips["duration_s"] > over_s)
     known = clips["clip_id"].isin(events.loc[events["label"] == "cry", "clip_id"])
     return (clips["clip_id"].isin(named) | long) & ~known

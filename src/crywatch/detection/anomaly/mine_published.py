@@ -1,4 +1,4 @@
-"""The top seconds of AudioSet's clips by their published features: no audio is needed.
+"""Stage ``mine_published``: AudioSet's top seconds by its published features, without audio.
 
 Clips stream shard by shard through a trained miner into Parquet, so that memory does not grow with
 the two million of them; an engine may mine shards on many machines. The miner must have been
@@ -13,22 +13,28 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import load
 from crywatch.core.progress import progress_bar
 from crywatch.corpora.shared.audioset_selection import Classes
 from crywatch.corpora.shared.audioset_tables import CLASSES, read_classes, segment_id
+from crywatch.data.selection import labelled
+from crywatch.data.tables import write_table
+from crywatch.data.tables.clips import MINED
 from crywatch.detection.anomaly.mine import top_seconds
 from crywatch.detection.anomaly.network import RtfmNetwork, load_head
 from crywatch.detection.embedders.pca import DIM
 from crywatch.detection.embedders.published import PublishedClip, read_shard, shards
 from crywatch.detection.engine import LOCAL, Engine, Work
 
+CORPUS = "audioset"
 BATCH = 256  # clips scored at once
 ROWS = 1 << 16  # of a row group
 SCHEMA = pa.schema(
@@ -150,6 +156,27 @@ def run(
                     n_seconds += _flush(sink, rows)
         n_seconds += _flush(sink, rows)
     return MinedPublished(n_clips, n_seconds)
+
+
+def pick_own(mined_table: Path, clips_table: Path, out_table: Path) -> int:
+    """Write table "mined" of those seconds of `run` whose clips, with their sound, are in a split.
+
+    That is what BlazeNet can train on; how many seconds they are comes back.
+    """
+    clips = labelled(clips_table, weak=True)
+    clips = clips[clips["corpus"] == CORPUS]
+    if clips.empty:
+        raise TableError(f"{clips_table}: no labelled clip of {CORPUS}; it must be in corpora")
+    clips = clips.assign(
+        segment_id=[Path(source).stem for source in clips["source_path"]],
+        seconds=[n_segments(round(length * RATE_HZ)) for length in clips["duration_s"]],
+    )
+    ids = clips["segment_id"].tolist()
+    mined = pd.read_parquet(mined_table, filters=[("segment_id", "in", ids)])
+    own = mined.merge(clips[["segment_id", "clip_id", "seconds"]], on="segment_id")
+    own = own[own["start_s"] < own["seconds"]]
+    write_table(own, out_table, MINED)
+    return len(own)
 
 
 def check_model(folder: Path) -> None:

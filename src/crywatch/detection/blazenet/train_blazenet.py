@@ -30,7 +30,7 @@ from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled, strong_labels
 from crywatch.data.sources import heard
 from crywatch.data.tables import read_table
-from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
+from crywatch.data.tables.clips import MINED
 from crywatch.data.truth import Truth
 from crywatch.detection.blazenet.choosing import active_segments, balanced_segments
 from crywatch.detection.blazenet.data import (
@@ -53,7 +53,8 @@ from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.training import Best, write_trained
 
 SEGMENTS = (  # soundscapes: all, and those of the soundscapes
-    *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed", "soundscapes"),
+    *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed"),
+    *("mined_published", "soundscapes"),
 )
 OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
@@ -149,6 +150,7 @@ class BlazenetInputs:
     untrimmed_clips: Path
     mined_trimmed: Path
     mined_untrimmed: Path
+    mined_published: Path  # of AudioSet's features; read by its variant alone
 
 
 @dataclass(frozen=True)
@@ -340,11 +342,14 @@ def training_segments(
             "untrimmed recordings and the soundscapes know every corpus; with leave_out there are "
             "all, random"
         )
-    if variant.segments == "mined_untrimmed":
-        clips = read_table(inputs.untrimmed_clips, SPLIT_CLIPS)
-        return _mined_segments(
-            clips[clips["split"] == "train"], inputs.mined_untrimmed, variant, store
-        )
+    bags = {
+        "mined_untrimmed": (inputs.untrimmed_clips, inputs.mined_untrimmed),
+        "mined_published": (inputs.split.clips, inputs.mined_published),
+    }
+    if variant.segments in bags:
+        table, mined = bags[variant.segments]
+        clips = labelled(table, weak=True)
+        return _mined_segments(clips[clips["split"] == "train"], mined, variant, store)
     clips = labelled(inputs.split.clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
     events = strong_labels([inputs.split.events])
