@@ -37,6 +37,7 @@ from crywatch.detection.robust.negatives import make_tones, scramble
 from crywatch.detection.robust.recipe import change_recipe
 from crywatch.detection.robust.sounds import Sounds
 from crywatch.detection.robust.teaching import ClassHead, add_unlabelled, doubt_weights
+from crywatch.detection.robust.train_robust import of_unknown_seconds
 from crywatch.studies.ablate_robust.folds import folds
 from tests.helpers.blazenet_cases import ONE_SECOND
 from tests.helpers.robust_cases import CATEGORIES, World, recipe, section
@@ -393,6 +394,17 @@ def test_a_cry_that_the_teacher_does_not_hear_weighs_less():
     classes[:, 20] = [0.5, 0.05, 0.0, 0.0, 0.0]
     labels, known = np.array([1, 1, 1, 0, 1], bool), np.array([1, 1, 1, 1, 0], bool)
     assert doubt_weights(labels, classes, known, given) == pytest.approx([1, 0.5, 0.15, 1, 1])
+
+
+def test_a_weak_cry_joins_where_the_teacher_hears_it_throughout_and_is_no_other_sound(taught):
+    clips = read_table(taught.split.clips, SPLIT_CLIPS)
+    weak = clips[clips["label"] == "unknown"].assign(label="cry", weak=True)
+    assert of_unknown_seconds(weak).all() and not of_unknown_seconds(weak.assign(weak=False)).any()
+    teacher = Sounds(taught.sounds).teacher
+    found = add_unlabelled(clips[:0], weak, teacher, recipe(TEACHER).teacher)
+    # Of the two that it is sure of it hears no cry in one: that one's label says otherwise.
+    assert found["clip_id"].tolist() == ["a/unknown-train-0"]
+    assert found["label"].tolist() == ["cry"] and not found["weak"].any()
 
 
 def test_unlabelled_clips_are_heard_where_the_teacher_is_sure(taught):

@@ -15,20 +15,22 @@ import yaml
 from crywatch.core import params
 from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
-from crywatch.data.selection import weak_cries
+from crywatch.data.selection import Source, weak_cries
+from crywatch.data.tables import write_table
+from crywatch.data.tables.evaluation import SECONDS
 from crywatch.detection.systems import load_system
 from crywatch.evaluation.evaluate import EvaluateConfig, run
 from crywatch.evaluation.evaluate.detection.measures import CURVE_MODELS, HEADLINE, measure
 from crywatch.evaluation.evaluate.shortcuts import ProbeConfig, ShortcutsConfig
 from crywatch.evaluation.evaluate.systems import SystemsConfig
 from crywatch.evaluation.scopes import scopes
-from crywatch.evaluation.scored import DETECTION, SHORTCUTS, SYSTEMS
+from crywatch.evaluation.scored import DETECTION, SHORTCUTS, SYSTEMS, Scored
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import Intervals
 from crywatch.metrics.rows import flat
-from tests.helpers.blazenet_cases import clip_rows
+from tests.helpers.blazenet_cases import clip_rows, write_clips
 from tests.helpers.dvc_cases import environment
-from tests.helpers.evaluation_cases import World, label, row
+from tests.helpers.evaluation_cases import World, label, row, write_cries
 from tests.helpers.score_cases import score, scored, scored_system
 
 ROOT = Path(__file__).parents[2]
@@ -287,6 +289,22 @@ def test_a_weak_cry_counts_as_a_clip_and_none_of_its_seconds():
         before = {unit: exact[scope, unit, "test"] for unit in ("second", "clip")}
         assert second.n_cry == before["second"].n_cry and second.n == before["second"].n + 2
         assert clip.n_cry == before["clip"].n_cry + 1 and clip.n == before["clip"].n + 2
+
+
+def test_scored_seconds_of_a_weak_cry_are_unknown(tmp_path):
+    names = ["a/cry-0", "a/cry-weak", "a/cry-onset", "a/other-weak"]
+    rows = [row(name, "test", weak=not name.endswith("-0")) for name in names]
+    source = Source(
+        write_clips(tmp_path / "clips.parquet", rows),
+        write_cries(tmp_path / "events.parquet", {"a/cry-onset": [(0.0, 1.0)]}),
+    )
+    seconds = [(name, start_s, False) for name in names for start_s in (0.0, 1.0)]
+    table = pd.DataFrame(seconds, columns=list(SECONDS.columns))
+    write_table(table, tmp_path / "seconds.parquet", SECONDS)
+    known = Scored(tmp_path, [source]).known.groupby("clip_id")
+    assert known["unknown"].all().to_dict() == {name: name == "a/cry-weak" for name in names}
+    assert not known["unknown"].any().drop("a/cry-weak").any()
+    assert known["is_cry"].apply(list)["a/cry-onset"] == [True, False]
 
 
 def test_a_corpus_whose_cries_are_all_weak_has_no_cry_by_the_second():

@@ -347,9 +347,9 @@ def training_segments(
         "mined_published": (inputs.split.clips, inputs.mined_published),
     }
     if variant.segments in bags:
-        table, mined = bags[variant.segments]
+        table, seconds = bags[variant.segments]
         clips = labelled(table, weak=True)
-        return _mined_segments(clips[clips["split"] == "train"], mined, variant, store)
+        return _mined_segments(clips[clips["split"] == "train"], seconds, variant, store)
     clips = labelled(inputs.split.clips, variant.leave_out)
     clips = clips[clips["split"] == "train"]
     events = strong_labels([inputs.split.events])
