@@ -1,6 +1,7 @@
 """Weak clips: a label of the whole clip, which says that a cry is in it and not where.
 
-They are what a publisher calls so (AudioSet, ICSD), and the user's own recordings of some length.
+They are what a publisher calls so (AudioSet, ICSD), crying clips without the onsets that others of
+their kind have (ICSD's demo), and the user's own recordings of some length.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import pandas as pd
 from crywatch.corpora.shared.base import OWN
 from crywatch.corpora.shared.details import FILE, read_details
 
-KIND = "weak"  # in table ``details``
+# Kinds in table ``details``.
+KIND = "weak"
+WITH_ONSETS = ("strong", "real", "synthetic")
 
 
 def weak_rows(
@@ -25,11 +28,13 @@ def weak_rows(
     more than ``over_s`` seconds are weak. A clip with cries among ``events`` is not: it is known
     where they are.
     """
-    named: set[str] = set()
+    kind_of: dict[str, str] = {}
     for folder in folders:
         if (folder / FILE).is_file():
             details = read_details(folder / FILE)
-            named.update(details.loc[details["kind"] == KIND, "clip_id"])
+            kind_of |= dict(zip(details["clip_id"], details["kind"], strict=True))
+    kind, cries = clips["clip_id"].map(kind_of), clips["label"] == "cry"
+    named = (kind == KIND) | (kind.isin(WITH_ONSETS) & cries)
     long = (clips["corpus"] == OWN) & (clips["duration_s"] > over_s)
     known = clips["clip_id"].isin(events.loc[events["label"] == "cry", "clip_id"])
-    return (clips["clip_id"].isin(named) | long) & ~known
+    return (named | long) & ~known
