@@ -23,6 +23,7 @@ from benchmarks.machine import Machine, machine, positive
 from benchmarks.rounds import Case, Comparison, measure
 
 SIDE = 64  # of a picture
+PICTURES = 64  # that one call works through, alone or at once
 CLASSES = 2
 BLAZENET = "BlazeNet"
 # MobileNet, Table 1: channels out and stride of each depthwise separable block.
@@ -209,23 +210,23 @@ def compare(rounds: int) -> NetworksReport:
         for name, network in networks.items()
     }
     ms = {}
-    for n in (1, 64):
+    for n in (1, PICTURES):
         cases = []
         for name, network in networks.items():
-            pictures = picture(name, n)
+            pictures = picture(name, PICTURES)
             if name != BLAZENET:
                 pictures = pictures.contiguous(memory_format=torch.channels_last)
-            cases.append(Case(name, float(n), _forward(fused(network), pictures)))
+            cases.append(Case(name, float(PICTURES), _forward(fused(network), pictures, n)))
         result = measure(Comparison(f"{n} at a time", tuple(cases), BLAZENET, 1), rounds)
         ms[n] = {timing.name: timing.ms for timing in result.timings}
     rows = [NetworkRow(name, *sizes[name], ms[1][name], ms[64][name]) for name in networks]
     return NetworksReport(machine(), rounds, rows)
 
 
-def _forward(network: nn.Module, pictures: Tensor) -> Callable[[], object]:
+def _forward(network: nn.Module, pictures: Tensor, n: int) -> Callable[[], object]:
     def call() -> object:
         with torch.inference_mode():
-            return network(pictures)
+            return [network(part) for part in pictures.split(n)]
 
     return call
 
