@@ -98,6 +98,14 @@ def test_damage_that_nothing_follows_is_where_a_file_breaks_off(tmp_path, name):
     assert reader.truncated and len(wave) / RATE_HZ == pytest.approx(3.0, abs=0.2)
 
 
+def test_a_lossless_file_without_its_last_packet_breaks_off(tmp_path):
+    path = write(tmp_path / "a.flac", "flac", [("flac", [(0, rising(6))], {})])
+    assert not read(path)[1].truncated
+    content = path.read_bytes()
+    path.write_bytes(content[: packets_of(path)[-1][0]])
+    assert read(path)[1].truncated
+
+
 def test_lossless_frames_that_were_damaged_are_silence(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, rising(10), RATE_HZ)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 1_000_000  # of a source; others are damaged headers
-CHECKED = frozenset({"flac", "tta", "wavpack"})  # their frames hold checksums
+LOSSLESS = frozenset({"flac", "tta", "wavpack"})  # their frames hold checksums
 MAX_FAILURES = 100_000  # of reading on, one after the other
 # They name other files, which would be read in place of this one.
 PLAYLISTS = frozenset({"concat", "concatf", "dash", "hls", "imf"})
@@ -76,7 +76,7 @@ class Track:
             self.close()
             raise
         self.is_bare = bool(BARE & self._formats)  # frames without a container
-        if context.name in CHECKED:
+        if context.name in LOSSLESS:
             context.options = {"err_detect": "crccheck+explode"}
         self.rate_hz: int = context.sample_rate
         self.channels: int = context.channels
@@ -170,7 +170,8 @@ class Track:
         promised_s = self._promised_s()
         if promised_s is None:
             return damaged
-        if damaged and not self.is_bare:  # whose last packet may be no sound
+        exact = self.codec in LOSSLESS  # no encoder has padded them
+        if exact or (damaged and not self.is_bare):  # whose last packet may be no sound
             return at_s < promised_s - ROUNDING_S
         return at_s < (1 - SHORT_BY) * promised_s - SHORT_BY_S
 
