@@ -9,12 +9,16 @@ from pathlib import Path
 from crywatch.audio import guard
 from crywatch.audio.guard import Limits
 
-LIMITS = Limits(stall_s=2.0, stall_cpu_s=0.2, memory_mib=256)
+LIMITS = Limits(stall_s=60.0, stall_cpu_s=20.0, memory_mib=256)
+TIGHT = {  # for what shall end by a limit of time: a busy machine keeps the others far from it
+    "sleep": Limits(stall_s=2.0, stall_cpu_s=20.0, memory_mib=256),
+    "spin": Limits(stall_s=60.0, stall_cpu_s=0.5, memory_mib=256),
+}
 CAUSES = {  # by the beginning of a file's name
     "abort": r"its decoder crashed \(SIGABRT\)",
     "exit": "its decoder ended with exit status 3",
     "sleep": "its decoder gave nothing for 2 s",
-    "spin": r"its decoder gave nothing in 0\.2 s of computing",
+    "spin": r"its decoder gave nothing in 0\.5 s of computing",
     "eat": "decoding it takes more than 256 MiB of memory",
     "odd": r"cannot be decoded \(IndexError: no such stream\)",
 }

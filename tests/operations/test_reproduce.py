@@ -19,6 +19,8 @@ from tests.helpers.rebuild_cases import SOURCES, commit, crywatch, dvc, git, tin
 from tests.helpers.registry_fakes import Registry, register
 from tests.helpers.tracking_cases import runs
 
+pytestmark = pytest.mark.nightly
+
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
 STAGES = ("download", "mine", "train")

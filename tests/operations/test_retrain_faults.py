@@ -9,11 +9,14 @@ import sys
 import time
 
 import psutil
+import pytest
 
 from crywatch.operations.retrain.rebuild import MARK
 from tests.helpers.dag import ROOT
 from tests.helpers.retrain_cases import git, runs, switch, versions
 from tests.helpers.retrain_cases import really_retrain as retrain
+
+pytestmark = pytest.mark.nightly
 
 pytest_plugins = ["tests.helpers.retrain_fixtures"]
 

@@ -16,6 +16,8 @@ from crywatch.data.split import SplitConfig
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import CLIPS, EVENTS, QUARANTINE, SPLIT_CLIPS
 
+pytestmark = pytest.mark.nightly
+
 TINY = GeneratorConfig(3, 2, 3, 2, 2, other_infants=3)
 CONF = Path(__file__).parents[2] / "conf"
 DETAILED = {"cryceleb", "icsd", "enesbabycries", "audioset", "chillanto"}

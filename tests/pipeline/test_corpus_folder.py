@@ -13,6 +13,8 @@ from crywatch.audio.waves.cleaned import write_flac
 from tests.helpers.dag import ROOT
 from tests.helpers.dvc_cases import crywatch, dvc, lock
 
+pytestmark = pytest.mark.nightly
+
 STAGE = "download@recordings"
 
 

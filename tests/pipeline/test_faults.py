@@ -25,6 +25,8 @@ from tests.helpers.disk_cases import read_only, resize, small_disk
 from tests.helpers.dvc_cases import environment
 from tests.helpers.tracking_cases import ROOT, rebuild, runs, sent, stage
 
+pytestmark = pytest.mark.nightly
+
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
 CORPUS = "esc50"

@@ -17,6 +17,8 @@ from crywatch.audio.decode import decode_bytes
 from crywatch.audio.encoding import encoded
 from tests.helpers.dag import ROOT
 
+pytestmark = pytest.mark.nightly
+
 
 def test_the_data_stages_write_the_same_bytes_on_another_processor(tmp_path):
     written = []

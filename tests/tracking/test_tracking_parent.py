@@ -24,6 +24,8 @@ from tests.helpers.tracking_cases import (
     write_lock,
 )
 
+pytestmark = pytest.mark.nightly
+
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 
 
