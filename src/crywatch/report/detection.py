@@ -213,7 +213,7 @@ def sources(clips: pd.DataFrame, quarantined: dict[str, int]) -> Table:
         rows.append(
             {
                 "source": corpus,
-                "paper": "; ".join(PAPER_TABLE2.get(str(corpus), ("n/a",) * 3)),
+                "paper": "; ".join(PAPER_TABLE2.get(str(corpus), ("n/a",))),
                 "lengths (5 to 95 %)": f"{number(low, 1)} to {number(high, 1)} s",
                 "cleaned": f"{counts.get('cry', 0)} cry, {counts.get('other', 0)} other",
                 "unlabelled": (frame["label"] == "unknown").sum(),
