@@ -379,6 +379,18 @@ def test_a_network_that_embeds_infants_is_no_detector(tmp_path):
         load_detector(tmp_path)
 
 
+def test_a_description_that_the_weights_meet_at_the_first_sound_is_refused_before_it(
+    folders, tmp_path
+):
+    shutil.copytree(folders / "robust", tmp_path / "robust")
+    model = load(tmp_path / "robust")
+    front_end = model.description["frontend"] | {"hop_s": 1e-6}
+    description = model.description | {"frontend": front_end}
+    save(tmp_path / "robust", ModelFolder(description, model.weights))
+    with pytest.raises(ModelError, match=f"{tmp_path / 'robust'}: .*dvc repro"):
+        load_detector(tmp_path / "robust")
+
+
 def test_a_detector_loads_only_what_its_kind_needs(folders):
     code = (
         "import sys\n"

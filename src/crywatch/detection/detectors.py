@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -134,8 +135,15 @@ def detector_of(model: ModelFolder) -> Detector:
     """The detector of a model's kind, from its weights; ModelError where they do not fit."""
     module, _, name = DETECTORS[model.description["kind"]].partition(":")
     kind = getattr(import_module(module), name)
-    try:
+    with _fitting(model):
         return kind(model)
+
+
+@contextmanager
+def _fitting(model: ModelFolder) -> Iterator[None]:
+    """Errors of libraries are the model's: what it says of itself does not fit its weights."""
+    try:
+        yield
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise ModelError(f"{model.folder}: {type(e).__name__}: {e}: {REMAKE}") from e
 
@@ -161,5 +169,7 @@ def load_detector(folder: Path | str | None = None) -> Detector:
             f"{', '.join(DETECTORS)} are, such as those in data/train_blazenet"
         )
     detector = detector_of(model)
+    with _fitting(model):  # some settings meet the weights at the first sound
+        detector.score(np.full(RATE_HZ, 0.01, dtype=np.float32))
     detector.decision = decision_of(model.description, str(folder))
     return detector
