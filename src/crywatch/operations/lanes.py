@@ -146,9 +146,8 @@ class _SharedLock:
     def unlock(self) -> None:
         try:
             self._reset()
-            self._file.unlock()
         finally:
-            self._thread.release()
+            self._give_up()
 
     def __enter__(self) -> None:
         self._thread.acquire()
@@ -159,7 +158,13 @@ class _SharedLock:
             raise
 
     def __exit__(self, *error: object) -> None:
-        self.unlock()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        try:
+            self._file.unlock()
+        finally:
+            self._thread.release()
 
 
 @contextmanager
