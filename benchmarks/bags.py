@@ -130,7 +130,7 @@ def _measured(way: Way, seed: int, steps: int, network: RtfmNetwork) -> Run:
     from crywatch.detection.anomaly.mine import top_seconds
     from crywatch.detection.anomaly.network import score_seconds
 
-    store = FeatureStore(paths.EMBED)
+    store, top_t = FeatureStore(paths.EMBED), _settings().top_t
     clips = labelled(paths.DATASETS[DATASET])
     clips = clips[clips["split"] == "test"]
     truth = Truth(clips, read_table(paths.UNTRIMMED / "events.parquet", EVENTS))
@@ -139,7 +139,7 @@ def _measured(way: Way, seed: int, steps: int, network: RtfmNetwork) -> Run:
         scores.append(score_seconds(network, store.clip(clip_id)))
         labels.append(truth.segments(clip_id, len(scores[-1])))
         if label == "cry":
-            hits.append(labels[-1][top_seconds(scores[-1], _settings().top_t)].mean())
+            hits.append(labels[-1][top_seconds(scores[-1], top_t)].mean())
             chances.append(labels[-1].mean())
     auc = roc_auc_score(np.concatenate(labels), np.concatenate(scores))
     return Run(way.name, seed, steps, float(np.mean(hits)), float(np.mean(chances)), float(auc))

@@ -93,6 +93,19 @@ def run(
     return done
 
 
+def start(folder: Path, module: str, *words: str) -> subprocess.Popen[str]:
+    """The same, not waited for: in a process group of its own, to be killed as one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def lock(folder: Path) -> dict:
     """Stages of dvc.lock."""
     return yaml.safe_load((folder / "dvc.lock").read_text())["stages"]

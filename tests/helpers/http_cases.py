@@ -19,18 +19,19 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 @contextmanager
 def serving(reply: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """Answer every GET and HEAD by ``reply``; yields the address."""
+    """Answer every request by ``reply``; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             reply(self)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
         def log_message(self, *args):
             pass
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads, httpd.block_on_close = True, False  # an answer may never end
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

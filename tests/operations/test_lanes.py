@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from crywatch.core.lock import FileLock
-from tests.helpers.dvc_cases import crywatch, dvc, environment, lock
+from tests.helpers.dvc_cases import crywatch, dvc, lock, start
 
 # Writes `began`, waits for the files that it is given, and fails if "fails" is among them.
 SCRIPT = """
@@ -99,18 +98,6 @@ def test_what_runs_beside_a_failure_is_kept_and_nothing_more_begins(tmp_path):
     assert lock(folder).keys() == {"right", "third"} and "after" not in began(folder)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "crywatch.cli", "repro"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def wait_until(condition, process: subprocess.Popen[str], seconds: float = 30.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
@@ -122,7 +109,7 @@ def wait_until(condition, process: subprocess.Popen[str], seconds: float = 30.0)
 def test_an_interrupted_rebuild_goes_on_where_it_was(tmp_path, number):
     stages = {"one": (["go"], []), "two": (["go"], []), "three": ([], []), "four": ([], ["one"])}
     folder = project(tmp_path / "project", stages)
-    process = start(folder)
+    process = start(folder, "crywatch.cli", "repro")
     wait_until(lambda: (folder / "began").is_dir() and began(folder) == {"one", "two"}, process)
     repository = FileLock(folder / ".dvc/tmp/lock")
     assert repository.take(), "other DVC commands may work meanwhile"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from crywatch.operations.retrain.config import NotifyConfig
 from crywatch.operations.retrain.notify import deliver, post
+from tests.helpers.http_cases import serving
 from tests.helpers.retrain_cases import make_project, notifying, retrain, runs
 
 ENV = "TEST_RETRAIN_WEBHOOK"
@@ -27,27 +27,16 @@ def listening(answers: list[int]) -> Iterator[tuple[str, list[dict]]]:
     """A server that answers with these codes in turn, the last one for ever; address, messages."""
     got: list[dict] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            code = answers.pop(0) if len(answers) > 1 else answers[0]
-            if code == 200:
-                got.append(json.loads(body))
-            self.send_response(code)
-            self.end_headers()
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        code = answers.pop(0) if len(answers) > 1 else answers[0]
+        if code == 200:
+            got.append(json.loads(body))
+        request.send_response(code)
+        request.end_headers()
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/{SECRET}", got
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(reply) as address:
+        yield f"{address}/{SECRET}", got
 
 
 @pytest.fixture
@@ -141,31 +130,18 @@ def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tupl
     """A server that answers by a function; address and what it was asked."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append(f"{self.command} {self.path}")
-            with suppress(OSError):
-                answer(self)
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        asked.append(f"{request.command} {request.path}")
+        if request.command == "GET":
+            request.send_response(200)
+            request.end_headers()
+            return
+        request.rfile.read(int(request.headers["Content-Length"]))
+        with suppress(OSError):
+            answer(request)
 
-        def do_GET(self):
-            asked.append(f"GET {self.path}")
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/{SECRET}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(reply) as address:
+        yield f"{address}/{SECRET}", asked
 
 
 def redirect(code: int, target: str) -> Callable[[BaseHTTPRequestHandler], None]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 
 from crywatch.core.digest import files_sha256
 from tests.helpers.disk_cases import read_only, resize, small_disk
-from tests.helpers.dvc_cases import crywatch, dvc, environment, lock
+from tests.helpers.dvc_cases import crywatch, dvc, lock, start
 
 pytestmark = pytest.mark.nightly
 
@@ -105,15 +104,7 @@ def test_a_read_only_project_is_one_line(undisturbed, tmp_path):
 
 def started(folder: Path, seconds: float = 30.0) -> subprocess.Popen:
     """A `dvc repro` that is in its first stage."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(folder, "dvc", "repro")
     until = time.monotonic() + seconds
     while not stages_of(process):
         assert process.poll() is None and time.monotonic() < until
