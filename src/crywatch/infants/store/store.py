@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from crywatch.core.errors import StoreError
+from crywatch.core.names import normal
 from crywatch.infants.storage import StoredInfant
 from crywatch.infants.store.files import VersionFiles, read_version, sweep, write_version
 from crywatch.infants.store.records import (
@@ -301,7 +302,7 @@ def check_id(infant_id: str) -> str:
         infant_id.encode()
     except UnicodeEncodeError:
         raise StoreError("the infant's id is not UTF-8 text") from None
-    text = unicodedata.normalize("NFC", infant_id)
+    text = normal(infant_id)
     if not text.strip():
         raise StoreError("the infant's id is empty: give it a name")
     if len(text) > MAX_ID:
