@@ -56,6 +56,13 @@ def test_what_the_detector_is_tested_on_trains_no_network_of_infants():
     assert parts(frame, only=["toy"])["toy/x"] == "train"
 
 
+def test_all_infants_of_a_measured_corpus_are_held_back():
+    frame = pd.concat([clips({f"{n}": 2 for n in range(6)}), clips({"x": 2}, corpus="other")])
+    found = parts(frame, only=["toy"], measured=["toy"])
+    assert found.pop("other/x") == "train"
+    assert sorted(found.values()) == ["test"] * 4 + ["val"] * 2
+
+
 def test_a_publishers_part_is_kept_and_of_several_the_strictest():
     frame = clips({"a": 9, "b": 9, "c": 1})
     official = {"toy/a/0/0": "train", "toy/c/0/0": "dev", "toy/c/0/1": "test"}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.nightly
 
 TINY = GeneratorConfig(3, 2, 3, 2, 2, other_infants=3)
 CONF = Path(__file__).parents[2] / "conf"
-DETAILED = {"cryceleb", "icsd", "enesbabycries", "audioset", "chillanto"}
+DETAILED = {"cryceleb", "icsd", "enesbabycries", "audioset", "chillanto", "discomfort_pain"}
 REAL = Path(os.environ.get("CRYWATCH_CORPORA", CONF.parents[1] / "shared" / "corpora"))
 
 

@@ -40,6 +40,7 @@ LOADERS = {
     "enesbabycries": "crywatch.corpora.enesbabycries:EnesBabyCries",
     "audioset": "crywatch.corpora.audioset:AudioSet",
     "chillanto": "crywatch.corpora.chillanto:BabyChillanto",
+    "discomfort_pain": "crywatch.corpora.discomfort_pain:DiscomfortPain",
     "recordings": "crywatch.corpora.recordings:Recordings",
 }
 NAMES = tuple(LOADERS)

@@ -25,6 +25,7 @@ class InfantPartsConfig:
     """Section ``split.infants``."""
 
     only: list[str] = field(default_factory=list)  # corpora that the detector does not hear
+    measured: list[str] = field(default_factory=list)  # corpora that no network hears
     long_sessions: int = 3  # from which an infant can have a baseline and a test
     held_share: float = 0.5  # of a corpus's infants, held back for that at most
     val_share: float = 0.34  # of those held back
@@ -47,9 +48,10 @@ def infant_parts(
     """The rows of ``clips`` (split_clips) with an infant, ``split`` by group anew.
 
     A publisher's own part (``official``, by clip_id) is kept. Of the others those are held back
-    that the detector's val or test part holds, and of each corpus those with the most sessions. Of
-    three held back about one is val, in the order of their sessions; everyone else is train. The
-    detector may have trained on an infant that is held back here: it only says where crying is.
+    that the detector's val or test part holds, and of each corpus those with the most sessions, or
+    all of a corpus in ``measured``. Of three held back about one is val, in the order of their
+    sessions; everyone else is train. The detector may have trained on an infant that is held back
+    here: it only says where crying is.
     """
     clips = clips[clips["infant_id"].notna()].reset_index(drop=True)
     sounding = clips[clips["canonical"] & (clips["label"] != "other")]
@@ -59,6 +61,7 @@ def infant_parts(
     tested = clips.loc[clips["split"].isin(("val", "test")), "group_id"].unique()
     detector_hears = ~groups["corpus"].isin(config.only)
     groups["held"] = groups.index.isin(tested) & detector_hears
+    groups["held"] |= groups["corpus"].isin(config.measured)
     # By digest among equals: the choice depends on nothing but the groups' names.
     groups["draw"] = [hashlib.sha256(name.encode()).hexdigest() for name in groups.index]
     groups = groups.sort_values(["sessions", "draw"], ascending=[False, True])
