@@ -28,8 +28,15 @@ CLIPS = (8, 39)  # of an infant, the last excluded
 SESSION_CLIPS = 3
 SPREAD = 1.4  # of clips, against a direction of 1 in each number
 COHORT = 50  # infants, for S-norm
-MODELS = ("autoencoder", "one_class_svm", "mixture", "mahalanobis", "cosine")
 VECTORISED = ("mahalanobis", "cosine")  # the only ones that are timed above `MANY`
+MODELS = (
+    "autoencoder",
+    "one_class_svm",
+    "one_class_svm_nu005",
+    "mixture",
+    "mixture_iclas",
+    *VECTORISED,
+)
 MANY = 1_000
 
 
@@ -89,6 +96,7 @@ def _settings() -> ModelsConfig:
     from crywatch.infants.models.cohort import CohortConfig
     from crywatch.infants.models.mahalanobis import MahalanobisConfig
     from crywatch.infants.models.mixture import MixtureConfig
+    from crywatch.infants.models.mixture_iclas import MixtureIclasConfig
     from crywatch.infants.models.one_class_svm import OneClassSvmConfig
     from crywatch.infants.models.registry import ModelsConfig
 
@@ -103,6 +111,7 @@ def _settings() -> ModelsConfig:
             batch_infants=32,
         ),
         one_class_svm=OneClassSvmConfig(nu=0.1, jobs=1),
+        one_class_svm_nu005=OneClassSvmConfig(nu=0.05, jobs=1),
         mixture=MixtureConfig(
             components=5,
             clips_per_component=4,
@@ -113,6 +122,7 @@ def _settings() -> ModelsConfig:
             least_variance=1e-5,
             jobs=1,
         ),
+        mixture_iclas=MixtureIclasConfig([2, 3, 4, 5], "full", 0.25, 1e-6),
         mahalanobis=MahalanobisConfig(least_variance=1e-6),
         cohort=CohortConfig(top_k=20, infants=COHORT, clips=10),
     )

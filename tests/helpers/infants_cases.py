@@ -11,6 +11,7 @@ from crywatch.infants.models.contract import Baseline
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.models.mahalanobis import MahalanobisConfig
 from crywatch.infants.models.mixture import MixtureConfig
+from crywatch.infants.models.mixture_iclas import MixtureIclasConfig
 from crywatch.infants.models.one_class_svm import OneClassSvmConfig
 from crywatch.infants.models.registry import ModelsConfig
 
@@ -60,12 +61,25 @@ def mixture(**changes) -> MixtureConfig:
     return MixtureConfig(**given | changes)
 
 
+def mixture_iclas(**changes) -> MixtureIclasConfig:
+    """The slides' numbers of components in all dimensions."""
+    given = {
+        "components": [2, 3, 4, 5],
+        "covariance": "full",
+        "held_out": 0.25,
+        "least_variance": 1e-6,
+    }
+    return MixtureIclasConfig(**given | changes)
+
+
 def models_config(top_k: int = 0, steps: int = 120) -> ModelsConfig:
     """All models; no cohort unless ``top_k`` is given."""
     return ModelsConfig(
         autoencoder=autoencoder(steps=steps),
         one_class_svm=OneClassSvmConfig(nu=0.1, jobs=1),
+        one_class_svm_nu005=OneClassSvmConfig(nu=0.05, jobs=1),
         mixture=mixture(),
+        mixture_iclas=mixture_iclas(components=[2, 3]),
         mahalanobis=MahalanobisConfig(least_variance=1e-6),
         cohort=CohortConfig(top_k=top_k, infants=100, clips=5),
     )

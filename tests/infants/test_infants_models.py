@@ -19,6 +19,7 @@ from crywatch.infants.models.contract import (
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from crywatch.infants.models.mixture import MixtureModel
+from crywatch.infants.models.mixture_iclas import MixtureIclas, n_parameters
 from crywatch.infants.models.one_class_svm import OneClassSvm, OneClassSvmConfig
 from tests.helpers import infants_cases as cases
 
@@ -103,14 +104,16 @@ def test_mahalanobis_is_that_of_scikit_learns_ledoit_wolf():
         np.testing.assert_allclose(ours**2, reference.mahalanobis(new), rtol=1e-5)
 
 
-def test_one_class_svm_is_scikit_learns_with_gamma_scale():
+@pytest.mark.parametrize(("name", "nu"), [("one_class_svm", 0.1), ("one_class_svm_nu005", 0.05)])
+def test_one_class_svm_is_scikit_learns_with_gamma_scale(name, nu):
     from sklearn.svm import OneClassSVM
 
     baby = cases.infants(1, 25)[0]
     new = cases.infants(1, 9, seed=2)[0].vectors
-    model = OneClassSvm(OneClassSvmConfig(nu=0.1, jobs=1))
+    model = build(name)
+    assert model.name == name
     ours = model.score(model.fit([baby]), [new])[0]
-    reference = OneClassSVM(nu=0.1, gamma="scale").fit(baby.vectors.astype(float))
+    reference = OneClassSVM(nu=nu, gamma="scale").fit(baby.vectors.astype(float))
     np.testing.assert_allclose(ours, -reference.decision_function(new.astype(float)), atol=1e-9)
 
 
@@ -172,6 +175,50 @@ def test_mixture_on_few_clips_still_sees_what_leaves_its_axes():
     np.testing.assert_allclose(model.score([fitted], [new])[0], -reference.logpdf(new))
     off = vectors.mean(axis=0) + 3 * axes[-1]
     assert model.score([fitted], [off[None]])[0] > model.score([fitted], [vectors])[0].max()
+
+
+@pytest.mark.parametrize("covariance", ["full", "diag"])
+def test_mixture_of_the_slides_is_scikit_learns_with_its_bic_on_held_out_clips(covariance):
+    from sklearn.mixture import GaussianMixture
+
+    baby, new = two_modes(120, 4, 6.0), two_modes(9, 4, 6.0, seed=1).vectors
+    config = cases.mixture_iclas(covariance=covariance, least_variance=1e-5)
+    fitted = MixtureIclas(config, seed=5).fit([baby])[0]
+    out = held_out(baby.sessions, 0.25)
+
+    def reference(count, vectors):
+        mixture = GaussianMixture(count, covariance_type=covariance, reg_covar=1e-5, random_state=5)
+        return mixture.fit(vectors)
+
+    bics = [reference(k, baby.vectors[~out]).bic(baby.vectors[out]) for k in (2, 3, 4, 5)]
+    count = 2 + int(np.argmin(bics))
+    assert len(fitted["weights"]) == count
+    ours = MixtureIclas(config, seed=5).score([fitted], [new])[0]
+    np.testing.assert_allclose(ours, -reference(count, baby.vectors).score_samples(new))
+    mixture = reference(count, baby.vectors)
+    assert n_parameters(fitted) == mixture._n_parameters()
+
+
+def test_mixture_of_the_slides_has_at_least_two_modes_and_no_more_than_clips():
+    model = MixtureIclas(cases.mixture_iclas(), seed=1)
+    one, two, many = cases.infants(1, 1)[0], cases.infants(1, 2)[0], cases.infants(1, 12)[0]
+    counts = [len(fitted["weights"]) for fitted in model.fit([one, two, many])]
+    assert counts[:2] == [1, 2] and 2 <= counts[2] <= 5
+    for wrong in ({"components": []}, {"components": [0, 2]}, {"covariance": "tied"},
+                  {"held_out": 0.0}, {"least_variance": 0.0}):  # fmt: skip
+        with pytest.raises(ConfigError, match="mixture_iclas"):
+            cases.mixture_iclas(**wrong)
+
+
+def test_mixture_of_the_slides_on_few_clips_finds_every_new_clip_outside():
+    # 12 clips span 11 of 192 directions: in the others only the added variance is left.
+    babies = cases.infants(4, 24, spread=0.8)
+    known, new = [b.only(np.arange(12)) for b in babies], [b.vectors[12:] for b in babies]
+    model = MixtureIclas(cases.mixture_iclas(), seed=1)
+    fitted = model.fit(known)
+    own = np.concatenate(model.score(fitted, [baby.vectors for baby in known]))
+    later = np.concatenate(model.score(fitted, new))
+    assert later.min() > own.max()
 
 
 def test_s_norm_is_that_of_the_formula():

@@ -8,7 +8,13 @@ import pytest
 from crywatch.core.errors import TableError
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
 from crywatch.infants.fit_infants import fit
-from crywatch.report.infant_tables import infant_tables
+from crywatch.report.infant_tables import (
+    SLIDES,
+    SLIDES_POSITIVES,
+    SLIDES_RECORDINGS,
+    alarming_always,
+    infant_tables,
+)
 from tests.helpers.embedded_cases import (
     embedding_info,
     fit_config,
@@ -38,9 +44,13 @@ def test_infants_models_and_changes(folder):
     assert "cannot reach 0.1" in infants.rows[2][-1]
     assert "identity, not health" in infants.note and "no corpus at hand has health" in infants.note
     assert [row[0] for row in models.rows] == [
-        "cosine to the centroid", "shrinkage Mahalanobis", "slides, autoencoder"
+        "cosine to the centroid", "shrinkage Mahalanobis", "alarming always", "slides, autoencoder",
+        "slides, alarming always",
     ]  # fmt: skip
-    assert models.rows[0][1] == "2 of 3" and models.rows[-1][2] == "0.906 ± 0.049"
+    assert models.rows[0][1] == "2 of 3" and models.rows[-2][2] == "0.906 ± 0.049"
+    assert models.rows[-1][2:7] == [
+        "0.500 ± 0.000", "0.722 ± 0.100", "0.835 ± 0.068", "1.000 ± 0.000", "1.000 ± 0.000"
+    ]  # fmt: skip
     kinds = {row[0]: row[1] for row in changes.rows}
     assert kinds == {
         "pitch +40 %": "change",
@@ -60,6 +70,25 @@ def test_infants_that_cannot_be_divided_are_named_and_changes_may_be_missing(tmp
     infants, _ = infant_tables(tmp_path / "fit", ["cosine"], "cosine")[:2]
     assert "1 infant(s) have too few recordings or sessions" in infants.note
     assert np.all([len(row) == len(infants.columns) for row in infants.rows])
+
+
+def test_alarming_always_is_what_scikit_learn_says_of_equal_scores():
+    from sklearn.metrics import average_precision_score, f1_score
+
+    counts = [(n, SLIDES_POSITIVES) for n in SLIDES_RECORDINGS]
+    slow = {"average_precision": [], "f1": []}
+    for normals, positives in counts:
+        labels = np.repeat([0, 1], [normals, positives])
+        slow["average_precision"].append(average_precision_score(labels, np.ones(len(labels))))
+        slow["f1"].append(f1_score(labels, np.ones(len(labels))))
+    ours = alarming_always([*counts, (0, 50), (3, 0)])
+    assert set(ours) == set(SLIDES)
+    for name, values in slow.items():
+        assert ours[name] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    # The seed's own counts: little below what the slides report of their autoencoders.
+    assert ours["f1"][0] == pytest.approx(0.835, abs=5e-4)
+    assert ours["average_precision"][0] == pytest.approx(0.722, abs=5e-4)
+    assert alarming_always([]) == {} and alarming_always([(3, 1)])["f1"] == (0.4, 0.0)
 
 
 def test_a_model_that_was_not_fitted_is_said(folder, tmp_path):

@@ -20,16 +20,14 @@ class OneClassSvmConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.nu <= 1:
-            raise ConfigError(f"one_class_svm.nu is {self.nu}: it must be above 0 and at most 1")
+            raise ConfigError(f"one_class_svm.nu is {self.nu:g}: it must be above 0 and at most 1")
 
 
 class OneClassSvm(InfantModel):
     """The negative decision function: above 0 is outside of the boundary."""
 
-    name = "one_class_svm"
-
-    def __init__(self, config: OneClassSvmConfig):
-        self.config = config
+    def __init__(self, config: OneClassSvmConfig, name: str = "one_class_svm"):
+        self.config, self.name = config, name
 
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:
         """``support`` [vectors, dim], ``weights`` [vectors], ``offset`` [1] and ``gamma`` [1]."""

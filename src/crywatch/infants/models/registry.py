@@ -12,10 +12,18 @@ from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.cosine import Cosine
 from crywatch.infants.models.mahalanobis import Mahalanobis, MahalanobisConfig
 from crywatch.infants.models.mixture import MixtureConfig, MixtureModel
+from crywatch.infants.models.mixture_iclas import MixtureIclas, MixtureIclasConfig
 from crywatch.infants.models.one_class_svm import OneClassSvm, OneClassSvmConfig
 
-MODELS = ("autoencoder", "one_class_svm", "mixture", "mahalanobis", "cosine")
 NORMALISED = ("mahalanobis", "cosine")  # against the cohort, where there is one
+MODELS = (
+    "autoencoder",
+    "one_class_svm",
+    "one_class_svm_nu005",
+    "mixture",
+    "mixture_iclas",
+    *NORMALISED,
+)
 
 
 @dataclass
@@ -24,7 +32,9 @@ class ModelsConfig:
 
     autoencoder: AutoencoderConfig
     one_class_svm: OneClassSvmConfig
+    one_class_svm_nu005: OneClassSvmConfig
     mixture: MixtureConfig
+    mixture_iclas: MixtureIclasConfig
     mahalanobis: MahalanobisConfig
     cohort: CohortConfig
 
@@ -42,7 +52,9 @@ def build(
     models: dict[str, InfantModel] = {
         "autoencoder": Autoencoder(config.autoencoder, seed),
         "one_class_svm": OneClassSvm(config.one_class_svm),
+        "one_class_svm_nu005": OneClassSvm(config.one_class_svm_nu005, "one_class_svm_nu005"),
         "mixture": MixtureModel(config.mixture, seed),
+        "mixture_iclas": MixtureIclas(config.mixture_iclas, seed),
         "mahalanobis": Mahalanobis(config.mahalanobis),
         "cosine": Cosine(),
     }
