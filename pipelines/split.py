@@ -13,6 +13,7 @@ def main() -> None:
             params.plain("seed"),
             paths.SPLIT,
             paths.SPLIT_INFANTS,
+            params.plain(path=paths.KINDS),
         )
         log.metrics(summary.as_metrics() | summary.infants_as_metrics())
         log.table(summary.table, "split.csv")

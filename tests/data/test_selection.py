@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crywatch.core.errors import ConfigError
-from crywatch.data.selection import labelled
+from crywatch.data.selection import is_left_out, labelled
 from tests.helpers.blazenet_cases import write_clips
 
 
@@ -76,3 +76,29 @@ def test_an_unknown_corpus_is_named(tmp_path):
     table = write_clips(tmp_path / "clips.parquet", ROWS)
     with pytest.raises(ConfigError, match=r"no corpus 'c'"):
         labelled(table, "c")
+
+
+def test_kinds_of_sound_are_left_out_with_their_groups_wherever_they_are(tmp_path, capsys):
+    rows = [
+        *ROWS,
+        row("a/dog", "train", kind="dog", label="other"),
+        row("a/bird", "val", kind="bird", label="other"),
+    ]
+    rows += [row("b/copy_of_dog", "train", "a/dog", label="other")]
+    table = write_clips(tmp_path / "clips.parquet", rows)
+    plain = ids(labelled(table))
+    gone = {"a/dog", "b/copy_of_dog"}
+    assert plain - ids(labelled(table, "kind:dog")) == gone
+    assert plain - ids(labelled(table, "kind:dog+kind:bird")) == gone | {"a/bird"}
+    # A corpus and a kind; a kind without clips is said, and hinders nothing.
+    assert ids(labelled(table, "b+kind:dog")) == ids(labelled(table, "b")) - gone
+    assert plain - ids(labelled(table, "kind:dog+kind:cat")) == gone
+    assert "kind:cat" in capsys.readouterr().err
+    assert not is_left_out(labelled(table), "").any()
+
+
+@pytest.mark.parametrize("leave_out", ["kind:cat", "kind:cat+kind:horn", "a+c"])
+def test_nothing_to_leave_out_is_an_error(tmp_path, leave_out):
+    table = write_clips(tmp_path / "clips.parquet", ROWS)
+    with pytest.raises(ConfigError, match=r"no (kind of sound 'cat'|corpus 'c')"):
+        labelled(table, leave_out)

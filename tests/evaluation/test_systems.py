@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from crywatch.audio.segments import cut
 from crywatch.core.atomic import read_json
+from crywatch.data.selection import is_left_out
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.detectors import Detector
 from crywatch.detection.systems import System
 from crywatch.evaluation.evaluate.systems import SystemsConfig, headlines, run
+from crywatch.evaluation.evaluate.systems.measures import UNSEEN_KINDS
 from crywatch.evaluation.scored import AS_RECORDED
 from crywatch.evaluation.scored import SYSTEMS as COMPARED
 from crywatch.metrics.curves import binary_metrics, max_f1
@@ -56,6 +59,8 @@ SYSTEMS = [
     System("blazenet/x_phone", "c", "", "blazenet/x_phone"),
     System("blazenet/x_no_mixed", "d", "mixed", "blazenet/x_no_mixed"),
     System("blazenet/x_no_cries", "d", "cries", "blazenet/x_no_cries"),
+    System("blazenet/x_no_rain", "e", "kind:rain", "blazenet/x_no_kinds"),
+    System("blazenet/x_no_quiet", "f", "kind:silence+kind:baby_laugh", "blazenet/x_no_kinds"),
 ]
 
 
@@ -185,6 +190,34 @@ def test_a_corpus_left_out_is_measured_whole_and_beside_the_peer(summary, source
     others = clips[(clips["label"] == "other") & (clips["split"] == "test")]
     assert (found.n_cry, found.n) == (9, 9 + len(others))
     assert row(summary, "yamnet/zero_shot", scope, unit="clip").n == found.n
+
+
+def test_folds_that_leave_kinds_out_are_measured_together_on_every_kind(summary, source, out):
+    clips = read_table(source.clips, SPLIT_CLIPS)
+    test_cries = (clips["label"] == "cry") & (clips["split"] == "test")
+    others = clips[clips["label"] == "other"]
+    found = row(summary, "blazenet/x_no_kinds", UNSEEN_KINDS, unit="clip")
+    assert (found.n_cry, found.n) == (test_cries.sum(), test_cries.sum() + len(others))
+    fold = row(summary, "blazenet/x_no_kinds", "rain, left out, against test cries", unit="clip")
+    assert fold.n - fold.n_cry == (clips["kind"] == "rain").sum()
+    # Each kind by the fold that never heard it, and cries by the mean of both.
+    frames = {}
+    for name, leave_out in (("rain", "kind:rain"), ("quiet", "kind:silence+kind:baby_laugh")):
+        frame = scores_of(out, source, f"blazenet/x_no_{name}")
+        heard = is_left_out(frame, leave_out) | (frame["label"] == "cry") & (
+            frame["split"] == "test"
+        )
+        frames[name] = frame[heard & ~frame["silent"]]
+    both = pd.concat(frames.values()).groupby(["clip_id", "start_s"])
+    frame = both.agg(score=("score", "mean"), is_cry=("is_cry", "first"))
+    second = row(summary, "blazenet/x_no_kinds", UNSEEN_KINDS)
+    expected = binary_metrics(frame["is_cry"].to_numpy(), frame["score"].to_numpy(), 0.5)
+    assert second.metrics["auc"].mean == pytest.approx(expected.auc)
+    peer = row(summary, "yamnet/zero_shot", UNSEEN_KINDS)
+    difference = second.metrics["average_precision"].difference
+    assert difference == pytest.approx(
+        second.metrics["average_precision"].mean - peer.metrics["average_precision"].mean
+    )
 
 
 def test_nothing_is_decided_where_the_validation_part_is_measured(summary):

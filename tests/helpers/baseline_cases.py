@@ -59,7 +59,12 @@ def world(folder: Path, per_class: int = 3) -> Source:
                     write_flac(path, wave)
                     label = "cry" if category == "crying_baby" else "other"
                     row = {"clip_id": clip_id, "label": label, "split": part}
-                    row |= {"category": category, "path": str(path), "duration_s": 6.0}
+                    row |= {
+                        "category": category,
+                        "kind": "cry" if label == "cry" else category,
+                        "path": str(path),
+                        "duration_s": 6.0,
+                    }
                     rows.append(row)
     write_table(clip_rows(rows), folder / "clips.parquet", SPLIT_CLIPS)
     columns = ["clip_id", "onset_s", "offset_s", "label"]

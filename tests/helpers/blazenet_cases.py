@@ -57,6 +57,7 @@ def clip_rows(rows: list[dict]) -> pd.DataFrame:
             "cluster_id": None,
             "canonical": True,
             "group_id": row["clip_id"],
+            "kind": row["label"],
             "weak": False,
         }
         filled.append(default | row)

@@ -7,6 +7,7 @@ from pathlib import Path
 from crywatch.core.errors import named
 
 DATA = Path("data")
+KINDS = Path("conf/kinds.yaml")  # of sound, by the publishers' classes
 NO_CORPUS = Path("conf/corpora/none")  # empty: the folder of a corpus that is named none
 WORK = DATA / "work"  # unfinished stages, and what is kept by its key; never versioned
 

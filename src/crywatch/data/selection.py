@@ -1,4 +1,4 @@
-"""Which clips a stage sees: labelled; for a training canonical, without a corpus left out.
+"""Which clips a stage sees: labelled; for a training canonical, without what it leaves out.
 
 A weak cry (see `crywatch.data.truth`) is a bag for the anomaly network and nothing else.
 """
@@ -6,6 +6,7 @@ A weak cry (see `crywatch.data.truth`) is a bag for the anomaly network and noth
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ LABELS = ("cry", "other")
 # clips: "donateacry+esc50".
 MADE = ("untrimmed", "soundscapes")
 NO_SOURCE = "generated"  # stands for the corpus and the licence of what no clip went into
-VAL_SHARE = 0.1  # of the training groups, where a corpus left out takes a class from validation
+VAL_SHARE = 0.1  # of the training groups, where what is left out takes a class from validation
+KIND = "kind:"  # of sound, where another name is a corpus
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,46 @@ def strong_labels(events_tables: Iterable[Path]) -> pd.DataFrame:
 def labelled(clips_table: Path, leave_out: str = "", weak: bool = False) -> pd.DataFrame:
     """Canonical clips labelled cry or other, each second of them; with ``weak`` the weak cries too.
 
-    With ``leave_out`` every clip goes whose group holds a clip of that corpus, so that its copies
-    in other corpora go too. A class that the validation part loses by that gets a tenth of its
-    training groups.
+    With ``leave_out`` (see `is_left_out`) every clip goes whose group holds one of these, so that
+    copies in other corpora go too. A class that the validation part loses by that gets a tenth of
+    its training groups.
     """
     clips = read_table(clips_table, SPLIT_CLIPS)
-    if leave_out and leave_out not in set(clips["corpus"]):
+    absent = [name for name in _names(leave_out) if not is_left_out(clips, name).any()]
+    if absent and (len(absent) == len(_names(leave_out)) or not absent[0].startswith(KIND)):
+        what = "kind of sound" if absent[0].startswith(KIND) else "corpus"
         raise ConfigError(
-            f"leave_out: there is no corpus {leave_out!r} in {clips_table}: add it to corpora, "
-            "or leave the variants out that never hear it (README, Corpora)"
+            f"leave_out: there is no {what} {absent[0].removeprefix(KIND)!r} in {clips_table}: add "
+            "it to corpora, or leave the variants out that never hear it (README, Corpora)"
         )
-    groups = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+    if absent:
+        print(f"leave_out: no clip is {', '.join(absent)}", file=sys.stderr)
+    groups = set(clips.loc[is_left_out(clips, leave_out), "group_id"])
     if not weak:
         clips = clips[~weak_cries(clips)]
     if leave_out:
         clips = _validated(clips[~clips["group_id"].isin(groups)].copy())
     return clips[clips["canonical"] & clips["label"].isin(LABELS)]
+
+
+def is_left_out(clips: pd.DataFrame, leave_out: str) -> pd.Series:
+    """[clips] bool: of what ``leave_out`` names, corpora and kinds: "esc50", "kind:dog+kind:bird".
+
+    ``clips`` have corpus and, where a kind is named, kind. Nothing is left out by "".
+    """
+    names = _names(leave_out)
+    kinds = [name.removeprefix(KIND) for name in names if name.startswith(KIND)]
+    of_corpora = clips["corpus"].isin(names)
+    return of_corpora | clips["kind"].isin(kinds) if kinds else of_corpora
+
+
+def leaves_kinds(leave_out: str) -> bool:
+    """Whether kinds of sound are among what ``leave_out`` names."""
+    return any(name.startswith(KIND) for name in _names(leave_out))
+
+
+def _names(leave_out: str) -> list[str]:
+    return [name.strip() for name in leave_out.split("+")] if leave_out else []
 
 
 def weak_cries(clips: pd.DataFrame) -> pd.Series:

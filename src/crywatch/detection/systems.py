@@ -19,7 +19,7 @@ class System:
 
     name: str  # family/variant
     source: str  # folder of the model; a file, a folder or a URL for family yamnet
-    leave_out: str  # corpus never trained on, or ""
+    leave_out: str  # corpora and kinds of sound never trained on, or ""
     row: str  # of a table: the name without the seed
     segment_s: float = 1.0  # how much sound it sees at once
 

@@ -2,8 +2,8 @@
 
 Scopes: ``pooled`` (canonical clips of all corpora), each corpus by itself (its own clips,
 duplicates included), ``untrimmed``, a corpus' cries against the other sounds of another where it
-has none of its own, and ``<corpus>, left out``: all clips of a corpus for a model that never saw
-it.
+has none of its own, and ``<corpus>, left out``: all clips of a corpus, or of kinds of sound, for a
+model that never heard them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from crywatch.data.selection import MADE
+from crywatch.data.selection import KIND, MADE, is_left_out
 from crywatch.metrics.curves import BinaryMetrics, binary_metrics, max_f1
 from crywatch.metrics.intervals import Intervals, group_bootstrap
 
@@ -55,16 +55,20 @@ def known(seconds: pd.DataFrame) -> pd.DataFrame:
     return seconds[~seconds["unknown"]]
 
 
-def left_out(seconds: pd.DataFrame, corpus: str) -> tuple[str, pd.DataFrame]:
-    """Name and seconds of the scope of a corpus that a model never saw: all parts of it."""
-    left = seconds[seconds["corpus"] == corpus]
-    scope = f"{corpus}, {LEFT_OUT}"
-    if len(left) and (left["label"] == "cry").all():
-        # A corpus of cries alone: against the others' other sounds, of the test part.
-        others = seconds[(seconds["label"] == "other") & (seconds["split"] == "test")]
-        others = others[others["canonical"] & ~others["corpus"].isin(MADE)]
-        left = pd.concat([left, others])
-        scope += ", against test others"
+def left_out(seconds: pd.DataFrame, leave_out: str) -> tuple[str, pd.DataFrame]:
+    """Name and seconds of the scope of what a model never heard: all parts of it.
+
+    Cries alone are measured against the others' other sounds of the test part, other sounds alone
+    against its cries.
+    """
+    left = seconds[is_left_out(seconds, leave_out)]
+    scope = f"{leave_out.replace(KIND, '')}, {LEFT_OUT}"
+    for label, against in (("cry", "other"), ("other", "cry")):
+        if len(left) and (left["label"] == label).all():
+            rest = seconds[(seconds["label"] == against) & (seconds["split"] == "test")]
+            rest = rest[rest["canonical"] & ~rest["corpus"].isin(MADE)]
+            scope += ", against test " + {"other": "others", "cry": "cries"}[against]
+            return scope, pd.concat([left, rest])
     return scope, left
 
 

@@ -38,7 +38,7 @@ class ScoredSystem:
 
     name: str  # family/variant
     row: str  # of a table: the name without the seed
-    leave_out: str  # corpus never trained on, or ""
+    leave_out: str  # corpora and kinds of sound never trained on, or ""
     segment_s: float  # how much sound it sees at once
     parameters: int
     sha256: str  # of its model
@@ -120,7 +120,7 @@ class Scored:
         ]
         seconds["is_cry"] = np.concatenate([np.zeros(0, dtype=bool), *labels])
         columns = ["clip_id", "sha256", "corpus", "split", "canonical", "label", "group_id"]
-        columns += ["category", "duration_s"]
+        columns += ["category", "kind", "duration_s"]
         return seconds.merge(self.clips[columns], on="clip_id", how="left", validate="many_to_one")
 
     def scores(self, system: str, channel: str) -> pd.DataFrame:

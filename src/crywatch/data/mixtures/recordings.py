@@ -114,6 +114,7 @@ def clip_row(
         "canonical": True,
         "group_id": f"{corpus}/{part}",
         "split": part,
+        "kind": "mixture",
         "weak": False,
     }
 

@@ -14,6 +14,7 @@ from crywatch.data.selection import weak_cries
 from crywatch.data.split.duplicates import Comparison, Pair, find_pairs
 from crywatch.data.split.groups import assign_parts, group_ids
 from crywatch.data.split.infants import InfantPartsConfig, infant_parts, official_parts
+from crywatch.data.split.kinds import KindsConfig, kinds_of
 from crywatch.data.split.weak import weak_rows
 from crywatch.data.tables import PARTS, conform, empty, read_table, write_table
 from crywatch.data.tables.clips import CLIPS, DUPLICATES, EVENTS, OVERLAPS, SPLIT_CLIPS
@@ -69,12 +70,14 @@ def run(
     seed: int,
     out_dir: Path,
     infants_dir: Path,
+    kinds: KindsConfig | None = None,
 ) -> SplitSummary:
     """Split all clips of the cleaned corpora at ``folders``.
 
     Writes clips, duplicates, overlaps, split.csv, metrics.json and the strong labels as one table
     ``events`` to ``out_dir``: what the detector hears. ``infants_dir`` gets clips.parquet of the
-    known infants of all corpora, with parts of their own (see `infants`).
+    known infants of all corpora, with parts of their own (see `infants`). ``kinds`` are the kinds
+    of sound that the publishers' classes are; without it every other sound is of kind other.
     """
     if set(config.ratios) != set(PARTS) or min(config.ratios.values()) <= 0:
         raise ConfigError(f"split.ratios: needs a positive share for each of {', '.join(PARTS)}")
@@ -100,6 +103,7 @@ def run(
     clips = clips.merge(clusters[["clip_id", "cluster_id", "canonical"]], how="left", on="clip_id")
     clips["canonical"] = clips["canonical"].map(lambda value: value is not False)
     clips["group_id"] = group_ids(clips, [(pair.first, pair.second) for pair in pairs])
+    clips["kind"] = kinds_of(clips, kinds or {})
     unknown = sorted(set(config.infants.only) - {folder.name for folder in folders})
     if unknown:
         raise ConfigError(f"split.infants.only: {unknown[0]!r} is not among the corpora")

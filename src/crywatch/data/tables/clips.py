@@ -96,8 +96,9 @@ SPLIT_CLIPS = TableSchema(
         "canonical": ("bool", False),  # false for a duplicate of another clip
         "group_id": ("str", False),  # recordings, clusters and infants that must stay together
         "split": ("str", False),  # train, val, test
+        "kind": ("str", False),  # of sound, see conf/kinds.yaml; the label where that is not other
         "weak": ("bool", False),  # the label is of the clip: a cry is somewhere in one that cries
     },
     unique="clip_id",
-    absent={"weak": False},
+    absent={"weak": False, "kind": "other"},
 )

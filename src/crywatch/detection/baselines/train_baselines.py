@@ -74,7 +74,7 @@ class BaselineConfig:
     kind: str  # svc, dense, cnn
     seed: int = 1
     channel: str = "as_is"  # of section channels, through which its training clips go
-    leave_out: str = ""  # corpus, or ""
+    leave_out: str = ""  # corpora and kinds of sound, as in train_robust
     row: str = ""  # of tables, where models differ by their seed
 
 

@@ -17,7 +17,7 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import TableError, named
 from crywatch.core.models import EMBEDDINGS, ModelFolder
 from crywatch.core.threads import one_thread
-from crywatch.data.selection import Source, labelled, strong_labels, weak_cries
+from crywatch.data.selection import Source, is_left_out, labelled, strong_labels, weak_cries
 from crywatch.data.sources import corpora_of
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
@@ -39,7 +39,7 @@ class RobustVariant:
     """One training."""
 
     seed: int
-    leave_out: str  # corpus, or ""
+    leave_out: str  # corpora and kinds of sound, as "esc50" or "kind:dog+kind:cat"; or ""
     row: str  # of a table: the name without the seed
     embeddings: bool = False  # its numbers for each second are written, for an anomaly head
 
@@ -111,8 +111,7 @@ def run(
     Raises
     ------
     ConfigError
-        A variant that is not there, a value out of range, or a corpus to leave out that is not
-        there.
+        A variant that is not there, a value out of range, or nothing to leave out.
     TableError
         A class is missing from a part, or a clip from the sounds.
     """
@@ -157,10 +156,10 @@ def run(
 def read_unlabelled(clips_table: Path, leave_out: str = "") -> pd.DataFrame:
     """Canonical clips of whose seconds nobody has said anything: unlabelled ones and weak cries.
 
-    None shares a group with ``leave_out``.
+    None shares a group with what ``leave_out`` names.
     """
     clips = read_table(clips_table, SPLIT_CLIPS)
-    touched = set(clips.loc[clips["corpus"] == leave_out, "group_id"])
+    touched = set(clips.loc[is_left_out(clips, leave_out), "group_id"])
     rows = clips["canonical"] & of_unknown_seconds(clips) & ~clips["group_id"].isin(touched)
     return clips[rows].reset_index(drop=True)
 

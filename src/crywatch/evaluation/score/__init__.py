@@ -2,8 +2,9 @@
 
 All miners, BlazeNets and anomaly heads, and who is listed beside them, hear the parts val and test
 as recorded, untrimmed recordings and soundscapes too; who is audited or compared hears the clips of
-part test through channels as well; who never heard a corpus hears all of it. A system's training
-part is never scored. Stage ``evaluate`` makes everything else of these scores (`scored`).
+part test through channels as well; who never heard a corpus or a kind of sound hears all of it. A
+system's training part is never scored. Stage ``evaluate`` makes everything else of these scores
+(`scored`).
 
 Scores are kept by what they depend on (`cache`): the model, the code that scores, the channel and
 the sounds. So a new or changed system scores itself alone.
@@ -22,7 +23,7 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError
 from crywatch.core.threads import one_thread
-from crywatch.data.selection import MADE, Source, sounds, weak_cries
+from crywatch.data.selection import MADE, Source, is_left_out, sounds, weak_cries
 from crywatch.data.tables import write_parts, write_table
 from crywatch.data.tables.evaluation import PROBED, SCORES, SECONDS
 from crywatch.detection.systems import System
@@ -175,7 +176,8 @@ def _plan(
         system, channels = scorer.system, []
         mine = left_out if system.family in scored.UNTRAINED else {system.leave_out}
         wanted = (clips["split"] != "train") & (~made | (system.name in names[scored.DETECTION]))
-        wanted |= clips["corpus"].isin(mine)
+        for leave_out in mine:
+            wanted |= is_left_out(clips, leave_out)
         yield Hearing(scorer, rendered[scored.AS_RECORDED], clips[wanted])
         if system.name in names[scored.SHORTCUTS]:
             channels += [*audited.channels, *by_factor]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from crywatch.data.selection import is_left_out
 from crywatch.evaluation.scopes import by_unit, clips_alone, known, left_out, scopes
 from crywatch.evaluation.scored import AS_RECORDED, ScoredSystem
 from crywatch.metrics.curves import BinaryMetrics, binary_metrics
@@ -61,7 +62,7 @@ def channel_rows(
 def left_out_rows(
     system: ScoredSystem, recorded: pd.DataFrame, threshold: float
 ) -> Iterator[ChannelRow]:
-    """A system on all clips, as recorded, of the corpus that it never heard."""
+    """A system on all clips, as recorded, of what it never heard."""
     if system.leave_out:
         scope, here = left_out(clips_alone(recorded), system.leave_out)
         yield from _units(system, AS_RECORDED, scope, here, threshold)
@@ -87,11 +88,11 @@ def factor_rows(
 def alarm_threshold(recorded: pd.DataFrame, rate: float, leave_out: str = "") -> float | None:
     """The lowest with at most ``rate`` false alarms on the others of part val; None without others.
 
-    A corpus that was never heard chooses nothing.
+    What was never heard chooses nothing.
     """
     seconds = clips_alone(recorded)
     seconds = seconds[(seconds["split"] == "val") & (seconds["label"] == "other")]
-    seconds = seconds[seconds["canonical"] & (seconds["corpus"] != leave_out)]
+    seconds = seconds[seconds["canonical"] & ~is_left_out(seconds, leave_out)]
     if seconds.empty:
         return None
     falling = np.sort(seconds["score"].to_numpy())[::-1]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.core.progress import progress
+from crywatch.data.selection import leaves_kinds
 from crywatch.evaluation.scopes import (
     LEFT_OUT,
     audible,
@@ -19,13 +20,21 @@ from crywatch.evaluation.scopes import (
     scopes,
     units,
 )
-from crywatch.evaluation.scored import AS_RECORDED, SYSTEMS, UNTRAINED, Scored, ScoredSystem
+from crywatch.evaluation.scored import (
+    AS_RECORDED,
+    SYSTEMS,
+    UNTRAINED,
+    Scored,
+    ScoredSystem,
+    ScoreIndex,
+)
 from crywatch.metrics.bootstrap import percentiles
 from crywatch.metrics.curves import binary_metrics
 from crywatch.metrics.intervals import group_draws
 
 METRICS = ("auc", "average_precision", "recall_at_1pct", "accuracy", "f1", "false_alarm_rate")
 DRAWN = ("auc", "average_precision")  # of a bootstrap's draw, in this order
+UNSEEN_KINDS = f"kinds of sound, {LEFT_OUT}"  # by cross-validation: each by a system without it
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,20 @@ def compare(scored: Scored, peer: str) -> list[ComparedRow]:
     """Rows of all compared systems. Silent seconds are left out, of clips too.
 
     ``peer`` names the system whose difference to each row is estimated, where it is among them.
-    On a corpus left out nothing is decided: its validation part is among what is measured.
+    On what is left out nothing is decided: its validation part is among what is measured. Systems
+    of one row that leave kinds of sound out are the folds of a cross-validation: together they are
+    measured on every kind, by the scores of the one that never heard it; cries have their mean.
     """
     systems = scored.index.of(SYSTEMS)
     rows: dict[str, dict[_Place, list[_Measurement]]] = {}
+    unseen: dict[str, list[pd.DataFrame]] = {}  # by row, a fold each
     for system in progress(systems, "compare", unit="system"):
         places = rows.setdefault(system.row, {})
         recorded = audible(clips_alone(scored.seconds(system.name)))
         chosen = best_threshold(recorded)
+        folds = filter(leaves_kinds, _never_heard(system, scored.index))
+        frames = [left_out(recorded, fold)[1] for fold in folds]
+        unseen.setdefault(system.row, []).extend(frames)
         for channel, scope, seconds in _scopes(system, recorded, scored):
             threshold = None if f", {LEFT_OUT}" in scope else chosen
             ordered = seconds.sort_values(["clip_id", "start_s"], kind="stable")
@@ -95,6 +110,9 @@ def compare(scored: Scored, peer: str) -> list[ComparedRow]:
                 if cases["is_cry"].nunique() == 2:
                     place = _Place(channel, scope, unit)
                     places.setdefault(place, []).append(_measure(cases, threshold))
+    for row, frames in unseen.items():
+        for unit, cases in units(_merged(frames)) if len(frames) > 1 else ():
+            rows[row][_Place(AS_RECORDED, UNSEEN_KINDS, unit)] = [_measure(cases, None)]
     peers = next((rows[system.row] for system in systems if system.name == peer), {})
     return [
         _row(row, place, measured, peers.get(place, [None])[0] if row != peer else None)
@@ -108,7 +126,7 @@ def _scopes(
 ) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Channel, scope and seconds of everything that a system is measured on.
 
-    Who never heard a corpus is measured on that corpus alone; the untrained on each of these too.
+    Who never heard a corpus or kind is measured on that alone; the untrained on each of these too.
     """
     index = scored.index
     if not system.leave_out:
@@ -118,13 +136,23 @@ def _scopes(
                 heard = audible(scored.seconds(system.name, channel))
             for scope, here in scopes(heard[heard["split"] == "test"]):
                 yield channel, scope, here
-    others = [system.leave_out]
-    if system.family in UNTRAINED:
-        others = [each.leave_out for each in index.of(SYSTEMS)]
-    for corpus in dict.fromkeys(others):
-        if corpus:
-            scope, here = left_out(recorded, corpus)
-            yield AS_RECORDED, scope, here
+    for leave_out in _never_heard(system, index):
+        scope, here = left_out(recorded, leave_out)
+        yield AS_RECORDED, scope, here
+
+
+def _never_heard(system: ScoredSystem, index: ScoreIndex) -> list[str]:
+    """What ``system`` leaves out; of the untrained what any of the others does."""
+    systems = index.of(SYSTEMS) if system.family in UNTRAINED else [system]
+    return [name for name in dict.fromkeys(each.leave_out for each in systems) if name]
+
+
+def _merged(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Every second once, in order, with the mean of its scores."""
+    seconds = pd.concat(frames)
+    at = ["clip_id", "start_s"]
+    seconds["score"] = seconds.groupby(at)["score"].transform("mean")
+    return seconds.drop_duplicates(at).sort_values(at, kind="stable")
 
 
 def _measure(rows: pd.DataFrame, threshold: float | None) -> _Measurement:
