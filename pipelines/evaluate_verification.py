@@ -13,7 +13,8 @@ from crywatch.speaker.evaluate_verification import (
 
 def main() -> None:
     with tracking.stage_run("evaluate_verification") as log:
-        out = paths.EVALUATE_VERIFICATION
+        out, cryceleb = paths.EVALUATE_VERIFICATION, paths.raw(CORPUS)
+        has_trials = CORPUS in params.plain("corpora") and not paths.missing_note(cryceleb)
         summary = run(
             VerificationInputs(
                 cries=paths.CRIES,
@@ -21,7 +22,7 @@ def main() -> None:
                     loss: paths.TRAIN_SPEAKER / loss
                     for loss in params.plain("train_speaker.losses")
                 },
-                cryceleb=paths.raw(CORPUS) if CORPUS in params.plain("corpora") else None,
+                cryceleb=cryceleb if has_trials else None,
             ),
             params.section("evaluate_verification", EvaluateVerificationConfig),
             params.plain("seed"),

@@ -29,12 +29,17 @@ def main(variant: str) -> None:
             log.metrics(values, step=values.pop("epoch"))
 
         summary = train(variant, on_epoch)
+        if summary is None:
+            log.tags({"missing": paths.missing_note(paths.TRAIN_BLAZENET / variant)})
+            return
         log.metrics(summary.as_metrics())
         log.dataset("clips", paths.SPLIT_CLIPS)
         log.model(f"blazenet-{variant}", paths.TRAIN_BLAZENET / variant)
 
 
-def train(variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None) -> BlazenetSummary:
+def train(
+    variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None
+) -> BlazenetSummary | None:
     config = params.section("train_blazenet", TrainBlazenetConfig)
     segment_s = config.variant(variant).segment_s
     return run(

@@ -16,11 +16,11 @@ from crywatch.audio.waves.cleaned import to_int16
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError
 from crywatch.core.names import AUDIO_SUFFIXES
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora import ClipEntry, Refused, baby_cry_detection, donateacry, esc50
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.generate.freesound import CLASSES as ESC50_CLASSES
-from crywatch.corpora.shared.base import MISSING_NOTE
 from crywatch.data.tables import LABELS
 
 TINY = GeneratorConfig(

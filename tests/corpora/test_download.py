@@ -19,10 +19,10 @@ from crywatch.core.errors import (
     DownloadError,
 )
 from crywatch.core.names import AUDIO_SUFFIXES
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora import Remote, donateacry
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
-from crywatch.corpora.shared.base import MISSING_NOTE
 from tests.helpers.archive_cases import make_zip
 from tests.helpers.http_cases import asked_from, names, server, status, whole
 
@@ -137,6 +137,17 @@ def test_a_corpus_that_may_be_missing_leaves_a_note_and_no_clips(tmp_path):
     assert names(folder) == [MISSING_NOTE]
     assert "no such folder" in (folder / MISSING_NOTE).read_text()
     assert list(corpora.get("esc50").index(folder)) == []
+
+
+def test_only_the_corpora_of_a_list_may_be_missing(tmp_path):
+    (tmp_path / "mirror").mkdir()
+    some = data("mirror", tmp_path / "mirror", allow_missing=["icsd", "cryceleb"])
+    assert bring("icsd", some, tmp_path).missing
+    with pytest.raises(CorpusError, match=r"mirror/esc50: no such folder"):
+        bring("esc50", some, tmp_path)
+    for wrong in (["icsd", "nowhere"], "icsd", None):
+        with pytest.raises(ConfigError, match=r"data\.allow_missing: .*; there are esc50, baby_"):
+            bring("esc50", data("mirror", tmp_path / "mirror", allow_missing=wrong), tmp_path)
 
 
 def test_a_full_disk_leaves_nothing_under_the_final_name(mirror, tmp_path, monkeypatch):

@@ -19,9 +19,10 @@ from crywatch import corpora
 from crywatch.core import params, paths
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, CorpusError, DownloadError
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora.download import DataConfig, DownloadConfig, hosts, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
-from crywatch.corpora.shared.base import MISSING_NOTE, CorpusConfig
+from crywatch.corpora.shared.base import CorpusConfig
 from tests.helpers.http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)

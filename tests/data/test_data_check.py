@@ -14,8 +14,8 @@ from crywatch import corpora
 from crywatch.cli import main as cli
 from crywatch.core import params, paths
 from crywatch.core.errors import ConfigError
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora.generate import GeneratorConfig, generate
-from crywatch.corpora.shared.base import MISSING_NOTE
 from crywatch.corpora.shared.recordings_table import read_recordings
 from crywatch.data import clean, split
 from crywatch.data.check import check_corpus, check_folder, render

@@ -1,5 +1,7 @@
 """Published VGGish features and the PCA that brings live ones into their space."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from crywatch.detection.embedders.pca import Pca, dequantise, quantise
 from crywatch.detection.embedders.published import read_shard, shards
 from tests.helpers.embedder_cases import save_vggish, vggish_reference
 from tests.helpers.generated import generated
+from tests.helpers.http_cases import server, status, whole
 from tests.helpers.published_cases import example, write_pca, write_shard
 
 RNG = np.random.default_rng(5)
@@ -161,6 +164,20 @@ def test_a_wrong_dim_is_told_with_a_pca_too(pca, tmp_path):
 def test_only_vggish_has_a_pca(pca):
     with pytest.raises(ConfigError, match=r"embedder\.pca: only vggish"):
         build(EmbedderConfig("logmel", 128, "", str(pca)))
+
+
+def test_a_pca_of_an_address_is_fetched_once(pca, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with server(whole(pca.read_bytes()), status(404)) as web:
+        first, second = Pca.load(web.url), Pca.load(web.url)
+        assert first.digest == second.digest == Pca.load(pca).digest and len(web.seen) == 1
+        with pytest.raises(ModelError, match=r"embedder\.pca: .*other cannot be fetched \(404"):
+            Pca.load(f"{web.url}/other")
+        Path("data").rename("elsewhere")
+    with server(whole(pca.read_bytes(), cut_at=1000)) as web:
+        with pytest.raises(ModelError, match=r"cannot be fetched .*set embedder\.pca to a copy"):
+            Pca.load(web.url)
+        assert not Path("data").exists()
 
 
 def test_a_file_that_is_no_pca_is_told(tmp_path):

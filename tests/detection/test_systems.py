@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from crywatch.core import paths
+from crywatch.core.atomic import write_text
 from crywatch.core.errors import ConfigError
 from crywatch.detection.systems import System, systems
 
@@ -25,6 +27,13 @@ def test_names_become_systems_in_their_order():
         System("blazenet/all_1s", "data/train_blazenet/all_1s", "", "blazenet/all_1s"),
     ]
     assert [one.name for one in systems(names[2:], VARIANTS, "")] == ["blazenet/all_1s"]
+
+
+def test_a_variant_whose_sound_could_not_be_had_is_no_system(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["robust/robust_s2", "blazenet/all_1s"]
+    write_text(paths.TRAIN_ROBUST / "robust_s2" / paths.MISSING_NOTE, "gone\n")
+    assert [one.name for one in systems(names, VARIANTS, "")] == ["blazenet/all_1s"]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import EMBEDDINGS, load
+from crywatch.core.paths import MINED_SECONDS, MISSING_NOTE, missing_note
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS
+from crywatch.detection.anomaly.mine_published import none_mined
 from crywatch.detection.blazenet import train_blazenet
 from crywatch.detection.blazenet.data import SegmentDataset, SegmentRef
 from crywatch.detection.blazenet.network import BlazeNet
@@ -199,6 +201,19 @@ def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
 def test_bad_variants_are_named(inputs, variant, message):
     with pytest.raises(ConfigError, match=message):
         training_segments(variant, inputs, FeatureStore(inputs.features), 1)
+
+
+def test_where_nothing_is_mined_of_published_features_there_is_a_note_and_no_model(
+    inputs, tmp_path, monkeypatch
+):
+    (tmp_path / "published").mkdir()
+    none_mined(tmp_path / "published")
+    mined = tmp_path / "published" / MINED_SECONDS
+    variants = {"published": BlazenetVariant(1.0, "mined_published", "")}
+    nothing = replace(inputs, mined_published=mined)
+    assert train(nothing, tmp_path, "published", config(variants=variants)) is None
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [MISSING_NOTE]
+    assert "nothing is mined" in missing_note(tmp_path / "out")
 
 
 def train(inputs, folder: Path, name: str = "all", cfg=None, seed: int = 5, on_epoch=None):

@@ -229,6 +229,18 @@ def test_the_best_network_stands_there_without_averaging_too(monkeypatch, tmp_pa
     assert set(summary.det["network"]) == {"spectrum", "nothing", "whole"}
 
 
+def test_off_the_shelf_is_measured_as_the_challenge_did_whoever_is_best(monkeypatch, tmp_path):
+    config = replace(CONFIG, averaging=AveragingConfig(4, cases.LENGTH / 16_000))
+    networks = [
+        Network("infant", cases.infant_vectors),
+        Network("off-the-shelf", cases.noise_vectors),
+    ]
+    summary = measured(monkeypatch, tmp_path, networks, cases.clips(), config=config)
+    assert summary.choice.network == "infant"
+    joined = {row.line for row in summary.rows if not row.crops}
+    assert joined == {"infant-unaveraged", "off-the-shelf-unaveraged"}
+
+
 def test_what_is_never_averaged_has_one_line(monkeypatch, tmp_path):
     config = replace(CONFIG, averaging=AveragingConfig(4, 0.2))
     networks = [Network("infant", cases.infant_vectors, crops=False)]

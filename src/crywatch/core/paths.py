@@ -9,6 +9,7 @@ from crywatch.core.errors import named
 DATA = Path("data")
 KINDS = Path("conf/kinds.yaml")  # of sound, by the publishers' classes
 NO_CORPUS = Path("conf/corpora/none")  # empty: the folder of a corpus that is named none
+MISSING_NOTE = "MISSING.txt"  # in a folder whose content could not be had, where that is allowed
 WORK = DATA / "work"  # unfinished stages, and what is kept by its key; never versioned
 
 SPLIT = DATA / "split"
@@ -63,6 +64,12 @@ STUDIES_REPORT = DATA / "studies_report"
 # Everything that is listened to, table by table.
 CLIPS_TABLES = (SPLIT_CLIPS, UNTRIMMED / "clips.parquet", SOUNDSCAPES / "clips.parquet")
 EVENTS_TABLES = (SPLIT_EVENTS, UNTRIMMED / "events.parquet", SOUNDSCAPES / "events.parquet")
+
+
+def missing_note(folder: Path) -> str:
+    """Why the content of ``folder`` could not be had; "" where it could."""
+    note = folder / MISSING_NOTE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
 
 
 def raw(corpus: str) -> Path:

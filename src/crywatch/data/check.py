@@ -13,7 +13,7 @@ from crywatch.core import paths
 from crywatch.core.errors import CrywatchError
 from crywatch.core.names import shown
 from crywatch.corpora.recordings import Recordings
-from crywatch.corpora.shared.base import MISSING_NOTE, ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
 from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
 from crywatch.corpora.shared.recordings_table import TABLE
 from crywatch.data.counts import Counts, SplitCounts, count_entries, count_split, count_tables
@@ -98,19 +98,13 @@ def check_corpus(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
         if corpus.obtain:
             told += f"; {corpus.obtain}"
         return CorpusCheck(name, "absent", missing=(told,), problems=("no clips",))
-    if note := _note(raw):
+    if note := paths.missing_note(raw):
         return CorpusCheck(name, "absent", problems=(note,))
     check = _indexed(corpus, raw, "raw")
     if check.counts is None or not check.counts.clips:
         return check
     told = f"seconds and duplicates are not known yet: {_command('clean', name, names)} cleans it"
     return replace(check, missing=(told,))
-
-
-def _note(raw: Path) -> str:
-    """Why a corpus that was allowed to be missing could not be had; empty if it was."""
-    note = raw / MISSING_NOTE
-    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
 
 
 def _indexed(corpus: Corpus, folder: Path, state: str) -> CorpusCheck:
@@ -173,7 +167,7 @@ def _cleaned(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
     problems = []
     if clips.empty:
         refused = f"{folder}: every file was refused, there is no clip"
-        problems.append(_note(root / paths.raw(name)) or refused)
+        problems.append(paths.missing_note(root / paths.raw(name)) or refused)
     expected = {Path(path).name for path in clips["path"]}
     there = {file.name for file in (folder / "audio").glob("*.flac") if file.stat().st_size}
     if lost := sorted(expected - there):

@@ -50,7 +50,7 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
 
     ``variants`` has the variants of each family from params.yaml, each with ``leave_out`` and,
     where it is one of several seeds, ``row``. Family yamnet is there if ``yamnet`` names a file,
-    a folder or a URL.
+    a folder or a URL; a variant is not whose sound could not be had.
 
     Raises
     ------
@@ -70,6 +70,8 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
         body = named(variants[family], variant, VARIANTS[family]) or {}
         row = f"{family}/{body.get('row') or variant}"
         source = str(FOLDERS[family] / variant)
+        if paths.missing_note(FOLDERS[family] / variant):
+            continue
         leave_out, segment_s = body.get("leave_out", ""), body.get("segment_s", 1.0)
         result.append(System(name, source, leave_out, row, segment_s))
     return result

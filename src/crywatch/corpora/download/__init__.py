@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crywatch import corpora
 from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ArchiveError, ConfigError, CorpusError, CrywatchError
 from crywatch.core.names import is_litter
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.core.progress import progress
 from crywatch.corpora.download import clips
 from crywatch.corpora.download.archive import extract
@@ -20,7 +22,6 @@ from crywatch.corpora.download.transfer import TransferConfig, fetch
 from crywatch.corpora.download.youtube import ClipsConfig
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.base import (
-    MISSING_NOTE,
     ClipEntry,
     Corpus,
     CorpusConfig,
@@ -38,8 +39,21 @@ class DataConfig:
 
     source: str  # generated, mirror, publishers
     mirror: str  # folder, for source mirror
-    allow_missing: bool  # report and skip a corpus that cannot be had
+    # Whether a corpus that cannot be had is reported and skipped; or the names of those that are.
+    allow_missing: Any
     generator: GeneratorConfig | None = field(default=None)
+
+    def may_miss(self, corpus: str) -> bool:
+        """Whether a rebuild goes on without ``corpus``; ConfigError where that is not told."""
+        allowed = self.allow_missing
+        if isinstance(allowed, bool):
+            return allowed
+        if not isinstance(allowed, list) or not set(allowed) <= set(corpora.NAMES):
+            raise ConfigError(
+                f"data.allow_missing: {allowed!r} is neither true, false nor a list of corpora; "
+                f"there are {', '.join(corpora.NAMES)}"
+            )
+        return corpus in allowed
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ def run(
 
     ``options`` is an instance of the corpus' own `Corpus.options`.
     """
-    loader = corpora.get(corpus)
+    loader, may_miss = corpora.get(corpus), data.may_miss(corpus)
     missing, report = None, ""
     with atomic_dir(out_dir) as temp:
         try:
@@ -86,7 +100,7 @@ def run(
             raise
         except CrywatchError as error:
             reason = str(error).replace(str(temp), str(out_dir))  # there is no ``temp`` any more
-            if not data.allow_missing:
+            if not may_miss:
                 raise type(error)(reason) from error
             missing = reason
             shutil.rmtree(temp)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from crywatch.audio.decode import Decoded
 
 OWN = "recordings"  # the corpus of the user's recordings
-MISSING_NOTE = "MISSING.txt"  # in the folder of a corpus that could not be had
 CRY = "cry"  # the label of what is detected, whatever it is
 INFANT_CRY = "infant_cry"  # of an infant's cry where something else is detected
 
@@ -175,7 +174,7 @@ class Corpus(ABC):
 
     def index(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """`entries`, checked; nothing for a corpus that was allowed to be missing."""
-        if (folder / MISSING_NOTE).is_file():
+        if paths.missing_note(folder):
             return
         self.check(folder)
         yield from self.entries(folder)

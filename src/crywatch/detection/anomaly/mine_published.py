@@ -22,11 +22,12 @@ from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.atomic import atomic_path
 from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import load
+from crywatch.core.paths import MINED_SECONDS
 from crywatch.core.progress import progress_bar
 from crywatch.corpora.shared.audioset_selection import Classes
 from crywatch.corpora.shared.audioset_tables import CLASSES, read_classes, segment_id
 from crywatch.data.selection import labelled
-from crywatch.data.tables import write_table
+from crywatch.data.tables import empty, write_table
 from crywatch.data.tables.clips import MINED
 from crywatch.detection.anomaly.mine import top_seconds
 from crywatch.detection.anomaly.network import RtfmNetwork, load_head
@@ -35,6 +36,7 @@ from crywatch.detection.embedders.published import PublishedClip, read_shard, sh
 from crywatch.detection.engine import LOCAL, Engine, Work
 
 CORPUS = "audioset"
+ALL = "all.parquet"  # of all clips, beside the mined seconds of those whose sound is there
 BATCH = 256  # clips scored at once
 ROWS = 1 << 16  # of a row group
 SCHEMA = pa.schema(
@@ -156,6 +158,14 @@ def run(
                     n_seconds += _flush(sink, rows)
         n_seconds += _flush(sink, rows)
     return MinedPublished(n_clips, n_seconds)
+
+
+def none_mined(folder: Path) -> MinedPublished:
+    """Write the tables of `run` and `pick_own` to ``folder`` where AudioSet could not be had."""
+    with pq.ParquetWriter(folder / ALL, SCHEMA):
+        pass
+    write_table(empty(MINED), folder / MINED_SECONDS, MINED)
+    return MinedPublished(0, 0)
 
 
 def pick_own(mined_table: Path, clips_table: Path, out_table: Path) -> int:

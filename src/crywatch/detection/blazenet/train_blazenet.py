@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.activity import ActivityConfig
+from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
 from crywatch.core.errors import ConfigError, TableError, named
 from crywatch.core.models import EMBEDDINGS, ModelFolder
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled, strong_labels
@@ -52,9 +54,10 @@ from crywatch.detection.blazenet.module import (
 from crywatch.detection.blazenet.network import N_PARAMETERS
 from crywatch.detection.training import Best, write_trained
 
+MINED_PUBLISHED = "mined_published"
 SEGMENTS = (  # soundscapes: all, and those of the soundscapes
     *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed"),
-    *("mined_published", "soundscapes"),
+    *(MINED_PUBLISHED, "soundscapes"),
 )
 OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
 RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
@@ -189,11 +192,12 @@ def run(
     out_dir: Path,
     work_dir: Path,
     on_epoch: Callable[[BlazenetEpoch], None] | None = None,
-) -> BlazenetSummary:
+) -> BlazenetSummary | None:
     """Train variant ``name``; writes model.json, model.safetensors, metrics.json, history.csv.
 
     Where the variant says so, embeddings/ too. A process that `TrainerConfig.follows` another one
-    trains with it and writes nothing.
+    trains with it and writes nothing. None, and a note alone, where nothing was mined of published
+    features because AudioSet could not be had.
     """
     variant = config.variant(name)
     config.trainer.check()
@@ -202,6 +206,11 @@ def run(
             f"train_blazenet.variants.{name}.embeddings: numbers for each second need segment_s "
             f"1.0, not {variant.segment_s:g}"
         )
+    if variant.segments == MINED_PUBLISHED and read_table(inputs.mined_published, MINED).empty:
+        if not config.trainer.follows:
+            with atomic_dir(out_dir) as temp:
+                write_text(temp / MISSING_NOTE, f"{name}: nothing is mined of published features\n")
+        return None
     store = FeatureStore(inputs.features)
     train_refs = training_segments(variant, inputs, store, seed)
     if variant.active:
@@ -344,7 +353,7 @@ def training_segments(
         )
     bags = {
         "mined_untrimmed": (inputs.untrimmed_clips, inputs.mined_untrimmed),
-        "mined_published": (inputs.split.clips, inputs.mined_published),
+        MINED_PUBLISHED: (inputs.split.clips, inputs.mined_published),
     }
     if variant.segments in bags:
         table, seconds = bags[variant.segments]

@@ -22,7 +22,7 @@ class EmbedderConfig:
     name: str  # logmel, vggish, yamnet
     dim: int  # numbers a second
     handle: str  # URL or path of the weights, "" where none are needed
-    pca: str = ""  # vggish: path of vggish_pca_params.npz, "" for the numbers before PCA
+    pca: str = ""  # vggish: path or URL of vggish_pca_params.npz, "" for the numbers before PCA
 
     @property
     def title(self) -> str:

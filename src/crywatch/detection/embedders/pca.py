@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from crywatch.core.digest import file_sha256
+from crywatch.core.atomic import write_bytes
+from crywatch.core.digest import file_sha256, value_sha256
 from crywatch.core.errors import ModelError
+from crywatch.core.paths import WORK
 
 DIM = 128
+TIMEOUT_S = 30.0  # without a byte
+_URL = re.compile(r"https?://")
 LIMIT = 2.0  # of the whitened numbers, on both sides
 LEVELS = 255
 ARRAYS = {"pca_eigen_vectors": (DIM, DIM), "pca_means": (DIM, 1)}
@@ -40,6 +45,23 @@ def dequantise(levels: np.ndarray) -> np.ndarray:
     return (levels.astype(np.float32) / LEVELS * (2 * LIMIT) - LIMIT).astype(np.float32)
 
 
+def _fetched(url: str) -> Path:
+    """The file of ``url``, which is small, kept by its address."""
+    import requests
+
+    path = WORK / "weights" / value_sha256(url)[:16] / url.rpartition("/")[2]
+    if not path.is_file():
+        try:
+            reply = requests.get(url, timeout=TIMEOUT_S)
+            reply.raise_for_status()
+        except requests.RequestException as error:
+            raise ModelError(
+                f"embedder.pca: {url} cannot be fetched ({error}); set embedder.pca to a copy of it"
+            ) from error
+        write_bytes(path, reply.content)
+    return path
+
+
 @dataclass(frozen=True)
 class Pca:
     """The parameters in ``vggish_pca_params.npz``."""
@@ -50,8 +72,11 @@ class Pca:
 
     @classmethod
     def load(cls, path: Path | str) -> Pca:
-        """Read the file; ModelError where it is missing or holds something else."""
-        path = Path(path).expanduser()
+        """Read the file, fetched once where ``path`` is a URL.
+
+        ModelError where it is missing, cannot be had or holds something else.
+        """
+        path = _fetched(str(path)) if _URL.match(str(path)) else Path(path).expanduser()
         if not path.is_file():
             raise ModelError(f"embedder.pca: {path}: no such file")
         try:
