@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused, Remote
+from crywatch.core.errors import ConfigError, CorpusError
+from crywatch.corpora.shared.base import (
+    CRY,
+    ClipEntry,
+    Corpus,
+    CorpusConfig,
+    Event,
+    Refused,
+    Remote,
+    is_named,
+)
 from crywatch.corpora.shared.sessions import number_sessions
+from crywatch.corpora.shared.textgrids import CRIES, SUFFIX, read_intervals
 from crywatch.corpora.shared.uploads import Upload, parse
 
 ROOT = "donateacry-corpus-master"
 CLEANED = f"{ROOT}/donateacry_corpus_cleaned_and_updated_data"
 RAW = (f"{ROOT}/donateacry-android-upload-bucket", f"{ROOT}/donateacry-ios-upload-bucket")
+TEXTGRIDS = "textgrids"  # in the folder of the corpus, beside ROOT
+
+
+@dataclass(frozen=True)
+class DonateACryConfig(CorpusConfig):
+    """Section ``corpus.donateacry``."""
+
+    textgrids: str = ""  # a folder of TextGrids; `paths.NO_CORPUS` for none
 
 
 class DonateACry(Corpus):
-    """The raw uploads (``.3gp``, ``.caf``; label unknown) and the cleaned WAVs (label cry)."""
+    """The raw uploads (``.3gp``, ``.caf``; label unknown) and the cleaned WAVs (label cry).
+
+    Where ``textgrids/`` has a TextGrid of a recording's name, its intervals are the strong labels
+    of the cleaned clip, or of the raw one where there is no other; without a cry in it the clip is
+    labelled other.
+    """
 
     name = "donateacry"
     citation = "G. Veres. Donate-a-cry corpus, 2015 (GitHub gveres/donateacry-corpus)."
@@ -30,6 +56,21 @@ class DonateACry(Corpus):
             "donateacry-corpus-master.zip",
         ),
     )
+
+    options = DonateACryConfig
+
+    def complete(self, folder: Path, options: CorpusConfig) -> int:
+        """The TextGrids of ``options``, which go before those of the corpus' own folder."""
+        named = getattr(options, "textgrids", "")
+        if not named or not is_named(named):
+            return 0
+        files = sorted(Path(named).expanduser().rglob(f"*{SUFFIX}"))
+        if not files:
+            raise ConfigError(f"corpus.donateacry.textgrids: no {SUFFIX} files below {named!r}")
+        (folder / TEXTGRIDS).mkdir(exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, folder / TEXTGRIDS / file.name)
+        return len(files)
 
     def check(self, folder: Path) -> None:
         """The cleaned set and both upload folders must be there."""
@@ -51,18 +92,48 @@ class DonateACry(Corpus):
                 else:
                     uploads.append(upload)
         sessions = _sessions(uploads)
+        events = _events(folder / TEXTGRIDS, uploads)
         for upload in uploads:
             cleaned = upload.path.startswith(CLEANED)
+            label, own = "cry" if cleaned else "unknown", events.get(upload)
+            if own is not None:
+                label = "cry" if any(event.label == CRY for event in own) else "other"
             yield ClipEntry(
                 source_path=upload.path,
-                label="cry" if cleaned else "unknown",
+                label=label,
                 category=Path(upload.path).parent.name if cleaned else upload.reason,
                 recording_id=upload.recording_id,
                 licence=self.licence,
                 infant_id=upload.infant_id,
                 session_id=sessions[upload],
                 recorded_at=upload.recorded_at,
+                events=own or (),
             )
+
+
+def _events(folder: Path, uploads: list[Upload]) -> dict[Upload, tuple[Event, ...]]:
+    """The intervals of each upload that has a TextGrid below ``folder``.
+
+    CorpusError where none belongs to an upload, or none has a cry: names or labels are others then.
+    """
+    files = sorted(folder.rglob(f"*{SUFFIX}"))
+    by_stem: dict[str, Upload] = {}
+    for upload in uploads:  # cleaned ones first
+        by_stem.setdefault(Path(upload.path).stem.casefold(), upload)
+    found = {
+        by_stem[file.stem.casefold()]: read_intervals(file)
+        for file in files
+        if file.stem.casefold() in by_stem
+    }
+    if files and not found:
+        raise CorpusError(f"{folder}: {files[0].name} and all others have no recording's name")
+    labels = sorted({event.label for events in found.values() for event in events})
+    if found and CRY not in labels:
+        raise CorpusError(
+            f"{folder}: no interval is a cry: a label of it must be one of {', '.join(CRIES)}; "
+            f"there are {', '.join(labels) or 'none'}"
+        )
+    return found
 
 
 def _sessions(uploads: list[Upload]) -> dict[Upload, str]:

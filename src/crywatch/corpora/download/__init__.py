@@ -95,6 +95,7 @@ def run(
     with atomic_dir(out_dir) as temp:
         try:
             report = _bring(loader, data, config, temp, work_dir, options)
+            loader.complete(temp, options)
             _check(loader, temp)
         except ConfigError:
             raise

@@ -164,6 +164,10 @@ class Corpus(ABC):
         """
         return ()
 
+    def complete(self, folder: Path, options: CorpusConfig) -> int:
+        """Add to ``folder``, which is not the final one yet, the files that ``options`` name."""
+        return 0
+
     @abstractmethod
     def check(self, folder: Path) -> None:
         """Raise CorpusError, naming what is missing, unless ``folder`` has the layout."""
