@@ -20,6 +20,7 @@ from crywatch.speaker.batches import (
     InfantBatches,
     crop,
     embed_cries,
+    recordings_as_infants,
     shuffled_crops,
     unit,
 )
@@ -126,6 +127,24 @@ def test_too_few_infants_are_told():
         sampler(infants=12)
     with pytest.raises(ConfigError, match="batches: 4 infants x 1 cries"):
         sampler(each=1)
+
+
+def test_two_views_of_each_recording_and_none_of_it_among_the_others():
+    clip_ids = [f"clip {row // 2}" for row in range(len(MANY) - 1)] + ["one cry alone"]
+    refs, config = recordings_as_infants(MANY, clip_ids, BatchConfig(4, 3))
+    batches = InfantBatches(refs, config, seed=0, least=1)
+    assert set(batches.infants) == set(clip_ids)
+    for number in range(len(batches)):
+        rows = batches.batch(0, number)
+        clips = [clip_ids[row] for row in rows]
+        assert len(rows) == 12 and clips[::2] == clips[1::2] and len(set(clips)) == 6
+        assert batches.labels[rows].tolist() == [batches.infants.index(clip) for clip in clips]
+    # The two views of a single cry are two crops.
+    crops = crops_of([ramp(0, 6.0)] * len(MANY), refs, CropConfig(2.0, 2.0))
+    first, second = crops.batch([len(MANY) - 1] * 2, 0, 0)
+    assert first[0] != second[0]
+    with pytest.raises(ConfigError, match="two views of 40 recordings, but there are"):
+        recordings_as_infants(MANY, clip_ids, BatchConfig(40, 2))
 
 
 # Crops

@@ -204,6 +204,18 @@ def test_ntxent_is_the_slow_reference(temperature, counts):
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_ntxent_of_two_views_is_simclrs():
+    """Eq. 1 of Chen et al.: the denominator has every other view, those of the clip's own too."""
+    embeddings, labels = batch(4, (12,))[0], torch.arange(6).repeat(2)
+    vectors = embeddings.double().numpy()
+    losses = []
+    for i in range(12):
+        exps = {k: math.exp(cosine(vectors[i], vectors[k]) / 0.1) for k in range(12) if k != i}
+        losses.append(-math.log(exps[(i + 6) % 12] / sum(exps.values())))
+    found = NtXent(NtXentConfig(temperature=0.1))(embeddings, labels)
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 def test_ntxent_by_hand():
     # East and north: cos 0 to each other, -1 and 0 to both wests; west and west: 1, and 2 others.
     t = 0.5

@@ -50,6 +50,7 @@ VALIDATION = ValidationConfig(40, 4, AveragingConfig(2, 0.5))
 LOSSES = {
     "ge2e": SpeakerLossConfig(ge2e_softmax=Ge2eConfig()),
     "ntxent": SpeakerLossConfig(ntxent=NtXentConfig()),
+    "views": SpeakerLossConfig(views=True, ntxent=NtXentConfig()),
     "sum": SpeakerLossConfig(ge2e_contrast=Ge2eConfig(), aam=AamConfig(weight=0.1)),
 }
 
@@ -469,6 +470,24 @@ def test_recordings_are_chosen_in_pairs_of_sessions():
 # conf/
 
 
+@pytest.mark.parametrize("name", ["views", "ntxent"])
+def test_views_ask_nothing_of_who_cries(cries, tmp_path, name):
+    """Other names of infants and sessions: another network, but where views are compared."""
+    rows = cry_rows("train", 12)
+    renamed = [
+        replace(row, clip=row.clip | {"infant_id": f"x{n % 4}", "session_id": f"x{n % 8}"})
+        for n, row in enumerate(rows)
+    ]
+    val = cry_rows("val", 6, corpus="recordings")
+    write(tmp_path / "renamed", *renamed, *val, *cry_rows("test", 1, corpus="cryceleb"))
+    cfg = config(epochs=1)
+    as_they_are = train(cries, tmp_path / "a", name, cfg)
+    otherwise = train(tmp_path / "renamed", tmp_path / "b", name, cfg)
+    assert as_they_are.n_cries == otherwise.n_cries and as_they_are.n_infants == 12
+    digests = [load(tmp_path / at / "out").setting("weights_sha256") for at in "ab"]
+    assert (digests[0] == digests[1]) == (name == "views")
+
+
 @pytest.mark.parametrize("profile", ["demo", "local", "full"])
 def test_every_profile_gives_typed_sections(tmp_path, profile):
     composed = params.compose([f"profile={profile}", "data.mirror=corpora"], ROOT / "conf")
@@ -476,7 +495,7 @@ def test_every_profile_gives_typed_sections(tmp_path, profile):
     section = params.section("train_speaker", TrainSpeakerConfig, tmp_path / "params.yaml")
     network = params.section("ecapa", EcapaConfig, tmp_path / "params.yaml")
     assert {"ge2e", "ntxent"} <= set(section.losses)
-    assert ({"aam", "ge2e_aam"} <= set(section.losses)) == (profile != "demo")
+    assert ({"aam", "ge2e_aam", "ntxent_views"} <= set(section.losses)) == (profile != "demo")
     for loss in section.losses.values():
         SpeakerLoss(loss, 3, 192)
     assert section.schedule(composed.schedule.scale).epochs >= 10
@@ -486,7 +505,7 @@ def test_every_profile_gives_typed_sections(tmp_path, profile):
 
 def test_the_group_of_losses_has_all_of_them():
     names = sorted(path.stem for path in (ROOT / "conf" / "speaker_loss").glob("*.yaml"))
-    assert names == ["aam", "ge2e", "ge2e_aam", "ge2e_contrast", "ntxent"]
+    assert names == ["aam", "ge2e", "ge2e_aam", "ge2e_contrast", "ntxent", "ntxent_views"]
     for name in names:
         added = f"+speaker_loss@train_speaker.losses.more={name}"
         composed = params.compose([added], ROOT / "conf")

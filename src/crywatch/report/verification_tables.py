@@ -12,6 +12,7 @@ NAMES = {
     "ge2e": "ECAPA-TDNN, GE2E",
     "ge2e_contrast": "ECAPA-TDNN, GE2E (contrast)",
     "ntxent": "ECAPA-TDNN, NT-Xent",
+    "ntxent_views": "ECAPA-TDNN, NT-Xent of two views",
     "aam": "ECAPA-TDNN, AAM-softmax",
     "ge2e_aam": "ECAPA-TDNN, GE2E and AAM-softmax",
     "off-the-shelf": "ECAPA-TDNN off the shelf",

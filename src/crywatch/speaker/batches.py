@@ -1,5 +1,6 @@
 """Batches of several cries of several infants, their crops, and the crops of a test.
 
+A pair may be two views of a recording instead: then recordings stand where infants do.
 Every draw is a function of the seed, the epoch and the batch's number alone: a training that goes
 on in the middle of an epoch sees the batches that it would have seen.
 """
@@ -66,16 +67,16 @@ class InfantBatches(Sampler[list[int]]):
     """Row numbers of N infants x M cries, infant by infant.
 
     An epoch visits every infant once in random order; the last batch is filled up with infants of
-    the epoch's beginning. Infants with a single cry are left out: a pair needs two. One with fewer
-    than M has its cries again.
+    the epoch's beginning. Infants with fewer than ``least`` cries are left out: a pair needs two,
+    unless two crops of one cry are one. An infant with fewer than M has its cries again.
 
     Raises
     ------
     ConfigError
-        N or M is below 2, or there are fewer than N infants with two cries.
+        N or M is below 2, or there are fewer than N infants with ``least`` cries.
     """
 
-    def __init__(self, cries: Sequence[CryRef], config: BatchConfig, seed: int):
+    def __init__(self, cries: Sequence[CryRef], config: BatchConfig, seed: int, least: int = 2):
         if config.infants < 2 or config.cries < 2:
             raise ConfigError(
                 f"batches: {config.infants} infants x {config.cries} cries: set both to 2 or more"
@@ -84,7 +85,7 @@ class InfantBatches(Sampler[list[int]]):
         for row, cry in enumerate(cries):
             session = cry.session_id if config.spread else None
             sessions[cry.infant_id][session].append(row)
-        usable = {i: s for i, s in sessions.items() if sum(map(len, s.values())) > 1}
+        usable = {i: s for i, s in sessions.items() if sum(map(len, s.values())) >= least}
         if len(usable) < config.infants:
             raise ConfigError(
                 f"batches.infants is {config.infants}, but only {len(usable)} infants have two "
@@ -131,6 +132,24 @@ class InfantBatches(Sampler[list[int]]):
 
 def _by_name(entry: tuple[str | None, list[int]]) -> tuple[bool, str]:
     return entry[0] is not None, entry[0] or ""
+
+
+def recordings_as_infants(
+    cries: Sequence[CryRef], clip_ids: Sequence[str], config: BatchConfig
+) -> tuple[list[CryRef], BatchConfig]:
+    """``cries`` by recording, and batches of as many crops, two of each recording.
+
+    A crop is of the recording's cries in random order. Raises ConfigError where there are fewer
+    recordings than a batch needs.
+    """
+    wanted, there = config.infants * config.cries // 2, len(set(clip_ids))
+    if wanted > there:
+        raise ConfigError(
+            f"batches: {config.infants} infants x {config.cries} cries are two views of {wanted} "
+            f"recordings, but there are {there}: lower batches.infants"
+        )
+    refs = [CryRef(c.clip_id, clip, clip) for c, clip in zip(cries, clip_ids, strict=True)]
+    return refs, BatchConfig(wanted, 2, spread=False)
 
 
 class Crops:

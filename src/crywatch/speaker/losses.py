@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -51,12 +51,17 @@ class AamConfig:
 
 @dataclass
 class SpeakerLossConfig:
-    """Config group ``speaker_loss``: the sum of all that are not null."""
+    """Config group ``speaker_loss``: the sum of all that are not null.
+
+    With ``views`` the labels are recordings, of each of which a batch has two augmented crops, as
+    in SimCLR (Chen et al., ICML 2020); without, they are infants.
+    """
 
     ge2e_softmax: Ge2eConfig | None = None
     ge2e_contrast: Ge2eConfig | None = None
     ntxent: NtXentConfig | None = None
     aam: AamConfig | None = None
+    views: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,10 @@ class Ge2e(nn.Module):
 class NtXent(nn.Module):
     """-log exp(s_ip / t) / (exp(s_ip / t) + sum over the others' cries n of exp(s_in / t)).
 
-    A mean over all ordered pairs (i, p) of one infant. The infant's further cries stay out of the
-    denominator: in it they would be pushed away. (pytorch-metric-learning computes the same, but
-    holds a matrix of positive pairs by negative pairs, and adds a constant inside the logarithm
-    that ends the gradient at low temperatures.)
+    A mean over all ordered pairs (i, p) of one infant; two of each give SimCLR's Eq. 1. The
+    infant's further cries stay out of the denominator: in it they would be pushed away.
+    (pytorch-metric-learning computes the same, but holds a matrix of positive pairs by negative
+    pairs, and adds a constant inside the logarithm that ends the gradient at low temperatures.)
     """
 
     def __init__(self, config: NtXentConfig):
@@ -191,8 +196,7 @@ class SpeakerLoss(nn.Module):
             "ntxent": NtXent,
             "aam": lambda term: Aam(term, n_infants, dim),
         }
-        chosen = {f.name: getattr(config, f.name) for f in fields(SpeakerLossConfig)}
-        chosen = {name: term for name, term in chosen.items() if term is not None}
+        chosen = {name: term for name in make if (term := getattr(config, name)) is not None}
         if not chosen:
             raise ConfigError(f"loss: no term is set; there are {', '.join(make)}")
         for name, term in chosen.items():

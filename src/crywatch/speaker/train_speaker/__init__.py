@@ -21,7 +21,15 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.threads import torch_threads
 from crywatch.detection.training import write_trained
-from crywatch.speaker.batches import BatchConfig, CropConfig, Crops, CryRef, InfantBatches
+from crywatch.speaker.batches import (
+    LEFT_OUT,
+    BatchConfig,
+    CropConfig,
+    Crops,
+    CryRef,
+    InfantBatches,
+    recordings_as_infants,
+)
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
 from crywatch.speaker.losses import SpeakerLoss, SpeakerLossConfig
@@ -149,7 +157,8 @@ def run(
     store = CryStore(cries_dir)
     cries = select_unchanged(store.table, config.changed, "train", "val")
     with torch_threads(config.threads):
-        material, n_cries = _material(store, cries, config, seed)
+        heard = cries[cries["split"] == "train"]
+        material = _material(store, heard, config, loss_config.views, seed)
         validation = InfantValidation(store, config.validation, seed, config.changed)
         ecapa = build(network, seed)
         with torch.random.fork_rng(devices=[]):
@@ -164,8 +173,8 @@ def run(
         trained = train(ecapa, loss, material, validation, schedule, work_dir / key[:16], on_epoch)
     summary = TrainSpeakerSummary(
         loss=name,
-        n_infants=len(material.batches.infants),
-        n_cries=n_cries,
+        n_infants=heard["infant_id"][material.batches.labels != LEFT_OUT].nunique(),
+        n_cries=len(heard),
         n_val_infants=len(validation.infants),
         n_val_recordings=len(validation.recordings),
         corpora=tuple(sorted(cries["corpus"].unique())),
@@ -181,19 +190,21 @@ def run(
 
 
 def _material(
-    store: CryStore, cries: pd.DataFrame, config: TrainSpeakerConfig, seed: int
-) -> tuple[Material, int]:
-    """Batches, crops and augmentation of part train, and its cries."""
-    table = cries[cries["split"] == "train"]
-    rows = table.index.to_numpy()
-    columns = zip(table["cry_id"], table["infant_id"], table["session_id"], strict=True)
+    store: CryStore, heard: pd.DataFrame, config: TrainSpeakerConfig, views: bool, seed: int
+) -> Material:
+    """Batches, crops and augmentation of the cries ``heard``: of infants, or of ``views``."""
+    rows = heard.index.to_numpy()
+    columns = zip(heard["cry_id"], heard["infant_id"], heard["session_id"], strict=True)
     refs = [CryRef(cry, infant, _known(session)) for cry, infant, session in columns]
-    material = Material(
-        InfantBatches(refs, config.batches, seed),
+    batches, least = config.batches, 2
+    if views:
+        refs, batches = recordings_as_infants(refs, heard["clip_id"].tolist(), batches)
+        least = 1
+    return Material(
+        InfantBatches(refs, batches, seed, least),
         Crops(refs, lambda row: store.wave(rows[row]), config.crops, seed),
         CropAugmentation(config.augmentation, seed),
     )
-    return material, len(refs)
 
 
 def _known(session: object) -> str | None:
