@@ -88,7 +88,11 @@ def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInpu
     wave = np.zeros(16_000, dtype=np.float32)
     cries = [CryRow(clip, n, n + 1.0, "detector", -3.0, wave) for n in (0.0, 2.0)]
     write_cries(folder / "cries", cries)
-    for name in ("verification/det", "verification/embedding_map"):
+    charts = "fitted/gate/charts"
+    for name in (
+        *("verification/det", "verification/embedding_map"),
+        *(f"{charts}/roc", f"{charts}/scores"),
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(SVG)
     names = ("cries", "verification", "fitted", "timeline")

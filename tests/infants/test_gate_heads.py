@@ -15,7 +15,15 @@ from crywatch.data.tables import conform
 from crywatch.data.tables.infants import OTHERS
 from crywatch.infants import gate as gates
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
-from crywatch.infants.gate_heads import CROSS_VALIDATED, METRICS, train_gate
+from crywatch.infants.gate_figures import ROC, roc_figure, score_figure
+from crywatch.infants.gate_figures import SCORES as SCORES_SVG
+from crywatch.infants.gate_heads import (
+    CHARTS,
+    CROSS_VALIDATED,
+    METRICS,
+    SCORES,
+    train_gate,
+)
 from crywatch.infants.models.cosine import unit
 from crywatch.report.follow_tables import gate_tables
 from tests.helpers.embedded_cases import (
@@ -80,6 +88,44 @@ def test_heads_that_tell_are_used_and_say_how_well(tmp_path):
     assert summary.headline()["gate_cry_auc"] == row(summary, "cry", "test").auc
 
 
+def test_scores_are_kept_and_drawn(tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    store = write(tmp_path / "s", distress=0.5)
+    summary = run(store, CONFIG, 1, tmp_path / "out")
+    charts = tmp_path / "out" / CHARTS
+    scores = pd.read_csv(charts / SCORES)
+    for head in gates.HEADS:
+        decided = summary.heads[head]
+        for part in (CROSS_VALIDATED, "val", "test"):
+            found = row(summary, head, part)
+            own = scores[(scores["head"] == head) & (scores["part"] == part)]
+            assert len(own) == found.positives + found.negatives
+            auc = roc_auc_score(own["positive"], own["probability"])
+            assert auc == pytest.approx(found.auc, abs=1e-4)
+            assert own["threshold"].unique() == pytest.approx(decided.threshold, abs=1e-6)
+    for name in (ROC, SCORES_SVG):
+        picture = (charts / name).read_bytes()
+        assert picture.startswith(b"<?xml") and len(picture) > 10_000
+
+
+def test_the_dot_on_an_roc_curve_is_the_threshold():
+    probability = np.array([0.1, 0.4, 0.6, 0.9])
+    made = {"part": "test", "probability": probability, "threshold": 0.5}
+    scores = pd.DataFrame(made | {"head": "cry", "positive": [False, False, True, True]})
+    scores.loc[1:2, "positive"] = [True, False]
+    axes, empty = roc_figure(scores).axes
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.5, 0.5)
+    assert "AUC 0.750" in axes.get_legend().get_texts()[0].get_text()
+    assert empty.texts[0].get_text() == "no recordings of both classes"
+    shown, nothing = score_figure(scores).axes
+    texts = [text.get_text() for text in shown.get_legend().get_texts()]
+    assert texts == ["other sounds, 2", "cries, 2", "threshold 0.50"]
+    assert sum(patch.get_height() for patch in shown.patches) == pytest.approx(2)
+    assert nothing.texts and not nothing.patches
+
+
 def test_a_head_that_tells_nothing_is_off_and_says_so(tmp_path):
     summary = run(write(tmp_path / "s", distress=0.0), CONFIG, 1, tmp_path / "out")
     said = summary.heads["distress"]
@@ -94,6 +140,7 @@ def test_without_labels_a_head_is_off(tmp_path):
     summary = run(write(tmp_path / "s", 2.0), config, 1, tmp_path / "out")
     assert "nothing to learn" in summary.heads["distress"].reason
     assert {found.head for found in summary.rows} == {"cry"}
+    assert set(pd.read_csv(tmp_path / "out" / CHARTS / SCORES)["head"]) == {"cry"}
 
 
 def test_without_other_sounds_the_gate_still_stands(tmp_path):
@@ -152,8 +199,10 @@ def test_two_runs_give_equal_bytes(tmp_path):
     store = write(tmp_path / "s", 1.0)
     for name in ("a", "b"):
         run(store, CONFIG, 1, tmp_path / name)
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == sorted([METRICS, models.DESCRIPTION, models.WEIGHTS])
+    paths = (path for path in (tmp_path / "a").rglob("*") if path.is_file())
+    files = sorted(path.relative_to(tmp_path / "a").as_posix() for path in paths)
+    charts = [f"{CHARTS}/{name}" for name in (SCORES, ROC, SCORES_SVG)]
+    assert files == sorted([METRICS, models.DESCRIPTION, models.WEIGHTS, *charts])
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

@@ -39,7 +39,7 @@ def test_every_part_is_there_with_its_notes(report, name):
 def test_the_page_stands_alone_and_links_to_the_timelines(report):
     html = render("sections.html", report)
     assert 'href="../stages/timeline/timelines.html"' in html
-    assert html.count("data:image/svg+xml;base64,") == 2
+    assert html.count("data:image/svg+xml;base64,") == 4
     assert "http" not in html and "<script" not in html
     assert "&lt;ge2e&gt;" in html and "<ge2e>" not in html
     assert "Infants &amp; &lt;others&gt;" in html

@@ -3,6 +3,7 @@
 The heads learn on part train; part val chooses their thresholds, val and train (each infant judged
 by a head that never heard it) whether they are used at all; test is reported. Where val lacks a
 class, train stands in for it. All AUCs have intervals over infants (clips, where there is none).
+Every recording's probability is kept, with ROC curves and histograms of it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.atomic import atomic_dir, write_json, write_text
+from crywatch.core.charts import save_svg
 from crywatch.core.errors import ConfigError
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants import gate as gates
+from crywatch.infants import gate_figures
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.gate import CRY, DISTRESS, BaselineGate, Head
 from crywatch.metrics.intervals import group_bootstrap
 
 METRICS = "metrics.json"
+CHARTS, SCORES = "charts", "scores.csv"  # a folder below the gate's own, and what it holds
+SCORE_COLUMNS = ["head", "part", "positive", "probability", "threshold"]
 CROSS_VALIDATED = "train, cross-validated"
 POOLED = "pooled"
 
@@ -117,6 +123,16 @@ class GateSummary:
         }
 
 
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head, and all that was measured of it."""
+
+    head: Head | None  # None where it is off
+    decision: HeadDecision
+    rows: list[HeadRow]
+    scores: pd.DataFrame  # a row a recording, columns `SCORE_COLUMNS`
+
+
 def train_gate(
     store: EmbeddedCries, config: GateConfig, changed: Sequence[str], seed: int, out_dir: Path
 ) -> GateSummary:
@@ -129,15 +145,21 @@ def train_gate(
     train = data[CRY].only(data[CRY].parts == "train")
     shared = set(train.corpora[train.labels]) & set(train.corpora[~train.labels])
     summary = GateSummary(
-        heads={name: decision for name, (_, decision, _) in trained.items()},
-        rows=tuple(row for _, _, rows in trained.values() for row in rows),
+        heads={name: head.decision for name, head in trained.items()},
+        rows=tuple(row for head in trained.values() for row in head.rows),
         shared_corpora=tuple(sorted(shared)),
     )
-    gate = BaselineGate(trained[CRY][0], trained[DISTRESS][0], config.least_p)
+    gate = BaselineGate(trained[CRY].head, trained[DISTRESS].head, config.least_p)
+    scores = pd.concat([head.scores for head in trained.values()], ignore_index=True)
     learned_on = {"network": store.info.network, "digest": store.digest, "dim": store.info.dim}
     with atomic_dir(out_dir) as temp:
         gates.save(temp, gate, learned_on)
         write_json(temp / METRICS, asdict(summary))
+        charts = temp / CHARTS
+        charts.mkdir()
+        write_text(charts / SCORES, scores.to_csv(index=False, float_format="%.6f"))
+        save_svg(gate_figures.roc_figure(scores), charts / gate_figures.ROC)
+        save_svg(gate_figures.score_figure(scores), charts / gate_figures.SCORES)
     return summary
 
 
@@ -171,17 +193,17 @@ def distress_data(
     )
 
 
-def train_head(
-    name: str, data: LabelledRecordings, config: GateConfig, seed: int
-) -> tuple[Head | None, HeadDecision, list[HeadRow]]:
-    """A head, or None where it is off; whether and why it is on; and its AUCs."""
+def train_head(name: str, data: LabelledRecordings, config: GateConfig, seed: int) -> TrainedHead:
+    """Learn on part train, choose the threshold, and measure on every part."""
     train = data.only(data.parts == "train")
     if not train.both:
         reason = (
             f"nothing to learn from: part train has {int(train.labels.sum())} of it in "
             f"{len(train.labels)} recordings, each class needs two infants or clips"
         )
-        return None, HeadDecision(False, reason, "", None), []
+        decision = HeadDecision(False, reason, "", None)
+        none = data.only(np.zeros(len(data.labels), dtype=bool))
+        return TrainedHead(None, decision, [], _scores(name, "", none, np.zeros(0), 0.0))
     head = fit(train, config, seed)
     scored = {CROSS_VALIDATED: (train, _cross_validated(train, config, seed))}
     for part in ("val", "test"):
@@ -194,6 +216,10 @@ def train_head(
         for part, (own, probability) in scored.items()
         for scope, kept in _scopes(own)
     ]
+    scores = pd.concat(
+        [_scores(name, part, own, p, threshold) for part, (own, p) in scored.items()],
+        ignore_index=True,
+    )
     # The infants of val are few, and the bootstrap over few says too much: train must agree.
     decisive = [
         row for row in rows if row.part in (chosen_on, CROSS_VALIDATED) and row.scope == POOLED
@@ -205,9 +231,16 @@ def train_head(
     )
     if min(row.auc_low for row in decisive if row.auc_low is not None) <= config.least_auc:
         reason = f"AUC {text}, not surely above {config.least_auc:g}: it would refuse at random"
-        return None, HeadDecision(False, reason, chosen_on, threshold), rows
-    head = replace(head, threshold=threshold)
-    return head, HeadDecision(True, f"AUC {text}", chosen_on, threshold), rows
+        return TrainedHead(None, HeadDecision(False, reason, chosen_on, threshold), rows, scores)
+    decision = HeadDecision(True, f"AUC {text}", chosen_on, threshold)
+    return TrainedHead(replace(head, threshold=threshold), decision, rows, scores)
+
+
+def _scores(
+    name: str, part: str, data: LabelledRecordings, probability: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    columns = (name, part, data.labels, probability, threshold)
+    return pd.DataFrame(dict(zip(SCORE_COLUMNS, columns, strict=True)), columns=SCORE_COLUMNS)
 
 
 def fit(data: LabelledRecordings, config: GateConfig, seed: int) -> Head:

@@ -58,7 +58,7 @@ def infants_page(
         origin,
         facts,
         tables,
-        folders={"verification": inputs.verification},
+        folders={"verification": inputs.verification, "gate": inputs.fitted / "gate" / "charts"},
         links={"timelines": Link(Path(timelines).as_posix(), "All timelines")},
         network=network_name(inputs.network),
     )
