@@ -30,7 +30,7 @@ def main(loss: str) -> None:
         log.metrics(summary.as_metrics())
         log.tags({"measure": summary.measure})
         log.dataset("cries", paths.CRIES / "cries.parquet")
-        log.model(f"ecapa-{loss}", out)
+        log.model(f"ecapa-{loss}" if summary.history else loss, out)
 
 
 if __name__ == "__main__":

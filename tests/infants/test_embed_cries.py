@@ -27,6 +27,7 @@ from crywatch.infants.shifts import Shift, ShiftsConfig, apply
 from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig
 from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
+from crywatch.speaker.logmel import LogMelStatistics, to_model
 from tests.helpers import speaker_cases
 from tests.helpers.embedded_cases import recordings_table
 from tests.helpers.split_cases import cry_like, row
@@ -200,3 +201,17 @@ def test_nothing_to_embed_is_said(folders, tmp_path):
     write_cries(tmp_path / "cries", [])
     with pytest.raises(ConfigError, match="no cry of a known infant"):
         run(tmp_path / "cries", folders / "clips.parquet", folders / "ge2e", config(), 1, tmp_path)
+
+
+def test_statistics_embed_as_a_network_does(folders, tmp_path):
+    store = CryStore(folders / "cries")
+    statistics = LogMelStatistics.of([np.concatenate(store.waves(c)) for c in store.recordings])
+    models.save(tmp_path / "logmel", to_model(statistics, "logmel", ["toy"]))
+    run(
+        folders / "cries", folders / "clips.parquet", tmp_path / "logmel", config(), 1,
+        tmp_path / "out",
+    )  # fmt: skip
+    made = EmbeddedCries(tmp_path / "out")
+    assert (made.info.network, made.info.dim) == ("logmel", 128)
+    own = statistics.embed([np.concatenate(store.waves(store.recordings[3]))])[0]
+    np.testing.assert_allclose(made.vectors[3], own, atol=1e-6)

@@ -15,13 +15,16 @@ import pytest
 from crywatch.audio.waves.condition import Condition
 from crywatch.core import params
 from crywatch.core.errors import AudioError, ConfigError, CrywatchError, ModelError, StoreError
+from crywatch.core.models import save
 from crywatch.infants import gate as gates
+from crywatch.infants.embed_cries import embedding_info
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.enrolment.enrolment import Enrolment, InfantConfig
 from crywatch.infants.enrolment.listening import CryWave, FileCries
 from crywatch.infants.enrolment.user_files import UserFile, user_files
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.store import BASELINE, NEW
+from crywatch.speaker.logmel import LogMelStatistics, to_model
 from tests.helpers import store_cases as cases
 from tests.helpers.embedded_cases import recordings_table, vectors_of
 from tests.infants.test_store import ended, files_of, in_process
@@ -341,6 +344,16 @@ def test_another_network_is_noticed(make, record):
     for command in (other.score, other.enroll):
         with pytest.raises(StoreError, match="embedded with another network .*infant forget Mia`"):
             command("Mia", record(1, [20]))
+
+
+def test_the_network_that_an_infant_was_embedded_with_is_named(make, record, config, tmp_path):
+    networks = (tmp_path / config.hearing.network).parent
+    statistics = LogMelStatistics(np.zeros(128), np.ones(128))
+    save(networks / "logmel", to_model(statistics, "logmel", ["toy"]))
+    digest = embedding_info(networks / "logmel", config.hearing.averaging).digest
+    make(ears=Ears(digest)).enroll("Mia", record(1, range(12)))
+    with pytest.raises(StoreError, match="another network, data/train_speaker/logmel, than"):
+        make().score("Mia", record(1, [20]))
 
 
 def cohort_folder(folder, digest, seed=1):

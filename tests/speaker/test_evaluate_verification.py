@@ -20,8 +20,9 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import TRIALS
 from crywatch.metrics.rows import flat
 from crywatch.speaker import evaluate_verification as module
+from crywatch.speaker import logmel
 from crywatch.speaker.batches import AveragingConfig
-from crywatch.speaker.cries.store import CryStore
+from crywatch.speaker.cries.store import CryStore, training_sounds
 from crywatch.speaker.ecapa import to_model
 from crywatch.speaker.evaluate_verification import (
     SUBMISSION,
@@ -34,6 +35,7 @@ from crywatch.speaker.evaluate_verification import (
 )
 from crywatch.speaker.evaluate_verification.networks import open_networks
 from crywatch.speaker.evaluate_verification.protocols import at_most, recordings
+from crywatch.speaker.logmel import LogMelStatistics
 from crywatch.speaker.trials import TrialConfig
 from crywatch.speaker.verification import DetCurve, VerificationConfig, equal_error
 from tests.helpers import verification_cases as cases
@@ -360,6 +362,15 @@ def test_baselines_are_standardised_on_training_cries_alone(world, tmp_path):
     rows = [row for row in cases.clips() if row["split"] != "train"]
     with pytest.raises(TableError, match="part train has 0 recordings of cries"):
         open_networks({}, "", CryStore(cases.write_store(tmp_path / "cries", rows)), 8, 0)
+
+
+def test_statistics_with_a_folder_of_their_own_stand_there_once(world, tmp_path):
+    store = CryStore(world / "cries")
+    statistics = LogMelStatistics.of(training_sounds(store, 100))
+    save(tmp_path / "logmel", logmel.to_model(statistics, "logmel", ["home"]))
+    networks = open_networks({"logmel": tmp_path / "logmel"}, "", store, 100, 0)
+    assert [network.name for network in networks] == ["logmel", "random", "mfcc"]
+    assert not networks[0].crops
 
 
 def test_a_network_that_is_not_there_is_told(world, tmp_path):

@@ -20,11 +20,13 @@ from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.core.models import load
 from crywatch.speaker import train_speaker
 from crywatch.speaker.batches import AveragingConfig, BatchConfig, CropConfig
-from crywatch.speaker.cries.store import CryRow, CryStore, write_cries
+from crywatch.speaker.cries.store import CryRow, CryStore, training_sounds, write_cries
 from crywatch.speaker.ecapa import RANDOM, EcapaConfig, EcapaShape, build, from_model
+from crywatch.speaker.logmel import LogMelStatistics, open_network
 from crywatch.speaker.losses import (
     AamConfig,
     Ge2eConfig,
+    LogMelConfig,
     NtXentConfig,
     SpeakerLoss,
     SpeakerLossConfig,
@@ -497,7 +499,7 @@ def test_every_profile_gives_typed_sections(tmp_path, profile):
     assert {"ge2e", "ntxent"} <= set(section.losses)
     assert ({"aam", "ge2e_aam", "ntxent_views"} <= set(section.losses)) == (profile != "demo")
     for loss in section.losses.values():
-        SpeakerLoss(loss, 3, 192)
+        assert loss.logmel or SpeakerLoss(loss, 3, 192).weights
     assert section.schedule(composed.schedule.scale).epochs >= 10
     assert (network.source == RANDOM) == (profile != "full")
     assert section.lr == (1e-5 if profile == "full" else 1e-3)
@@ -505,9 +507,26 @@ def test_every_profile_gives_typed_sections(tmp_path, profile):
 
 def test_the_group_of_losses_has_all_of_them():
     names = sorted(path.stem for path in (ROOT / "conf" / "speaker_loss").glob("*.yaml"))
-    assert names == ["aam", "ge2e", "ge2e_aam", "ge2e_contrast", "ntxent", "ntxent_views"]
+    assert names == ["aam", "ge2e", "ge2e_aam", "ge2e_contrast", "logmel", "ntxent", "ntxent_views"]
     for name in names:
         added = f"+speaker_loss@train_speaker.losses.more={name}"
         composed = params.compose([added], ROOT / "conf")
         loss = params.typed(composed.train_speaker.losses.more, SpeakerLossConfig, name)
-        assert SpeakerLoss(loss, 3, 192).weights
+        assert (loss.logmel is not None) == (name == "logmel")
+        assert loss.logmel or SpeakerLoss(loss, 3, 192).weights
+
+
+def test_statistics_train_nothing_and_are_judged_as_networks_are(cries, tmp_path):
+    losses = LOSSES | {"logmel": SpeakerLossConfig(logmel=LogMelConfig(recordings=20))}
+    summary = train(cries, tmp_path, "logmel", config(losses=losses))
+    assert (summary.n_infants, summary.n_val_infants, summary.history) == (12, 6, [])
+    assert summary.measure == ACROSS and 0 <= summary.best.val.eer <= 1
+    model = load(tmp_path / "out")
+    assert model.description["kind"] == "logmel"
+    assert model.description["corpora"] == ["donateacry", "recordings"]  # of test nothing is heard
+    store = CryStore(cries)
+    expected = LogMelStatistics.of(training_sounds(store, 20, ["planted"]))
+    np.testing.assert_array_equal(open_network(tmp_path / "out").mean, expected.mean)
+    losses["both"] = SpeakerLossConfig(ntxent=NtXentConfig(), logmel=LogMelConfig())
+    with pytest.raises(ConfigError, match=r"losses\.both: logmel stands alone"):
+        train(cries, tmp_path, "both", config(losses=losses))

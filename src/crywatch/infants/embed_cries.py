@@ -28,9 +28,9 @@ from crywatch.data.tables import PARTS
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply
-from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries
 from crywatch.speaker.cries.store import CryStore
+from crywatch.speaker.logmel import open_network
 
 __all__ = ["EmbedCriesConfig", "EmbedCriesSummary", "EmbeddedCries", "recording_vector", "run"]
 
@@ -164,7 +164,7 @@ def embedding_info(network_dir: Path, averaging: AveragingConfig) -> EmbeddingIn
     settings = asdict(averaging) if averaging.crops else {"crops": 0}
     digest = value_sha256([file_sha256(network_dir / WEIGHTS), settings])
     return EmbeddingInfo(
-        str(model.setting("name")), digest, ecapa.DIM, averaging.crops, averaging.crop_s
+        str(model.setting("name")), digest, model.setting("dim"), averaging.crops, averaging.crop_s
     )
 
 
@@ -258,7 +258,7 @@ class _Worker:
 
 @lru_cache(maxsize=1)
 def _load(worker: _Worker) -> tuple[Embed, CryStore]:
-    return ecapa.from_model(load(worker.network_dir)).embed, CryStore(worker.cries_dir)
+    return open_network(worker.network_dir).embed, CryStore(worker.cries_dir)
 
 
 @one_thread()

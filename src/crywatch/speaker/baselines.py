@@ -59,10 +59,15 @@ def standardised(embed: Embed, cohort: Sequence[np.ndarray]) -> Embed:
     Statistics of spectra point one way for all sounds, so that their cosines say little; a cohort
     of the training part sets the origin and the units. A number that never changes stays 0.
     """
-    vectors = np.asarray(embed(cohort), dtype=np.float64)
-    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
-    deviation = np.where(deviation > 1e-9, deviation, np.inf)
+    mean, deviation = origin_and_units(embed(cohort))
     return lambda waves: (np.asarray(embed(waves), dtype=np.float64) - mean) / deviation
+
+
+def origin_and_units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [dim] over ``vectors`` [n, dim]; infinite where a number is constant."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+    return mean, np.where(deviation > 1e-9, deviation, np.inf)
 
 
 def _at_least_a_frame(wave: np.ndarray) -> np.ndarray:

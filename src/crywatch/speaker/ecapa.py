@@ -60,6 +60,8 @@ class EcapaShape:
 class Ecapa(nn.Module):
     """Waves at 16 kHz to unit vectors; layers that start with a name in ``frozen`` never change."""
 
+    is_averaged = True  # over crops
+
     def __init__(self, shape: EcapaShape, frozen: Sequence[str] = ()):
         super().__init__()
         torchaudio_cpu.prepare_speechbrain()

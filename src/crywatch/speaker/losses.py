@@ -50,6 +50,13 @@ class AamConfig:
 
 
 @dataclass
+class LogMelConfig:
+    """No loss, but statistics (`speaker.logmel`)."""
+
+    recordings: int = 200  # of the training part that set their units, at most
+
+
+@dataclass
 class SpeakerLossConfig:
     """Config group ``speaker_loss``: the sum of all that are not null.
 
@@ -62,6 +69,7 @@ class SpeakerLossConfig:
     ntxent: NtXentConfig | None = None
     aam: AamConfig | None = None
     views: bool = False
+    logmel: LogMelConfig | None = None  # alone: nothing is trained
 
 
 @dataclass(frozen=True)

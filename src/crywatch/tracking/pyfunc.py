@@ -49,11 +49,13 @@ DETECTOR = Flavour(
     ("torch", "numpy", "librosa", "soxr", "safetensors", "omegaconf"),
     ("float64", (-1,)),
 )
-EMBEDDER = Flavour(
-    "speaker/mlflow_model.py",
-    ("torch", "numpy", "torchaudio", "speechbrain", "safetensors"),
-    ("float32", (-1, 192)),
-)
+EMBEDDERS = {  # by kind
+    kind: Flavour("speaker/mlflow_model.py", needed, ("float32", (-1, dim)))
+    for kind, needed, dim in (
+        ("ecapa", ("torch", "numpy", "torchaudio", "speechbrain", "safetensors"), 192),
+        ("logmel", ("torch", "numpy", "safetensors"), 128),
+    )
+}
 
 
 def collect(folder: Path, target: Path) -> dict[str, str]:
@@ -77,7 +79,7 @@ def collect(folder: Path, target: Path) -> dict[str, str]:
 
 
 def _flavour(description: dict[str, Any]) -> Flavour:
-    return EMBEDDER if description.get("kind") == "ecapa" else DETECTOR
+    return EMBEDDERS.get(str(description.get("kind")), DETECTOR)
 
 
 def _save(collected: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +25,7 @@ from crywatch.corpora.shared.recordings_table import TABLE as RECORDINGS_TABLE
 from crywatch.corpora.shared.sessions import number_sessions
 from crywatch.infants import gate as gates
 from crywatch.infants.conformal import calibration_rows
+from crywatch.infants.embed_cries import embedding_info
 from crywatch.infants.embedded_cries import EmbeddedCries
 from crywatch.infants.enrolment.config import InfantConfig
 from crywatch.infants.enrolment.foreign import also_of_others, beyond_promise
@@ -340,12 +342,23 @@ class Enrolment:
     def require_embedding(self, infant_id: str, history: InfantHistory | None) -> None:
         """Raise StoreError where an infant's vectors are of another network than that at hand."""
         if history is not None and history.provenance.embedding != self.listener.info.digest:
+            own = self._network_of(history.provenance.embedding)
             raise StoreError(
-                f"infant {infant_id!r} was embedded with another network than "
+                f"infant {infant_id!r} was embedded with another network"
+                f"{f', {own},' if own else ''} than "
                 f"{self.config.hearing.network} is now, and vectors of two networks cannot be "
                 "compared: put that network back, or take the infant out with `crywatch infant "
                 f"forget {shlex.quote(infant_id)}` and enroll its recordings again"
             )
+
+    def _network_of(self, digest: str) -> str:
+        """The model folder beside that at hand whose vectors have that digest; "" without one."""
+        hearing = self.config.hearing
+        for folder in sorted((self.root / hearing.network).parent.glob("*/")):
+            with suppress(ModelError):
+                if embedding_info(folder, hearing.averaging).digest == digest:
+                    return folder.relative_to(self.root).as_posix()
+        return ""
 
     def _same_network(self, folder: Path, digest: str | None, stage: str) -> None:
         if digest != self.listener.info.digest:

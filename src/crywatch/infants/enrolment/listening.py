@@ -24,7 +24,6 @@ from crywatch.audio.waves.condition import Condition
 from crywatch.audio.waves.resampling import at_rate, gathered
 from crywatch.core.atomic import atomic_path, owner_only
 from crywatch.core.errors import AudioError, CrywatchError
-from crywatch.core.models import load
 from crywatch.core.threads import one_thread
 from crywatch.detection.detectors import load_detector
 from crywatch.infants.embed_cries import embedding_info, recording_vector
@@ -32,6 +31,7 @@ from crywatch.infants.embedded_cries import EmbeddingInfo
 from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig, unit
 from crywatch.speaker.cries import CriesConfig, CutRecording, Scores, cut_recording
+from crywatch.speaker.logmel import open_network
 
 BLOCK_S = 300.0  # of a recording, searched for cries at a time
 WHOLE_S = 60.0  # of a whole file, embedded at a time
@@ -100,7 +100,7 @@ class Listener:
         folder = network if network is not None else root / config.network
         self.config = config
         self.info: EmbeddingInfo = embedding_info(folder, config.averaging)
-        self._embed = ecapa.from_model(load(folder)).embed
+        self._embed = open_network(folder).embed
         self._detector = root / config.detector
 
     @cached_property

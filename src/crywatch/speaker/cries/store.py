@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import TableError
 from crywatch.data.tables import empty, read_table, write_table
-from crywatch.data.tables.infants import CRIES, RECORDINGS
+from crywatch.data.tables.infants import CRIES, RECORDINGS, is_changed
 
 TABLE, WAVES, SUMMARY = "cries.parquet", "waves.npy", "summary.json"
 _SCALE = 32767.0
@@ -124,3 +124,22 @@ class CryStore:
     def digest(self) -> str:
         """SHA-256 of table and samples."""
         return files_sha256([self.folder / TABLE, self.folder / WAVES])
+
+
+def training_sounds(
+    store: CryStore, count: int, changed: Sequence[str] = ()
+) -> Sequence[np.ndarray]:
+    """``count`` recordings of the training part, evenly over the file, each as its cries joined.
+
+    Those whose category begins with one of ``changed`` are left out. TableError where there are
+    fewer than two.
+    """
+    table = store.table[~is_changed(store.table, changed)] if changed else store.table
+    clips = table.loc[table["split"] == "train", "clip_id"].unique()
+    if len(clips) < 2:
+        raise TableError(
+            f"{store.folder}: part train has {len(clips)} recordings of cries; statistics are "
+            "standardised on two or more: add infants"
+        )
+    picked = np.unique(np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int))
+    return [np.concatenate(store.waves(clip_id)) for clip_id in clips[picked]]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from crywatch.core.errors import ModelError, TableError
-from crywatch.core.models import load
+from crywatch.core.errors import ModelError
 from crywatch.speaker.baselines import (
     each,
     logmel_statistics,
@@ -18,8 +15,9 @@ from crywatch.speaker.baselines import (
     standardised,
 )
 from crywatch.speaker.batches import Embed
-from crywatch.speaker.cries.store import CryStore
-from crywatch.speaker.ecapa import EcapaConfig, build, from_model
+from crywatch.speaker.cries.store import CryStore, training_sounds
+from crywatch.speaker.ecapa import Ecapa, EcapaConfig, build
+from crywatch.speaker.logmel import open_network
 
 RANDOM_CHANNELS = 256  # where there is no fine-tuned network to be like
 OFF_THE_SHELF = "off-the-shelf"
@@ -45,16 +43,17 @@ def open_networks(
     Raises
     ------
     ModelError
-        A folder holds no ECAPA-TDNN, or ``off_the_shelf`` cannot be had.
+        A folder holds no network, or ``off_the_shelf`` cannot be had.
     TableError
         The training part has fewer than two recordings.
     """
     networks: list[Network] = []
     channels = RANDOM_CHANNELS
     for name, folder in finetuned.items():
-        network = from_model(load(folder))
-        channels = channels if networks else network.shape.channels
-        networks.append(Network(name, network.embed))
+        network = open_network(folder)
+        if isinstance(network, Ecapa) and not networks:
+            channels = network.shape.channels
+        networks.append(Network(name, network.embed, network.is_averaged))
     if off_the_shelf:
         networks.append(Network(OFF_THE_SHELF, _published(off_the_shelf, seed)))
     sounds = training_sounds(store, cohort)
@@ -63,20 +62,11 @@ def open_networks(
         Network("logmel", each(logmel_statistics), crops=False),
         Network("mfcc", each(mfcc_statistics), crops=False),
     )
-    return networks + [replace(b, embed=standardised(b.embed, sounds)) for b in baselines]
-
-
-def training_sounds(store: CryStore, count: int) -> Sequence[np.ndarray]:
-    """``count`` recordings of the training part, evenly over the file, each as its cries joined."""
-    table = store.table
-    clips = table.loc[table["split"] == "train", "clip_id"].unique()
-    if len(clips) < 2:
-        raise TableError(
-            f"{store.folder}: part train has {len(clips)} recordings of cries; the baselines are "
-            "standardised on two or more: add infants"
-        )
-    picked = np.unique(np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int))
-    return [np.concatenate(store.waves(clip_id)) for clip_id in clips[picked]]
+    return networks + [
+        replace(baseline, embed=standardised(baseline.embed, sounds))
+        for baseline in baselines
+        if baseline.name not in finetuned
+    ]
 
 
 def _published(source: str, seed: int) -> Embed:

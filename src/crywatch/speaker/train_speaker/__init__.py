@@ -1,7 +1,8 @@
 """Stage ``train_speaker``: an ECAPA-TDNN that tells infants apart, by one loss or a sum of them.
 
 The network comes from VoxCeleb with its lower layers frozen (ICLAS), or from random weights. It
-hears the infants of part train; the epoch that tells those of part val apart best is kept.
+hears the infants of part train; the epoch that tells those of part val apart best is kept. "Loss"
+logmel trains nothing: its vectors are statistics in the units of those infants.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.threads import torch_threads
 from crywatch.detection.training import write_trained
+from crywatch.speaker import logmel
 from crywatch.speaker.batches import (
     LEFT_OUT,
     BatchConfig,
@@ -30,7 +32,7 @@ from crywatch.speaker.batches import (
     InfantBatches,
     recordings_as_infants,
 )
-from crywatch.speaker.cries.store import CryStore
+from crywatch.speaker.cries.store import CryStore, training_sounds
 from crywatch.speaker.ecapa import DIM, EcapaConfig, build, to_model
 from crywatch.speaker.losses import SpeakerLoss, SpeakerLossConfig
 from crywatch.speaker.train_speaker.augmentation import CropAugmentation, CropAugmentationConfig
@@ -153,6 +155,8 @@ def run(
         Part val holds fewer than two infants.
     """
     loss_config = named(config.losses, name, "train_speaker.losses")
+    if loss_config.logmel is not None:
+        return _statistics(name, loss_config, config, CryStore(cries_dir), seed, out_dir)
     schedule = config.schedule(scale)
     store = CryStore(cries_dir)
     cries = select_unchanged(store.table, config.changed, "train", "val")
@@ -186,6 +190,40 @@ def run(
     start = {"source": network.source, "weights_sha256": start_sha256}
     _write(summary, loss_config, start, trained, out_dir)
     shutil.rmtree(work_dir, ignore_errors=True)
+    return summary
+
+
+def _statistics(
+    name: str,
+    loss: SpeakerLossConfig,
+    config: TrainSpeakerConfig,
+    store: CryStore,
+    seed: int,
+    out_dir: Path,
+) -> TrainSpeakerSummary:
+    """The model folder of log-mel statistics, and how well they tell the infants of val apart."""
+    if loss.logmel is None or loss != SpeakerLossConfig(logmel=loss.logmel):
+        raise ConfigError(f"train_speaker.losses.{name}: logmel stands alone, it is no term")
+    cries = select_unchanged(store.table, config.changed, "train", "val")
+    heard = cries[cries["split"] == "train"]
+    sounds = training_sounds(store, loss.logmel.recordings, config.changed)
+    statistics = logmel.LogMelStatistics.of(sounds)
+    validation = InfantValidation(store, config.validation, seed, config.changed)
+    verdict = validation.judge(statistics)
+    summary = TrainSpeakerSummary(
+        loss=name,
+        n_infants=heard["infant_id"].nunique(),
+        n_cries=len(heard),
+        n_val_infants=len(validation.infants),
+        n_val_recordings=len(validation.recordings),
+        corpora=tuple(sorted(cries["corpus"].unique())),
+        measure=validation.measure,
+        start=verdict,
+        best=EcapaEpoch(0, verdict.loss, {}, verdict, 0.0),
+        history=[],
+    )
+    model = logmel.to_model(statistics, name, summary.corpora)
+    write_trained(out_dir, model, _metrics(summary))
     return summary
 
 
@@ -237,5 +275,8 @@ def _write(
             "weights_sha256": weights_sha256(trained.ecapa.network.state_dict()),
         },
     )
-    metrics = summary.as_metrics() | {"loss": summary.loss, "measure": summary.measure}
-    write_trained(out_dir, model, metrics, [epoch.as_row() for epoch in summary.history])
+    write_trained(out_dir, model, _metrics(summary), [e.as_row() for e in summary.history])
+
+
+def _metrics(summary: TrainSpeakerSummary) -> dict[str, float | str]:
+    return summary.as_metrics() | {"loss": summary.loss, "measure": summary.measure}

@@ -20,6 +20,7 @@ from crywatch.data.tables.infants import is_changed
 from crywatch.speaker.batches import AveragingConfig, named_rng, shuffled_crops, unit
 from crywatch.speaker.cries.store import CryStore
 from crywatch.speaker.ecapa import Ecapa
+from crywatch.speaker.logmel import LogMelStatistics
 from crywatch.speaker.losses import NtXent, NtXentConfig
 from crywatch.speaker.trials import TrialConfig, TrialList, cosine_scores, session_trials
 from crywatch.speaker.verification import VerificationConfig, verify
@@ -95,9 +96,9 @@ class InfantValidation:
             return ACROSS
         return WITHIN if self._within is not None else LOSS
 
-    def judge(self, ecapa: Ecapa) -> InfantVerdict:
+    def judge(self, network: Ecapa | LogMelStatistics) -> InfantVerdict:
         """The same crops each time; no random state is touched."""
-        crops = self._embedded(ecapa)  # [recordings, crops, dim]
+        crops = self._embedded(network)  # [recordings, crops, dim]
         means = unit(crops.mean(axis=1))
         vectors = dict(zip(self.recordings, means, strict=True))
         within, across = (self._eer(t, vectors) for t in (self._within, self._across))
@@ -105,12 +106,12 @@ class InfantValidation:
         loss = self._loss(torch.from_numpy(crops.reshape(-1, crops.shape[2])), labels)
         return InfantVerdict(within if across is None else across, within, float(loss))
 
-    def _embedded(self, ecapa: Ecapa) -> np.ndarray:
+    def _embedded(self, network: Ecapa | LogMelStatistics) -> np.ndarray:
         parts = []
         for start in range(0, len(self.recordings), BLOCK):
             block = self.recordings[start : start + BLOCK]
             crops = np.concatenate([self._crops(clip_id) for clip_id in block])
-            parts.append(unit(ecapa.embed(list(crops)).astype(np.float64)))
+            parts.append(unit(network.embed(list(crops)).astype(np.float64)))
         return np.concatenate(parts).reshape(len(self.recordings), self._averaging.crops, -1)
 
     def _crops(self, clip_id: str) -> np.ndarray:

@@ -10,21 +10,19 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from crywatch.audio.extents import ExtentConfig, sounding
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.resampling import resample
-from crywatch.core.models import load
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.synthesis import Voice
 from crywatch.corpora.samples.recordings import Place, changed, on_a_day
-from crywatch.speaker import ecapa
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries
+from crywatch.speaker.logmel import open_network
 
 OWN, NOISE, SILENCE = "own", "noise", "silence"
 _CHUNK = 24  # recordings that a process takes at a time
@@ -142,4 +140,4 @@ def _embed_some(year: VoiceYear, recordings: Sequence[YearRecording]) -> list[np
 
 @lru_cache(maxsize=1)
 def _network(folder: str) -> Embed:
-    return ecapa.from_model(load(Path(folder))).embed
+    return open_network(folder).embed
