@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -101,8 +103,20 @@ def test_another_seed_gives_another_network():
     assert np.abs(first["weight0"] - second["weight0"]).max() > 0.01
 
 
+def test_layers_are_those_that_are_narrower_than_the_vectors():
+    model = Autoencoder(cases.autoencoder(steps=3), 1)
+    for dim, between in ((192, [128, 64, 32, 64, 128]), (128, [64, 32, 64])):
+        (fitted,) = model.fit(cases.infants(1, 4, dim=dim))
+        shapes = [fitted[f"weight{layer}"].shape for layer in range(len(between) + 1)]
+        assert shapes == list(pairwise([dim, *between, dim])) and len(fitted) == 2 * len(shapes) + 1
+        assert model.score([fitted], [np.zeros((2, dim), np.float32)])[0].shape == (2,)
+
+
 def test_wrong_widths_are_named():
-    with pytest.raises(ModelError, match="infant0000: embeddings of 8 .* begin with 192"):
-        Autoencoder(cases.autoencoder(), 1).fit(cases.infants(1, 4, dim=8))
+    model = Autoencoder(cases.autoencoder(), 1)
+    with pytest.raises(ModelError, match=r"8 \(infant infant0000\) .*above the last .*\(32\)"):
+        model.fit(cases.infants(1, 4, dim=8))
+    with pytest.raises(ModelError, match="all must be of one length"):
+        model.fit([*cases.infants(1, 4, dim=64), *cases.infants(1, 4, dim=128)])
     with pytest.raises(ConfigError, match="autoencoder: widths"):
         cases.autoencoder(widths=[192])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,9 @@ _BETAS = (0.9, 0.999)
 class AutoencoderConfig:
     """Section ``autoencoder``; a step is one on all clips of an infant."""
 
-    widths: list[int]  # from the embedding to the bottleneck; the decoder mirrors them
+    # Of the layers from the embedding to the bottleneck, those that are narrower than it; the decoder
+    # mirrors them.
+    widths: list[int]
     lr: float
     steps: int  # at most
     check_every: int  # steps between looks at the held-out clips
@@ -59,19 +62,19 @@ class Autoencoder(InfantModel):
 
     def __init__(self, config: AutoencoderConfig, seed: int):
         self.config, self.seed = config, seed
-        self._widths = [*config.widths, *config.widths[-2::-1]]
 
     def fit(self, baselines: Sequence[Baseline]) -> list[Arrays]:
         """``weight0`` [in, out], ``bias0`` [out] and so on, and ``steps``, where it was best.
 
         With too few clips to hold any out (see `held_out`) all steps are taken.
         """
-        for baseline in baselines:
-            if baseline.vectors.shape[1] != self._widths[0]:
-                raise ModelError(
-                    f"infant {baseline.infant_id}: embeddings of {baseline.vectors.shape[1]} "
-                    f"numbers, autoencoder.widths begin with {self._widths[0]}"
-                )
+        dims = {baseline.vectors.shape[1]: baseline.infant_id for baseline in baselines}
+        if len(dims) > 1 or min(dims, default=np.inf) <= self.config.widths[-1]:
+            told = ", ".join(f"{dim} (infant {infant})" for dim, infant in dims.items())
+            raise ModelError(
+                f"embeddings of {told} numbers: all must be of one length, above the last of "
+                f"autoencoder.widths ({self.config.widths[-1]})"
+            )
         out: list[Arrays] = [{} for _ in baselines]
         masks = [held_out(baseline.sessions, self.config.held_out) for baseline in baselines]
         shapes = [(pad_rows(int((~m).sum())), pad_rows(int(m.sum()))) for m in masks]
@@ -93,7 +96,7 @@ class Autoencoder(InfantModel):
         check = _Rows([part[mask] for part, mask in parts], check_rows)
         weights = [
             layer.expand(len(parts), *layer.shape).clone().requires_grad_()
-            for layer in self._initial()
+            for layer in self._initial(vectors[0].shape[1])
         ]
         best = [weight.detach().clone() for weight in weights]
         best_loss = torch.full((len(parts),), torch.inf)
@@ -128,13 +131,14 @@ class Autoencoder(InfantModel):
                     arrays[name] = arrays[name][0]
             yield arrays | {"steps": best_step[row : row + 1].numpy().copy()}
 
-    def _initial(self) -> list[Tensor]:
+    def _initial(self, dim: int) -> list[Tensor]:
         """Weights [in, out] and biases [1, out] by turns; every infant begins with the same."""
         import torch
 
         generator = torch.Generator().manual_seed(self.seed)
+        down = [dim, *(width for width in self.config.widths if width < dim)]
         layers = []
-        for n_in, n_out in zip(self._widths[:-1], self._widths[1:], strict=True):
+        for n_in, n_out in pairwise([*down, *down[-2::-1]]):
             bound = n_in**-0.5  # torch's own for a linear layer
             for shape in ((n_in, n_out), (1, n_out)):
                 layers.append((2 * torch.rand(shape, generator=generator) - 1) * bound)
@@ -146,7 +150,7 @@ class Autoencoder(InfantModel):
 
         out = [np.zeros(0)] * len(models)
         shapes = [pad_rows(len(part)) for part in clips]
-        layers = range(len(self._widths) - 1)
+        layers = range(sum(name.startswith("weight") for name in models[0]))
         with one_thread(), torch.inference_mode():
             for rows in group_alike(shapes, self.config.batch_infants):
                 part = _Rows([clips[row] for row in rows], shapes[rows[0]])
