@@ -28,7 +28,7 @@ def plain_network(arrays) -> torch.nn.Sequential:
 
 
 def initial(model: Autoencoder) -> dict[str, np.ndarray]:
-    layers = [layer.numpy() for layer in model._initial()]
+    layers = [layer.numpy() for layer in model._initial(192)]
     weights = {f"weight{n}": layer for n, layer in enumerate(layers[::2])}
     return weights | {f"bias{n}": layer[0] for n, layer in enumerate(layers[1::2])}
 

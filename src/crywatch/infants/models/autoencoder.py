@@ -36,7 +36,7 @@ _BETAS = (0.9, 0.999)
 class AutoencoderConfig:
     """Section ``autoencoder``; a step is one on all clips of an infant."""
 
-    # Of the layers from the embedding to the bottleneck, those that are narrower than it; the decoder
+    # Of the layers down to the bottleneck those that are narrower than the embedding; the decoder
     # mirrors them.
     widths: list[int]
     lr: float
