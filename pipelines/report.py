@@ -23,7 +23,10 @@ def main() -> None:
             ReportInputs(
                 corpora=[
                     CorpusInputs(
-                        corpora.get(name), paths.clean(name), is_generated(source, own["folder"])
+                        corpora.get(name),
+                        paths.raw(name),
+                        paths.clean(name),
+                        is_generated(source, own["folder"]),
                     )
                     for name, own in named.items()
                 ],
@@ -32,7 +35,6 @@ def main() -> None:
                 detection=DetectionInputs(
                     clips=paths.SPLIT_CLIPS,
                     split_table=paths.SPLIT_TABLE,
-                    quarantines=[paths.clean(name) / "quarantine.parquet" for name in named],
                     untrimmed_clips=paths.UNTRIMMED / "clips.parquet",
                     soundscapes_clips=paths.SOUNDSCAPES / "clips.parquet",
                     mine=paths.MINE,
@@ -52,12 +54,7 @@ def main() -> None:
                 systems=paths.EVALUATE_SYSTEMS,
             ),
             params.section("report", ReportConfig),
-            ReportOrigin(
-                profile=params.plain("profile"),
-                source=source,
-                commit=here.sha[:12],
-                dirty=here.dirty,
-            ),
+            ReportOrigin(params.plain("profile"), source, here.sha[:12], here.dirty),
             paths.REPORTS,
         )
         for sheet in sheets:

@@ -60,7 +60,7 @@ def test_names_that_lead_out_are_refused_before_anything_is_written(name, kind, 
             tmp_path / "bad.tar", {tar_info("good.txt"): b"g", tar_info(name): b"bad"}, "w"
         )
     folder = tmp_path / "in" / "folder"
-    with pytest.raises(ArchiveError, match=r"bad\.(zip|tar): entry .*refused"):
+    with pytest.raises(ArchiveError, match=r"bad\.(zip|tar): entry: .*refused"):
         extract(archive, folder, 1000)
     assert not folder.exists() and not list(tmp_path.rglob("out.txt"))
 
@@ -152,7 +152,7 @@ def test_a_name_that_no_file_system_takes_is_refused(kind, tmp_path):
     else:
         members = {tar_info("good.txt"): b"g", tar_info(name): b"bad"}
         archive = make_tar(tmp_path / "bad.tar", members, "w")
-    with pytest.raises(ArchiveError, match="no proper name"):
+    with pytest.raises(ArchiveError, match="is no name of a file: refused"):
         extract(archive, tmp_path / "out", 1000)
     assert not (tmp_path / "out").exists()
 
@@ -244,6 +244,6 @@ def test_a_name_with_a_nul_is_refused(tmp_path):
     with tarfile.open(tmp_path / "bad.tar", "w", format=tarfile.PAX_FORMAT) as opened:
         opened.addfile(tar_info("good.txt"))
         opened.addfile(info)
-    with pytest.raises(ArchiveError, match="no proper name"):
+    with pytest.raises(ArchiveError, match="is no name of a file: refused"):
         extract(tmp_path / "bad.tar", tmp_path / "out", 1000)
     assert not (tmp_path / "out").exists()

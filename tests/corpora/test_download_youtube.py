@@ -15,12 +15,12 @@ from crywatch.core import params
 from crywatch.core.errors import DownloadError
 from crywatch.corpora import Remote, WantedClip
 from crywatch.corpora.download import DataConfig, DownloadConfig, run, youtube
-from crywatch.corpora.download.clips import REPORT, bring_clips
+from crywatch.corpora.download.clips import bring_clips
 from crywatch.corpora.download.youtube import ClipsConfig, fetch_clips
 from crywatch.corpora.generate.files import encode
 from crywatch.corpora.shared.audioset_selection import AudioSetConfig
 from crywatch.corpora.shared.ledger import FILE as LEDGER
-from crywatch.corpora.shared.ledger import read_ledger
+from crywatch.corpora.shared.ledger import REPORT, read_ledger
 from tests.helpers.generated import generated
 from tests.helpers.http_cases import serving
 

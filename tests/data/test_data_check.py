@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from crywatch import corpora
 from crywatch.cli import main as cli
 from crywatch.core import params, paths
+from crywatch.core.atomic import write_json
 from crywatch.core.errors import ConfigError
 from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.recordings_table import read_recordings
 from crywatch.data import clean, split
-from crywatch.data.check import check_corpus, check_folder, render
+from crywatch.data.check import check_corpus, check_folder, missing_lines, render
 from crywatch.data.clean import CleanConfig
 from crywatch.data.counts import count_split, reason_kind
 from crywatch.data.split import SplitConfig
@@ -206,6 +208,32 @@ def test_one_that_could_not_be_had_is_told(tmp_path, monkeypatch):
     (folder / MISSING_NOTE).write_text("esc50 could not be had: HTTP 404\n")
     result = check(tmp_path, monkeypatch)
     assert result.exit_code == 1 and "WRONG: esc50 could not be had: HTTP 404" in result.output
+
+
+def test_the_end_of_a_rebuild_tells_what_did_not_come_and_is_quiet_where_all_did(tmp_path):
+    def lines(source: str, **folders: str) -> list[str]:
+        named = {name: {"folder": folder} for name, folder in folders.items()}
+        text = yaml.safe_dump({"data": {"source": source}, "corpora": named})
+        (tmp_path / params.PARAMS_FILE).write_text(text)
+        return missing_lines(tmp_path)
+
+    none, own = "conf/corpora/none", str(tmp_path)
+    for name in ("esc50", "icsd"):
+        (tmp_path / paths.raw(name)).mkdir(parents=True)
+        summary = {"n_clips": 3, "seconds": 1800.0, "n_quarantined": 1}
+        write_json(tmp_path / paths.clean(name) / "summary.json", summary)
+    assert lines("publishers", esc50=none, icsd=none, donateacry=none) == []
+    note = "icsd could not be had: HTTP 403 Forbidden. Accept the terms\n"
+    (tmp_path / paths.raw("icsd") / MISSING_NOTE).write_text(note)
+    head, columns, *rows = lines("publishers", esc50=none, icsd=none, donateacry=none)
+    assert "not all" in head and columns.split()[:4] == ["corpus", "came", "clips", "hours"]
+    assert [row.split()[:5] for row in rows[:2]] == [
+        ["esc50", "all", "3", "0.5", "1"],
+        ["icsd", "nothing", "3", "0.5", "1"],
+    ]
+    assert rows[3].startswith("icsd: HTTP 403 Forbidden. Accept the terms; then `dvc repro -f -s ")
+    # Of what a program generates nothing is missing; of one's own folder it may.
+    assert lines("generated", icsd=none) == [] and lines("generated", icsd=own)
 
 
 @pytest.mark.parametrize("harm", ["lost", "empty", "stray"])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crywatch.core import params
 from tests.helpers.dag import ROOT
+from tests.helpers.short_cases import SHORT, write_short
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -22,43 +22,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TINY = [
     "profile=demo",
     "corpora=[esc50, baby_cry_detection, donateacry, recordings]",
-    "schedule.scale=1.0",
     "data.generator.esc50_clips_per_class=4",
     "data.generator.baby_cry_detection_clips_per_class=8",
     "data.generator.donateacry_infants=8",
     "data.generator.other_infants=2",
     "data.generator.donateacry_sessions=1",
-    "mixtures.untrimmed.per_part={train: 6, val: 4, test: 4}",
-    "mixtures.soundscapes.ten_s.per_part={train: 6, val: 4, test: 4}",
-    "mixtures.soundscapes.untrimmed.per_part={train: 2, val: 2, test: 2}",
-    "mine.steps=20",
-    "mine.val_every=10",
-    "mine.batch_size=8",
-    "train_rtfm.steps=20",
-    "train_rtfm.val_every=10",
-    "train_rtfm.batch_size=8",
-    "train_blazenet.max_epochs=4",
-    "train_robust.training={steps: 4, val_every: 2, batch_size: 8}",
-    "ablate_robust={steps: 2, folds: 2}",
     "data.generator.nursery={long_infants: 6, short_infants: 6, sessions: 8, changed_sessions: 1}",
     "data.generator.nursery={recordings: 2, seconds: 1.5}",
-    "train_baselines={svc: {c: [1.0], gamma: [0.1]}, cnn: {width: 2, epochs: 1}}",
-    "score.compared.systems=[baselines/svc, baselines/cnn, blazenet/all_1s]",
-    "score.audited.systems=[blazenet/all_1s, rtfm/trimmed]",
-    "score.audited={channels: [telephone], factors: {codec: []}, probe_clips: 6}",
-    "evaluate.shortcuts.probe.permutations=1",
-    "cries.threshold=0.01",  # a detector of four epochs is not sure of anything
-    "ecapa.channels=16",
-    "train_speaker={epochs: 2, epoch_steps: 2, batches: {infants: 4, cries: 2}}",
-    "evaluate_verification={recordings: 8, measures: {resamples: 20}}",
-    "embed_cries={workers: 1, others_per_part: 8, shifted: {most: 2}}",
-    "fit_infants={models: [mahalanobis, cosine], settings: {cohort: {top_k: 4}}}",
-    "simulate_year={workers: 1, hostile: [repeats], changes: [breath], voices: {seconds: 0.8}}",
-    "simulate_year.calendar={infants: 2, weeks: 9, baseline_weeks: 4, event_week: 5}",
-    "simulate_year.calendar={change_weeks: 2, attack_weeks: 2, after_weeks: 1}",
+    *SHORT,
 ]
-BLAZENET_KEPT = {"all_1s", "mined_untrimmed_1s"}
-ROBUST_KEPT = {"robust"}
 KILLED = "train_blazenet@all_1s"
 
 
@@ -93,20 +65,6 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def write_tiny_params(folder: Path) -> None:
-    params.compose_to_file(TINY, folder)
-    config = params.plain(path=folder / params.PARAMS_FILE)
-    kept_variants = {"train_blazenet": BLAZENET_KEPT, "train_robust": ROBUST_KEPT}
-    for section, kept in kept_variants.items():
-        variants = config[section]["variants"]
-        config[section]["variants"] = {key: variants[key] for key in variants if key in kept}
-    models = config["train_baselines"]["models"]
-    config["train_baselines"]["models"] = {key: models[key] for key in ("svc", "cnn")}
-    losses = config["train_speaker"]["losses"]
-    config["train_speaker"]["losses"] = {"ge2e": losses["ge2e"]}
-    (folder / params.PARAMS_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """The project with spaces and non-ASCII letters in its path, rebuilt once."""
@@ -116,7 +74,7 @@ def project(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
-    write_tiny_params(folder)
+    write_short(folder, TINY)
     dvc(folder, "init", "--no-scm", "--quiet")
     result = program(folder, "crywatch.cli", "repro", check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]

@@ -15,14 +15,16 @@ from crywatch import corpora
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.cleaned import write_flac
 from crywatch.audio.waves.levels import SILENCE_DBFS
-from crywatch.core import charts, params
-from crywatch.core.atomic import write_json
+from crywatch.core import charts, params, paths
+from crywatch.core.atomic import write_json, write_text
 from crywatch.core.errors import TableError
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import Gone, write_ledger
 from crywatch.data import clean
 from crywatch.data.clean import CleanConfig
 from crywatch.data.datasheet import DatasheetConfig
 from crywatch.data.tables import conform, write_table
-from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.report import (
     CorpusInputs,
     DetectionInputs,
@@ -116,8 +118,6 @@ def inputs(tmp_path_factory) -> DetectionInputs:
     joined = [split_row(folder, "untrimmed/test-0", noise(9, 4.0))]
     joined = conform(pd.DataFrame(joined), SPLIT_CLIPS)
     write_table(joined, folder / "untrimmed.parquet", SPLIT_CLIPS)
-    refused = pd.DataFrame({"corpus": "esc50", "source_path": ["a.wav", "b.wav"], "reason": "torn"})
-    write_table(refused, folder / "quarantine.parquet", QUARANTINE)
     (folder / "split.csv").write_text("corpus,label,split,clips\nesc50,cry,train,2\n")
     mine = folder / "mine" / "untrimmed"
     write_json(mine / "metrics.json", {"precision": 0.875, "chance": 0.25})
@@ -134,7 +134,6 @@ def inputs(tmp_path_factory) -> DetectionInputs:
     return DetectionInputs(
         clips=folder / "clips.parquet",
         split_table=folder / "split.csv",
-        quarantines=[folder / "quarantine.parquet"],
         untrimmed_clips=folder / "untrimmed.parquet",
         soundscapes_clips=folder / "untrimmed.parquet",
         mine=folder / "mine",
@@ -153,7 +152,7 @@ def all_inputs(inputs, tmp_path, monkeypatch) -> ReportInputs:
     esc50 = corpora.get("esc50")
     clean.run(esc50, config, folder / "raw", folder / "clean", folder / "work")
     return ReportInputs(
-        corpora=[CorpusInputs(esc50, folder / "clean", generated=True)],
+        corpora=[CorpusInputs(esc50, folder / "raw", folder / "clean", generated=True)],
         split=folder / "split",
         split_infants=folder / "split_infants",
         detection=inputs,
@@ -164,8 +163,24 @@ def all_inputs(inputs, tmp_path, monkeypatch) -> ReportInputs:
 
 
 @pytest.fixture(scope="module")
-def report(inputs):
-    return detection_page(inputs, CONFIG.title, ORIGIN)
+def report(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpora")
+    note = "cryceleb could not be had: no token. Set HF_TOKEN\n"
+    write_text(folder / "raw" / "cryceleb" / paths.MISSING_NOTE, note)
+    gone = [Gone(f"{n}", "private" if n else "removed", "gone", "2026-01-31") for n in range(3)]
+    (folder / "raw" / "audioset").mkdir()
+    write_ledger(folder / "raw" / "audioset" / LEDGER, gone)
+    yields = "class,wanted,had,failed,gone\nbalanced cat,4,1,0,3\nall,6,1,2,3\n"
+    write_text(folder / "raw" / "audioset" / "yield.csv", yields)
+    counts = {"cryceleb": (0, 0, 0), "audioset": (1, 10, 0), "esc50": (2, 7200, 2)}
+    for name, (clips, seconds, refused) in counts.items():
+        summary = {"n_clips": clips, "seconds": float(seconds), "n_quarantined": refused}
+        write_json(folder / "clean" / name / "summary.json", summary)
+    came = [
+        CorpusInputs(corpora.get(n), folder / "raw" / n, folder / "clean" / n, generated=False)
+        for n in counts
+    ]
+    return detection_page(inputs, came, CONFIG.title, ORIGIN)
 
 
 def table(report, start: str) -> Table:
@@ -201,7 +216,7 @@ def test_a_threshold_below_1_is_never_printed_as_1(value, text):
 
 
 def test_every_table_of_the_paper_is_there(report):
-    starts = ["Table 2", "Split", "Table 3", "Table 4", "Table 5", "Table 6"]
+    starts = ["Corpora", "Table 2", "Split", "Table 3", "Table 4", "Table 5", "Table 6"]
     titles = [t.title for t in report.tables]
     assert [t[: len(s)] for s, t in zip(starts, titles, strict=False)] == starts
     for found in report.tables:
@@ -209,6 +224,21 @@ def test_every_table_of_the_paper_is_there(report):
             assert len(line) == len(found.columns), found.title
             assert all(isinstance(cell, str) and cell for cell in line), found.title
             assert not {"nan", "None"} & set(line), found.title
+
+
+def test_what_came_of_each_corpus_what_did_not_and_what_to_do(report):
+    found = table(report, "Corpora: what came")
+    lines = {name: cells(found, name) for name in ("cryceleb", "audioset", "esc50")}
+    assert [line["came"] for line in lines.values()] == ["nothing", "in part", "all"]
+    what = [line["what is missing, and what to do"] for line in lines.values()]
+    again = "; then `dvc repro -f -s download@cryceleb` and `crywatch repro`"
+    assert what[0] == f"no token. Set HF_TOKEN{again}"
+    assert what[1].startswith("gone for good: private 2, removed 1; 2 failed: `dvc repro -f -s ")
+    assert what[2] == "2 files refused: data/clean/esc50/quarantine.parquet says why"
+    esc50, videos = lines["esc50"], lines["audioset"]
+    assert (esc50["clips"], esc50["hours"], esc50["files refused"]) == ("2", "2.00", "2")
+    assert (videos["clips gone"], videos["failed"]) == ("3", "2")
+    assert esc50["licence"] == corpora.get("esc50").licence
 
 
 def test_sources_are_measured(report):

@@ -27,10 +27,12 @@ def repro(
     """`dvc repro` with the same arguments, after what a killed rebuild left is set right.
 
     Stages that do not read each other's outputs run side by side, which changes only the time.
-    Before it ends all that the stages recorded is sent. Its last line names the stages whose
-    outputs another processor made otherwise.
+    Before it ends all that the stages recorded is sent, and where not all of the corpora came a
+    table says what, and why. Its last line names the stages whose outputs another processor made
+    otherwise.
     """
     from crywatch.core import params
+    from crywatch.data.check import missing_lines
     from crywatch.operations import recover, rounding
     from crywatch.operations import repro as rebuilding
 
@@ -40,6 +42,8 @@ def repro(
         say(line)
     recover.wait_for_stages(here, say)
     code = rebuilding.run(context.args, jobs)
+    for line in missing_lines(here):
+        say(line)
     if said := rounding.line(here):
         say(said)
     raise typer.Exit(code)

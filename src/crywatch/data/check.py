@@ -9,14 +9,21 @@ from datetime import datetime
 from pathlib import Path
 
 from crywatch import corpora
-from crywatch.core import paths
+from crywatch.core import params, paths
 from crywatch.core.errors import CrywatchError
 from crywatch.core.names import shown
 from crywatch.corpora.recordings import Recordings
-from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused, is_generated
 from crywatch.corpora.shared.clocks import doubtful_time, wrong_time
 from crywatch.corpora.shared.recordings_table import TABLE
-from crywatch.data.counts import Counts, SplitCounts, count_entries, count_split, count_tables
+from crywatch.data.counts import (
+    Counts,
+    SplitCounts,
+    arrival,
+    count_entries,
+    count_split,
+    count_tables,
+)
 
 NAMED = 5  # clips and files that a message lists by name
 LEGEND = (
@@ -207,6 +214,33 @@ def _some(names: Sequence[str]) -> str:
     """The first few of ``names``, and how many they are."""
     text = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     return f"{len(names)} ({text}) {'is' if len(names) == 1 else 'are'}"
+
+
+def missing_lines(root: Path) -> list[str]:
+    """What came of each corpus of params.yaml below ``root`` and what did not, with what to do.
+
+    Nothing where all came; of generated sounds nothing is missing.
+    """
+    values = params.everything(root)
+    arrivals = [
+        arrival(corpora.get(name), root / paths.raw(name), root / paths.clean(name))
+        for name, own in values["corpora"].items()
+        if (root / paths.raw(name)).is_dir()
+        and not is_generated(values["data"]["source"], own["folder"])
+    ]
+    if all(each.came == "all" for each in arrivals):
+        return []
+    rows = [("corpus", "came", "clips", "hours", "refused", "gone", "failed", "licence")]
+    for each in arrivals:
+        clips = UNKNOWN if each.clips is None else str(each.clips)
+        hours = UNKNOWN if each.hours is None else f"{each.hours:.1f}"
+        counts = [str(n) for n in (each.refused, sum(each.gone.values()), each.failed)]
+        rows.append((each.corpus.name, each.came, clips, hours, *counts, each.corpus.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["not all of the corpora came:"]
+    lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines += [f"{each.corpus.name}: {what}" for each in arrivals for what in each.remedies]
+    return [shown(line) for line in lines]
 
 
 def render(checks: Sequence[CorpusCheck]) -> str:

@@ -1,6 +1,7 @@
 """What there is of a corpus: clips, seconds, labels, groups, what was refused, duplicates.
 
-Counted from a folder in the publisher's layout, or from the tables of ``clean`` and ``split``.
+Counted from a folder in the publisher's layout, or from the tables of ``clean`` and ``split``; and
+what of it came at all, from what ``download`` and ``clean`` say.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.corpora.shared.base import ClipEntry, Refused
+from crywatch.core import paths
+from crywatch.core.atomic import read_json
+from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
+from crywatch.corpora.shared.ledger import FILE as LEDGER
+from crywatch.corpora.shared.ledger import n_failed, read_ledger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +59,60 @@ class SplitCounts:
     parts: dict[str, int]  # clips by part
     labels: dict[str, dict[str, int]]  # label -> clips by part
     duplicates: Duplicates
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What of a corpus came, and why the rest did not."""
+
+    corpus: Corpus
+    clips: int | None  # None before it was cleaned
+    hours: float | None
+    refused: int  # files that ``clean`` could not use
+    gone: dict[str, int]  # clips that their host does not give, by reason
+    failed: int  # clips that may come another time
+    missing: str  # why nothing came; "" where something did
+
+    @property
+    def came(self) -> str:
+        """All of it, a part or nothing; files that were refused have come."""
+        if self.missing:
+            return "nothing"
+        return "in part" if self.gone or self.failed else "all"
+
+    @property
+    def remedies(self) -> list[str]:
+        """What is missing, why, and what to do."""
+        name = self.corpus.name
+        lines = []
+        if self.missing:
+            again = f"; then `dvc repro -f -s download@{name}` and `crywatch repro`"
+            lines.append(self.missing + (again if self.corpus.remotes else ""))
+        if self.gone:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in self.gone.items())
+            lines.append(f"gone for good: {reasons}")
+        if self.failed:
+            lines.append(f"{self.failed} failed: `dvc repro -f -s download@{name}` asks again")
+        if self.refused:
+            table = paths.clean(name) / "quarantine.parquet"
+            lines.append(f"{self.refused} files refused: {table.as_posix()} says why")
+        return lines
+
+
+def arrival(corpus: Corpus, raw: Path, clean: Path) -> Arrival:
+    """Of a downloaded corpus, by the notes in its folder ``raw`` and the summary in ``clean``."""
+    file = clean / "summary.json"
+    summary = read_json(file) if file.is_file() else None
+    why = paths.missing_note(raw).removeprefix(f"{corpus.name} could not be had: ")
+    return Arrival(
+        corpus=corpus,
+        clips=None if summary is None else summary["n_clips"],
+        hours=None if summary is None else summary["seconds"] / 3600,
+        refused=0 if summary is None else summary["n_quarantined"],
+        gone=_sorted(Counter(gone.reason for gone in read_ledger(raw / LEDGER).values())),
+        failed=n_failed(raw),
+        missing=why,
+    )
 
 
 def reason_kind(reason: str) -> str:

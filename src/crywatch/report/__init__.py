@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crywatch.core.atomic import atomic_dir
-from crywatch.corpora.shared.base import Corpus
 from crywatch.data import datasheet
 from crywatch.data.datasheet import Datasheet, DatasheetConfig
-from crywatch.report.detection import DetectionInputs, detection_page
+from crywatch.report.detection import CorpusInputs, DetectionInputs, detection_page
 from crywatch.report.infants import InfantsInputs, infants_page
 from crywatch.report.pages import ReportOrigin, write_page
 from crywatch.report.shortcuts import shortcuts_page
@@ -33,15 +32,6 @@ class ReportConfig:
     shortcuts_title: str
     comparison_title: str
     datasheet: DatasheetConfig
-
-
-@dataclass(frozen=True)
-class CorpusInputs:
-    """One corpus, for its datasheet."""
-
-    corpus: Corpus
-    clean: Path  # folder
-    generated: bool  # its sounds are
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ def run(
         "comparison": systems_page(inputs.systems, config.comparison_title, origin),
         "infants": infants_page(inputs.infants, config.infants_title, origin, out_dir),
     }
-    detection = detection_page(inputs.detection, config.title, origin)
+    detection = detection_page(inputs.detection, inputs.corpora, config.title, origin)
     with atomic_dir(out_dir) as temp:
         write_page(temp, "detection", "detection", detection)
         for name, page in sections.items():

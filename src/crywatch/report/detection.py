@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from crywatch.audio.waves.cleaned import read_clean
 from crywatch.audio.waves.levels import level_dbfs
 from crywatch.core import charts
 from crywatch.core.atomic import read_json
+from crywatch.corpora.shared.base import Corpus
+from crywatch.data.counts import Arrival, arrival
 from crywatch.data.tables import read_table
-from crywatch.data.tables.clips import QUARANTINE, SPLIT_CLIPS
+from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders.base import title as embedder_title
 from crywatch.report.decision_tables import decision_tables, event_tables
 from crywatch.report.pages import ReportOrigin, note
@@ -57,12 +60,21 @@ BACKGROUND_CLIPS = 200  # measured of a corpus
 
 
 @dataclass(frozen=True)
+class CorpusInputs:
+    """One corpus, for its datasheet and for what came of it."""
+
+    corpus: Corpus
+    raw: Path  # folders
+    clean: Path
+    generated: bool  # its sounds are
+
+
+@dataclass(frozen=True)
 class DetectionInputs:
     """The files the page is made from."""
 
     clips: Path  # the split's
     split_table: Path
-    quarantines: list[Path]
     untrimmed_clips: Path
     soundscapes_clips: Path
     mine: Path  # folder
@@ -84,18 +96,20 @@ class DetectionPage:
     figures: dict[str, str]  # caption to data URI
 
 
-def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) -> DetectionPage:
+def detection_page(
+    inputs: DetectionInputs, corpora: Sequence[CorpusInputs], title: str, origin: ReportOrigin
+) -> DetectionPage:
     """Collect tables and figures."""
     clips = read_table(inputs.clips, SPLIT_CLIPS)
-    quarantined: dict[str, int] = {}
-    for path in inputs.quarantines:
-        quarantined |= read_table(path, QUARANTINE)["corpus"].value_counts().to_dict()
+    arrivals = [arrival(each.corpus, each.raw, each.clean) for each in corpora]
+    quarantined = {each.corpus.name: each.refused for each in arrivals}
     results = Results(read_json(inputs.evaluation / "tables.json"))
     miners = miner_names(inputs.mine)
     decisions = [read_json(folder / "tables.json") for folder in inputs.decisions]
     labelled = clips[clips["label"] != "unknown"]
     split = pd.read_csv(inputs.split_table)
     tables = [
+        what_came(arrivals),
         sources(clips, quarantined),
         Table(
             "Split by group: clips, groups and seconds",
@@ -140,6 +154,22 @@ def detection_page(inputs: DetectionInputs, title: str, origin: ReportOrigin) ->
         tables=[shown.renamed(miners) for shown in tables],
         figures=figures,
     )
+
+
+def what_came(arrivals: Sequence[Arrival]) -> Table:
+    """A row a corpus: what came, what did not, and why."""
+    columns: Columns = {
+        "corpus": lambda each: each.corpus.name,
+        "came": lambda each: each.came,
+        "clips": lambda each: number(each.clips, 0),
+        "hours": lambda each: number(each.hours, 2),
+        "files refused": lambda each: str(each.refused),
+        "clips gone": lambda each: str(sum(each.gone.values())),
+        "failed": lambda each: str(each.failed),
+        "licence": lambda each: each.corpus.licence,
+        "what is missing, and what to do": lambda each: "; ".join(each.remedies) or "nothing",
+    }
+    return table("Corpora: what came of them", columns, arrivals, note("came"))
 
 
 def what_ran(lines: tuple, mine: Path) -> tuple:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import tarfile
 import zipfile
 import zlib
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from crywatch.core import gate
 from crywatch.core.errors import ArchiveError
 
 MAX_ENTRIES = 500_000  # more of them fill a disk without a byte in any
-MAX_NAME_BYTES = 255  # of one folder or file, on the usual file systems
 CHUNK_BYTES = 1 << 16  # copied at a time
 MAX_PADDING_BYTES = 1 << 20  # zeros after a tar's last entry, beside what may be unpacked
 MAX_HEADER_BYTES = 1 << 20  # of a tar entry's long name or attributes, which are read into memory
@@ -110,10 +109,11 @@ def check(archive: Path, members: Iterable[Member], max_bytes: int) -> list[Memb
     names = _Names(archive)
     for member in members:
         path = PurePosixPath(member.name.replace("\\", "/"))
-        if path.is_absolute() or (path.parts and ":" in path.parts[0]):
-            raise ArchiveError(f"{archive}: entry {member.name!r} has an absolute path: refused")
-        if ".." in path.parts:
-            raise ArchiveError(f"{archive}: entry {member.name!r} leads out by '..': refused")
+        if path.parts or not member.is_dir:  # a tar may begin with its own folder, "."
+            try:
+                gate.below(path.as_posix(), f"{archive}: entry")
+            except gate.GateError as error:
+                raise ArchiveError(f"{error}: refused") from error
         if not member.is_plain:
             raise ArchiveError(f"{archive}: entry {member.name!r} is a link or device: refused")
         total += member.size_bytes
@@ -140,9 +140,6 @@ class _Names:
     def add(self, member: Member, path: PurePosixPath) -> None:
         own = path.as_posix()
         above = {parent.as_posix() for parent in path.parents if parent.parts}
-        too_long = any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts)
-        if "\0" in own or too_long or not (path.parts or member.is_dir):
-            raise self._refused(member, "has no proper name")
         if not member.is_dir and own in self._files:
             raise self._refused(member, "stands twice")
         (self._folders if member.is_dir else self._files).add(own)

@@ -20,12 +20,12 @@ from crywatch.corpora.download.youtube import (
     fetch_clips,
 )
 from crywatch.corpora.shared.base import WantedClip
+from crywatch.corpora.shared.ledger import COLUMNS as COUNTS
 from crywatch.corpora.shared.ledger import FILE as LEDGER
-from crywatch.corpora.shared.ledger import write_ledger
+from crywatch.corpora.shared.ledger import REPORT, write_ledger
 
 FOLDER = "clips"  # below the working folder
-REPORT = "yield.csv"
-COLUMNS = ("class", "wanted", "had", "failed", "gone", *REASONS)
+COLUMNS = (*COUNTS, *REASONS)
 
 
 def bring_clips(

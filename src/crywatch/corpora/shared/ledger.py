@@ -14,8 +14,11 @@ from pathlib import Path
 
 from crywatch.core.atomic import write_bytes
 from crywatch.core.errors import CorpusError
+from crywatch.corpora.shared.rows import read_rows
 
 FILE = "ledger.jsonl"
+REPORT = "yield.csv"  # beside it: a row a class of clips, then all
+COLUMNS = ("class", "wanted", "had", "failed", "gone")  # and the reasons
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ def read_ledger(path: Path) -> dict[str, Gone]:
     if path.is_file():
         _parse(path, gone)
     return gone
+
+
+def n_failed(folder: Path) -> int:
+    """Clips that failed for no lasting reason, by the report in ``folder``; 0 where none is."""
+    if not (folder / REPORT).is_file():
+        return 0
+    rows = list(read_rows(folder / REPORT, COLUMNS))
+    return int(rows[-1].number("failed")) if rows else 0
 
 
 def write_ledger(path: Path, gone: Iterable[Gone]) -> None:
