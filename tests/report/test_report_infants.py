@@ -8,6 +8,8 @@ import pytest
 from crywatch.core.errors import TableError
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
 from crywatch.infants.fit_infants import fit
+from crywatch.report.iclas_tables import SLIDES as SLIDES_INFANTS
+from crywatch.report.iclas_tables import iclas_tables
 from crywatch.report.infant_tables import (
     SLIDES,
     SLIDES_POSITIVES,
@@ -70,6 +72,29 @@ def test_infants_that_cannot_be_divided_are_named_and_changes_may_be_missing(tmp
     infants, _ = infant_tables(tmp_path / "fit", ["cosine"], "cosine")[:2]
     assert "1 infant(s) have too few recordings or sessions" in infants.note
     assert np.all([len(row) == len(infants.columns) for row in infants.rows])
+
+
+def test_the_slides_infants_have_their_rows_where_their_corpus_is_there(tmp_path):
+    ids = {name: f"enesbabycries/{name}" for name in ("BR07", "BS03", "CA12", "AA01")}
+    parts = {ids["BR07"]: "test", ids["BS03"]: "test", ids["AA01"]: "val"}
+    frame = recordings_table({ids["BR07"]: 30, ids["BS03"]: 2, ids["AA01"]: 30}, parts)
+    write_embedded(tmp_path / "store", embedding_info(), frame, vectors_of(frame))
+    store = EmbeddedCries(tmp_path / "store")
+    fit("cosine", store, fit_config(0), 1, tmp_path / "fit" / "autoencoder")
+    assert iclas_tables(tmp_path / "fit", {ids["AA01"]: "val"}) == []
+    (found,) = iclas_tables(tmp_path / "fit", parts | {ids["CA12"]: "train"})
+    assert [line[0] for line in found.rows] == sorted(SLIDES_INFANTS) and len(found.rows) == 17
+    lines = {line[0]: dict(zip(found.columns, line, strict=True)) for line in found.rows}
+    both = lines["BR07"]
+    assert (both["recordings, slides"], both["recordings, here"]) == ("15", "30")
+    assert both["AUC, slides"] == "0.923" and 0 <= float(both["AUC, here"]) <= 1
+    assert both["false alarms, slides"] == "0.067" and both["part"] == "test"
+    assert lines["BS03"]["part"].startswith("test: ") and lines["BS03"]["AUC, here"] == "n/a"
+    assert lines["CA12"]["part"].startswith("train: ") and lines["TM04"]["part"] == "not here"
+    # The slides give the means of these columns.
+    figures = np.array(list(SLIDES_INFANTS.values()))[:, 1:]
+    expected = [mean for mean, _ in SLIDES.values()]
+    np.testing.assert_allclose(figures.mean(axis=0), expected, atol=5e-4)
 
 
 def test_alarming_always_is_what_scikit_learn_says_of_equal_scores():

@@ -230,6 +230,7 @@ def missing_lines(root: Path) -> list[str]:
     ]
     if all(each.came == "all" for each in arrivals):
         return []
+    rows: list[tuple[str, ...]]
     rows = [("corpus", "came", "clips", "hours", "refused", "gone", "failed", "licence")]
     for each in arrivals:
         clips = UNKNOWN if each.clips is None else str(each.clips)

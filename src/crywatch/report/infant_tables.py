@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crywatch.core.errors import TableError
+from crywatch.report import iclas_tables
 from crywatch.report.pages import note
 from crywatch.report.tables import (
     Columns,
@@ -43,7 +44,7 @@ SLIDES = {
 }
 SLIDES_WORST = 0.826
 # Of the same table: recordings of each infant. An infant's AP at chance is 50 / (50 + recordings).
-SLIDES_RECORDINGS = (15, 18, 8, 35, 22, 15, 16, 29, 36, 11, 9, 11, 38, 28, 9, 23, 27)
+SLIDES_RECORDINGS = tuple(int(recordings) for recordings, *_ in iclas_tables.SLIDES.values())
 SLIDES_POSITIVES = 50  # of other infants, for each
 
 

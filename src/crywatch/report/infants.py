@@ -12,6 +12,7 @@ import pandas as pd
 from crywatch.data.tables import read_table
 from crywatch.data.tables.infants import CRIES
 from crywatch.report.follow_tables import follow_tables, gate_tables
+from crywatch.report.iclas_tables import iclas_tables
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Link, ReportOrigin, SectionsPage, sections_page
 from crywatch.report.tables import Table
@@ -41,7 +42,12 @@ def infants_page(
     tables = {
         "cries": [_cries(cries)],
         "verification": verification_tables(inputs.verification),
-        "baselines": infant_tables(inputs.fitted, list(inputs.models), inputs.model),
+        "baselines": [
+            *infant_tables(inputs.fitted, list(inputs.models), inputs.model),
+            *iclas_tables(
+                inputs.fitted, dict(zip(cries["infant_id"], cries["split"], strict=True))
+            ),
+        ],
         "gate": [
             *gate_tables(inputs.fitted / "gate"),
             *follow_tables(inputs.timeline / "follow"),
