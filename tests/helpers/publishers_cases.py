@@ -11,13 +11,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from crywatch import corpora
+from crywatch.core import params
 from crywatch.corpora import audioset
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.audioset_tables import CLASSES, SEGMENTS, read_classes, read_segments
@@ -29,7 +30,7 @@ from tests.helpers.published_cases import example, write_pca, write_shard
 from tests.helpers.speaker_cases import save_published
 
 TOKEN = "hf_not-a-real-token"
-HOSTS = ("github.com", "api.osf.io", "storage.googleapis.com", "tfhub.dev")
+HOSTS = ("github.com", "api.osf.io", "zenodo.org", "storage.googleapis.com", "tfhub.dev")
 GONE = "Private video. Sign in if you've been granted access to this video"
 BOT = "Sign in to confirm you’re not a bot. Use --cookies"
 # What a server does not have is private; one that blocks says so of every video.
@@ -79,6 +80,7 @@ class Publishers:
     videos: dict[str, bytes] = field(default_factory=dict)  # by id; all others are private
     refused: set[str] = field(default_factory=set)  # hosts that answer 403
     blocks: bool = False  # whether the host of videos does
+    gives: bool = True  # whether a token and a folder on request are there
     url: str = ""
 
     def answer(self, path: str, token: str) -> tuple[int, dict[str, str], bytes]:
@@ -124,12 +126,10 @@ def publishing(folder: Path, generator: GeneratorConfig) -> Iterator[Publishers]
 
     with serving(reply) as url:
         publishers.url = url
-        for name in ("baby_cry_detection", "cryceleb", "donateacry", "enesbabycries"):
+        for name in params.compose(["profile=full"], ROOT / "conf").corpora:
             generate(name, folder / name, generator)
-        for name in ("audioset", "chillanto", "esc50", "icsd"):
-            generate(name, folder / name, generator)
-        _features(folder / "audioset")
-        for name in corpora.NAMES:
+            if name == "audioset":
+                _features(folder / name)
             _publish(publishers, name, folder / name)
         for clip in (folder / "audioset" / audioset.AUDIO).iterdir():
             publishers.videos[clip.stem.rpartition("_")[0]] = clip.read_bytes()
@@ -178,7 +178,7 @@ def _features(folder: Path) -> None:
             labels = tuple(numbers[mid] for mid in segment.mids)
             levels = levels.astype(np.uint8)
             records.append(example(segment.ytid, segment.start_s, labels, levels))
-        write_shard(folder / audioset.FEATURES / shards / "00.tfrecord", *records)
+        write_shard(folder / audioset.FEATURES / shards / "-0.tfrecord", *records)
 
 
 def publish_networks(publishers: Publishers, folder: Path) -> None:
@@ -191,6 +191,13 @@ def publish_networks(publishers: Publishers, folder: Path) -> None:
     ecapa = save_published(folder / "ecapa", Ecapa(EcapaShape(16, 48, 16, 16)))
     at = f"/speechbrain/spkrec-ecapa-voxceleb/resolve/main/{CHECKPOINT}"
     publishers.files[at] = _read(ecapa / CHECKPOINT)
+
+
+def moved(remote: corpora.Remote, publishers: Publishers) -> corpora.Remote:
+    """``remote`` on the local server; the hub's are by HF_ENDPOINT."""
+    where = urlsplit(remote.url)
+    at = f"{publishers.url}/{where.netloc}{where.path}"
+    return replace(remote, url=at) if where.netloc in HOSTS else remote
 
 
 def project_of(folder: Path, publishers: Publishers, compose: Callable[[Path], None]) -> Path:
