@@ -17,6 +17,7 @@ def main() -> None:
         log.table(pd.DataFrame(map(asdict, summary.gate.rows)), "heads.csv")
         log.tags({f"gate.{name}": head.reason for name, head in summary.gate.heads.items()})
         log.artifact(paths.FIT_INFANTS / GATE, GATE)
+        log.metrics(summary.state_metrics())
         for name, model in summary.models.items():
             log.metrics({f"{name}.{metric}": value for metric, value in model.metrics().items()})
             for part, evaluation in model.parts.items():

@@ -14,13 +14,14 @@ from crywatch.data.tables.infants import RECORDINGS
 from crywatch.infants.embedded_cries import EmbeddingInfo, write_embedded
 from crywatch.infants.evaluation.baselines import EvaluationConfig
 from crywatch.infants.evaluation.division import DivisionConfig
+from crywatch.infants.evaluation.states import StatesConfig
 from crywatch.infants.fit_infants import FitInfantsConfig
 from crywatch.infants.gate_heads import GateConfig
 from crywatch.infants.models.cosine import unit
 from crywatch.infants.models.registry import MODELS
 from tests.helpers import infants_cases
 
-DIM = 192
+DIM, STATISTICS = 192, 128
 COUNTS = {f"train {n}": 4 for n in range(8)} | {"Val/1": 30, "v2": 30, "t1": 30, "t2": 30, "t3": 6}
 PARTS = {"Val/1": "val", "v2": "val", "t1": "test", "t2": "test", "t3": "test"}
 
@@ -106,7 +107,15 @@ def write_timelines(folder: Path) -> None:
     vectors = vectors_of(frame)
     made = vectors[np.repeat(later.index.to_numpy(), 2)].copy()
     made[::2] = made[::2, ::-1]
-    write_embedded(folder, embedding_info(), frame, vectors, shifted=shifted, shifted_vectors=made)
+    write_embedded(
+        folder,
+        embedding_info(),
+        frame,
+        vectors,
+        shifted=shifted,
+        shifted_vectors=made,
+        statistics=vectors[:, :STATISTICS],
+    )
 
 
 def gate_config() -> GateConfig:
@@ -134,6 +143,7 @@ def fit_config(top_k: int = 3, **changes) -> FitInfantsConfig:
         "settings": infants_cases.models_config(top_k, steps=20),
         "conformal": infants_cases.conformal(smoothed=True),
         "evaluation": EvaluationConfig(DivisionConfig(0.6, 2, 2, 1), 20),
+        "states": StatesConfig([["hunger", "planted pitch +20 %"]], 5, 3, 20),
     }
     return FitInfantsConfig(**given | changes)
 

@@ -19,6 +19,7 @@ from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
 from crywatch.infants.fit_infants import as_table, fit, maker, run
 from crywatch.infants.models.registry import MODELS, build
 from crywatch.report.infant_tables import infant_tables
+from crywatch.report.state_tables import state_tables
 from tests.helpers import infants_cases as cases
 from tests.helpers.embedded_cases import (
     PARTS,
@@ -46,10 +47,28 @@ def fit_from(name, folder, config, seed, out):
 def test_the_stage_makes_the_gate_and_every_model(embedded, tmp_path):
     config = fit_config(models=["cosine", "mixture"])
     summary = run(embedded, config, 1, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"gate", "cosine", "mixture"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "gate",
+        "cosine",
+        "mixture",
+        "states.json",
+    }
     assert list(summary.models) == ["cosine", "mixture"]
     gate.load(tmp_path / "out" / "gate", EmbeddedCries(embedded).digest)
     assert set(summary.gate.heads) == set(gate.HEADS)
+    # t1 alone has the other state; network and statistics, each with every model
+    rows = [(row.vectors, row.model, row.infants, row.part) for row in summary.states]
+    assert rows == [(v, m, 1, "test") for v in ("ge2e", "logmel") for m in ("cosine", "mixture")]
+    assert all(row.auc > 0.9 and row.other_recordings == 4 for row in summary.states)
+    name = "states.test.recordings.hunger_planted_pitch_plus_20_pct.ge2e.cosine.auc"
+    assert summary.state_metrics()[name] == summary.states[0].auc
+    (table,) = state_tables(tmp_path / "out")
+    assert len(table.rows) == 4 and table.rows[0][:4] == [
+        "recordings",
+        "hunger, planted pitch +20 %",
+        "ECAPA-TDNN, GE2E",
+        "cosine to the centroid",
+    ]
     alone = fit_from("cosine", embedded, config, 1, tmp_path / "cosine")
     assert summary.models["cosine"].metrics() == alone.metrics()
     assert files_sha256([tmp_path / "out" / "cosine"]) == files_sha256([tmp_path / "cosine"])

@@ -235,11 +235,11 @@ def _plan(sessions: np.ndarray, config: ConformalConfig) -> _Plan:
         return _Plan(LEAVE_ONE_OUT, session, groups)
     sizes = np.bincount(session)
     if n < config.split_from:
-        return _Plan(CROSS, _deal(sizes, config.folds)[session], config.folds)
+        return _Plan(CROSS, deal(sizes, config.folds)[session], config.folds)
     return _Plan(SPLIT, _interleave(sizes, config.split_share)[session], 1)
 
 
-def _deal(sizes: np.ndarray, folds: int) -> np.ndarray:
+def deal(sizes: np.ndarray, folds: int) -> np.ndarray:
     """The fold of each session: the longest first, each to the fold with the fewest clips."""
     fold, load = np.zeros(len(sizes), dtype=int), np.zeros(folds, dtype=int)
     for session in np.argsort(-sizes, kind="stable"):

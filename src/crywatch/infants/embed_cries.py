@@ -1,8 +1,9 @@
 """Stage ``embed_cries``: every recording of a known infant as one vector, and what it is tried on.
 
-Beside the recordings: clips without a cry, which the gate must refuse, and the later recordings of
-the infants that are tested after made changes. A change is made to each cry alone; cries that are
-too short for it are left out of the changed recording.
+Beside the recordings: their log-mel statistics, whatever the network; clips without a cry, which
+the gate must refuse; and the later recordings of the infants that are tested after made changes. A
+change is made to each cry alone; cries that are too short for it are left out of the changed
+recording.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from crywatch.data.tables import PARTS
 from crywatch.data.tables.infants import is_changed
 from crywatch.infants.embedded_cries import EmbeddedCries, EmbeddingInfo, write_embedded
 from crywatch.infants.shifts import LEAST_S, Shift, ShiftsConfig, all_shifts, apply
+from crywatch.speaker.baselines import logmel_statistics, origin_and_units
 from crywatch.speaker.batches import AveragingConfig, Embed, embed_cries
 from crywatch.speaker.cries.store import CryStore
-from crywatch.speaker.logmel import open_network
+from crywatch.speaker.logmel import LogMelStatistics, open_network
 
 __all__ = ["EmbedCriesConfig", "EmbedCriesSummary", "EmbeddedCries", "recording_vector", "run"]
 
@@ -137,6 +139,9 @@ def run(
         for clip_id, recording in zip(recordings["clip_id"], own, strict=True)
         for shift in recording.shifts
     ]
+    statistics = np.stack([recording.statistics for recording in own])
+    heard = (recordings["split"] == "train") & ~is_changed(recordings, config.changed)
+    units = statistics[heard.to_numpy()] if heard.any() else statistics
     write_embedded(
         out_dir,
         embedding_info(network_dir, config.averaging),
@@ -146,6 +151,7 @@ def run(
         other_vectors=_stack([other.whole for other in of_others]),
         shifted=pd.DataFrame(shifted, columns=["clip_id", "shift", "control"]),
         shifted_vectors=_stack([vector for recording in own for vector in recording.shifted]),
+        statistics=LogMelStatistics(*origin_and_units(units)).standardised(statistics),
     )
     changed = {row["clip_id"] for row in shifted}
     return EmbedCriesSummary(
@@ -223,6 +229,7 @@ class _TaskVectors:
     """Vectors of one task."""
 
     whole: np.ndarray  # [dim]
+    statistics: np.ndarray  # [128], not standardised; of a clip without a cry none
     shifts: list[Shift]  # those that could be made
     shifted: list[np.ndarray]  # [dim] each
 
@@ -246,14 +253,16 @@ class _Worker:
             return recording_vector(waves, task.clip_id, network, self.averaging)
 
         if task.path is not None:
-            return _TaskVectors(vector([_beginning(task.path, self.other_s)]), [], [])
+            return _TaskVectors(vector([_beginning(task.path, self.other_s)]), np.empty(0), [], [])
         cries = store.waves(task.clip_id)
         enough = [cry for cry in cries if len(cry) >= LEAST_S * RATE_HZ and cry.any()]
         shifts = list(task.shifts) if enough else []
         # Cry by cry: what the shifts of one share is computed once.
         made = [[apply(shift, cry, RATE_HZ, self.seed) for shift in shifts] for cry in enough]
         changed = [vector(waves) for waves in zip(*made, strict=True)]
-        return _TaskVectors(vector(cries), shifts, changed)
+        return _TaskVectors(
+            vector(cries), logmel_statistics(np.concatenate(cries)), shifts, changed
+        )
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """The store of the infants' vectors: what `embed_cries` writes and the stages after it read.
 
-A row of a table is a row of the array beside it: recordings.parquet and vectors.npy, others.parquet
-and others.npy, shifted.parquet and shifted.npy. ``store.json`` says what made the vectors.
+A row of a table is a row of the arrays beside it: recordings.parquet, vectors.npy and
+statistics.npy, others.parquet and others.npy, shifted.parquet and shifted.npy. ``store.json`` says
+what made the vectors.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from crywatch.core.atomic import atomic_dir, read_json, write_json
 from crywatch.core.errors import TableError
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.infants import OTHERS, RECORDINGS, SHIFTED
+from crywatch.detection.embedders.logmel import BANDS
 from crywatch.infants.models.contract import Baseline
 
 INFO = "store.json"
 COHORT = ("train",)  # parts whose infants others are compared with
 NO_SESSION = ""  # recordings of no known session count as one: nothing says that they are several
 _ARRAYS = {"recordings": "vectors.npy", "others": "others.npy", "shifted": "shifted.npy"}
+_STATISTICS = "statistics.npy"
 _REMAKE = "run `dvc repro embed_cries`"
 
 
@@ -84,11 +87,13 @@ def write_embedded(
     other_vectors: np.ndarray | None = None,
     shifted: pd.DataFrame | None = None,
     shifted_vectors: np.ndarray | None = None,
+    statistics: np.ndarray | None = None,
 ) -> None:
     """Write a store as a whole; what is not given is empty.
 
-    ``vectors`` [recordings, dim] and so on; equal contents give equal bytes. Raises TableError for
-    a table that breaks its schema or has another number of rows than its array.
+    ``vectors`` [recordings, dim] and so on; ``statistics`` [recordings, 128]; equal contents give
+    equal bytes. Raises TableError for a table that breaks its schema or has another number of rows
+    than its array.
     """
     given = {
         RECORDINGS.name: (RECORDINGS, recordings, vectors),
@@ -102,6 +107,9 @@ def write_embedded(
             _same_length(folder / _ARRAYS[name], len(rows), name, len(frame))
             write_table(frame, temp / f"{name}.parquet", schema)
             np.save(temp / _ARRAYS[name], np.ascontiguousarray(rows, dtype=np.float32))
+        if statistics is not None:
+            _same_length(folder / _STATISTICS, len(statistics), RECORDINGS.name, len(recordings))
+            np.save(temp / _STATISTICS, np.ascontiguousarray(statistics, dtype=np.float32))
         write_json(temp / INFO, asdict(info))
 
 
@@ -133,7 +141,12 @@ class EmbeddedCries:
     @cached_property
     def vectors(self) -> np.ndarray:
         """[recordings, dim], unit length."""
-        return self._array("recordings", self.recordings)
+        return self._array(_ARRAYS["recordings"], "recordings", self.recordings)
+
+    @cached_property
+    def statistics(self) -> np.ndarray:
+        """[recordings, 128], unit length: log-mel statistics beside a network's vectors."""
+        return self._array(_STATISTICS, "recordings", self.recordings, 2 * BANDS)
 
     @cached_property
     def others(self) -> pd.DataFrame:
@@ -143,7 +156,7 @@ class EmbeddedCries:
     @cached_property
     def other_vectors(self) -> np.ndarray:
         """[others, dim], unit length."""
-        return self._array("others", self.others)
+        return self._array(_ARRAYS["others"], "others", self.others)
 
     @cached_property
     def shifted(self) -> pd.DataFrame:
@@ -153,7 +166,7 @@ class EmbeddedCries:
     @cached_property
     def shifted_vectors(self) -> np.ndarray:
         """[shifted, dim], unit length."""
-        return self._array("shifted", self.shifted)
+        return self._array(_ARRAYS["shifted"], "shifted", self.shifted)
 
     def infants(self, parts: Sequence[str], changed: Sequence[str] = ()) -> list[InfantClips]:
         """The infants of those parts by name, each one's recordings in the order of time.
@@ -224,16 +237,16 @@ class EmbeddedCries:
             for (name, control), part in made.groupby(["shift", "control"], sort=False)
         )
 
-    def _array(self, name: str, frame: pd.DataFrame) -> np.ndarray:
-        path = self.folder / _ARRAYS[name]
+    def _array(self, file: str, name: str, frame: pd.DataFrame, dim: int = 0) -> np.ndarray:
+        """Rows of table ``name``, of as many numbers as the network gives, or ``dim``."""
+        path, dim = self.folder / file, dim or self.info.dim
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, EOFError, ValueError) as error:
             raise TableError(f"{path}: cannot be read ({error}): {_REMAKE}") from error
-        if array.ndim != 2 or array.shape[1] != self.info.dim or array.dtype != np.float32:
+        if array.ndim != 2 or array.shape[1] != dim or array.dtype != np.float32:
             raise TableError(
-                f"{path}: {array.dtype} {array.shape}, expected float32 [rows, {self.info.dim}]: "
-                f"{_REMAKE}"
+                f"{path}: {array.dtype} {array.shape}, expected float32 [rows, {dim}]: {_REMAKE}"
             )
         _same_length(path, len(array), name, len(frame))
         if not np.isfinite(array).all():

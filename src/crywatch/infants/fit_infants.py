@@ -18,19 +18,29 @@ import pandas as pd
 from crywatch.core.atomic import atomic_dir, write_json, write_text
 from crywatch.core.digest import value_sha256
 from crywatch.core.errors import ConfigError
+from crywatch.data.tables.infants import is_changed
 from crywatch.infants import storage
 from crywatch.infants.conformal import ConformalConfig
-from crywatch.infants.embedded_cries import EmbeddedCries
+from crywatch.infants.embedded_cries import COHORT, EmbeddedCries
 from crywatch.infants.evaluation.baselines import EvaluationConfig, ModelEvaluation, evaluate
 from crywatch.infants.evaluation.results import InfantResult, ModelSummary, over_twice
+from crywatch.infants.evaluation.states import (
+    MEASURES,
+    StatesConfig,
+    StatesRow,
+    find,
+)
+from crywatch.infants.evaluation.states import evaluate as evaluate_states
 from crywatch.infants.gate_heads import GateConfig, GateSummary, train_gate
 from crywatch.infants.models.cohort import SNormalised
-from crywatch.infants.models.contract import InfantModel
+from crywatch.infants.models.contract import Baseline, InfantModel
 from crywatch.infants.models.registry import MODELS, ModelsConfig, build
+from crywatch.speaker.logmel import KIND as LOGMEL
 
 REPORTED, CHOSEN_ON = "test", "val"
 GATE = "gate"  # its folder, beside those of the models
 INFANTS, TABLE, TABLES, METRICS = "infants", "table.csv", "tables.json", "metrics.json"
+STATES = "states.json"  # beside the models' folders
 # Columns of table.csv, and what of an `InfantResult` they hold.
 _COLUMNS = {
     "infant_id": "infant_id",
@@ -65,6 +75,7 @@ class FitInfantsConfig:
     settings: ModelsConfig
     conformal: ConformalConfig
     evaluation: EvaluationConfig
+    states: StatesConfig
     workers: int  # processes
 
     def __post_init__(self) -> None:
@@ -115,6 +126,19 @@ class FitInfantsSummary:
 
     gate: GateSummary
     models: dict[str, ModelFit]
+    states: list[StatesRow]
+
+    def state_metrics(self) -> dict[str, float]:
+        """``states.<part>.<corpus>.<baseline>_<other>.<vectors>.<model>.<measure>``."""
+        return {
+            _metric_name(
+                f"states.{row.part}.{row.corpus}.{row.baseline}_{row.other}.{row.vectors}."
+                f"{row.model}.{measure}"
+            ): value
+            for row in self.states
+            for measure in MEASURES
+            if (value := getattr(row, measure)) is not None
+        }
 
 
 def run(
@@ -135,7 +159,32 @@ def run(
         work.append((train_gate, store, config.gate, config.changed, seed, temp / GATE))
         parallel = Parallel(n_jobs=min(config.workers, len(work)))
         *fits, gate = parallel(delayed(_on_one_thread)(*call) for call in work)
-    return FitInfantsSummary(gate, dict(zip(config.models, fits, strict=True)))
+        tables = parallel(
+            delayed(_on_one_thread)(in_two_states, name, vectors, store, config, seed)
+            for vectors in dict.fromkeys((store.info.network, LOGMEL))
+            for name in config.models
+        )
+        states = [row for rows in tables for row in rows]
+        write_json(temp / STATES, [asdict(row) for row in states])
+    return FitInfantsSummary(gate, dict(zip(config.models, fits, strict=True)), states)
+
+
+def in_two_states(
+    name: str, network: str, store: EmbeddedCries, config: FitInfantsConfig, seed: int
+) -> list[StatesRow]:
+    """Model ``name`` on the vectors of the store's network, or on its log-mel statistics."""
+    recordings = store.recordings
+    infants = find(recordings, (CHOSEN_ON, REPORTED), config.states)
+    if not infants:
+        return []
+    vectors = store.vectors if network == store.info.network else store.statistics
+    normal = ~is_changed(recordings, config.changed) & recordings["split"].isin(COHORT)
+    cohort = [
+        Baseline(str(infant), vectors[rows.index], rows["session_id"].fillna("").to_numpy(str))
+        for infant, rows in recordings[normal].groupby("infant_id", sort=True)
+    ]
+    model = build(name, config.settings, seed, cohort)
+    return evaluate_states(model, vectors, network, infants, config.conformal, config.states, seed)
 
 
 def _on_one_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -15,6 +15,7 @@ from crywatch.report.follow_tables import follow_tables, gate_tables
 from crywatch.report.iclas_tables import iclas_tables
 from crywatch.report.infant_tables import infant_tables
 from crywatch.report.pages import Link, ReportOrigin, SectionsPage, sections_page
+from crywatch.report.state_tables import state_tables
 from crywatch.report.tables import Table
 from crywatch.report.timeline_tables import timeline_tables
 from crywatch.report.verification_tables import network_name, verification_tables
@@ -47,6 +48,7 @@ def infants_page(
             *iclas_tables(
                 inputs.fitted, dict(zip(cries["infant_id"], cries["split"], strict=True))
             ),
+            *state_tables(inputs.fitted),
         ],
         "gate": [
             *gate_tables(inputs.fitted / "gate"),

@@ -1,0 +1,193 @@
+"""An infant in two states: its normal is fitted on one of them, and the other is to be told.
+
+Where a corpus says in which state an infant cried, by its categories, the recordings of one are
+its baseline. By folds some of them are held out, and a model is calibrated on the rest: alarms on
+those are false, alarms on the other state are detections. What is held out are whole occasions
+(sessions) where an infant has `OCCASIONS`; else recordings, and then an occasion is on both sides.
+An AUC compares scores of one fold, which have the same models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from crywatch.core.errors import ConfigError
+from crywatch.infants.conformal import ConformalConfig, calibrate, deal, judge
+from crywatch.infants.models.contract import Baseline, InfantModel
+from crywatch.metrics.bootstrap import TAILS, bootstrap
+
+OCCASIONS = 3  # of a baseline: one to test, two to calibrate on
+MEASURES = ("auc", "false_alarms", "detected")
+
+
+@dataclass
+class StatesConfig:
+    """Section ``states``."""
+
+    pairs: list[list[str]]  # categories of a corpus: the baseline, and the other state
+    least: int  # recordings of an infant's baseline
+    folds: int
+    resamples: int  # of the bootstrap over infants
+
+    def __post_init__(self) -> None:
+        if any(len(set(pair)) != 2 or len(pair) != 2 for pair in self.pairs):
+            raise ConfigError(f"states.pairs: {self.pairs} must be pairs of two categories")
+        if self.least < OCCASIONS or self.folds < 2 or self.resamples < 1:
+            raise ConfigError(
+                f"states: least {self.least} must be at least {OCCASIONS}, folds {self.folds} 2 "
+                f"and resamples {self.resamples} 1"
+            )
+
+
+@dataclass(frozen=True)
+class InfantInStates:
+    """Row numbers of ``recordings`` in the order of time."""
+
+    infant_id: str
+    corpus: str
+    part: str
+    pair: tuple[str, str]
+    baseline: np.ndarray
+    other: np.ndarray
+    occasions: np.ndarray  # [baseline], what is held out together
+    apart: bool  # whole occasions are; false: recordings
+
+    def folds(self, count: int) -> np.ndarray:
+        """[baseline]: the fold that holds each recording out."""
+        _, number, sizes = np.unique(self.occasions, return_inverse=True, return_counts=True)
+        return deal(sizes, min(count, len(sizes)))[number]
+
+
+@dataclass(frozen=True)
+class StatesRow:
+    """One kind of model on one kind of vectors: means over infants with 95 % intervals.
+
+    Rates are over the infants with a promise. None where there is no infant, or no interval.
+    """
+
+    corpus: str
+    baseline: str
+    other: str
+    part: str
+    vectors: str
+    model: str
+    infants: int
+    apart: int  # infants of whom whole occasions are held out
+    promised: int  # infants
+    baseline_recordings: int
+    other_recordings: int
+    rate_promised: float
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    false_alarms: float | None
+    false_alarms_low: float | None
+    false_alarms_high: float | None
+    detected: float | None
+    detected_low: float | None
+    detected_high: float | None
+
+
+def find(
+    recordings: pd.DataFrame, parts: Sequence[str], config: StatesConfig
+) -> list[InfantInStates]:
+    """The infants of ``parts`` with both states of a pair; ``recordings`` is the store's table."""
+    ordered = recordings.sort_values(["recorded_at", "clip_id"], kind="stable")
+    ordered = ordered[ordered["split"].isin(list(parts))]
+    found = []
+    for pair in config.pairs:
+        for (corpus, infant_id), own in ordered.groupby(["corpus", "infant_id"], sort=True):
+            baseline, other = (own[own["category"] == state] for state in pair)
+            if len(baseline) < config.least or not len(other):
+                continue
+            # Recordings of no known session are of one occasion.
+            occasions = baseline["session_id"].fillna("").to_numpy(dtype=str)
+            apart = len(np.unique(occasions)) >= OCCASIONS
+            if not apart:
+                occasions = baseline["clip_id"].to_numpy(dtype=str)
+            rows = baseline.index.to_numpy(), other.index.to_numpy()
+            part = str(own["split"].iloc[0])
+            place = str(infant_id), str(corpus), part, (pair[0], pair[1])
+            found.append(InfantInStates(*place, *rows, occasions, apart))
+    return found
+
+
+def evaluate(
+    model: InfantModel,
+    vectors: np.ndarray,
+    name: str,
+    infants: Sequence[InfantInStates],
+    conformal: ConformalConfig,
+    config: StatesConfig,
+    seed: int,
+) -> list[StatesRow]:
+    """A row a corpus, pair and part; ``vectors`` [recordings, dim] are called ``name``."""
+    tasks = [
+        (one, fold == number)
+        for one, fold in enumerate(infant.folds(config.folds) for infant in infants)
+        for number in range(fold.max() + 1)
+    ]
+    baselines, new = [], []
+    for task, (one, held) in enumerate(tasks):
+        own = infants[one]
+        rest = vectors[own.baseline[~held]], own.occasions[~held]
+        baselines.append(Baseline(f"{own.infant_id}, task {task}", *rest))
+        new.append(vectors[np.concatenate([own.baseline[held], own.other])])
+    calibrated = calibrate(model, baselines, conformal)
+    judged = judge(model, calibrated, new)
+    of_held: list[list[np.ndarray]] = [[] for _ in infants]  # [held, MEASURES] each
+    for (one, held), fitted, judgement in zip(tasks, calibrated, judged, strict=True):
+        count, known = held.sum(), 0.0 if fitted.promise.promised else np.nan
+        scores, alarms = judgement.scores, known + judgement.alarms
+        # Each held-out recording against each of the other state.
+        auc = (np.sign(scores[count:] - scores[:count, None]).mean(axis=1) + 1) / 2
+        detected = np.full(count, alarms[count:].mean())
+        of_held[one].append(np.stack([auc, alarms[:count], detected], axis=1))
+    values = np.array([np.concatenate(parts).mean(axis=0) for parts in of_held])
+    groups: dict[tuple, list[int]] = {}
+    for one, infant in enumerate(infants):
+        groups.setdefault((infant.corpus, *infant.pair, infant.part), []).append(one)
+    rows = []
+    for group, members in groups.items():
+        table = values[members]
+        estimates: dict[str, float | None] = {}
+        for measure, column in zip(MEASURES, table.T, strict=True):
+            column = column[np.isfinite(column)]
+            low, high = _interval(column, config.resamples, seed)
+            mean = float(column.mean()) if len(column) else None
+            estimates |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
+        rows.append(
+            StatesRow(
+                *group,
+                vectors=name,
+                model=model.name,
+                infants=len(members),
+                apart=sum(infants[one].apart for one in members),
+                promised=int(np.isfinite(table[:, 1]).sum()),
+                baseline_recordings=sum(len(infants[one].baseline) for one in members),
+                other_recordings=sum(len(infants[one].other) for one in members),
+                rate_promised=conformal.rate,
+                **estimates,
+            )
+        )
+    return rows
+
+
+def _interval(
+    values: np.ndarray, resamples: int, seed: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Of the mean over infants, by the bootstrap; none for one infant."""
+    if len(values) < 2:
+        return None, None
+    draws = bootstrap(
+        lambda times: (times @ values / len(values))[:, None],
+        len(values),
+        resamples=resamples,
+        seed=seed,
+    )
+    (low,), (high,) = np.quantile(draws, TAILS, axis=0)
+    return float(low), float(high)
