@@ -15,6 +15,7 @@ from crywatch.speaker.cries.store import CryRow, write_cries
 TABLES = (
     "verification_tables",
     "infant_tables",
+    "state_tables",
     "gate_tables",
     "follow_tables",
     "timeline_tables",

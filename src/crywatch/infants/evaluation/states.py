@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,13 +149,13 @@ def evaluate(
         detected = np.full(count, alarms[count:].mean())
         of_held[one].append(np.stack([auc, alarms[:count], detected], axis=1))
     values = np.array([np.concatenate(parts).mean(axis=0) for parts in of_held])
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[tuple[str, str, str, str], list[int]] = {}
     for one, infant in enumerate(infants):
         groups.setdefault((infant.corpus, *infant.pair, infant.part), []).append(one)
     rows = []
     for group, members in groups.items():
         table = values[members]
-        estimates: dict[str, float | None] = {}
+        estimates: dict[str, Any] = {}
         for measure, column in zip(MEASURES, table.T, strict=True):
             column = column[np.isfinite(column)]
             low, high = _interval(column, config.resamples, seed)
