@@ -24,7 +24,8 @@ from crywatch.report.systems import systems_page
 from tests.helpers.baseline_cases import made, world
 from tests.helpers.score_cases import score, scored, with_models
 
-CONFIG = SystemsConfig(peer="yamnet/zero_shot", main=["robust/r"])
+MIX = {"rain": 3.0, "silence": 1.0}
+CONFIG = SystemsConfig(peer="yamnet/zero_shot", main=["robust/r"], mix=MIX)
 
 
 class Loud(Detector):
@@ -218,6 +219,24 @@ def test_folds_that_leave_kinds_out_are_measured_together_on_every_kind(summary,
     assert difference == pytest.approx(
         second.metrics["average_precision"].mean - peer.metrics["average_precision"].mean
     )
+
+
+def test_false_alarms_are_counted_by_kind_of_all_systems(summary):
+    test = {
+        row.kind: row for row in summary.kinds if row.row == "blazenet/x" and row.part == "test"
+    }
+    assert set(test) == {"silence", "baby_laugh", "rain"}
+    assert (test["rain"].sources, test["rain"].hours) == (6, pytest.approx(6 * 6 / 3600))
+    # What never heard kinds is counted on these, in all parts, and so is the peer.
+    for name in ("blazenet/x_no_kinds", "yamnet/zero_shot"):
+        unseen = {r.kind: r for r in summary.kinds if (r.row, r.part) == (name, "unseen")}
+        assert {kind: row.sources for kind, row in unseen.items()} == {
+            "silence": 9,
+            "baby_laugh": 9,
+            "rain": 18,
+        }
+    assert all(row.missing == () and row.upper_per_hour > row.per_hour for row in summary.mixes)
+    assert {row.row for row in summary.mixes} >= {"blazenet/x_no_kinds", "robust/r"}
 
 
 def test_nothing_is_decided_where_the_validation_part_is_measured(summary):

@@ -4,6 +4,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -135,7 +136,7 @@ def test_the_local_profile_needs_a_mirror(tmp_path):
     class Data:
         source: str
         mirror: str
-        allow_missing: bool
+        allow_missing: Any
         generator: dict | None
 
     with pytest.raises(ConfigError, match=r"-S data\.mirror=VALUE"):

@@ -21,6 +21,8 @@ from crywatch.report.tables import (
 RECORDED = "as recorded"
 POOLED = "pooled"
 LEFT_OUT = ", left out"
+UNSEEN_KINDS = "kinds of sound, left out"
+DEFAULT = "robust/robust"  # whose headline it is; without a corpus or kinds it is DEFAULT_no_...
 SHORT = {
     "auc": "AUC",
     "average_precision": "AP",
@@ -57,6 +59,11 @@ class SystemResults:
         }
         self.peer: str = content["peer"]
         self.shift: str = content["shift"]
+        self.kinds: list[JsonRow] = content["kinds"]
+        self.mixes: list[JsonRow] = content["mixes"]
+        self.main: list[str] = content["main"]
+        self.recall: float = content["recall"]
+        self.mix: Mapping[str, float] = content["mix"]
         self._by_key = {
             (row["row"], row["channel"], row["scope"], row["unit"]): row for row in self.rows
         }
@@ -92,18 +99,98 @@ def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage
         return [each for scope in scopes for each in _by_unit(results, channel, scope)]
 
     tables = {
+        "headline": [headline_table(results)],
         "systems": [main_table(results)],
         "recorded": pages(RECORDED, results.test_scopes()),
         "matched": [
             each for channel in results.matched for each in pages(channel, results.scopes(channel))
         ],
         "left_out": pages(RECORDED, [s for s in distinct(results.rows, "scope") if LEFT_OUT in s]),
+        "kinds": kind_tables(results),
         "shift": [shift_table(results, unit) for unit in ("second", "clip")],
     }
     facts = f"{len(results.parameters)} systems, {len(results.rows)} measurements."
     if not results.has_peer:
         facts += f" {results.peer} was not at hand: there are no differences to it."
-    return sections_page("comparison", title, origin, facts, tables, {"systems": folder})
+    return sections_page(
+        "comparison",
+        title,
+        origin,
+        facts,
+        tables,
+        {"systems": folder},
+        recall=f"{results.recall:g}",
+    )
+
+
+def headline_table(results: SystemResults) -> Table:
+    """The default on what it heard and what it never heard, beside the peer on the same seconds."""
+    heard = [("seen kinds", RECORDED)] + [(channel, channel) for channel in results.matched]
+    lines = [(title, DEFAULT, channel, POOLED) for title, channel in heard]
+    never = [name for name in results.parameters if name.startswith(f"{DEFAULT}_no_")]
+    for name in never:
+        for scope in results.scopes(RECORDED):
+            if scope == UNSEEN_KINDS:
+                lines.insert(1, ("unseen kinds", name, RECORDED, scope))
+            elif LEFT_OUT in scope and not results.get(name, RECORDED, UNSEEN_KINDS, "second"):
+                lines.insert(-len(results.matched), (f"unseen: {scope}", name, RECORDED, scope))
+    cells = []
+    for title, name, channel, scope in lines:
+        for unit in ("second", "clip"):
+            row, peer = (results.get(n, channel, scope, unit) for n in (name, results.peer))
+            if row is not None:
+                metric = "average_precision"
+                values = [_interval(row, metric), _mean(peer, metric), _difference(row, metric)]
+                values += [_mean(each, "recall_at_1pct") for each in (row, peer)]
+                groups = f"{row['cry_groups']} / {row['other_groups']}"
+                cells.append([title, name, unit, f"{row['n_cry']} of {row['n']}", groups, *values])
+    columns = ["measured on", "system", "per", "cries", "groups, cry / other", "AP"]
+    columns += [f"AP of {results.peer}", "difference", SHORT["recall_at_1pct"]]
+    return Table("Seen and unseen", [*columns, f"the same of {results.peer}"], cells)
+
+
+def kind_tables(results: SystemResults) -> list[Table]:
+    """False alarms an hour by kind of sound, and over a nursery's day."""
+    tables = []
+    for part, title in (("test", "test part"), ("unseen", "kinds that were left out, all parts")):
+        rows = [row for row in results.kinds if row["part"] == part]
+        shown = {results.peer, *results.main} if part == "test" else {row["row"] for row in rows}
+        names = [name for name in distinct(rows, "row") if name in shown]
+        by_key: dict[tuple[str, str], JsonRow] = {}
+        for row in rows:
+            by_key.setdefault((row["row"], row["kind"]), row)
+        cells = []
+        for kind in sorted(set(distinct(rows, "kind"))):
+            found = [by_key.get((name, kind)) for name in names]
+            one = next((row for row in found if row is not None), None)
+            if one is not None:
+                head = [kind, number(3600 * one["hours"], 0), str(one["sources"])]
+                cells.append(head + [_alarms(row) for row in found])
+        recalls = [
+            f"{row['row']} {number(row['recall_second'], 2)} of seconds, "
+            f"{number(row['recall_clip'], 2)} of clips"
+            for name in names
+            if (row := next((r for r in rows if r["row"] == name), None)) is not None
+        ]
+        note = f"Cries of the test part found at the same thresholds: {'; '.join(recalls)}."
+        head = ["kind", "seconds", "sources", *names]
+        tables.append(Table(f"False alarms an hour by kind, {title}", head, cells, note))
+    columns: dict[str, str | Callable[[JsonRow], str]] = {
+        "system": "row",
+        "measured on": "part",
+        "false alarms an hour": lambda row: number(row["per_hour"], 1),
+        "at most (95 %)": lambda row: number(row["upper_per_hour"], 1),
+        "stated": lambda row: "no" if row["missing"] else "yes",
+        "never measured on": lambda row: ", ".join(row["missing"]) or "nothing of it",
+    }
+    day = ", ".join(f"{kind} {hours:g}" for kind, hours in results.mix.items())
+    return [*tables, table("A nursery's day", columns, results.mixes, f"Hours: {day}.")]
+
+
+def _alarms(row: JsonRow | None) -> str:
+    if row is None:
+        return "n/a"
+    return bracketed(row["per_hour"], row["low"], row["high"], 0)
 
 
 def main_table(results: SystemResults) -> Table:

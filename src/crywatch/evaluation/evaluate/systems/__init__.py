@@ -6,21 +6,23 @@ same seconds. Scopes are those of `crywatch.evaluation.scopes`. Through a matche
 alike are heard; the phone is the case study's recording chain, applied to the test part only.
 Decisions are at a threshold chosen on the validation part as recorded, also after a channel: what a
 system would do when it is moved there. On corpora left out, all parts of which are measured, there
-are none.
+are none. False alarms are counted by kind of sound (`kinds`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crywatch.core.atomic import write_json
 from crywatch.core.charts import save_svg
+from crywatch.core.errors import ConfigError
 from crywatch.evaluation.evaluate.systems.figures import comparison_figure
-from crywatch.evaluation.evaluate.systems.measures import ComparedRow, compare
+from crywatch.evaluation.evaluate.systems.kinds import KindRow, MixRow, kind_rows, mix_rows
+from crywatch.evaluation.evaluate.systems.measures import ComparedRow, compare, never_heard
 from crywatch.evaluation.scopes import CLIP, POOLED
-from crywatch.evaluation.scored import AS_RECORDED, SYSTEMS, Scored
+from crywatch.evaluation.scored import AS_RECORDED, SHORTCUTS, SYSTEMS, Scored
 from crywatch.metrics.rows import flat
 
 DIGITS = 6  # of the headline
@@ -32,6 +34,16 @@ class SystemsConfig:
 
     peer: str  # system whose difference to every row is estimated
     main: list[str]  # rows whose numbers metrics.json has
+    recall: float = 0.8  # of crying seconds, at which false alarms are counted by kind of sound
+    mix: dict[str, float] = field(default_factory=dict)  # hours of each kind in a nursery's day
+
+    def check(self) -> None:
+        """ConfigError where a value cannot be kept."""
+        if not 0 < self.recall <= 1:
+            raise ConfigError(f"evaluate.systems.recall: {self.recall:g} is not above 0 up to 1")
+        for kind, hours in self.mix.items():
+            if not hours > 0:
+                raise ConfigError(f"evaluate.systems.mix.{kind}: {hours:g} hours, set more than 0")
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,9 @@ class CompareSummary:
     parameters: dict[str, int]  # by row
     peer: str
     shift: str
+    kinds: list[KindRow]
+    mixes: list[MixRow]
+    config: SystemsConfig
 
     def as_tables(self) -> dict:
         """For tables.json."""
@@ -52,17 +67,34 @@ class CompareSummary:
             ],
             "peer": self.peer,
             "shift": self.shift,
+            "kinds": [flat(row) for row in self.kinds],
+            "mixes": [flat(row) for row in self.mixes],
+            "main": self.config.main,
+            "recall": self.config.recall,
+            "mix": dict(self.config.mix),
         }
 
 
 def run(scored: Scored, config: SystemsConfig, out_dir: Path) -> CompareSummary:
     """Measure; writes tables.json, metrics.json and comparison.svg."""
+    config.check()
     index = scored.index
+    kinds = [
+        row
+        for system in index.systems
+        if {SHORTCUTS, SYSTEMS} & set(system.evaluations)
+        for row in kind_rows(
+            system, scored.seconds(system.name), never_heard(system, index), config.recall
+        )
+    ]
     summary = CompareSummary(
         rows=compare(scored, config.peer),
         parameters={system.row: system.parameters for system in index.of(SYSTEMS)},
         peer=config.peer,
         shift=index.shift,
+        kinds=kinds,
+        mixes=list(mix_rows(kinds, config.mix)),
+        config=config,
     )
     write_json(out_dir / "tables.json", summary.as_tables())
     write_json(out_dir / "metrics.json", headlines(summary.rows, config.main))

@@ -100,7 +100,7 @@ def compare(scored: Scored, peer: str) -> list[ComparedRow]:
         places = rows.setdefault(system.row, {})
         recorded = audible(clips_alone(scored.seconds(system.name)))
         chosen = best_threshold(recorded)
-        folds = filter(leaves_kinds, _never_heard(system, scored.index))
+        folds = filter(leaves_kinds, never_heard(system, scored.index))
         frames = [left_out(recorded, fold)[1] for fold in folds]
         unseen.setdefault(system.row, []).extend(frames)
         for channel, scope, seconds in _scopes(system, recorded, scored):
@@ -136,12 +136,12 @@ def _scopes(
                 heard = audible(scored.seconds(system.name, channel))
             for scope, here in scopes(heard[heard["split"] == "test"]):
                 yield channel, scope, here
-    for leave_out in _never_heard(system, index):
+    for leave_out in never_heard(system, index):
         scope, here = left_out(recorded, leave_out)
         yield AS_RECORDED, scope, here
 
 
-def _never_heard(system: ScoredSystem, index: ScoreIndex) -> list[str]:
+def never_heard(system: ScoredSystem, index: ScoreIndex) -> list[str]:
     """What ``system`` leaves out; of the untrained what any of the others does."""
     systems = index.of(SYSTEMS) if system.family in UNTRAINED else [system]
     return [name for name in dict.fromkeys(each.leave_out for each in systems) if name]
