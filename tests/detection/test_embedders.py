@@ -14,6 +14,7 @@ from crywatch.audio.segments import RATE_HZ, cut, n_segments
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.detection.embedders import NAMES, EmbedderConfig, build
 from crywatch.detection.embedders.base import handle_digest
+from crywatch.detection.robust import robust_sounds
 from tests.helpers.embedder_cases import (
     save_vggish,
     save_yamnet,
@@ -153,6 +154,11 @@ def test_yamnet_averages_the_frames_of_a_second(yamnet):
         expected = [yamnet_reference(second).mean(axis=0) for second in cut(wave)]
         np.testing.assert_allclose(embedder.embed(wave), expected, atol=1e-6)
     assert len(yamnet_reference(np.zeros(RATE_HZ))) == 2  # frames at 0 and 0.48 s
+
+
+def test_a_saved_model_of_yamnet_is_a_teacher_too(yamnet):
+    scores = robust_sounds._open_yamnet(str(yamnet)).class_scores(np.zeros((3, RATE_HZ), "float32"))
+    assert scores.shape == (3, robust_sounds.N_CLASSES)
 
 
 def test_a_model_without_one_frame_a_second_is_refused(tmp_path):

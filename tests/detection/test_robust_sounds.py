@@ -10,7 +10,7 @@ import pytest
 from crywatch.audio.waves.cleaned import read_clean
 from crywatch.audio.waves.resampling import resample
 from crywatch.core.digest import files_sha256
-from crywatch.core.errors import ConfigError, TableError
+from crywatch.core.errors import ConfigError, ModelError, TableError
 from crywatch.detection.robust.robust_sounds import apply_codec, run
 from crywatch.detection.robust.sounds import Sounds
 from tests.helpers.blazenet_cases import write_clips
@@ -120,7 +120,7 @@ def test_bad_values_are_named(world, tmp_path):
             refused(replace(SOUNDS, channel=name))
     with pytest.raises(ConfigError, match=r"channels has no 'radio'"):
         refused(replace(SOUNDS, channel="radio"))
-    with pytest.raises(ConfigError, match=r"yamnet\.handle: 'somewhere'"):
+    with pytest.raises(ModelError, match=r"yamnet\.handle 'somewhere' cannot be loaded"):
         refused(SOUNDS, "somewhere")
     assert not (tmp_path / "s").exists()
 

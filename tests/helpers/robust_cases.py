@@ -102,7 +102,7 @@ class FakeTeacher:
     config = EmbedderConfig("yamnet", 521, "fake")
     digest = "fake"
 
-    def embed_seconds(self, seconds: np.ndarray) -> np.ndarray:
+    def class_scores(self, seconds: np.ndarray) -> np.ndarray:
         """[n, 16000] to [n, 521]."""
         rng = np.random.default_rng(1)
         scores = np.tile(0.1 * rng.random(521, dtype=np.float32), (len(seconds), 1))

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,15 +28,17 @@ from crywatch.audio.waves.resampling import resample
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import value_sha256
-from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.errors import ConfigError, CrywatchError, ModelError
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureWriter, StoreInfo
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
-from crywatch.detection.embedders import Embedder
 from crywatch.detection.embedders.base import EmbedderConfig
 from crywatch.detection.robust.sounds import CLEAN, CODEC, TEACHER, TEACHER_HOP_S
 from crywatch.detection.robust.spans import Span
+
+if TYPE_CHECKING:
+    from crywatch.detection.embedders.yamnet import YamnetFile, YamnetHub
 
 PARTS = ("train", "val")
 MAX_COPIES = 10
@@ -205,17 +207,15 @@ def _write_teacher(clips: pd.DataFrame, key: list, handle: str, work_dir: Path) 
         count = max(1, math.ceil((len(wave) - length / 2) / hop))
         padded = np.pad(wave, (0, max(0, (count - 1) * hop + length - len(wave))))
         windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop][:count]
-        return teacher.embed_seconds(windows)
+        return teacher.class_scores(windows)
 
     return _write_clips(clips, info, scores, work_dir)
 
 
-def _open_yamnet(handle: str) -> Embedder:
-    """With class scores: the SavedModel's embeddings say nothing of crying."""
-    from crywatch.detection.embedders.yamnet import YamnetFile
+def _open_yamnet(handle: str) -> YamnetHub | YamnetFile:
+    from crywatch.detection.embedders import yamnet
 
-    if not handle.endswith(".tflite"):
-        raise ConfigError(
-            f"yamnet.handle: {handle!r}: as a teacher only the quantised .tflite file is read"
-        )
-    return YamnetFile(EmbedderConfig("yamnet", N_CLASSES, handle))
+    try:
+        return yamnet.build(EmbedderConfig("yamnet", N_CLASSES, handle))
+    except ModelError as error:
+        raise ModelError(str(error).replace("embedder.handle", "yamnet.handle")) from error
