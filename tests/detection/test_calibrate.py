@@ -473,6 +473,8 @@ def test_the_conf_calibrates_what_stages_make_and_detect_uses_it():
     config = params.typed(conf.calibrate, CalibrateConfig, "calibrate")
     config.check()
     assert conf.detect.model in {f"data/calibrate/{name}" for name in config.models}
+    # By its folder: detect.model may be an alias, on which no stage can depend.
+    assert conf.cries.detector == conf.detect.model
     variants = {
         f"data/train_{family}/{name}"
         for family in ("blazenet", "robust", "rtfm")
