@@ -200,3 +200,13 @@ def test_errors_name_the_key(steps, message):
 def test_an_unknown_channel_names_those_there_are():
     with pytest.raises(ConfigError, match=r"channels has no 'nope'; there are telephone, amr"):
         channel("nope", SECTION)
+
+
+def test_the_phone_without_a_codec_is_the_phone_up_to_its_16_bits():
+    """What the study's app hands to its network; the chain is otherwise the same."""
+    *chain, last = SECTION["phone_pcm"]
+    *same, codec = SECTION["phone"]
+    assert chain == same and list(codec) == ["codec"]
+    assert last == {"quantise": {"bits": 16}}
+    heard = apply(channel("phone_pcm", SECTION), cry(), "corpus/1")
+    np.testing.assert_allclose(heard * 2**15, np.round(heard * 2**15), atol=1e-3)

@@ -12,7 +12,7 @@ import torch
 
 from crywatch.core.errors import ModelError
 from crywatch.core.models import DESCRIPTION, WEIGHTS, ModelFolder, describe, load, save
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+from crywatch.detection.baselines.networks import AppNetwork, CnnNetwork, DenseNetwork
 from crywatch.detection.detectors import load_detector
 from crywatch.infants import gate as gates
 from crywatch.speaker import ecapa
@@ -21,7 +21,7 @@ from tests.helpers import store_cases
 
 # Fixture: a model folder of each kind of detector that has a backbone or an embedder.
 folders = test_detectors.folders
-KINDS = ["blazenet", "robust", "rtfm", "miner", "svc", "dense", "cnn", "ecapa", "gate"]
+KINDS = ["blazenet", "robust", "rtfm", "miner", "svc", "dense", "cnn", "app", "ecapa", "gate"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def every(folders):
     networks = {
         "dense": (DenseNetwork(18, 8, 2), {"hidden": 8}),
         "cnn": (CnnNetwork(4, 2), {"filters": 4}),
+        "app": (AppNetwork(2), {"window_s": 4.0}),
     }
     models = {"svc": ModelFolder(about | {"kind": "svc", "name": "svc"}, arrays)}
     for kind, (network, shape) in networks.items():

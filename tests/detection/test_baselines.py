@@ -9,7 +9,6 @@ import torch
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import n_parameters
-from crywatch.detection.baselines import mfcc
 from crywatch.detection.baselines.averaged import NAMES, averages
 from crywatch.detection.baselines.fitting import (
     Data,
@@ -18,7 +17,8 @@ from crywatch.detection.baselines.fitting import (
     fit_svc,
     mean_recall,
 )
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+from crywatch.detection.baselines.mfcc import Mfcc
+from crywatch.detection.baselines.networks import AppNetwork, CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 from crywatch.detection.baselines.windows import means, vote, windows
 
@@ -151,6 +151,7 @@ def test_the_grid_takes_the_best_on_the_validation_part():
     fitted = fit_svc(train, val, [1.0], [50.0, 0.05])
     accuracies = [row["val_accuracy"] for row in fitted.history]
     assert fitted.metrics["val_accuracy"] == max(accuracies) > min(accuracies)
+    assert 0.8 < fitted.metrics["train_accuracy"] <= 1
     arrays = SvcArrays(**{k.removeprefix("svc."): v.numpy() for k, v in fitted.weights.items()})
     called = arrays.decisions(val.inputs).argmax(axis=1)
     assert mean_recall(val.labels, called) == fitted.metrics["val_accuracy"]
@@ -165,11 +166,46 @@ def test_mean_recall_counts_every_class_the_same():
 
 def test_networks_have_the_shapes_that_are_told():
     cnn = CnnNetwork(16, 4)
-    assert mfcc.pictures(torch.zeros(2, RATE_HZ)).shape == (2, 98, 40)
+    assert Mfcc()(torch.zeros(2, RATE_HZ)).shape == (2, 98, 40)
     assert cnn(torch.zeros(2, 98, 40)).shape == (2, 4)
     expected = (20 * 8 + 1) * 16 + (10 * 4 * 16 + 1) * 16 + (49 * 20 * 16 + 1) * 4
     assert n_parameters(cnn) == expected
     assert n_parameters(DenseNetwork(18, 64, 4)) == 19 * 64 + 65 * 4
+
+
+def test_the_apps_network_has_the_numbers_of_the_study():
+    """Each layer halves a picture of 4 s, padded as TensorFlow does: 398 x 40 to 50 x 5."""
+    app = AppNetwork(2)
+    pictures = Mfcc()(torch.zeros(3, 4 * RATE_HZ))
+    assert pictures.shape == (3, 398, 40)
+    assert app(pictures).shape == (3, 2)
+    convolutions = [(80 * before + 1) * after for before, after in ((1, 8), (8, 16), (16, 4))]
+    assert n_parameters(app) == sum(convolutions) + (50 * 5 * 4 + 1) * 2 == 18_030
+    # None of it is of the front end, which is no weight.
+    assert not Mfcc().state_dict()
+
+
+def test_the_apps_network_pads_as_tensorflow_does():
+    """By one filter's weight at a time: where the first output of each layer looks."""
+    app = AppNetwork(2).eval()
+    first, *_ = app.layers
+    with torch.no_grad():
+        for parameter in app.parameters():
+            parameter.zero_()
+        # One weight 4 rows down and 3 to the right is at the picture's corner under SAME.
+        first.weight[0, 0, 4, 3] = 1
+        for layer in app.layers[1:]:
+            layer.weight[0, 0, 4, 3] = 1
+        app.out.weight[1, 0] = 1
+        picture = torch.zeros(1, 398, 40)
+        picture[0, 0, 0] = 2
+        assert app(picture).tolist() == [[0, 2]]
+        # And its last one: 398 rows are padded by 4 and 4, 199 by 4 and 5, 100 by 4 and 4.
+        app.out.weight.zero_()
+        app.out.weight[1, 50 * 5 - 1] = 1
+        picture = torch.zeros(1, 398, 40)
+        picture[0, 8 * 49, 8 * 4] = 3
+        assert app(picture).tolist() == [[0, 3]]
 
 
 def test_mfcc_pictures_follow_their_definition():
@@ -188,7 +224,7 @@ def test_mfcc_pictures_follow_their_definition():
         * sum(e * np.cos(np.pi * k / 40 * (b + 0.5)) for b, e in enumerate(energies))
         for k in range(40)
     ]
-    found = mfcc.pictures(torch.from_numpy(wave)[None])[0, 5]
+    found = Mfcc()(torch.from_numpy(wave)[None])[0, 5]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -210,6 +246,8 @@ def test_a_network_keeps_the_epoch_of_the_lowest_loss_and_stops_after_it():
     network.load_state_dict({k.removeprefix("network."): v for k, v in fitted.weights.items()})
     called = network(torch.from_numpy(val.inputs).float()).argmax(dim=1).numpy()
     assert mean_recall(val.labels, called) == fitted.metrics["val_accuracy"] > 0.8
+    called = network(torch.from_numpy(train.inputs).float()).argmax(dim=1).numpy()
+    assert mean_recall(train.labels, called) == fitted.metrics["train_accuracy"]
 
 
 def test_equal_seeds_give_equal_weights():

@@ -128,7 +128,7 @@ def test_the_index_says_what_was_scored(world, stored):
     assert by_name[LEFT_OUT].leave_out == "cries"
     assert by_name["robust/r"].evaluations == (SHORTCUTS, SYSTEMS)
     assert [system.name for system in stored.index.of(DETECTION)] == [*NAMES, LEFT_OUT]
-    assert stored.index.matched == ["dull"] and stored.index.shift == "phone"
+    assert stored.index.matched == ["dull"] and stored.index.shifts == ["phone"]
 
 
 def test_a_row_group_is_a_system_and_channel(stored):

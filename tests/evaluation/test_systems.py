@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from crywatch.audio.segments import cut
-from crywatch.core.atomic import read_json
+from crywatch.core.atomic import read_json, write_json
 from crywatch.data.selection import is_left_out
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
@@ -20,12 +22,17 @@ from crywatch.evaluation.scored import AS_RECORDED
 from crywatch.evaluation.scored import SYSTEMS as COMPARED
 from crywatch.metrics.curves import binary_metrics, max_f1
 from crywatch.report.pages import ReportOrigin, render
-from crywatch.report.systems import systems_page
+from crywatch.report.systems import SystemResults, case_study_table, systems_page
+from tests.helpers import score_cases
 from tests.helpers.baseline_cases import made, world
 from tests.helpers.score_cases import score, scored, with_models
 
 MIX = {"rain": 3.0, "silence": 1.0}
 CONFIG = SystemsConfig(peer="yamnet/zero_shot", main=["robust/r"], mix=MIX)
+TWO_PHONES = replace(
+    score_cases.CONFIG,
+    compared=replace(score_cases.CONFIG.compared, shifts=["phone", "phone_pcm"]),
+)
 
 
 class Loud(Detector):
@@ -85,7 +92,8 @@ def source(tmp_path_factory):
 
 def compare(source, folder, systems=SYSTEMS):
     """Score into ``folder``/score, compare into ``folder``/out."""
-    score(folder / "score", [source], {COMPARED: with_models(folder / "models", systems)}, detector)
+    models = {COMPARED: with_models(folder / "models", systems)}
+    score(folder / "score", [source], models, detector, TWO_PHONES)
     return run(scored(folder / "score", [source]), CONFIG, folder / "out")
 
 
@@ -313,8 +321,43 @@ def test_the_page_has_every_measure_and_system(summary, out):
 def test_the_page_shows_before_after_and_re_recorded(summary, out):
     report = systems_page(out, "Title", ORIGIN)
     tables = {table.title: table for section in report.sections for table in section.tables}
-    shift = tables["Before and after the phone, pooled, per second"]
+    shift = tables["Before and after channel phone, pooled, per second"]
     cells = {cells[0]: dict(zip(shift.columns, cells, strict=True)) for cells in shift.rows}
     again = row(summary, "blazenet/x_phone", channel="phone").metrics["auc"].mean
     assert cells["blazenet/x"]["AUC, re-recorded"] == f"{again:.3f}"
     assert cells["robust/r"]["AUC, re-recorded"].startswith("n/a")
+    # The phone without a codec is another channel: measured apart, and x_phone was not on it.
+    pcm = tables["Before and after channel phone_pcm, pooled, per second"]
+    line = next(cells for cells in pcm.rows if cells[0] == "blazenet/x")
+    cells = dict(zip(pcm.columns, line, strict=True))
+    assert cells["AUC, re-recorded"] == "n/a"
+    after = row(summary, "blazenet/x", channel="phone_pcm").metrics["auc"].mean
+    assert cells["AUC, after"] == f"{after:.3f}"
+
+
+def test_the_case_studys_figures_stand_beside_ours(tmp_path):
+    """As it gives them, with the data they are of; a row that was not measured is none."""
+
+    def measured(name, channel, scope, unit, accuracy):
+        metrics = {"accuracy": {"mean": accuracy, "sd": 0.01}}
+        return {"row": name, "channel": channel, "scope": scope, "unit": unit, "metrics": metrics}
+
+    rows = [
+        measured("baselines/svc", "as recorded", "pooled", "clip", 0.9),
+        measured("baselines/svc", "as recorded", "baby_cry_detection", "clip", 0.7),
+        measured("baselines/app_phone_pcm", "as recorded", "pooled", "clip", 0.1),
+        measured("baselines/app_phone_pcm", "phone_pcm", "pooled", "clip", 0.8),
+    ]
+    content = {"rows": rows, "parameters": [], "peer": "", "shifts": ["phone_pcm"]}
+    content |= {"kinds": [], "mixes": [], "main": [], "recall": 0.8, "mix": {}}
+    write_json(tmp_path / "tables.json", content)
+    table = case_study_table(SystemResults(tmp_path))
+    assert [line[1] for line in table.rows] == ["0.98", "0.96", "0.80", "0.80", "0.95"]
+    cells = [dict(zip(table.columns, line, strict=True)) for line in table.rows]
+    small, downloaded, phone = cells[0], cells[3], cells[4]
+    assert "four classes" in small["measured on"] and "as downloaded" in downloaded["measured on"]
+    assert "on a phone" in phone["measured on"]
+    assert small["accuracy here, pooled, per clip"] == "0.900 ± 0.010"
+    assert small["within baby_cry_detection, per clip"] == "0.700 ± 0.010"
+    assert phone["accuracy here, pooled, per clip"] == "0.800 ± 0.010"  # heard on the phone
+    assert downloaded["accuracy here, pooled, per clip"] == "n/a"

@@ -120,7 +120,7 @@ def ablations_folder(folder: Path) -> Path:
 
 def comparison_folder(folder: Path) -> Path:
     """As ``evaluate`` writes it where nothing was measured."""
-    tables = {"rows": [], "parameters": [], "peer": "yamnet/zero_shot", "shift": "phone"}
+    tables = {"rows": [], "parameters": [], "peer": "yamnet/zero_shot", "shifts": ["phone"]}
     tables |= {"kinds": [], "mixes": [], "main": [], "recall": 0.8, "mix": {}}
     write_json(folder / "tables.json", tables)
     (folder / "comparison.svg").write_text(SVG)

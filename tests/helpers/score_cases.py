@@ -27,13 +27,14 @@ BACKGROUND = BackgroundConfig(["silence"], below_db=25.0, min_s=0.5, level_dbfs=
 CONFIG = ScoreConfig(
     recorded=[],
     audited=AuditedConfig([], ["matched"], {"level": ["quiet"]}, BACKGROUND, probe_clips=40),
-    compared=ComparedConfig([], matched=["dull"], shift="phone"),
+    compared=ComparedConfig([], matched=["dull"], shifts=["phone"]),
 )
 CHANNELS = {
     "quiet": [{"gain": {"db": -20}}],
     "matched": [{"level": {"dbfs": -26}}],
     "dull": [{"band": {"high_hz": 1000}}, {"level": {"dbfs": -26}}],
     "phone": [{"gain": {"db": -20}}],
+    "phone_pcm": [{"gain": {"db": -10}}],
 }
 
 

@@ -79,7 +79,7 @@ def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(prof
     variants = {family: OmegaConf.select(config, key) for family, key in VARIANTS.items()}
     rows = {one.row for part in (audit, compare) for one in systems(part["systems"], variants, "f")}
     assert rows >= {*evaluate["shortcuts"]["main"], *evaluate["systems"]["main"]}
-    named = {*audit["channels"], *compare["matched"], compare["shift"]}
+    named = {*audit["channels"], *compare["matched"], *compare["shifts"]}
     named |= {name for listed in audit["factors"].values() for name in listed}
     named |= {one.channel for one in config.train_baselines.models.values() if one.channel}
     for name in named:

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-KINDS = ("blazenet", "rtfm", "robust", "svc", "dense", "cnn", "ecapa", "logmel", "gate")
+KINDS = (
+    "blazenet",
+    "rtfm",
+    "robust",
+    "svc",
+    "dense",
+    "cnn",
+    "app",
+    "ecapa",
+    "logmel",
+    "gate",
+)
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 EMBEDDINGS = "embeddings"  # below a backbone: a feature store of its numbers for each second

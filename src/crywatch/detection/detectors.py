@@ -33,6 +33,7 @@ DETECTORS = {  # kind of a model folder: "module:class"
     "svc": "crywatch.detection.baselines.detectors:SvcDetector",
     "dense": "crywatch.detection.baselines.detectors:DenseDetector",
     "cnn": "crywatch.detection.baselines.detectors:CnnDetector",
+    "app": "crywatch.detection.baselines.detectors:AppDetector",
 }
 
 

@@ -68,7 +68,7 @@ class ScoreIndex:
     factors: dict[str, list[str]]  # what changes alone, and the channels that change it
     categories: list[str]  # of background
     matched: list[str]  # of the comparison
-    shift: str  # the recording chain of the comparison, "" for none
+    shifts: list[str]  # recording chains of a phone, of the comparison
     probes: list[ProbeSource]
 
     def of(self, evaluation: str) -> list[ScoredSystem]:

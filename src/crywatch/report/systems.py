@@ -32,6 +32,36 @@ SHORT = {
 }
 
 
+SMALL = "400 clips of 5 s, four classes"
+AUDIOSET = "2,000 clips of AudioSet, 10 s, two classes"
+
+
+@dataclass(frozen=True)
+class StudyFigure:
+    """A figure of the case study, and the row here that stands for its system."""
+
+    system: str
+    accuracy: float  # of its test part
+    measured_on: str
+    row: str
+    channel: str = RECORDED  # that the row is heard through here
+
+
+CASE_STUDY = (
+    StudyFigure("SVC on averaged features", 0.98, SMALL, "baselines/svc"),
+    StudyFigure("two dense layers on them", 0.96, SMALL, "baselines/dense"),
+    StudyFigure("CNN on MFCC (1.00 in training)", 0.80, SMALL, "baselines/cnn"),
+    StudyFigure("CNN on MFCC", 0.80, f"{AUDIOSET}, as downloaded", "baselines/app"),
+    StudyFigure(
+        "CNN on MFCC, trained on the phone's recordings",
+        0.95,
+        f"{AUDIOSET}, recorded by the app on a phone",
+        "baselines/app_phone_pcm",
+        "phone_pcm",
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A line of the main table."""
@@ -58,7 +88,7 @@ class SystemResults:
             system["row"]: system["parameters"] for system in content["parameters"]
         }
         self.peer: str = content["peer"]
-        self.shift: str = content["shift"]
+        self.shifts: list[str] = content["shifts"]
         self.kinds: list[JsonRow] = content["kinds"]
         self.mixes: list[JsonRow] = content["mixes"]
         self.main: list[str] = content["main"]
@@ -84,7 +114,7 @@ class SystemResults:
     @property
     def matched(self) -> list[str]:
         """The channels that all clips go through, whatever they are."""
-        return [c for c in distinct(self.rows, "channel") if c not in (RECORDED, self.shift)]
+        return [c for c in distinct(self.rows, "channel") if c not in (RECORDED, *self.shifts)]
 
     def get(self, name: str, channel: str, scope: str, unit: str) -> JsonRow | None:
         """A row, or None where it was not measured."""
@@ -107,7 +137,12 @@ def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage
         ],
         "left_out": pages(RECORDED, [s for s in distinct(results.rows, "scope") if LEFT_OUT in s]),
         "kinds": kind_tables(results),
-        "shift": [shift_table(results, unit) for unit in ("second", "clip")],
+        "shift": [
+            shift_table(results, shift, unit)
+            for shift in results.shifts
+            for unit in ("second", "clip")
+        ],
+        "case_study": [case_study_table(results)],
     }
     facts = f"{len(results.parameters)} systems, {len(results.rows)} measurements."
     if not results.has_peer:
@@ -248,16 +283,16 @@ def _by_unit(results: SystemResults, channel: str, scope: str) -> Iterator[Table
             yield table(f"{scope}{through}, per {unit}", columns, rows, note)
 
 
-def shift_table(results: SystemResults, unit: str) -> Table:
-    """Each system before the phone, after it, and trained on it; pooled."""
+def shift_table(results: SystemResults, shift: str, unit: str) -> Table:
+    """Each system before the phone ``shift``, after it, and trained on it; pooled."""
     metrics = ("accuracy", "f1", "auc")
     cells = []
     for name in results.parameters:
         before = results.get(name, RECORDED, POOLED, unit)
-        after = results.get(name, results.shift, POOLED, unit)
+        after = results.get(name, shift, POOLED, unit)
         if before is None or after is None:
             continue
-        again = results.get(f"{name}_{results.shift}", results.shift, POOLED, unit)
+        again = results.get(f"{name}_{shift}", shift, POOLED, unit)
         means = (_mean(row, m) for m in metrics for row in (before, after, again))
         cells.append([name, *means])
     moments = ("before", "after", "re-recorded")
@@ -266,7 +301,26 @@ def shift_table(results: SystemResults, unit: str) -> Table:
         "Accuracy and F1 at the threshold of the highest F1 on the validation part as recorded, "
         "which the system keeps on the phone."
     )
-    return Table(f"Before and after the phone, pooled, per {unit}", columns, cells, note)
+    return Table(f"Before and after channel {shift}, pooled, per {unit}", columns, cells, note)
+
+
+def case_study_table(results: SystemResults) -> Table:
+    """Every figure of the study beside the row that stands for its system."""
+
+    def ours(scope: str, unit: str) -> Callable[[StudyFigure], str]:
+        return lambda line: _mean(results.get(line.row, line.channel, scope, unit), "accuracy")
+
+    columns: dict[str, str | Callable[[StudyFigure], str]] = {
+        "system of the study": lambda line: line.system,
+        "its test accuracy": lambda line: number(line.accuracy, 2),
+        "measured on": lambda line: line.measured_on,
+        "row here": lambda line: line.row,
+        "heard": lambda line: line.channel,
+        "accuracy here, pooled, per clip": ours(POOLED, "clip"),
+        "per second": ours(POOLED, "second"),
+        "within baby_cry_detection, per clip": ours("baby_cry_detection", "clip"),
+    }
+    return table("The case study's figures", columns, CASE_STUDY)
 
 
 def _mean(row: JsonRow | None, metric: str) -> str:

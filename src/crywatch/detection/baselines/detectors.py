@@ -7,13 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch import nn
 
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.core.errors import ModelError
 from crywatch.core.models import REMAKE, ModelFolder, n_parameters
-from crywatch.detection.baselines import CRYING, mfcc
+from crywatch.detection.baselines import CRYING
 from crywatch.detection.baselines.averaged import NAMES, averages
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+from crywatch.detection.baselines.mfcc import Mfcc
+from crywatch.detection.baselines.networks import AppNetwork, CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 from crywatch.detection.baselines.windows import means, vote, windows
 from crywatch.detection.detectors import Detector
@@ -99,22 +101,46 @@ class DenseDetector(WindowDetector):
         return self.network(torch.from_numpy(rows)).softmax(dim=1).double().numpy()
 
 
-class CnnDetector(WindowDetector):
-    """CNN on MFCC pictures: every second has its own, and the probability is its score."""
+class PictureDetector(WindowDetector):
+    """A CNN on MFCC pictures: every window has its own, and a second the mean of what holds it.
+
+    ``network`` takes waves [windows, samples] and gives logits [windows, classes]: the pictures are
+    made by a layer of it, so that an export is one file that hears sound.
+    """
 
     def __init__(self, model: ModelFolder):
-        classes, filters = model.setting("classes"), model.setting("filters")
-        self.network = CnnNetwork(filters, len(classes)).eval()
-        model.fill(self.network, "network")
-        super().__init__(model, n_parameters(self.network))
+        trained = self.classifier(model, len(model.setting("classes")))
+        model.fill(trained, "network")
+        self.network = nn.Sequential(Mfcc(), trained).eval()
+        super().__init__(model, n_parameters(trained))
         # Its last layer fits windows of one length: silence tells whether it is this one.
         self.shares([np.zeros(round(self.window_s * RATE_HZ), dtype=np.float32)])
+
+    @abstractmethod
+    def classifier(self, model: ModelFolder, n_classes: int) -> nn.Module:
+        """The network behind the pictures, with any weights."""
 
     @torch.inference_mode()
     def shares(self, waves: list[np.ndarray]) -> np.ndarray:
         """Probabilities."""
-        pictures = mfcc.pictures(torch.from_numpy(np.stack(waves)))
-        return self.network(pictures).softmax(dim=1).double().numpy()
+        logits = self.network(torch.from_numpy(np.stack(waves)))
+        return logits.softmax(dim=1).double().numpy()
 
     def _seconds(self, shares: np.ndarray, starts_s: np.ndarray, n_seconds: int) -> np.ndarray:
         return means(shares[:, self.crying], starts_s, self.window_s, n_seconds)
+
+
+class CnnDetector(PictureDetector):
+    """The tutorial's CNN, a second at a time."""
+
+    def classifier(self, model: ModelFolder, n_classes: int) -> nn.Module:
+        """By the number of its filters."""
+        return CnnNetwork(model.setting("filters"), n_classes)
+
+
+class AppDetector(PictureDetector):
+    """The app's network, 4 s at a time."""
+
+    def classifier(self, model: ModelFolder, n_classes: int) -> nn.Module:
+        """Of one size."""
+        return AppNetwork(n_classes)

@@ -13,10 +13,11 @@ from torch.nn import functional
 from crywatch.core.errors import ConfigError
 from crywatch.core.models import n_parameters
 from crywatch.detection import training
-from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+from crywatch.detection.baselines.networks import AppNetwork, CnnNetwork, DenseNetwork
 from crywatch.detection.baselines.svc import SvcArrays
 
 BATCH = 256  # windows, where nothing is trained
+Network = DenseNetwork | CnnNetwork | AppNetwork
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,14 @@ def fit_svc(
     if best is None:
         raise ConfigError("train_baselines.svc: c and gamma must name at least one value each")
     metrics = max(history, key=lambda row: row["val_accuracy"])
+    called = best.decisions(train.inputs).argmax(axis=1)
+    metrics |= {"train_accuracy": mean_recall(train.labels, called)}
     weights = {f"svc.{name}": torch.from_numpy(value) for name, value in vars(best).items()}
     return FittedBaseline(weights, best.n_parameters, metrics, history)
 
 
 def fit_network(
-    network: DenseNetwork | CnnNetwork,
+    network: Network,
     train: Data,
     val: Data,
     schedule: NetworkSchedule,
@@ -92,6 +95,9 @@ def fit_network(
         on_evaluation=on_epoch,
     )
     metrics = {f"best_{k}" if k == "epoch" else k: v for k, v in best.evaluation.items()}
+    network.load_state_dict(best.weights)
+    called = _logits(network.eval(), train.inputs).argmax(dim=1).numpy()
+    metrics |= {"train_accuracy": mean_recall(train.labels, called)}
     weights = {f"network.{name}": value for name, value in best.weights.items()}
     return FittedBaseline(weights, n_parameters(network), metrics, best.history)
 
@@ -103,7 +109,7 @@ class NetworkTraining(training.Training[Tensor, dict[str, float]]):
 
     def __init__(
         self,
-        network: DenseNetwork | CnnNetwork,
+        network: Network,
         train: Data,
         val: Data,
         schedule: NetworkSchedule,
@@ -137,10 +143,8 @@ class NetworkTraining(training.Training[Tensor, dict[str, float]]):
     @torch.inference_mode()
     def evaluate(self, steps: int, losses: dict[str, float]) -> dict[str, float]:
         """Losses, and the mean recall over classes."""
-        self._network.eval()
         labels = torch.from_numpy(self._val.labels)
-        batches = torch.from_numpy(self._val.inputs).float().split(BATCH)
-        logits = torch.cat([self._network(batch) for batch in batches])
+        logits = _logits(self._network.eval(), self._val.inputs)
         val_loss = functional.cross_entropy(logits, labels, self._class_weights)
         rate, lr = "lr", self._schedule.lr
         training.require_finite(val_loss, "train_baselines: the loss is", steps, rate, lr)
@@ -157,6 +161,13 @@ class NetworkTraining(training.Training[Tensor, dict[str, float]]):
 
     def better(self, new: dict[str, float], best: dict[str, float]) -> bool:
         return new["val_loss"] < best["val_loss"]
+
+
+@torch.inference_mode()
+def _logits(network: Network, inputs: np.ndarray) -> Tensor:
+    """[windows, ...] to [windows, classes]."""
+    batches = torch.from_numpy(inputs).float().split(BATCH)
+    return torch.cat([network(batch) for batch in batches])
 
 
 def mean_recall(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -54,7 +54,7 @@ class ComparedConfig:
 
     systems: list[str]  # family/variant
     matched: list[str]  # of section ``channels``: one for all clips alike
-    shift: str  # of section ``channels``: the recording chain of the phone
+    shifts: list[str]  # of section ``channels``: recording chains of a phone
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,8 @@ class ScoreConfig:
     def channels(self) -> list[str]:
         """All that are heard through, once."""
         factors = [name for names in self.audited.factors.values() for name in names]
-        matched = [*self.compared.matched, self.compared.shift]
-        return list(
-            dict.fromkeys(name for name in self.audited.channels + factors + matched if name)
-        )
+        matched = [*self.compared.matched, *self.compared.shifts]
+        return list(dict.fromkeys(self.audited.channels + factors + matched))
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def run(
         factors=config.audited.factors,
         categories=config.audited.background.categories,
         matched=config.compared.matched,
-        shift=config.compared.shift,
+        shifts=config.compared.shifts,
         probes=[one.source for one in audited],
     )
     with atomic_dir(out_dir) as temp:
@@ -182,8 +180,8 @@ def _plan(
         if system.name in names[scored.SHORTCUTS]:
             channels += [*audited.channels, *by_factor]
         if system.name in names[scored.SYSTEMS] and not system.leave_out:
-            channels += [*config.compared.matched, config.compared.shift]
-        for name in dict.fromkeys(filter(None, channels)):
+            channels += [*config.compared.matched, *config.compared.shifts]
+        for name in dict.fromkeys(channels):
             yield Hearing(scorer, rendered[name], clips[test & ~made])
         if system.name in names[scored.SHORTCUTS]:
             for name, sounding in background.items():

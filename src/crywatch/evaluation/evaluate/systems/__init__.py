@@ -3,7 +3,7 @@
 Systems that differ by their seed alone are one row: mean, deviation, and an interval of the mean by
 the bootstrap over groups. Each row is paired with the peer (YAMNet, where it is at hand) on the
 same seconds. Scopes are those of `crywatch.evaluation.scopes`. Through a matched channel all clips
-alike are heard; the phone is the case study's recording chain, applied to the test part only.
+alike are heard; a phone is the case study's recording chain, applied to the test part only.
 Decisions are at a threshold chosen on the validation part as recorded, also after a channel: what a
 system would do when it is moved there. On corpora left out, all parts of which are measured, there
 are none. False alarms are counted by kind of sound (`kinds`).
@@ -53,7 +53,7 @@ class CompareSummary:
     rows: list[ComparedRow]
     parameters: dict[str, int]  # by row
     peer: str
-    shift: str
+    shifts: list[str]
     kinds: list[KindRow]
     mixes: list[MixRow]
     config: SystemsConfig
@@ -66,7 +66,7 @@ class CompareSummary:
                 {"row": row, "parameters": count} for row, count in self.parameters.items()
             ],
             "peer": self.peer,
-            "shift": self.shift,
+            "shifts": self.shifts,
             "kinds": [flat(row) for row in self.kinds],
             "mixes": [flat(row) for row in self.mixes],
             "main": self.config.main,
@@ -91,7 +91,7 @@ def run(scored: Scored, config: SystemsConfig, out_dir: Path) -> CompareSummary:
         rows=compare(scored, config.peer),
         parameters={system.row: system.parameters for system in index.of(SYSTEMS)},
         peer=config.peer,
-        shift=index.shift,
+        shifts=index.shifts,
         kinds=kinds,
         mixes=list(mix_rows(kinds, config.mix)),
         config=config,

@@ -130,7 +130,7 @@ def _scopes(
     """
     index = scored.index
     if not system.leave_out:
-        for channel in filter(None, dict.fromkeys([AS_RECORDED, *index.matched, index.shift])):
+        for channel in dict.fromkeys([AS_RECORDED, *index.matched, *index.shifts]):
             heard = recorded
             if channel != AS_RECORDED:
                 heard = audible(scored.seconds(system.name, channel))
