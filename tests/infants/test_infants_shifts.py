@@ -204,3 +204,23 @@ def test_the_envelope_is_read_at_the_highest_value_of_every_band():
         peaks = [max(range(a, b), key=lambda n, x=frame: logs[n, x]) for a, b in pairwise(edges)]
         expected = np.interp(np.arange(257), peaks, logs[peaks, frame])
         np.testing.assert_allclose(found[:, frame], expected, rtol=1e-6)
+
+
+def test_a_phone_is_one_device_for_all_and_a_control():
+    steps = [{"band": {"low_hz": 200, "high_hz": 3300}}, {"gain": {"db": {"min": -9, "max": 0}}}]
+    config = shifts.ShiftsConfig([], [], [], [], [], [], shifts.PhonesConfig([1, 2], steps))
+    first, second = shifts.all_shifts(config)
+    assert (first.name, second.name) == ("phone 1", "phone 2") and first.control
+    wave, other = cry(seconds=0.5), cry(seconds=0.4)
+    heard = made(first, wave)
+    assert len(heard) == len(wave) and np.abs(heard - wave).max() > 0.01
+    np.testing.assert_array_equal(heard, made(first, wave))
+    level = np.sqrt(np.mean(np.square(heard))) / np.sqrt(np.mean(np.square(wave)))
+    assert level == pytest.approx(1, abs=1e-3)  # as loud as before
+    for sound in (wave, other):  # the treble is gone
+        spectrum = np.abs(np.fft.rfft(made(first, sound)))
+        hz = np.fft.rfftfreq(len(sound), 1 / RATE_HZ)
+        assert (spectrum[hz > 6000] ** 2).sum() < 1e-3 * (spectrum**2).sum()
+    wrong = shifts.ShiftsConfig([], [], [], [], [], [], shifts.PhonesConfig([1], [{"ring": {}}]))
+    with pytest.raises(ConfigError, match=r"phone.*ring"):
+        shifts.all_shifts(wrong)

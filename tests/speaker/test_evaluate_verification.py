@@ -46,6 +46,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = EvaluateVerificationConfig(
     off_the_shelf="",
     changed=["planted"],
+    phone=[],
     recordings=40,
     cohort=8,
     averaging=AveragingConfig(0),
@@ -99,6 +100,27 @@ def test_a_network_that_hears_the_room_shines_within_a_session_alone(monkeypatch
         assert eer(summary, "infant", protocol) == 0
         assert eer(summary, "nothing", protocol) > 0.3
     assert summary.choice.network == "infant" and summary.choice.protocol == "across"
+
+
+def test_one_of_two_recordings_goes_through_a_phone(monkeypatch, tmp_path):
+    def embed(waves):  # what is quiet sounds like the phone
+        vectors = cases.infant_vectors(waves)
+        quiet = np.array([np.abs(wave).max() < 0.1 for wave in waves])
+        return np.where(quiet[:, None], cases.code("phone"), vectors)
+
+    config = replace(CONFIG, phone=[{"gain": {"db": -20}}])
+    networks = [Network("deaf", embed)]
+    summary = measured(monkeypatch, tmp_path, networks, cases.clips(), config)
+    assert eer(summary, "deaf", "across") == 0 and eer(summary, "deaf", "phone") > 0.3
+    across, heard = found(summary, "deaf", "across"), found(summary, "deaf", "phone")
+    assert (heard.n_same, heard.n_other) == (across.n_same, across.n_other)
+    table = trials(tmp_path)
+    pairs = table[(table["protocol"] == "phone") & (table["part"] == "test")]
+    assert pairs["second"].str.endswith("@phone").all()
+    assert not pairs["first"].str.contains("@").any()
+    assert set(summary.det["protocol"]) == {"within", "across"}
+    plain = measured(monkeypatch, tmp_path / "plain", networks, cases.clips())
+    assert [row for row in summary.rows if row.protocol != "phone"] == plain.rows
 
 
 def test_an_equal_error_rate_worked_by_hand(monkeypatch, tmp_path):

@@ -2,8 +2,8 @@
 
 No corpus at hand has health labels, so what a model can notice is measured on changes that are
 made: pitch with the formants where they were, formants with the pitch where it was, duration, and
-breath in the voice. Two controls must not alarm: noise of a room added to the cry, and the same
-processing there and back, which leaves nothing but its artefacts.
+breath in the voice. Controls must not alarm: noise of a room added to the cry, the same processing
+there and back, which leaves nothing but its artefacts, and another phone in another room.
 
 Pitch and duration are librosa's phase vocoder; formants are moved on the envelope over the
 harmonics. The vocoder WORLD moves formants more exactly, but what it makes of an unchanged cry is
@@ -14,20 +14,30 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from crywatch.audio import envelope
+from crywatch.audio import channels, envelope
+from crywatch.audio.channels import Channel
 from crywatch.core.errors import AudioError, ConfigError
 
 PITCH, FORMANTS, DURATION, BREATH = "pitch", "formants", "duration", "breath"
-NOISE, RETURN = "noise", "return"
-CONTROLS = (NOISE, RETURN)
+NOISE, RETURN, PHONE = "noise", "return", "phone"
+CONTROLS = (NOISE, RETURN, PHONE)
 LEAST_S = 0.1  # of sound
 _N_FFT, _HOP = 1024, 256  # samples, of the vocoder
 _LARGEST_GAIN = 3.5  # nats, 30 dB: more would raise what is only noise
+
+
+@dataclass
+class PhonesConfig:
+    """Section ``phone``: devices that recordings are tried through."""
+
+    numbers: list[int] = field(default_factory=list)  # one device each, drawn by its number
+    steps: list[Any] = field(default_factory=list)  # of the channel, as in section ``channels``
 
 
 @dataclass
@@ -40,6 +50,7 @@ class ShiftsConfig:
     breath_db: list[float]  # level of the cry over that of its breath
     noise_db: list[float]  # control: level of the cry over that of the room
     back: list[float]  # control: ratios of pitch, taken back again
+    phone: PhonesConfig = field(default_factory=PhonesConfig)  # control
 
     def __post_init__(self) -> None:
         ratios = [*self.pitch, *self.formants, *self.duration, *self.back]
@@ -52,13 +63,16 @@ class Shift:
     """One change."""
 
     kind: str
-    amount: float  # a ratio, or decibels
+    amount: float  # a ratio, decibels, or the number of a phone
+    channel: Channel | None = None  # of a phone
 
     @property
     def name(self) -> str:
         """Such as ``pitch +10 %`` or ``noise 20 dB``."""
         if self.kind in (NOISE, BREATH):
             return f"{self.kind} {self.amount:g} dB"
+        if self.kind == PHONE:
+            return f"{self.kind} {self.amount:g}"
         return f"{self.kind} {100 * (self.amount - 1):+.3g} %"
 
     @property
@@ -68,7 +82,8 @@ class Shift:
 
 
 def all_shifts(config: ShiftsConfig) -> list[Shift]:
-    """Those of the section, changes first, controls last."""
+    """Those of the section, changes first, controls last; ConfigError for a wrong channel."""
+    phone = channels.channel(PHONE, {PHONE: config.phone.steps})
     listed = (
         (PITCH, config.pitch),
         (FORMANTS, config.formants),
@@ -77,7 +92,8 @@ def all_shifts(config: ShiftsConfig) -> list[Shift]:
         (NOISE, config.noise_db),
         (RETURN, config.back),
     )
-    return [Shift(kind, amount) for kind, amounts in listed for amount in amounts]
+    shifts = [Shift(kind, amount) for kind, amounts in listed for amount in amounts]
+    return shifts + [Shift(PHONE, number, phone) for number in config.phone.numbers]
 
 
 def apply(shift: Shift, wave: np.ndarray, rate_hz: int, seed: int) -> np.ndarray:
@@ -87,7 +103,7 @@ def apply(shift: Shift, wave: np.ndarray, rate_hz: int, seed: int) -> np.ndarray
     Raises AudioError for a wave that is silent or shorter than `LEAST_S`, ConfigError for an
     unknown kind.
     """
-    if shift.kind not in _MAKERS:
+    if shift.channel is None and shift.kind not in _MAKERS:
         raise ConfigError(f"shifts: no kind {shift.kind!r}; there are {', '.join(_MAKERS)}")
     wave = np.ascontiguousarray(wave, dtype=np.float32)
     if len(wave) < LEAST_S * rate_hz or not wave.any():
@@ -96,7 +112,10 @@ def apply(shift: Shift, wave: np.ndarray, rate_hz: int, seed: int) -> np.ndarray
             f"cannot be shifted ({shift.name}): drop it from the test clips"
         )
     rng = np.random.default_rng([seed, zlib.crc32(wave.tobytes())])
-    made = _MAKERS[shift.kind](wave, rate_hz, shift.amount, rng)
+    if shift.channel is not None:
+        made = channels.apply(shift.channel, wave, shift.name)
+    else:
+        made = _MAKERS[shift.kind](wave, rate_hz, shift.amount, rng)
     return (made * (_level(wave) / max(_level(made), 1e-12))).astype(np.float32)
 
 

@@ -55,6 +55,8 @@ def _pooled(results: JsonRow) -> Table:
     def shown(cell: Callable[[JsonRow], str], protocol: str) -> Callable[[str], str]:
         return lambda line: cell(_row(rows, line, protocol))
 
+    has_phone = any(row["protocol"] == "phone" for row in rows)
+    phone = {"one of two through a phone": shown(equal_error_rate, "phone")} if has_phone else {}
     columns = {
         "network": name,
         "EER across sessions, val": lambda line: percent(
@@ -62,6 +64,7 @@ def _pooled(results: JsonRow) -> Table:
         ),
         "EER within a session, test": shown(equal_error_rate, "within"),
         "EER across sessions, test": shown(equal_error_rate, "across"),
+        **phone,
         "minDCF within": shown(num("min_dcf"), "within"),
         "minDCF across": shown(num("min_dcf"), "across"),
     }

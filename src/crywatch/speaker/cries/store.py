@@ -95,6 +95,7 @@ class CryStore:
                 f"{self.folder}: {TABLE} tells of {self._last[-1]} samples, {WAVES} holds "
                 f"{len(self._samples)}: run stage cries again (dvc repro)"
             )
+        self.clip_ids: list[str] = self.table["clip_id"].tolist()  # the recording of each row
         self._rows = self.table.groupby("clip_id", sort=False).indices
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from crywatch.speaker.evaluate_verification.networks import (
 from crywatch.speaker.evaluate_verification.protocols import (
     ACROSS,
     CRYCELEB,
+    PHONE,
     POOLED,
     WITHIN,
     NamedTrials,
@@ -68,6 +70,7 @@ class EvaluateVerificationConfig:
 
     off_the_shelf: str  # a folder or OWNER/NAME on the hub; "" for none
     changed: list[str]  # beginnings of the categories of recordings that are in no trial
+    phone: list[Any]  # steps of a channel; [] for none
     recordings: int  # of an infant, at most
     cohort: int  # training recordings that the baselines are standardised on, at most
     averaging: AveragingConfig
@@ -106,7 +109,7 @@ class VerificationRow:
     network: str
     line: str  # its name in the table: the network's, or that without averaging
     crops: int  # averaged; 0: the cries joined as one sound
-    protocol: str  # within, across, cryceleb
+    protocol: str  # within, across, phone, cryceleb
     scope: str  # pooled, or a corpus
     part: str  # val, test
     metrics: VerificationMetrics
@@ -171,7 +174,7 @@ def run(
     store = CryStore(inputs.cries)
     known = recordings(store, config.changed)
     chosen = at_most(known[known["split"] != "train"], config.recordings, seed)
-    protocols = [session_protocol(store, chosen, config.trials, seed)]
+    protocols = [session_protocol(store, chosen, config.trials, seed, config.phone)]
     if inputs.cryceleb is not None:
         protocols.append(cryceleb_protocol(inputs.cryceleb, known))
     with torch_threads(config.threads):
@@ -225,7 +228,8 @@ class _Test:
         return [
             figures.ScoredTrials(self.network.name, named.protocol, named.trials.known(), scores)
             for named, scores in zip(self.lists, self.scores, strict=True)
-            if (named.scope == POOLED and named.part == "test") or named.protocol == CRYCELEB
+            if (named.scope == POOLED and named.part == "test" and named.protocol != PHONE)
+            or named.protocol == CRYCELEB
         ]
 
 

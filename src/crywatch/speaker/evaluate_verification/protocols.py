@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from crywatch.audio import channels
 from crywatch.audio.decode import decode
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.cleaned import to_int16
@@ -28,6 +30,8 @@ from crywatch.speaker.trials import (
 )
 
 WITHIN, ACROSS, CRYCELEB = "within", "across", "cryceleb"
+PHONE = "phone"  # across sessions, the second recording through a phone in a room
+_HEARD = "@phone"  # after the name of such a recording
 POOLED = "pooled"
 OF_SESSION = 2  # recordings that are taken of a session before the next one's turn
 # A network is chosen on the official dev pairs too: they are val here.
@@ -43,7 +47,7 @@ def whole(protocol: str) -> str:
 class NamedTrials:
     """One list whose answers are known."""
 
-    protocol: str  # within, across, cryceleb
+    protocol: str  # within, across, phone, cryceleb
     scope: str  # pooled, or a corpus
     part: str  # val, test
     trials: TrialList
@@ -94,9 +98,17 @@ def at_most(known: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 def session_protocol(
-    store: CryStore, known: pd.DataFrame, config: TrialConfig, seed: int
+    store: CryStore,
+    known: pd.DataFrame,
+    config: TrialConfig,
+    seed: int,
+    phone: Sequence[Any] = (),
 ) -> Protocol:
-    """Pairs of recordings of the validation and test parts, over all corpora and within each."""
+    """Pairs of recordings of the validation and test parts, over all corpora and within each.
+
+    With ``phone``, the steps of a channel, the pairs across sessions once more, one of the two
+    heard through a phone that is drawn for its recording.
+    """
     lists = []
     for part in ("val", "test"):
         here = known[known["split"] == part]
@@ -105,16 +117,31 @@ def session_protocol(
             both = session_trials(rows, config, seed)
             for protocol, trials in ((WITHIN, both.within), (ACROSS, both.across)):
                 lists.append(NamedTrials(protocol, scope, part, trials))
+                if phone and protocol == ACROSS and scope == POOLED:
+                    second = np.char.add(trials.second, _HEARD) if len(trials) else trials.second
+                    heard = replace(trials, second=second)
+                    lists.append(NamedTrials(PHONE, scope, part, heard))
     needed = set[str]().union(*(set(n) for t in lists for n in (t.trials.first, t.trials.second)))
     needed |= set(known.loc[known["split"] == "test", "clip_id"])  # the picture shows them
+    device = channels.channel(PHONE, {PHONE: list(phone)})
+
+    def load(path: str) -> np.ndarray:
+        row, _, heard = path.partition("@")
+        wave = store.wave(int(row))
+        # By its recording: all its cries go through one device.
+        return channels.apply(device, wave, store.clip_ids[int(row)]) if heard else wave
+
     return Protocol(
         utterances=[
             # A cry's row number is its path.
-            Utterance(row.clip_id, row.infant_id, tuple(map(str, store.rows(row.clip_id))))
+            Utterance(
+                name, row.infant_id, tuple(f"{cry}{after}" for cry in store.rows(row.clip_id))
+            )
             for row in known.itertuples()
-            if row.clip_id in needed
+            for after in ("", _HEARD)
+            if (name := f"{row.clip_id}{after}") in needed
         ],
-        load=lambda row: store.wave(int(row)),
+        load=load,
         lists=lists,
     )
 
