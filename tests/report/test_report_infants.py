@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crywatch.core.atomic import read_json
 from crywatch.core.errors import TableError
 from crywatch.infants.embedded_cries import EmbeddedCries, write_embedded
 from crywatch.infants.fit_infants import fit
@@ -53,6 +54,13 @@ def test_infants_models_and_changes(folder):
     assert models.rows[-1][2:7] == [
         "0.500 ± 0.000", "0.722 ± 0.100", "0.835 ± 0.068", "1.000 ± 0.000", "1.000 ± 0.000"
     ]  # fmt: skip
+    rows = read_json(folder / "cosine" / "tables.json")["parts"]["test"]["rows"]
+    always, promised = models.rows[2], [row for row in rows if row["promised"]]
+    assert always[1] == "2 of 3" and len(promised) == 2
+    for column, over in ((3, rows), (4, promised)):  # AP of all, F1 of those that may alarm
+        own = alarming_always([(row["test_clips"], row["positives"]) for row in over])
+        mean = own["average_precision" if over is rows else "f1"][0]
+        assert always[column].startswith(f"{mean:.3f} ")
     kinds = {row[0]: row[1] for row in changes.rows}
     assert kinds == {
         "pitch +40 %": "change",

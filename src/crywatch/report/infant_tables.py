@@ -45,6 +45,7 @@ SLIDES = {
 SLIDES_WORST = 0.826
 # Of the same table: recordings of each infant. An infant's AP at chance is 50 / (50 + recordings).
 SLIDES_RECORDINGS = tuple(int(recordings) for recordings, *_ in iclas_tables.SLIDES.values())
+RANKED = ("auc", "average_precision")  # need no decisions
 SLIDES_POSITIVES = 50  # of other infants, for each
 
 
@@ -55,9 +56,11 @@ def infant_tables(folder: Path, models: Sequence[str], default: str) -> list[Tab
     """
     parts = {name: _read(folder / name / "tables.json") for name in (default, *models)}
     summaries = {name: parts[name]["summary"] for name in models}
-    # Every model is tested on the same clips.
-    counts = [(row["test_clips"], row["positives"]) for row in parts[default]["rows"]]
-    tables = [by_infant(default, parts[default]), side_by_side(summaries, counts)]
+    # Every model is tested on the same clips, and promises to the same infants.
+    tables = [
+        by_infant(default, parts[default]),
+        side_by_side(summaries, parts[default]["rows"]),
+    ]
     changes = made_changes(summaries)
     return [*tables, changes] if changes.rows else tables
 
@@ -118,10 +121,10 @@ def alarming_always(counts: Sequence[tuple[int, int]]) -> dict[str, tuple[float,
     return {name: (float(v.mean()), float(v.std(ddof=ddof))) for name, v in values.items()}
 
 
-def side_by_side(summaries: Mapping[str, JsonRow], counts: Sequence[tuple[int, int]]) -> Table:
+def side_by_side(summaries: Mapping[str, JsonRow], rows: Sequence[JsonRow]) -> Table:
     """Means over infants of every model and the slides' own, and of alarming always on each.
 
-    ``counts`` are test clips and positives of each infant.
+    ``rows`` are those of any of the models.
     """
     cells = [
         [
@@ -135,11 +138,13 @@ def side_by_side(summaries: Mapping[str, JsonRow], counts: Sequence[tuple[int, i
         ]
         for name, summary in summaries.items()
     ]
-    cells.append(_always("alarming always", counts))
+    counts = [(row["test_clips"], row["positives"]) for row in rows]
+    decided = [pair for pair, row in zip(counts, rows, strict=True) if row["promised"]]
+    cells.append(_always("alarming always", counts, decided))
     slides = [plus_minus(*values) for values in SLIDES.values()]
     cells.append(["slides, autoencoder", "17", *slides, "none", "n/a", number(SLIDES_WORST), "n/a"])
     theirs = [(recordings, SLIDES_POSITIVES) for recordings in SLIDES_RECORDINGS]
-    cells.append(_always("slides, alarming always", theirs))
+    cells.append(_always("slides, alarming always", theirs, theirs))
     columns = ["model", "infants with a promise", "AUC", "AP", "F1", "recall", "false alarms"]
     columns += ["promised", "seen, pooled", "worst infant", "over twice (by chance)"]
     text = f"Mean ± sd over infants. {note('always')} {note('not_health')} {note('over_twice')}"
@@ -160,10 +165,13 @@ def made_changes(summaries: Mapping[str, JsonRow]) -> Table:
     return Table(f"Changes, {PART} part", columns, cells, f"{note('controls')} {note('planted')}")
 
 
-def _always(name: str, counts: Sequence[tuple[int, int]]) -> list[str]:
-    values = alarming_always(counts)
-    shown = [plus_minus(*values[measure]) if values else "n/a" for measure in SLIDES]
-    return [name, str(len(counts)), *shown, "none", "n/a", number(1.0 if values else None), "n/a"]
+def _always(name: str, counts: Sequence[tuple[int, int]], decided: Sequence) -> list[str]:
+    """AUC and AP over all infants of ``counts``, what needs decisions over those ``decided``."""
+    ranked, called = alarming_always(counts), alarming_always(decided)
+    values = called | {key: ranked[key] for key in RANKED if ranked}
+    shown = [plus_minus(*values[key]) if key in values else "n/a" for key in SLIDES]
+    infants = f"{len(decided)} of {len(counts)}"
+    return [name, infants, *shown, "none", "n/a", number(1.0 if called else None), "n/a"]
 
 
 def _read(path: Path) -> Any:
