@@ -33,10 +33,11 @@ from crywatch.data.tables.clips import CLIPS, EVENTS, SPLIT_CLIPS
 from crywatch.detection.blazenet import pictures
 from crywatch.detection.blazenet.data import SegmentDataset
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
+from crywatch.detection.blazenet.choosing import plain_segments
 from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
-from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig, plain_segments
+from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig
 from crywatch.detection.detectors import Detector, load_detector
 from crywatch.detection.embedders import EmbedderConfig, build
 from crywatch.detection.embedders.yamnet import YamnetFile
@@ -82,7 +83,7 @@ class Bench:
         features = params.section("pictures", PicturesConfig, PARAMS)
         self.features = features
         self.training = params.section("train_blazenet", TrainBlazenetConfig, PARAMS)
-        self.front_end = features.front_end(1.0)
+        self.front_end = features.front_end("ours", 1.0)
 
     @property
     def recorded(self) -> list[np.ndarray]:
@@ -181,7 +182,8 @@ class Bench:
         size = self.training.batch_size
         batches = list(zip(pictures.split(size), labels.split(size), strict=True))
         config = self.training
-        recipe = BlazenetRecipe(config.lr, config.momentum, config.lr_step, config.lr_gamma)
+        lr = config.recipes["ours"].lr
+        recipe = BlazenetRecipe(lr, config.momentum, config.lr_step, config.lr_gamma)
         n = float(len(pictures))
         cases = (
             Case(OUR_STEP, n, _our_steps(recipe, batches)),
@@ -193,14 +195,18 @@ class Bench:
         """Stage ``pictures`` once for all variants, or anew for each, on one core."""
         table = _clips_table(self.recorded, self.folder / "pictures")
         n = 5.0 * len(self.recorded)
-        variants = self.training.variants.values()
-        segments_s = [variant.segment_s for variant in variants]
+        wanted = [
+            (self.training.recipe(name).front_end, variant.segment_s)
+            for name, variant in self.training.variants.items()
+        ]
         out = self.folder / "pictures"
 
-        def stage(wanted: list[float], name: str) -> FeatureStore:
-            config = replace(self.features, segments_s=wanted)
+        def stage(config: PicturesConfig, name: str) -> None:
             pictures.run([table], config, out / name, out / f"{name}-work")
-            return FeatureStore(out / name / folder_name(wanted[0]))
+
+        def alone(front_end: str, segment_s: float) -> PicturesConfig:
+            config = replace(self.features.front_ends[front_end], segments_s=[segment_s])
+            return PicturesConfig({front_end: config})
 
         def read(store: FeatureStore) -> None:
             clips = read_table(table, SPLIT_CLIPS)
@@ -208,13 +214,14 @@ class Bench:
             data.__getitems__(list(range(len(data))))
 
         def once() -> None:
-            stage(self.features.segments_s, "once")
-            for segment_s in segments_s:
-                read(FeatureStore(out / "once" / folder_name(segment_s)))
+            stage(self.features, "once")
+            for picture in wanted:
+                read(FeatureStore(out / "once" / folder_name(*picture)))
 
         def each() -> None:
-            for segment_s in segments_s:
-                read(stage([segment_s], "each"))
+            for picture in wanted:
+                stage(alone(*picture), "each")
+                read(FeatureStore(out / "each" / folder_name(*picture)))
 
         return Comparison("pictures", (Case(ONCE, n, once), Case(EACH, n, each)), EACH, threads=1)
 

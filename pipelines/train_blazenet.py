@@ -7,10 +7,10 @@ from dataclasses import asdict
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.data.selection import Source
+from crywatch.detection.blazenet.choosing import BlazenetInputs
 from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
 from crywatch.detection.blazenet.train_blazenet import (
     BlazenetEpoch,
-    BlazenetInputs,
     BlazenetSummary,
     TrainBlazenetConfig,
     rank,
@@ -41,13 +41,13 @@ def train(
     variant: str, on_epoch: Callable[[BlazenetEpoch], None] | None = None
 ) -> BlazenetSummary | None:
     config = params.section("train_blazenet", TrainBlazenetConfig)
-    segment_s = config.variant(variant).segment_s
+    picture = config.recipe(variant).front_end, config.variant(variant).segment_s
     return run(
         variant,
         config,
-        params.section("pictures", PicturesConfig).front_end(segment_s),
+        params.section("pictures", PicturesConfig).front_end(*picture),
         BlazenetInputs(
-            features=paths.PICTURES / folder_name(segment_s),
+            features=paths.PICTURES / folder_name(*picture),
             split=Source(paths.SPLIT_CLIPS, paths.SPLIT_EVENTS),
             soundscapes=Source(
                 paths.SOUNDSCAPES / "clips.parquet", paths.SOUNDSCAPES / "events.parquet"
@@ -58,7 +58,6 @@ def train(
             mined_published=paths.MINED_PUBLISHED / paths.MINED_SECONDS,
         ),
         params.plain("schedule.scale"),
-        params.plain("seed"),
         paths.TRAIN_BLAZENET / variant,
         paths.WORK / "train_blazenet" / variant,
         on_epoch,

@@ -12,12 +12,12 @@ from crywatch.core.errors import CrywatchError
 from crywatch.data.features import FeatureStore
 from crywatch.detection.blazenet import pictures
 from crywatch.detection.blazenet.frontend import SCALE_DB, from_wave
-from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name
+from crywatch.detection.blazenet.pictures import PictureConfig, PicturesConfig, folder_name
 from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
 from tests.helpers.code_cases import edit
 
 SHARED = {name: value for name, value in ONE_SECOND.as_dict().items() if name != "segment_s"}
-CONFIG = PicturesConfig(**SHARED, segments_s=[1.0, 5.0])
+CONFIG = PicturesConfig({"ours": PictureConfig(**SHARED, segments_s=[1.0, 5.0])})
 DURATIONS_S = {"a/one": 1.0, "a/two": 2.6, "a/five": 5.0, "b/long": 7.6, "b/short": 0.2}
 
 
@@ -44,11 +44,11 @@ def run(tables, folder):
 
 def test_every_labelled_clip_has_its_pictures(tables, tmp_path):
     summary = run(tables, tmp_path)
-    store = FeatureStore(tmp_path / "out" / "1s")
+    store = FeatureStore(tmp_path / "out" / "ours_1s")
     assert set(store) == {*DURATIONS_S, "untrimmed/0001"}
     assert store.corpora == ("a", "b", "untrimmed")
     assert summary.n_clips == 6
-    assert summary.n_segments["1s"] == store.n_rows == 1 + 3 + 5 + 8 + 1 + 8
+    assert summary.n_segments["ours_1s"] == store.n_rows == 1 + 3 + 5 + 8 + 1 + 8
     clips = pd.read_parquet(tables[0]).set_index("clip_id")
     for clip_id in DURATIONS_S:
         exact = from_wave(read_clean(clips.loc[clip_id, "path"]), ONE_SECOND).numpy()
@@ -58,10 +58,10 @@ def test_every_labelled_clip_has_its_pictures(tables, tmp_path):
 
 def test_the_5_s_front_end_has_its_own_store(tables, tmp_path):
     run(tables, tmp_path)
-    one, five = (FeatureStore(tmp_path / "out" / name) for name in ("1s", "5s"))
+    one, five = (FeatureStore(tmp_path / "out" / name) for name in ("ours_1s", "ours_5s"))
     assert one.info.digest != five.info.digest
     assert five.info.segment_s == 5.0
-    index = pd.read_parquet(tmp_path / "out" / "5s" / "b.parquet")
+    index = pd.read_parquet(tmp_path / "out" / "ours_5s" / "b.parquet")
     assert index["clip_id"].tolist() == ["b/long", "b/long", "b/short"]
     assert index["start_s"].tolist() == [0.0, 5.0, 0.0]
     clips = pd.read_parquet(tables[0]).set_index("clip_id")
@@ -111,7 +111,10 @@ def test_pictures_of_other_code_are_made_again(tables, tmp_path, monkeypatch):
 
 
 def test_a_front_end_that_is_not_configured_is_named():
-    with pytest.raises(CrywatchError, match=r"segments_s lacks 2\.0"):
-        CONFIG.front_end(2.0)
-    assert (CONFIG.front_end(1.0), CONFIG.front_end(5.0)) == (ONE_SECOND, FIVE_SECONDS)
-    assert (folder_name(1.0), folder_name(5.0)) == ("1s", "5s")
+    with pytest.raises(CrywatchError, match=r"front_ends\.ours\.segments_s lacks 2\.0"):
+        CONFIG.front_end("ours", 2.0)
+    assert tuple(CONFIG.front_end("ours", length) for length in (1.0, 5.0)) == (
+        ONE_SECOND,
+        FIVE_SECONDS,
+    )
+    assert folder_name("ours", 5.0) == "ours_5s"

@@ -17,20 +17,23 @@ from crywatch.core.errors import ConfigError, TableError
 from crywatch.core.models import EMBEDDINGS, load
 from crywatch.core.paths import MINED_SECONDS, MISSING_NOTE, missing_note
 from crywatch.data.features import FeatureStore
-from crywatch.data.selection import Source
+from crywatch.data.selection import Source, labelled
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import EVENTS
 from crywatch.detection.anomaly.mine_published import none_mined
 from crywatch.detection.blazenet import train_blazenet
+from crywatch.detection.blazenet.choosing import (
+    BlazenetInputs,
+    BlazenetVariant,
+    plain_segments,
+    training_segments,
+)
 from crywatch.detection.blazenet.data import SegmentDataset, SegmentRef
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.train_blazenet import (
-    BlazenetInputs,
-    BlazenetVariant,
+    RecipeConfig,
     TrainBlazenetConfig,
-    plain_segments,
     run,
-    training_segments,
 )
 from tests.helpers.blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
 from tests.helpers.code_cases import edit
@@ -45,16 +48,19 @@ MINED |= {"b/other3": [4, 2], "a/cry4": [1, 0]}
 KINDS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed")
 
 
+OURS = RecipeConfig("ours", 0.02, 0.0, "loss", 0.0, "symmetric", "equal")
+
+
 def config(**changes) -> TrainBlazenetConfig:
     variants = {kind: BlazenetVariant(1.0, kind, "") for kind in KINDS}
     given = {
         "max_epochs": 4,
         "batch_size": 8,
-        "lr": 0.02,
         "momentum": 0.9,
         "lr_step": 3,
         "lr_gamma": 0.1,
         "cache_mb": 64,
+        "recipes": {"ours": OURS},
         "variants": variants
         | {
             "no_b": BlazenetVariant(1.0, "all", "b"),
@@ -135,7 +141,7 @@ CRIES, OTHERS = ("a/cry1", "a/cry2", "b/cry3"), ("a/other1", "a/other2", "b/othe
 )
 def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
     store = FeatureStore(inputs.features)
-    refs = training_segments(BlazenetVariant(1.0, kind, ""), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, kind, ""), inputs, store)
     assert {(ref.clip_id, ref.index) for ref in refs} == expected
     assert len(refs) == len(expected)
     assert all(ref.is_cry == ("cry" in ref.clip_id) for ref in refs)
@@ -143,8 +149,8 @@ def test_the_lines_of_table_4_train_on_these_segments(inputs, kind, expected):
 
 def test_soundscapes_join_all_with_the_labels_of_their_seconds(inputs):
     store = FeatureStore(inputs.features)
-    refs = training_segments(BlazenetVariant(1.0, "soundscapes", ""), inputs, store, 1)
-    of_clips = training_segments(BlazenetVariant(1.0, "all", ""), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, "soundscapes", ""), inputs, store)
+    of_clips = training_segments(BlazenetVariant(1.0, "all", ""), inputs, store)
     assert refs[: len(of_clips)] == of_clips
     made = {(ref.clip_id, ref.index): ref.is_cry for ref in refs[len(of_clips) :]}
     assert made == {
@@ -160,7 +166,7 @@ def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
     placed = {"a/cry1": [(1.5, 3.0)]}  # of 5 s
     split = replace(inputs.split, events=write_cries(tmp_path / "events.parquet", placed))
     variant, store = BlazenetVariant(1.0, "all", ""), FeatureStore(inputs.features)
-    refs = training_segments(variant, replace(inputs, split=split), store, 1)
+    refs = training_segments(variant, replace(inputs, split=split), store)
     found = [ref.is_cry for ref in refs if ref.clip_id == "a/cry1"]
     assert found == [False, True, True, False, False]
     assert all(ref.is_cry for ref in refs if ref.clip_id in ("a/cry2", "b/cry3"))
@@ -169,7 +175,7 @@ def test_a_strongly_labelled_clip_is_not_a_cry_in_its_silence(inputs, tmp_path):
 def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
     store = FeatureStore(inputs.features)
     draws = [
-        training_segments(BlazenetVariant(1.0, "random", ""), inputs, store, seed)
+        training_segments(BlazenetVariant(1.0, "random", "", seed=seed), inputs, store)
         for seed in (1, 1, 2, 3)
     ]
     for refs in draws:
@@ -183,7 +189,7 @@ def test_random_draws_two_segments_a_clip_by_the_seed(inputs):
 
 def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
     store = FeatureStore(inputs.features)
-    refs = training_segments(BlazenetVariant(1.0, "all", "b"), inputs, store, 1)
+    refs = training_segments(BlazenetVariant(1.0, "all", "b"), inputs, store)
     assert {ref.clip_id for ref in refs} == {"a/cry2", "a/other1", "a/other2"}
 
 
@@ -200,7 +206,7 @@ def test_a_corpus_left_out_goes_with_its_copies_elsewhere(inputs):
 )
 def test_bad_variants_are_named(inputs, variant, message):
     with pytest.raises(ConfigError, match=message):
-        training_segments(variant, inputs, FeatureStore(inputs.features), 1)
+        training_segments(variant, inputs, FeatureStore(inputs.features))
 
 
 def test_where_nothing_is_mined_of_published_features_there_is_a_note_and_no_model(
@@ -217,13 +223,14 @@ def test_where_nothing_is_mined_of_published_features_there_is_a_note_and_no_mod
 
 
 def train(inputs, folder: Path, name: str = "all", cfg=None, seed: int = 5, on_epoch=None):
+    cfg = cfg or config()
+    seeded = {key: replace(variant, seed=seed) for key, variant in cfg.variants.items()}
     return run(
         name,
-        cfg or config(),
+        replace(cfg, variants=seeded),
         ONE_SECOND,
         inputs,
         1.0,
-        seed,
         folder / "out",
         folder / "work",
         on_epoch,
@@ -263,8 +270,8 @@ def undisturbed(inputs, tmp_path_factory):
 
 
 def test_a_training_that_diverges_says_so(inputs, tmp_path):
-    with pytest.raises(ConfigError, match=r"not finite after epoch 0: lower train_blazenet\.lr"):
-        train(inputs, tmp_path, cfg=config(lr=1e9))
+    with pytest.raises(ConfigError, match="not finite after epoch 0: lower the recipe's lr"):
+        train(inputs, tmp_path, cfg=config(recipes={"ours": replace(OURS, lr=1e9)}))
     assert not (tmp_path / "out").exists()
 
 
@@ -438,7 +445,7 @@ def test_activity_is_of_single_seconds_and_needs_its_thresholds(inputs, tmp_path
 
 
 def test_validation_is_on_plain_segments_for_every_line(inputs):
-    clips = train_blazenet.labelled(inputs.split.clips)
+    clips = labelled(inputs.split.clips)
     events = read_table(inputs.split.events, EVENTS)
     refs = plain_segments(clips[clips["split"] == "val"], FeatureStore(inputs.features), events)
     assert len(refs) == sum(VAL.values())

@@ -127,7 +127,7 @@ def project(folder: Path, trainer: dict) -> Path:
     folder.mkdir()
     clips = clip_rows(TRAIN, "train") + clip_rows(VAL, "val")
     counts = TRAIN | VAL
-    picture_store(folder / paths.PICTURES / "1s", counts, {c for c in counts if "cry" in c})
+    picture_store(folder / paths.PICTURES / "ours_1s", counts, {c for c in counts if "cry" in c})
     write_clips(folder / paths.SPLIT_CLIPS, clips)
     write_cries(folder / paths.SPLIT_EVENTS, {})
     for made in (paths.UNTRIMMED, paths.SOUNDSCAPES):
@@ -135,7 +135,8 @@ def project(folder: Path, trainer: dict) -> Path:
         write_table(empty(EVENTS), folder / made / "events.parquet", EVENTS)
     config = OmegaConf.to_container(params.compose(conf_dir=ROOT / "conf"), resolve=True)
     config["schedule"]["scale"] = 1.0
-    config["train_blazenet"] |= {"max_epochs": 5, "batch_size": 8, "lr": 0.02, "lr_step": 3}
+    config["train_blazenet"] |= {"max_epochs": 5, "batch_size": 8, "lr_step": 3}
+    config["train_blazenet"]["recipes"]["ours"]["lr"] = 0.02
     config["train_blazenet"]["trainer"] |= trainer
     (folder / "params.yaml").write_text(yaml.safe_dump(config))
     return folder

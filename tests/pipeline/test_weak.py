@@ -21,12 +21,9 @@ from crywatch.data.selection import Source
 from crywatch.data.tables import PARTS, read_table, write_table
 from crywatch.data.tables.clips import MINED, SPLIT_CLIPS
 from crywatch.detection.anomaly import mine
-from crywatch.detection.blazenet import pictures, train_blazenet
-from crywatch.detection.blazenet.train_blazenet import (
-    BlazenetInputs,
-    BlazenetVariant,
-    TrainBlazenetConfig,
-)
+from crywatch.detection.blazenet import choosing, pictures, train_blazenet
+from crywatch.detection.blazenet.choosing import BlazenetInputs, BlazenetVariant
+from crywatch.detection.blazenet.train_blazenet import TrainBlazenetConfig
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.embedders import EmbedderConfig, embed
 from tests.helpers.generated import generated
@@ -66,9 +63,9 @@ class World:
         self.summary = self.mine(Path("mine"), steps=2, val_every=1, patience_steps=2)
         front_ends = params.typed(conf.pictures, pictures.PicturesConfig, "pictures")
         pictures.run(tables, front_ends, Path("pictures"), Path("work"))
-        self.front_end = front_ends.front_end(1.0)
+        self.front_end = front_ends.front_end("ours", 1.0)
         self.inputs = BlazenetInputs(
-            features=Path("pictures") / pictures.folder_name(1.0),
+            features=Path("pictures") / pictures.folder_name("ours", 1.0),
             split=self.split,
             soundscapes=self.joined,
             untrimmed_clips=Path("mix/bags.parquet"),
@@ -92,7 +89,7 @@ class World:
     def segments(self, kind: str) -> list:
         """What BlazeNet trains on."""
         variant, store = BlazenetVariant(1.0, kind, ""), FeatureStore(self.inputs.features)
-        return train_blazenet.training_segments(variant, self.inputs, store, 1)
+        return choosing.training_segments(variant, self.inputs, store)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +141,10 @@ def test_mining_finds_the_seconds_that_cry(world):
 
 @pytest.mark.nightly
 def test_a_training_on_all_seconds_does_not_hear_the_rest_of_a_weak_cry_as_crying(world):
-    config = replace(
+    config = replace(  # the demo's rate
         params.typed(params.compose([], ROOT / "conf").train_blazenet, TrainBlazenetConfig, "t"),
         variants={"all_1s": BlazenetVariant(1.0, "all", "")},
-        **{"max_epochs": 12, "lr": 0.01, "lr_step": 9, "batch_size": 16},
+        **{"max_epochs": 12, "lr_step": 9, "batch_size": 16},
     )
     as_trimmed = read_table(world.split.clips, SPLIT_CLIPS).assign(weak=False)
     write_table(as_trimmed, "trimmed.parquet", SPLIT_CLIPS)
@@ -155,7 +152,7 @@ def test_a_training_on_all_seconds_does_not_hear_the_rest_of_a_weak_cry_as_cryin
     for clips in (world.split.clips, Path("trimmed.parquet")):
         inputs = replace(world.inputs, split=Source(clips, world.split.events))
         out = Path("all_1s")
-        train_blazenet.run("all_1s", config, world.front_end, inputs, 1.0, 1, out, Path("work"))
+        train_blazenet.run("all_1s", config, world.front_end, inputs, 1.0, out, Path("work"))
         detector = load_detector(out)
         paths = world.bags.set_index("clip_id")["path"]
         rest[clips] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from crywatch.data.features import FeatureStore
 from crywatch.detection.blazenet.frontend import FRAMES
+
+S = TypeVar("S", list[int], np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,18 @@ class SharedBatches(Sampler[list[int]]):
         return -(-len(self.sampler) // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        place, rows = self._place(), list(self.sampler)
+        rows = list(self.sampler)
         for start in range(0, len(rows), self.size):
-            batch = rows[start : start + self.size]
-            yield batch[place.rank :: place.of] or batch[:1]
+            yield self.part(rows[start : start + self.size])
+
+    def part(self, batch: S) -> S:
+        """This process's rows of a whole ``batch`` of anything."""
+        place = self._place()
+        return batch[place.rank :: place.of] if place.rank < len(batch) else batch[:1]
+
+    def rows(self, index: int) -> int:
+        """Of the whole batch ``index``."""
+        return min(self.size, len(self.sampler) - index * self.size)
 
     @property
     def of(self) -> int:
@@ -123,7 +133,7 @@ class SharedBatches(Sampler[list[int]]):
 
         Times the number of processes, as gradients are the mean of theirs; 0 without own rows.
         """
-        place, rows = self._place(), min(self.size, len(self.sampler) - index * self.size)
+        place, rows = self._place(), self.rows(index)
         return place.of / rows if place.rank < rows else 0.0
 
 

@@ -10,7 +10,7 @@ import torch
 from crywatch.audio.segments import n_segments, segments_to_seconds
 from crywatch.core.models import ModelFolder, n_parameters
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
-from crywatch.detection.blazenet.network import BlazeNet, cry_probability
+from crywatch.detection.blazenet.network import cry_probability, network_of
 from crywatch.detection.blazenet.runtime import Fastest, Forward
 from crywatch.detection.detectors import BATCH, CountedChunks, FeatureDetector, blocks
 
@@ -20,9 +20,7 @@ class BlazeNetDetector(FeatureDetector):
 
     def __init__(self, model: ModelFolder):
         self.front_end = FrontEndConfig.of(model.setting("frontend"))
-        self.network = BlazeNet()
-        model.fill(self.network, "backbone")
-        self.network.eval()
+        self.network = network_of(model)
         self._forward: Forward = self.network
         super().__init__(model.setting("name"), n_parameters(self.network))
 

@@ -4,6 +4,9 @@ The paper's picture is librosa's `melspectrogram` with ``center=False`` and `pow
 1, clipped at 80 dB below the segment's peak). With its 8,000 Hz upper edge at an 8 kHz rate the
 upper bands are empty; after clipping they hold the absolute level.
 
+Scale ``minmax`` is the picture of the authors' code: decibels under the segment's peak, from the
+segment's least to its greatest as the levels 0 to 255 of an image, here 0 to 1.
+
 The level of a recording, its floor and what lies above its band tell the corpus it comes from. The
 other scales say nothing of them: a segment is brought to one level, all bands lie below the Nyquist
 frequency, what is ``top_db`` or more below the segment's loudest point is one floor, and the mean
@@ -28,7 +31,7 @@ from crywatch.audio.waves.resampling import resample
 from crywatch.core.errors import ConfigError
 
 FRAMES = 64
-SCALES = ("mean", "peak", "spread", "pcen", "paper")
+SCALES = ("mean", "peak", "spread", "pcen", "paper", "minmax")
 # Decibels to network input, about -1 to 1 for ordinary levels. The paper does not give its scale.
 CENTRE_DB, SCALE_DB = -30.0, 40.0
 MEAN_DB = 20.0  # the same, of level-free pictures
@@ -61,7 +64,7 @@ class FrontEndConfig:
     fmax_hz: float
     top_db: float  # below the loudest point of the segment there is one floor
     segment_s: float = 1.0
-    scale: str | None = None  # of level-free pictures, see SCALES; None: the paper's
+    scale: str | None = None  # see SCALES; None: the paper's
     band_share: float = 0.0  # of each band's own mean that is taken off
     pcen: PcenConfig | None = None  # of scale pcen
 
@@ -73,8 +76,7 @@ class FrontEndConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """For a model's description: what a picture of this scale goes by."""
-        scaled = {"scale", "band_share", "pcen"}
-        left_out = scaled if self.scale is None else {"segment_s"}
+        left_out = {"scale", "band_share", "pcen"} if self.scale is None else set()
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
@@ -88,7 +90,7 @@ class FrontEndConfig:
         return int(self.hop_s * self.rate_hz) * round(self.segment_s)
 
     def check(self, key: str) -> None:
-        """ConfigError, naming ``key``, for what cannot be the front end of a robust network."""
+        """ConfigError, naming ``key``, for what cannot be the front end of a network."""
         if self.scale not in SCALES:
             raise ConfigError(f"{key}.scale is {self.scale!r}; there are {', '.join(SCALES)}")
         if self.scale == "pcen" and self.pcen is None:
@@ -98,11 +100,11 @@ class FrontEndConfig:
                 f"{key}.fmax_hz is {self.fmax_hz:g}, above the Nyquist frequency "
                 f"{self.rate_hz / 2:g}: bands up there are empty and tell the level"
             )
-        frames = (self.rate_hz - self.n_fft) // max(1, self.hop) + 1
+        frames = (round(self.rate_hz * self.segment_s) - self.n_fft) // max(1, self.hop) + 1
         if self.n_mels != FRAMES or frames < FRAMES:
             raise ConfigError(
                 f"{key} makes pictures of {self.n_mels} bands and {frames} frames: set n_mels to "
-                f"{FRAMES}, and window_s and hop_s so that a second has {FRAMES} frames"
+                f"{FRAMES}, and window_s and hop_s so that a segment has {FRAMES} frames"
             )
         if not 0 <= self.band_share <= 1 or self.top_db <= 0:
             raise ConfigError(
@@ -144,6 +146,8 @@ def pictures(segments: Tensor, config: FrontEndConfig, floor_db: Tensor | None =
     """
     if config.scale in (None, "paper"):
         return decibels(segments, config).sub_(CENTRE_DB).div_(SCALE_DB)
+    if config.scale == "minmax":
+        return _image(decibels(segments, config))
     rms = segments.square().mean(dim=1, keepdim=True).sqrt()
     level = decibels(segments / rms.clamp_min(LEAST_RMS), config)
     if config.pcen is not None and config.scale == "pcen":
@@ -160,6 +164,12 @@ def pictures(segments: Tensor, config: FrontEndConfig, floor_db: Tensor | None =
     if config.scale == "mean":
         return level / MEAN_DB
     return level / (level.std(dim=(1, 2), keepdim=True) + SPREAD_DB)
+
+
+def _image(level: Tensor) -> Tensor:
+    """Whole 255ths, cut off as an image's bytes are; an even picture is black."""
+    least, most = level.amin(dim=(1, 2), keepdim=True), level.amax(dim=(1, 2), keepdim=True)
+    return ((level - least) * 255 / (most - least).clamp_min(AMIN)).floor_() / 255
 
 
 def _pcen(level: Tensor, pcen: PcenConfig, hop_s: float) -> Tensor:
@@ -188,10 +198,14 @@ def from_wave(
 
     Resampled as a whole, so that segments have no edges inside; computed in ``dtype``.
     """
+    return pictures(torch.from_numpy(segments_of(wave, config)).to(dtype), config)
+
+
+def segments_of(wave: np.ndarray, config: FrontEndConfig) -> np.ndarray:
+    """A recording [samples] at 16 kHz to its segments [segments, samples] at ``config.rate_hz``."""
     count = n_segments(len(wave), RATE_HZ, config.segment_s)
     low = resample(wave, RATE_HZ, config.rate_hz)
     # Rounding at the lower rate must not make or lose a tail that 16 kHz counts.
     samples = count * round(config.rate_hz * config.segment_s)
     low = np.pad(low[:samples], (0, max(0, samples - len(low))))
-    segments = cut(low, config.rate_hz, config.segment_s)
-    return pictures(torch.from_numpy(segments).to(dtype), config)
+    return cut(low, config.rate_hz, config.segment_s)

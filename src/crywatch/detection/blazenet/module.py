@@ -14,18 +14,26 @@ from torch.nn import functional
 
 from crywatch.core.errors import ConfigError
 from crywatch.detection.blazenet.data import SharedBatches
-from crywatch.detection.blazenet.network import BlazeNet, cry_probability
+from crywatch.detection.blazenet.network import (
+    FEATURES,
+    BlazeNet,
+    NetworkConfig,
+    cry_probability,
+)
 from crywatch.detection.training import Best
 
 
 @dataclass(frozen=True)
 class BlazenetRecipe:
-    """SGD with steps of the rate (section 4.2 of the paper)."""
+    """SGD with steps of the rate (section 4.2 of the paper), and what the paper leaves open."""
 
     lr: float
     momentum: float
     lr_step: int  # epochs
     lr_gamma: float
+    dropout: float = 0.0  # of the 224 numbers
+    seed: int = 0  # of what is dropped
+    network: NetworkConfig = NetworkConfig()
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class BlazeNetModule(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self._batches = (train_batches, val_batches)
-        self.network = BlazeNet()
+        self.network = BlazeNet(recipe.network)
         self.last_epoch: BlazenetEpoch | None = None
         self._train: list[Tensor] = []
         self._val: list[tuple[Tensor, Tensor]] = []
@@ -66,14 +74,31 @@ class BlazeNetModule(lightning.LightningModule):
         Of a part of a batch: so that the mean over the processes is the loss of the whole.
         """
         pictures, labels = batch
-        logits = self.network(pictures)
         batches = self._batches[0]
+        features = self.network.features(pictures)
+        if self.recipe.dropout:
+            features = features * self._kept(index, len(features)).to(features)
+        logits = self.network.classifier(features)
         if batches is not None and batches.of > 1:
             loss = functional.cross_entropy(logits, labels, reduction="sum") * batches.share(index)
         else:
             loss = functional.cross_entropy(logits, labels)
         self._train.append(loss.detach())
         return loss
+
+    def _kept(self, index: int, n: int) -> Tensor:
+        """[n, 224]: 0 of what is dropped of batch ``index``, the rest so much larger.
+
+        By seed, epoch and batch alone: a training that was killed drops the same again, and a part
+        of a batch what the whole would.
+        """
+        batches = self._batches[0]
+        rng = np.random.default_rng([self.recipe.seed, self.current_epoch, index])
+        draws = rng.random((n if batches is None else batches.rows(index), FEATURES))
+        if batches is not None:
+            draws = batches.part(draws)
+        share = 1 - self.recipe.dropout
+        return torch.from_numpy((draws < share) / share)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Keeps logits for the end of the epoch."""
@@ -93,7 +118,8 @@ class BlazeNetModule(lightning.LightningModule):
         if not torch.isfinite(logits).all():
             raise ConfigError(
                 f"train_blazenet: the network's outputs are not finite after epoch "
-                f"{self.current_epoch}: lower train_blazenet.lr ({self.recipe.lr:g})"
+                f"{self.current_epoch}: lower the recipe's lr ({self.recipe.lr:g}) in "
+                "train_blazenet.recipes"
             )
         scores = cry_probability(logits)
         self.last_epoch = BlazenetEpoch(
@@ -132,14 +158,20 @@ def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-class KeepBest(lightning.Callback):
-    """Keeps the weights of the epoch with the lowest validation loss, and the history."""
+BETTER: dict[str, Callable[[BlazenetEpoch, BlazenetEpoch], bool]] = {  # new, best
+    "loss": lambda new, best: new.val_loss < best.val_loss,
+    "accuracy": lambda new, best: new.val_accuracy >= best.val_accuracy,  # the last of equal ones
+}
 
-    def __init__(self, on_epoch: Callable[[BlazenetEpoch], None] | None = None):
+
+class KeepBest(lightning.Callback):
+    """Keeps the weights of the epoch that is best on the validation part, and the history."""
+
+    def __init__(
+        self, on_epoch: Callable[[BlazenetEpoch], None] | None = None, best_by: str = "loss"
+    ):
         self.on_epoch = on_epoch
-        self.best: Best[BlazenetEpoch] = Best(
-            lambda new, best: new.val_loss < best.val_loss, BlazenetEpoch
-        )
+        self.best: Best[BlazenetEpoch] = Best(BETTER[best_by], BlazenetEpoch)
 
     def on_validation_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crywatch.detection.blazenet.network import CHUNK, BlazeNet
+from crywatch.detection.blazenet.network import CHUNK, BlazeNet, margins
 
 WORTH_LOADING = 1024  # pictures: they win back the third of a second that it takes
 PIXELS = 64  # of a picture's side
@@ -74,14 +74,14 @@ def _graph(network: BlazeNet) -> Any:
         kernel = values(layer.weight if weight is None else weight)
         grouped = layer.groups > 1
         operation = ops.group_convolution if grouped else ops.convolution
-        padding = list(layer.padding)
+        before, behind = margins(layer)
         # Grouped kernels are [groups, outputs, inputs, height, width].
         out = operation(
             x,
             ops.constant(kernel[:, None] if grouped else kernel),
             list(layer.stride),
-            padding,
-            padding,
+            [before, before],
+            [behind, behind],
             [1, 1],
         )
         assert layer.bias is not None
@@ -101,8 +101,13 @@ def _graph(network: BlazeNet) -> Any:
 
     pictures = ops.parameter([CHUNK, PIXELS, PIXELS], np.float32)
     x = ops.unsqueeze(pictures, ops.constant([1]))
-    # The three channels of the paper are equal.
-    x = ops.relu(convolve(x, network.stem, network.stem.weight.sum(dim=1, keepdim=True)))
+    weight = network.stem.weight
+    if network.config.channels == "imagenet":
+        x = ops.subtract(x, ops.constant(values(network.means)))
+        x = ops.divide(x, ops.constant(values(network.deviations)))
+    else:
+        weight = weight.sum(dim=1, keepdim=True)
+    x = ops.relu(convolve(x, network.stem, weight))
     for layer in network.first:
         x = block(x, layer)
     middle = x

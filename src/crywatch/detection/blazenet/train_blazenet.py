@@ -1,4 +1,4 @@
-"""Stage ``train_blazenet``: one variant of Table 4 by the paper's recipe.
+"""Stage ``train_blazenet``: one variant of Table 4, by a reading of the paper's recipe.
 
 Only the training segments differ between variants; validation is always on all plain segments of
 the validation part. Lightning saves its state after every epoch, and a killed training goes on from
@@ -17,9 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from crywatch.audio.activity import ActivityConfig
 from crywatch.core.atomic import atomic_dir, write_text
 from crywatch.core.code import code_sha256
@@ -29,58 +26,43 @@ from crywatch.core.models import EMBEDDINGS, ModelFolder
 from crywatch.core.paths import MISSING_NOTE
 from crywatch.core.threads import one_thread
 from crywatch.data.features import FeatureStore
-from crywatch.data.selection import Source, labelled, strong_labels
+from crywatch.data.selection import labelled, strong_labels
 from crywatch.data.sources import heard
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import MINED
-from crywatch.data.truth import Truth
-from crywatch.detection.blazenet.choosing import active_segments, balanced_segments
+from crywatch.detection.blazenet.choosing import (
+    MINED_PUBLISHED,
+    BlazenetInputs,
+    BlazenetVariant,
+    active_segments,
+    balanced_segments,
+    loud_segments,
+    plain_segments,
+    training_segments,
+)
 from crywatch.detection.blazenet.data import (
     EpochSampler,
     Process,
     SegmentDataset,
-    SegmentRef,
     SharedBatches,
     whole_batch,
 )
 from crywatch.detection.blazenet.embeddings import write_embeddings
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.module import (
+    BETTER,
     BlazenetEpoch,
     BlazeNetModule,
     BlazenetRecipe,
     KeepBest,
 )
-from crywatch.detection.blazenet.network import N_PARAMETERS
+from crywatch.detection.blazenet.network import N_PARAMETERS, NetworkConfig
 from crywatch.detection.training import Best, write_trained
 
-MINED_PUBLISHED = "mined_published"
-SEGMENTS = (  # soundscapes: all, and those of the soundscapes
-    *("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimmed"),
-    *(MINED_PUBLISHED, "soundscapes"),
-)
-OF_ALL_CORPORA = ("mined", "soundscapes")  # how the names begin of what no corpus can leave
-RANDOM_SEGMENTS = 2  # of a clip (Table 4, line 2)
 CHECKPOINT = "last.ckpt"
 VAL_BATCH = 256
 STRATEGIES = ("auto", "ddp")
 RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a process, as its launcher says it
-
-
-@dataclass
-class BlazenetVariant:
-    """One line of Table 4."""
-
-    segment_s: float
-    segments: str  # which segments are trained on, see SEGMENTS
-    leave_out: str  # corpus, or ""
-    embeddings: bool = False  # its numbers for each second are written, for an anomaly head
-    balanced: bool = False  # as many other segments as cries are drawn, where there are more
-    active: bool = False  # seconds of a cry clip without onsets count only where it is active
-
-    def training(self) -> dict[str, Any]:
-        """What decides the weights."""
-        return {key: value for key, value in vars(self).items() if key != "embeddings"}
 
 
 @dataclass
@@ -124,16 +106,48 @@ def rank() -> int:
 
 
 @dataclass(frozen=True)
+class RecipeConfig:
+    """A reading of the paper, where it leaves something open or its authors' code differs."""
+
+    front_end: str  # of pictures.front_ends
+    lr: float  # of the first epochs
+    dropout: float  # of the 224 numbers
+    best: str  # epoch on the validation part, by loss or accuracy
+    silence_peak: float  # no segment is trained on without a sample over it (1 is full scale)
+    padding: str  # symmetric or same
+    channels: str  # equal or imagenet
+
+    @property
+    def network(self) -> NetworkConfig:
+        """What a detector needs to know of it."""
+        return NetworkConfig(self.padding, self.channels)
+
+    def check(self, key: str) -> None:
+        """ConfigError, naming the key below ``key``, for what cannot be."""
+        if self.best not in BETTER:
+            raise ConfigError(f"{key}.best is {self.best!r}; there are {', '.join(BETTER)}")
+        if not 0 <= self.dropout < 1 or not 0 <= self.silence_peak < 1 or self.lr <= 0:
+            raise ConfigError(
+                f"{key}: dropout is {self.dropout:g}, silence_peak {self.silence_peak:g} and lr "
+                f"{self.lr:g}: set the first two within [0, 1) and lr above 0"
+            )
+        try:
+            self.network.check(f"{key}.")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+@dataclass(frozen=True)
 class TrainBlazenetConfig:
     """Section ``train_blazenet``; epochs are those of the full schedule."""
 
     max_epochs: int
     batch_size: int
-    lr: float
     momentum: float
     lr_step: int
     lr_gamma: float
     cache_mb: int
+    recipes: dict[str, RecipeConfig]
     variants: dict[str, BlazenetVariant]
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     activity: ActivityConfig | None = None  # of active variants
@@ -142,18 +156,11 @@ class TrainBlazenetConfig:
         """By name; ConfigError if there is none."""
         return named(self.variants, name, "train_blazenet.variants")
 
-
-@dataclass(frozen=True)
-class BlazenetInputs:
-    """The files the stage reads."""
-
-    features: Path  # of the front end of the variant
-    split: Source
-    soundscapes: Source
-    untrimmed_clips: Path
-    mined_trimmed: Path
-    mined_untrimmed: Path
-    mined_published: Path  # of AudioSet's features; read by its variant alone
+    def recipe(self, name: str) -> RecipeConfig:
+        """Of variant ``name``; ConfigError if there is none, or it cannot be."""
+        recipe = named(self.recipes, self.variant(name).recipe, "train_blazenet.recipes")
+        recipe.check(f"train_blazenet.recipes.{self.variant(name).recipe}")
+        return recipe
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,6 @@ def run(
     front_end: FrontEndConfig,
     inputs: BlazenetInputs,
     scale: float,
-    seed: int,
     out_dir: Path,
     work_dir: Path,
     on_epoch: Callable[[BlazenetEpoch], None] | None = None,
@@ -199,7 +205,7 @@ def run(
     trains with it and writes nothing. None, and a note alone, where nothing was mined of published
     features because AudioSet could not be had.
     """
-    variant = config.variant(name)
+    variant, recipe = config.variant(name), config.recipe(name)
     config.trainer.check()
     if variant.embeddings and variant.segment_s != 1.0:
         raise ConfigError(
@@ -212,7 +218,7 @@ def run(
                 write_text(temp / MISSING_NOTE, f"{name}: nothing is mined of published features\n")
         return None
     store = FeatureStore(inputs.features)
-    train_refs = training_segments(variant, inputs, store, seed)
+    train_refs = training_segments(variant, inputs, store)
     if variant.active:
         if config.activity is None or variant.segment_s != 1.0:
             raise ConfigError(
@@ -220,8 +226,11 @@ def run(
                 "train_blazenet.activity"
             )
         train_refs = active_segments(train_refs, inputs.split, config.activity)
+    if recipe.silence_peak:
+        tables = (inputs.split.clips, inputs.untrimmed_clips, inputs.soundscapes.clips)
+        train_refs = loud_segments(train_refs, tables, front_end, recipe.silence_peak)
     if variant.balanced:
-        train_refs = balanced_segments(train_refs, seed)
+        train_refs = balanced_segments(train_refs, variant.seed)
     val_clips = labelled(inputs.split.clips, variant.leave_out)
     events = strong_labels([inputs.split.events])
     val_refs = plain_segments(val_clips[val_clips["split"] == "val"], store, events)
@@ -229,7 +238,8 @@ def run(
         if len({ref.is_cry for ref in refs}) < 2:
             raise TableError(f"variant {name}: the {part} part lacks cries or other sounds")
     key = value_sha256(
-        [variant.training(), asdict(front_end), asdict(config) | {"variants": None}, scale, seed]
+        [variant.training(), asdict(recipe), asdict(front_end), scale]
+        + [asdict(config) | {"variants": None, "recipes": None}]
         + [files_sha256([inputs.features / "store.json"]), code_sha256(__name__)]
         + [[(r.clip_id, r.index, r.is_cry) for r in refs] for refs in (train_refs, val_refs)]
     )
@@ -237,8 +247,9 @@ def run(
         SegmentDataset(store, train_refs, config.cache_mb << 20),
         SegmentDataset(store, val_refs, config.cache_mb << 20),
         config,
+        recipe,
         scale,
-        seed,
+        variant.seed,
         work_dir / key[:16],
         on_epoch,
     )
@@ -257,7 +268,17 @@ def run(
     )
     if not config.trainer.follows:
         embed = partial(_embed, inputs.features, work_dir) if variant.embeddings else None
-        _write(summary, variant, front_end, best, out_dir, embed)
+        description = {
+            "kind": "blazenet",
+            "name": name,
+            "segment_s": variant.segment_s,
+            "frontend": front_end.as_dict(),
+            "network": asdict(recipe.network),
+            "parameters": N_PARAMETERS,
+            "corpora": list(summary.corpora),
+            "trained_on": variant.training() | {"segments_n": summary.n_train},
+        }
+        _write(summary, description, best, out_dir, embed)
         shutil.rmtree(work_dir, ignore_errors=True)
     return summary
 
@@ -266,6 +287,7 @@ def fit(
     train: SegmentDataset,
     val: SegmentDataset,
     config: TrainBlazenetConfig,
+    recipe: RecipeConfig,
     scale: float,
     seed: int,
     work_dir: Path,
@@ -283,14 +305,16 @@ def fit(
     warnings.filterwarnings("ignore", module="lightning")
     lightning.seed_everything(seed, verbose=False)
     lr_step = max(1, round(config.lr_step * scale))
-    recipe = BlazenetRecipe(config.lr, config.momentum, lr_step, config.lr_gamma)
+    steps = (recipe.lr, config.momentum, lr_step, config.lr_gamma)
+    training = BlazenetRecipe(*steps, recipe.dropout, seed, recipe.network)
 
     def place() -> Process:
         return Process(trainer.global_rank, trainer.world_size)
 
     batches = SharedBatches(EpochSampler(len(train), seed), config.batch_size, place)
     in_order = SharedBatches(SequentialSampler(val), VAL_BATCH * config.trainer.processes, place)
-    module, keeper = BlazeNetModule(recipe, batches, in_order), KeepBest(on_epoch)
+    module = BlazeNetModule(training, batches, in_order)
+    keeper = KeepBest(on_epoch, recipe.best)
     checkpoint = ModelCheckpoint(
         work_dir,
         filename=Path(CHECKPOINT).stem,
@@ -324,110 +348,13 @@ def fit(
     return keeper.best
 
 
-def plain_segments(
-    clips: pd.DataFrame, store: FeatureStore, events: pd.DataFrame
-) -> list[SegmentRef]:
-    """Every segment of ``clips``, with its own label where there are strong ones."""
-    truth = Truth(clips, events)
-    refs = []
-    for clip_id in clips["clip_id"]:
-        rows = store.rows(clip_id)
-        crying = truth.segments(clip_id, rows.last - rows.first, store.info.segment_s)
-        refs += [SegmentRef(clip_id, i, is_cry) for i, is_cry in enumerate(crying.tolist())]
-    return refs
-
-
-def training_segments(
-    variant: BlazenetVariant, inputs: BlazenetInputs, store: FeatureStore, seed: int
-) -> list[SegmentRef]:
-    """The segments that a line of Table 4 trains on."""
-    if variant.segments not in SEGMENTS:
-        raise ConfigError(
-            f"segments: {variant.segments!r} is unknown; there are {', '.join(SEGMENTS)}"
-        )
-    if variant.leave_out and variant.segments.startswith(OF_ALL_CORPORA):
-        raise ConfigError(
-            f"segments: {variant.segments} with leave_out {variant.leave_out!r}: the miner, the "
-            "untrimmed recordings and the soundscapes know every corpus; with leave_out there are "
-            "all, random"
-        )
-    bags = {
-        "mined_untrimmed": (inputs.untrimmed_clips, inputs.mined_untrimmed),
-        MINED_PUBLISHED: (inputs.split.clips, inputs.mined_published),
-    }
-    if variant.segments in bags:
-        table, seconds = bags[variant.segments]
-        clips = labelled(table, weak=True)
-        return _mined_segments(clips[clips["split"] == "train"], seconds, variant, store)
-    clips = labelled(inputs.split.clips, variant.leave_out)
-    clips = clips[clips["split"] == "train"]
-    events = strong_labels([inputs.split.events])
-    cries, others = clips[clips["label"] == "cry"], clips[clips["label"] == "other"]
-    if variant.segments == "all":
-        return plain_segments(clips, store, events)
-    if variant.segments == "soundscapes":
-        scenes = labelled(inputs.soundscapes.clips)
-        scenes = scenes[scenes["split"] == "train"]
-        known = strong_labels([inputs.soundscapes.events])
-        return plain_segments(clips, store, events) + plain_segments(scenes, store, known)
-    if variant.segments == "random":
-        return _draw_segments(plain_segments(clips, store, events), seed)
-    if variant.segments == "mined_both":
-        return _mined_segments(clips, inputs.mined_trimmed, variant, store)
-    if variant.segments == "mined_pos":
-        mined = _mined_segments(cries, inputs.mined_trimmed, variant, store)
-        return mined + plain_segments(others, store, events)
-    mined = _mined_segments(others, inputs.mined_trimmed, variant, store)
-    return plain_segments(cries, store, events) + mined
-
-
-def _draw_segments(refs: list[SegmentRef], seed: int) -> list[SegmentRef]:
-    by_clip: dict[str, list[SegmentRef]] = {}
-    for ref in refs:
-        by_clip.setdefault(ref.clip_id, []).append(ref)
-    rng = np.random.default_rng(seed)
-    drawn_refs = []
-    for members in by_clip.values():
-        count = min(RANDOM_SEGMENTS, len(members))
-        picked = rng.choice(len(members), count, replace=False)
-        drawn_refs += [members[index] for index in sorted(picked.tolist())]
-    return drawn_refs
-
-
-def _mined_segments(
-    clips: pd.DataFrame, table: Path, variant: BlazenetVariant, store: FeatureStore
-) -> list[SegmentRef]:
-    if variant.segment_s != 1.0:
-        raise ConfigError(f"segments: {variant.segments} needs segment_s 1.0: seconds are mined")
-    labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    mined = read_table(table, MINED)
-    mined = mined[mined["clip_id"].isin(labels)]
-    refs = []
-    for clip_id, start_s in zip(mined["clip_id"], mined["start_s"], strict=True):
-        rows = store.rows(clip_id)
-        if start_s >= rows.last - rows.first:
-            raise TableError(f"{table}: {clip_id} has no second {start_s:g}: run the stage again")
-        refs.append(SegmentRef(clip_id, int(start_s), labels[clip_id] == "cry"))
-    return refs
-
-
 def _write(
     summary: BlazenetSummary,
-    variant: BlazenetVariant,
-    front_end: FrontEndConfig,
+    description: dict[str, Any],
     best: Best[BlazenetEpoch],
     out_dir: Path,
     embed: Callable[[Path], None] | None,
 ) -> None:
-    description = {
-        "kind": "blazenet",
-        "name": summary.variant,
-        "segment_s": variant.segment_s,
-        "frontend": front_end.as_dict(),
-        "parameters": N_PARAMETERS,
-        "corpora": list(summary.corpora),
-        "trained_on": variant.training() | {"segments_n": summary.n_train},
-    }
     weights = {f"backbone.{name}": value for name, value in best.weights.items()}
     metrics = summary.as_metrics() | {"epochs": summary.epochs, "train_cry": summary.n_train_cry}
     history = [asdict(epoch) for epoch in summary.history]

@@ -12,7 +12,7 @@ from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.audio.waves.resampling import resample
 from crywatch.core.models import ModelFolder, n_parameters
 from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
-from crywatch.detection.blazenet.network import FEATURES, BlazeNet
+from crywatch.detection.blazenet.network import FEATURES, network_of
 from crywatch.detection.blazenet.runtime import Fastest, Forward
 from crywatch.detection.detectors import BATCH, FeatureDetector, blocks
 from crywatch.detection.robust.context import (
@@ -31,9 +31,7 @@ class RobustDetector(FeatureDetector):
         self.front_end = FrontEndConfig.of(model.setting("frontend"))
         self.context = ContextConfig(**model.setting("context"))
         self.lookahead_s = self.context.lookahead_s
-        self.network = BlazeNet()
-        model.fill(self.network, "backbone")
-        self.network.eval()
+        self.network = network_of(model)
         self._forward: Forward = self.network
         super().__init__(model.setting("name"), n_parameters(self.network))
 

@@ -79,7 +79,11 @@ class RecipeConfig:
             raise ConfigError(
                 f"{key}.front_end.rate_hz is {self.front_end.rate_hz}: the sounds are at {RATE_HZ}"
             )
-        if self.augmentation.floor_db is not None and self.front_end.scale in ("pcen", "paper"):
+        if self.augmentation.floor_db is not None and self.front_end.scale in (
+            "pcen",
+            "paper",
+            "minmax",
+        ):
             raise ConfigError(
                 f"{key}.augmentation.floor_db: pictures of scale {self.front_end.scale} have no "
                 "floor to raise: set it to null"
