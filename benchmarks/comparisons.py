@@ -31,9 +31,9 @@ from crywatch.data.features import FeatureStore
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.clips import CLIPS, EVENTS, SPLIT_CLIPS
 from crywatch.detection.blazenet import pictures
+from crywatch.detection.blazenet.choosing import plain_segments
 from crywatch.detection.blazenet.data import SegmentDataset
 from crywatch.detection.blazenet.frontend import FrontEndConfig, from_wave
-from crywatch.detection.blazenet.choosing import plain_segments
 from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.blazenet.pictures import PicturesConfig, folder_name

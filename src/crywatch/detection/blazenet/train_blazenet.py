@@ -105,7 +105,7 @@ def rank() -> int:
     return max((int(text) for text in texts if text.isdecimal()), default=0)
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf merges into it
 class RecipeConfig:
     """A reading of the paper, where it leaves something open or its authors' code differs."""
 
