@@ -22,8 +22,19 @@ from crywatch.detection.blazenet.frontend import (
     pictures,
 )
 from crywatch.detection.blazenet.module import BlazeNetModule, BlazenetRecipe
-from crywatch.detection.blazenet.network import FEATURES, BlazeBlock, BlazeNet, cry_probability
-from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound
+from crywatch.detection.blazenet.network import (
+    FEATURES,
+    IMAGENET_DEVIATIONS,
+    IMAGENET_MEANS,
+    BlazeBlock,
+    BlazeNet,
+    NetworkConfig,
+    SameConv2d,
+    cry_probability,
+)
+from tests.helpers.blazenet_cases import FIVE_SECONDS, IMAGE, ONE_SECOND, sound
+
+AUTHOR = NetworkConfig("same", "imagenet")
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +43,62 @@ def network() -> BlazeNet:
     return BlazeNet().eval()
 
 
-def test_the_network_has_the_papers_number_of_parameters(network):
+@pytest.mark.parametrize("config", [NetworkConfig(), AUTHOR], ids=["ours", "author"])
+def test_the_network_has_the_papers_number_of_parameters(config):
+    network = BlazeNet(config)
     assert sum(parameter.numel() for parameter in network.parameters()) == 89_680
+    assert network.state_dict().keys() == BlazeNet().state_dict().keys()
+
+
+# Ones under a kernel of ones: how many of its rows (and columns) lie on the input of 4 x 4. SAME
+# has one zero, or one more of three, below and to the right; the other has them on all sides.
+@pytest.mark.parametrize(
+    ("kernel", "made", "counts"),
+    [
+        (3, SameConv2d(1, 1, 3, 2), [3, 2]),
+        (5, SameConv2d(1, 1, 5, 2), [4, 3]),
+        (3, torch.nn.Conv2d(1, 1, 3, 2, padding=1), [2, 3]),
+        (5, torch.nn.Conv2d(1, 1, 5, 2, padding=2), [3, 4]),
+    ],
+)
+def test_where_the_zeros_are(kernel, made, counts):
+    torch.nn.init.ones_(made.weight)
+    torch.nn.init.zeros_(made.bias)
+    expected = torch.outer(torch.tensor(counts), torch.tensor(counts)).float()
+    assert torch.equal(made(torch.ones(1, 1, 4, 4))[0, 0], expected)
+
+
+def test_an_authors_network_is_its_layers_on_a_normalised_image():
+    torch.manual_seed(0)
+    network, batch = BlazeNet(AUTHOR).eval(), torch.rand(2, 64, 64)
+    scale = zip(IMAGENET_MEANS, IMAGENET_DEVIATIONS, strict=True)
+    x = torch.stack([(batch - mean) / deviation for mean, deviation in scale], dim=1)
+    stem = network.stem
+    x = functional.conv2d(functional.pad(x, (1, 2, 1, 2)), stem.weight, stem.bias, 2).relu()
+    taps = []
+    for blocks, tap in ((network.first, network.tap1), (network.second, network.tap2)):
+        for block in blocks:
+            depth = block.depthwise
+            around = functional.pad(x, (0, 1, 0, 1) if block.stride == 2 else (1, 1, 1, 1))
+            out = functional.conv2d(
+                around, depth.weight, depth.bias, block.stride, 0, 1, len(depth.weight)
+            )
+            skip = functional.max_pool2d(x, 2) if block.stride == 2 else x
+            skip = functional.pad(skip, (0, 0, 0, 0, 0, block.grow))
+            x = (block.pointwise(out) + skip).relu()
+        taps.append(tap(x).flatten(1))
+    expected = network.classifier(torch.cat(taps, dim=1))
+    torch.testing.assert_close(network(batch), expected, rtol=1e-4, atol=1e-5)
+    plain = BlazeNet()
+    plain.load_state_dict(network.state_dict())
+    assert not torch.allclose(plain(batch), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"padding": "valid"}, {"channels": "one"}])
+def test_a_network_that_there_is_not_is_named(changes):
+    ((name, value),) = changes.items()
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; there are "):
+        BlazeNet(NetworkConfig(**changes))
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
@@ -136,6 +201,33 @@ def test_the_picture_is_librosas_to_a_thousandth_of_a_decibel(config):
     assert ours.shape == (4, 64, FRAMES)
     for mine, segment in zip(ours, segments, strict=True):
         np.testing.assert_allclose(mine, from_librosa(segment, config), atol=1e-3)
+
+
+def as_an_image(segment: np.ndarray) -> np.ndarray:
+    """Bytes [64, 64], as the authors' code makes them with librosa."""
+    power = librosa.feature.melspectrogram(
+        y=segment, sr=8000, n_mels=64, fmin=0, center=False, n_fft=512, hop_length=118
+    )
+    level = librosa.power_to_db(power, ref=np.max)
+    return ((level - level.min()) / (level.max() - level.min()) * 255).astype(np.uint8)
+
+
+def test_an_image_is_the_authors_with_all_bands_up_to_4_khz():
+    loud = sound(8000, 1)
+    impulse = np.zeros(8000, dtype=np.float32)
+    impulse[2600] = 0.9
+    made = pictures(torch.from_numpy(np.stack([loud, loud * 1e-2, impulse])).double(), IMAGE)
+    assert (made.amin(), made.amax()) == (0, 1)
+    # The second says nothing of its level.
+    for ours, segment in zip(made * 255, (loud, loud, impulse), strict=True):
+        # A level on the edge of two bytes falls to either side.
+        apart = np.abs(ours.numpy().round() - as_an_image(segment))
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.005
+    assert (made[0].amax(dim=1) > 0).all()  # no band is empty
+
+
+def test_an_even_picture_is_black():
+    assert not pictures(torch.zeros(1, 8000), IMAGE).any()
 
 
 def test_window_and_hop_are_the_papers_and_scale_with_the_segment():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from crywatch.audio.waves.cleaned import read_clean, write_flac
 from crywatch.core.digest import files_sha256
@@ -13,7 +14,7 @@ from crywatch.data.features import FeatureStore
 from crywatch.detection.blazenet import pictures
 from crywatch.detection.blazenet.frontend import SCALE_DB, from_wave
 from crywatch.detection.blazenet.pictures import PictureConfig, PicturesConfig, folder_name
-from tests.helpers.blazenet_cases import FIVE_SECONDS, ONE_SECOND, sound, write_clips
+from tests.helpers.blazenet_cases import FIVE_SECONDS, IMAGE, ONE_SECOND, sound, write_clips
 from tests.helpers.code_cases import edit
 
 SHARED = {name: value for name, value in ONE_SECOND.as_dict().items() if name != "segment_s"}
@@ -67,6 +68,28 @@ def test_the_5_s_front_end_has_its_own_store(tables, tmp_path):
     clips = pd.read_parquet(tables[0]).set_index("clip_id")
     exact = from_wave(read_clean(clips.loc["b/long", "path"]), FIVE_SECONDS).numpy()
     np.testing.assert_allclose(five.clip("b/long").reshape(exact.shape), exact, atol=1e-3)
+
+
+def test_each_front_end_has_its_own_pictures(tables, tmp_path):
+    image = PictureConfig(**SHARED | {"fmax_hz": 4000.0, "scale": "minmax"}, segments_s=[1.0])
+    config = PicturesConfig(CONFIG.front_ends | {"author": image})
+    assert config.front_end("author", 1.0) == IMAGE
+    pictures.run(tables, config, tmp_path / "out", tmp_path / "work")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "author_1s",
+        "ours_1s",
+        "ours_5s",
+    ]
+    clips = pd.read_parquet(tables[0]).set_index("clip_id")
+    exact = from_wave(read_clean(clips.loc["a/five", "path"]), IMAGE, torch.float64).numpy()
+    stored = FeatureStore(tmp_path / "out" / "author_1s").clip("a/five").reshape(exact.shape)
+    np.testing.assert_array_equal(np.round(stored.astype(float) * 255), np.round(exact * 255))
+
+
+def test_a_front_end_that_cannot_be_is_named():
+    wrong = PictureConfig(**SHARED | {"scale": "minmax"}, segments_s=[1.0])
+    with pytest.raises(CrywatchError, match=r"front_ends\.author\.fmax_hz is 8000, above the Nyq"):
+        PicturesConfig({"author": wrong}).front_end("author", 1.0)
 
 
 def stopping_at_the_fifth():

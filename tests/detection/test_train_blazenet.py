@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import SequentialSampler
 
 from crywatch.audio.activity import ActivityConfig
+from crywatch.audio.waves.cleaned import write_flac
 from crywatch.core.atomic import read_json
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, TableError
@@ -18,24 +20,45 @@ from crywatch.core.models import EMBEDDINGS, load
 from crywatch.core.paths import MINED_SECONDS, MISSING_NOTE, missing_note
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import Source, labelled
-from crywatch.data.tables import read_table
-from crywatch.data.tables.clips import EVENTS
+from crywatch.data.tables import read_table, write_table
+from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.detection.anomaly.mine_published import none_mined
 from crywatch.detection.blazenet import train_blazenet
 from crywatch.detection.blazenet.choosing import (
     BlazenetInputs,
     BlazenetVariant,
+    loud_segments,
     plain_segments,
     training_segments,
 )
-from crywatch.detection.blazenet.data import SegmentDataset, SegmentRef
-from crywatch.detection.blazenet.network import BlazeNet
+from crywatch.detection.blazenet.data import (
+    Process,
+    SegmentDataset,
+    SegmentRef,
+    SharedBatches,
+)
+from crywatch.detection.blazenet.frontend import from_wave
+from crywatch.detection.blazenet.module import (
+    BETTER,
+    BlazenetEpoch,
+    BlazeNetModule,
+    BlazenetRecipe,
+)
+from crywatch.detection.blazenet.network import BlazeNet, NetworkConfig
 from crywatch.detection.blazenet.train_blazenet import (
     RecipeConfig,
     TrainBlazenetConfig,
     run,
 )
-from tests.helpers.blazenet_cases import ONE_SECOND, picture_store, write_clips, write_mined
+from crywatch.detection.detectors import load_detector
+from tests.helpers.blazenet_cases import (
+    IMAGE,
+    ONE_SECOND,
+    picture_store,
+    sound,
+    write_clips,
+    write_mined,
+)
 from tests.helpers.code_cases import edit
 from tests.helpers.evaluation_cases import write_cries
 
@@ -49,6 +72,7 @@ KINDS = ("all", "random", "mined_both", "mined_pos", "mined_neg", "mined_untrimm
 
 
 OURS = RecipeConfig("ours", 0.02, 0.0, "loss", 0.0, "symmetric", "equal")
+AUTHOR = RecipeConfig("author", 0.02, 0.5, "accuracy", 0.025, "same", "imagenet")
 
 
 def config(**changes) -> TrainBlazenetConfig:
@@ -60,10 +84,11 @@ def config(**changes) -> TrainBlazenetConfig:
         "lr_step": 3,
         "lr_gamma": 0.1,
         "cache_mb": 64,
-        "recipes": {"ours": OURS},
+        "recipes": {"ours": OURS, "author": AUTHOR},
         "variants": variants
         | {
             "no_b": BlazenetVariant(1.0, "all", "b"),
+            "author": BlazenetVariant(1.0, "all", "", recipe="author"),
             "backbone": BlazenetVariant(1.0, "all", "", embeddings=True),
             "five": BlazenetVariant(5.0, "all", "", embeddings=True),
         },
@@ -260,6 +285,125 @@ def test_streamed_batches_are_the_cached_ones(inputs):
             stored = store.clip(refs[row].clip_id)[refs[row].index].reshape(64, 64)
             assert np.array_equal(picture.numpy(), stored.astype(np.float32))
             assert bool(label) == refs[row].is_cry
+
+
+@pytest.fixture(scope="module")
+def heard(inputs, tmp_path_factory):
+    """The same with sounds: quiet in every clip's first second, and at 0.2 after it."""
+    folder = tmp_path_factory.mktemp("heard")
+    tables = {}
+    for name in ("split", "untrimmed", "soundscapes"):
+        clips = read_table(inputs.features.with_name(f"{name}.parquet"), SPLIT_CLIPS)
+        store = FeatureStore(inputs.features)
+        for number, clip_id in enumerate(clips["clip_id"]):
+            rows = store.rows(clip_id) if clip_id in store else None
+            seconds = 1 if rows is None else rows.last - rows.first
+            wave = 0.2 * np.sign(sound(seconds * 16_000, number))
+            wave[:16_000] *= 0.05 if seconds > 1 else 1
+            path = folder / f"{clip_id}.flac"
+            write_flac(path, wave.astype(np.float32))
+            clips.loc[clips["clip_id"] == clip_id, "path"] = str(path)
+        tables[name] = folder / f"{name}.parquet"
+        write_table(clips, tables[name], SPLIT_CLIPS)
+    return replace(
+        inputs,
+        split=replace(inputs.split, clips=tables["split"]),
+        untrimmed_clips=tables["untrimmed"],
+        soundscapes=replace(inputs.soundscapes, clips=tables["soundscapes"]),
+    )
+
+
+@pytest.mark.parametrize("kind", ["all", "soundscapes", "mined_untrimmed"])
+def test_silent_segments_are_not_trained_on(heard, kind):
+    refs = training_segments(BlazenetVariant(1.0, kind, ""), heard, FeatureStore(heard.features))
+    tables = (heard.split.clips, heard.untrimmed_clips, heard.soundscapes.clips)
+    loud = loud_segments(refs, tables, ONE_SECOND, 0.025)
+    # 0.01 is silence to it, 0.2 is none; the clip of one second is loud.
+    assert loud == [ref for ref in refs if ref.index or ref.clip_id == "a/cry2"]
+    assert (len(loud) < len(refs)) == (kind != "mined_untrimmed")
+    assert loud_segments(refs, tables, ONE_SECOND, 0.005) == refs
+
+
+@pytest.fixture(scope="module")
+def author(heard, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("author")
+    return folder / "out", train(heard, folder, "author")
+
+
+def test_the_authors_recipe_keeps_the_last_epoch_of_the_highest_accuracy(author):
+    summary = author[1]
+    highest = max(epoch.val_accuracy for epoch in summary.history)
+    assert summary.best.epoch == max(
+        epoch.epoch for epoch in summary.history if epoch.val_accuracy == highest
+    )
+    n_loud = sum(max(count - 1, 1) for count in TRAIN.values())
+    assert (summary.n_train, summary.n_val) == (n_loud, sum(VAL.values()))
+    one, two = (BlazenetEpoch(n, 0.0, loss, 0.5, 0.5) for n, loss in enumerate((0.1, 0.3)))
+    assert BETTER["accuracy"](two, one) and not BETTER["loss"](two, one)
+    assert not BETTER["accuracy"](replace(two, val_accuracy=0.4), one)
+
+
+def test_a_killed_training_drops_the_same_numbers_again(heard, author, tmp_path):
+    seen: list[int] = []
+    with pytest.raises(Killed):
+        train(heard, tmp_path, "author", on_epoch=killer(1, seen))
+    train(heard, tmp_path, "author", on_epoch=killer(-1, seen))
+    assert seen == [0, 1, 1, 2, 3]
+    assert files_sha256([tmp_path / "out"]) == files_sha256([author[0]])
+
+
+def test_dropout_is_of_half_the_numbers_and_by_seed_epoch_and_batch():
+    def kept(rate: float, seed: int, index: int, batches=None) -> torch.Tensor:
+        recipe = BlazenetRecipe(0.1, 0.9, 1, 0.1, dropout=rate, seed=seed)
+        return BlazeNetModule(recipe, batches)._kept(index, 40)
+
+    whole = kept(0.5, 1, 2)
+    assert whole.unique().tolist() == [0.0, 2.0] and 0.45 < (whole > 0).double().mean() < 0.55
+    assert torch.equal(kept(0.5, 1, 2), whole)
+    assert not torch.equal(kept(0.5, 2, 2), whole) and not torch.equal(kept(0.5, 1, 3), whole)
+    assert kept(0.75, 1, 2).unique().tolist() == [0.0, 4.0]
+    # Two processes have what one alone would.
+    for number in (0, 1):
+        place = Process(number, 2)
+        batches = SharedBatches(SequentialSampler(range(120)), 40, lambda place=place: place)
+        assert torch.equal(kept(0.5, 1, 2, batches), whole[number::2])
+
+
+def test_a_saved_model_of_the_authors_recipe_hears_with_the_same_logits(heard, tmp_path):
+    run("author", config(), IMAGE, heard, 1.0, tmp_path / "out", tmp_path / "work")
+    model = load(tmp_path / "out")
+    assert model.description["network"] == {"padding": "same", "channels": "imagenet"}
+    assert model.description["frontend"] == IMAGE.as_dict()
+    assert model.description["trained_on"]["recipe"] == "author"
+    network = BlazeNet(NetworkConfig("same", "imagenet")).eval()
+    network.load_state_dict(model.part("backbone"))
+    wave, detector = sound(130 * 16_000, 3), load_detector(tmp_path / "out")
+    assert detector.n_parameters == 89_680
+    with torch.inference_mode():
+        logits = network(from_wave(wave, IMAGE))
+    np.testing.assert_array_equal(detector.pictures(wave), from_wave(wave, IMAGE))
+    expected = (logits[:, 1] - logits[:, 0]).numpy()
+    for fast in (False, True):
+        if fast:  # from its 1,024th picture on
+            detector.speed_up()
+            for _ in range(8):
+                detector.score(wave)
+        scores = detector.score(wave)
+        found = np.log(scores / (1 - scores))
+        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"best": "luck"}, r"recipes\.author\.best is 'luck'; there are loss, accuracy"),
+        ({"dropout": 1.0}, r"recipes\.author: dropout is 1,"),
+        ({"padding": "valid"}, r"recipes\.author\.padding is 'valid'; there are symmetric, same"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_named(inputs, tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train(inputs, tmp_path, "author", config(recipes={"author": replace(AUTHOR, **changes)}))
 
 
 @pytest.fixture(scope="module")

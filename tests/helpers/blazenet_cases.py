@@ -23,6 +23,7 @@ ONE_SECOND = FrontEndConfig(
     top_db=80.0,
 )
 FIVE_SECONDS = replace(ONE_SECOND, segment_s=5.0)
+IMAGE = replace(ONE_SECOND, fmax_hz=4000.0, scale="minmax")  # of the authors' code
 
 
 def sound(n_samples: int, seed: int = 0) -> np.ndarray:
