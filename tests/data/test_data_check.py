@@ -64,7 +64,8 @@ def done(raw, tmp_path_factory):
             raw_dir, clean_dir = paths.raw(name), paths.clean(name)
             clean.run(corpora.get(name), config, raw_dir, clean_dir, paths.WORK / name)
         folders = [paths.clean(name) for name in NAMES]
-        split.run(folders, split_config, 1, paths.SPLIT, paths.SPLIT_INFANTS)
+        kinds = params.plain(path=CONF / "kinds.yaml")
+        split.run(folders, split_config, 1, paths.SPLIT, paths.SPLIT_INFANTS, kinds)
     return root
 
 
@@ -114,6 +115,12 @@ def test_raw_and_split_count_the_same_clips(name, raw, done):
     if not more:
         for field in ("labels", "categories", "licences", "recordings", "infants", "events"):
             assert getattr(after.counts, field) == getattr(before.counts, field)
+
+
+def test_kinds_of_other_sounds_are_counted(done, monkeypatch):
+    found = check_corpus("esc50", done, NAMES).split
+    assert found.kinds["dog"] == 2 and not found.unnamed
+    assert "kinds of other sounds: " in check(done, monkeypatch, "esc50").output
 
 
 def test_all_corpora_stand_in_one_table(done, monkeypatch):

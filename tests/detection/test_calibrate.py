@@ -380,6 +380,7 @@ def test_the_folder_is_the_model_with_its_decision(sources, by_peak, tmp_path):
     fitted_on = summary.decision.fitted_on
     assert (fitted_on["part"], fitted_on["recordings"], fitted_on["cries"]) == ("val", 18, 12)
     assert fitted_on["non_cry_hours"] == pytest.approx((6 * 4 + 6 * 4) / 3600)
+    assert set(fitted_on["kinds"]) == {"other"} and fitted_on["kinds"]["other"] > 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"model.json", "model.safetensors", "metrics.json", "tables.json"}
     assert read_json(tmp_path / "out" / "metrics.json") == summary.as_metrics()

@@ -299,6 +299,10 @@ def _remarks(check: CorpusCheck) -> list[str]:
             lines.append(f"  {total:>6}  on {len(rest)} other grounds{where}")
     if split is not None:
         lines.append(f"parts: {_listed(split.parts)}")
+        if split.kinds:
+            lines.append(f"kinds of other sounds: {_listed(split.kinds)}")
+        if split.unnamed:
+            lines.append(f"of kind other (conf/kinds.yaml): {_listed(split.unnamed)}")
         if split.duplicates.corpora:
             lines.append(f"the same sound in other corpora: {_listed(split.duplicates.corpora)}")
     lines += [f"missing: {text}" for text in check.missing]

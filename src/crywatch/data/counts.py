@@ -22,6 +22,7 @@ from crywatch.corpora.shared.ledger import n_failed, read_ledger
 if TYPE_CHECKING:
     import pandas as pd
 
+OTHER = "other"  # label of what does not cry, and its kind where no class of conf/kinds.yaml fits
 # A measured value in a reason; digits that belong to a name or a word stay.
 _NUMBER = re.compile(r"(?<![\w/.-])-?\d+(\.\d+)?(?![\w/.])")
 
@@ -58,6 +59,8 @@ class SplitCounts:
 
     parts: dict[str, int]  # clips by part
     labels: dict[str, dict[str, int]]  # label -> clips by part
+    kinds: dict[str, int]  # clips of other sounds by their kind
+    unnamed: dict[str, int]  # those of kind other by the publisher's class
     duplicates: Duplicates
 
 
@@ -188,11 +191,14 @@ def count_split(clips: pd.DataFrame, split_dir: Path, infants_dir: Path) -> Spli
         counts = Counter(members["split"])
         return {part: counts[part] for part in PARTS}
 
+    others = own[own["label"] == OTHER]
     return SplitCounts(
         parts=by_part(own),
         labels={
             label: by_part(own[own["label"] == label]) for label in sorted(clips["label"].unique())
         },
+        kinds=_sorted(Counter(others["kind"])),
+        unnamed=_sorted(Counter(others.loc[others["kind"] == OTHER, "category"])),
         duplicates=_duplicates(read_table(duplicates, DUPLICATES), set(own["clip_id"])),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.errors import ConfigError, named
@@ -23,6 +24,9 @@ from crywatch.detection.calibrate.listening import Recording, known_clips, known
 from crywatch.detection.calibrate.measures import ALL, Hearing, RateRow, measure
 from crywatch.detection.decisions import KEY, Decision, Rule
 from crywatch.detection.detectors import load_detector
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLAIN = Rule(0.5, 0.5, 1.0, 1.0)  # of the scores as they were before, for comparison
 
@@ -116,7 +120,10 @@ def run(
         recordings["val"], fitted.calibration, config.false_alarms_per_hour, choices
     )
     decision = Decision(
-        fitted.calibration, tuple(rates), config.default_per_hour, _fitted_on(recordings["val"])
+        fitted.calibration,
+        tuple(rates),
+        config.default_per_hour,
+        _fitted_on(recordings["val"], clips["val"]),
     )
     hearing = Hearing(float(model.description.get("segment_s", 1.0)), detector.lookahead_s)
     rows: list[RateRow] = []
@@ -137,7 +144,8 @@ def run(
     return summary
 
 
-def _fitted_on(recordings: Sequence[Recording]) -> dict:
+def _fitted_on(recordings: Sequence[Recording], clips: pd.DataFrame) -> dict:
+    kinds = clips[clips["label"] == "other"].groupby("kind")["duration_s"].sum() / 3600
     return {
         "part": "val",
         "recordings": len(recordings),
@@ -145,6 +153,7 @@ def _fitted_on(recordings: Sequence[Recording]) -> dict:
         "cries": sum(recording.n_cries for recording in recordings),
         "hours": sum(recording.duration_s for recording in recordings) / 3600,
         "non_cry_hours": sum(recording.quiet_s for recording in recordings) / 3600,
+        "kinds": {str(kind): float(hours) for kind, hours in kinds.items()},  # of sound, in hours
     }
 
 

@@ -14,7 +14,7 @@ from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
 from crywatch.core.models import load
 from crywatch.corpora.terms import Terms, terms_of_model
-from crywatch.detection.decisions import decision_of
+from crywatch.detection.decisions import Decision, decision_of
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.systems import FOLDERS
 from crywatch.operations.register import PromotionGate
@@ -63,6 +63,7 @@ def render(
         corpora=corpora_table(terms, lineage),
         evaluation=evaluation_table(name),
         left_out=left_out_table(name),
+        unmeasured=unmeasured_kinds(decision_of(description), name),
         gates=gates_table(result.gates),
         reported=reported_table(result.reported, REPORTED, champion is None),
         verdict=f"{why[:1].upper()}{why[1:]}.",
@@ -144,6 +145,16 @@ def left_out_table(name: str) -> Table | None:
     }
     title = "On a corpus that was left out of training"
     return table(title, columns, rows) if rows else None
+
+
+def unmeasured_kinds(decision: Decision | None, name: str) -> list[str]:
+    """Kinds of sound of conf/kinds.yaml that neither its decision nor the evaluation heard."""
+    heard = {"infant_cry", "other", *(decision.fitted_on.get("kinds", ()) if decision else ())}
+    tables = paths.EVALUATE_SYSTEMS / "tables.json"
+    if name and tables.is_file():
+        heard |= {row["kind"] for row in read_json(tables)["kinds"] if row["system"] == name}
+    kinds = params.plain(path=paths.KINDS) if paths.KINDS.is_file() else {}
+    return [kind for kind in kinds if kind not in heard]
 
 
 def gates_table(gates: Sequence[PromotionGate]) -> Table:
