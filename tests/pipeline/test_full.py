@@ -34,7 +34,8 @@ TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)  # to be downloaded
 SMALL = GeneratorConfig(3, 4, 8, 8, 4, other_infants=6)  # to be trained on
 FULL = ["profile=full", "lines=few", *SHORT]
 FULL.append("score.compared.systems=[yamnet/zero_shot, baselines/svc, blazenet/all_1s]")
-OPTIONAL = {"audioset", "chillanto", "cryceleb", "enesbabycries", "icsd", "urbansound8k"}
+ON_REQUEST = {"chillanto", "discomfort_pain"}
+OPTIONAL = {"audioset", "cryceleb", "enesbabycries", "icsd", "urbansound8k", *ON_REQUEST}
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +72,11 @@ def publishers(request):
     return giving(request.getfixturevalue("small" if nightly else "tiny"), request.param)
 
 
-def chillanto(publishers: Publishers) -> list[str]:
-    """A parameter with the folder, where it was given."""
-    folder = publishers.folder / "chillanto"
-    return [f"corpus.chillanto.folder={folder}"] if publishers.gives else []
+def on_request(publishers: Publishers) -> list[str]:
+    """Parameters with the folders, where they were given."""
+    folders = {name: publishers.folder / name for name in sorted(ON_REQUEST)}
+    given = [f"corpus.{name}.folder={folder}" for name, folder in folders.items()]
+    return given if publishers.gives else []
 
 
 def test_every_stage_of_the_profile_has_its_place_in_the_dag(tmp_path):
@@ -97,7 +99,7 @@ def test_every_stage_of_the_profile_has_its_place_in_the_dag(tmp_path):
 @pytest.fixture
 def brought(publishers, tmp_path, monkeypatch):
     """The stage download of every corpus of the profile; what the end of the rebuild says."""
-    given = ["profile=full", *chillanto(publishers)]
+    given = ["profile=full", *on_request(publishers)]
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for key, value in variables(tmp_path, publishers, TOKEN if publishers.gives else "").items():
@@ -127,9 +129,9 @@ def brought(publishers, tmp_path, monkeypatch):
 
 @ALL_OR_NOTHING
 def test_what_the_publishers_give_comes_and_the_rest_is_told(publishers, brought, tmp_path):
-    rows = {line.split()[0]: line for line in brought[2:11]}
+    rows = {line.split()[0]: line for line in brought[2:12]}
     assert set(rows) == OPTIONAL | {"esc50", "baby_cry_detection", "donateacry"}
-    why = dict(line.split(": ", 1) for line in brought[11:])
+    why = dict(line.split(": ", 1) for line in brought[12:])
     if publishers.gives:
         for name, line in rows.items():
             assert f" {'in part' if name == 'audioset' else 'all'} " in line
@@ -144,8 +146,9 @@ def test_what_the_publishers_give_comes_and_the_rest_is_told(publishers, brought
         assert "no token. Accept the terms at https" in why[name] and "HF_TOKEN" in why[name]
     assert "HTTP 403" in why["enesbabycries"] and "HTTP 403" in why["urbansound8k"]
     assert "the host blocks" in why["audioset"] and "clips are kept in" in why["audioset"]
-    assert "corpus.chillanto.folder=FOLDER" in why["chillanto"]
-    for name in OPTIONAL - {"chillanto"}:
+    for name in ON_REQUEST:
+        assert f"corpus.{name}.folder=FOLDER" in why[name]
+    for name in OPTIONAL - ON_REQUEST:
         assert why[name].endswith(f"`dvc repro -f -s download@{name}` and `crywatch repro`")
 
 
@@ -171,7 +174,7 @@ def program(folder: Path, publishers: Publishers, *words: str) -> str:
 @ALL_OR_NOTHING
 def test_the_whole_rebuild_ends_with_what_there_is(publishers, tmp_path):
     """Lines few, seconds of training: all stages but `lines=all`'s repetitions of them."""
-    given = [*FULL, *chillanto(publishers), "download.clips={sleep_s: 0, retries: 0}"]
+    given = [*FULL, *on_request(publishers), "download.clips={sleep_s: 0, retries: 0}"]
     folder = project_of(tmp_path / "project", publishers, lambda at: write_short(at, given))
     program(folder, publishers, "dvc", "init", "--no-scm", "--quiet")
     said = program(folder, publishers, "crywatch.cli", "repro")

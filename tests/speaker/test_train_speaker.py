@@ -516,6 +516,14 @@ def test_the_group_of_losses_has_all_of_them():
         assert loss.logmel or SpeakerLoss(loss, 3, 192).weights
 
 
+@pytest.mark.parametrize(("speaker", "network"), [("ecapa", "ge2e"), ("logmel", "logmel")])
+def test_an_option_says_whose_vectors_the_infants_half_has(speaker, network):
+    composed = params.compose([f"speaker={speaker}"], ROOT / "conf")
+    assert composed.embed_cries.network == network
+    assert network in composed.train_speaker.losses
+    assert composed.infant.hearing.network == f"data/train_speaker/{network}"
+
+
 def test_statistics_train_nothing_and_are_judged_as_networks_are(cries, tmp_path):
     losses = LOSSES | {"logmel": SpeakerLossConfig(logmel=LogMelConfig(recordings=20))}
     summary = train(cries, tmp_path, "logmel", config(losses=losses))
