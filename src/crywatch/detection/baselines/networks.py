@@ -6,9 +6,9 @@ form of the TensorFlow tutorial's that the study refers to ("Simple audio recogn
 10 x 4, one dense layer, dropout of 0.5 after either convolution. The tutorial has 64 filters and
 GPUs; with 16 the network has about as many parameters as BlazeNet and is trained on a CPU.
 
-The app's network is known by its outside: 4 s of samples in, 40 MFCC made in the graph (398
-frames), two classes out, 18,030 numbers; its first versions were named after the tutorial's
-``tiny_conv``. Neither that (64,330 numbers at this size) nor ``conv`` has so few, with any number
+The app's network is known by its outside (github.com/netguru/baby-monitor-client-android): 4 s of
+samples in, 40 MFCC made in the graph (398 frames), two classes out, 18,030 numbers; its first
+versions were named after the tutorial's ``tiny_conv``. Neither that (64,330 numbers at this size) nor ``conv`` has so few, with any number
 of filters. Layers as ``tiny_conv``'s one after another do: filters of 10 x 8, a stride of 2 x 2,
 padded at the edges, dropout, with as many filters as it has, 8, in the first, then 16, then 4, and
 a dense layer: 648 + 10,256 + 5,124 + 2,002. Of all such rows of up to three layers of up to 64
