@@ -8,12 +8,12 @@ GPUs; with 16 the network has about as many parameters as BlazeNet and is traine
 
 The app's network is known by its outside (github.com/netguru/baby-monitor-client-android): 4 s of
 samples in, 40 MFCC made in the graph (398 frames), two classes out, 18,030 numbers; its first
-versions were named after the tutorial's ``tiny_conv``. Neither that (64,330 numbers at this size) nor ``conv`` has so few, with any number
-of filters. Layers as ``tiny_conv``'s one after another do: filters of 10 x 8, a stride of 2 x 2,
-padded at the edges, dropout, with as many filters as it has, 8, in the first, then 16, then 4, and
-a dense layer: 648 + 10,256 + 5,124 + 2,002. Of all such rows of up to three layers of up to 64
-filters only 4, 4, 20 and 13, 11, 4 give the same sum. Filters of other shapes can, too: what the
-app's file holds inside was not at hand.
+versions were named after the tutorial's ``tiny_conv``. Neither that (64,330 numbers at this size)
+nor ``conv`` has so few, with any number of filters. Layers as ``tiny_conv``'s one after another do:
+filters of 10 x 8, a stride of 2 x 2, padded at the edges, dropout, with as many filters as it has,
+8, in the first, then 16, then 4, and a dense layer: 648 + 10,256 + 5,124 + 2,002. Of all such rows
+of up to three layers of up to 64 filters only 4, 4, 20 and 13, 11, 4 give the same sum. Filters of
+other shapes can, too: what the app's file holds inside was not at hand.
 """
 
 from __future__ import annotations
