@@ -235,8 +235,8 @@ def test_the_end_of_a_rebuild_tells_what_did_not_come_and_is_quiet_where_all_did
     head, columns, *rows = lines("publishers", esc50=none, icsd=none, donateacry=none)
     assert "not all" in head and columns.split()[:4] == ["corpus", "came", "clips", "hours"]
     assert [row.split()[:5] for row in rows[:2]] == [
-        ["esc50", "all", "3", "0.5", "1"],
-        ["icsd", "nothing", "3", "0.5", "1"],
+        ["esc50", "all", "3", "0.50", "1"],
+        ["icsd", "nothing", "3", "0.50", "1"],
     ]
     assert rows[3].startswith("icsd: HTTP 403 Forbidden. Accept the terms; then `dvc repro -f -s ")
     # Of what a program generates nothing is missing; of one's own folder it may.

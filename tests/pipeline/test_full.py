@@ -31,7 +31,7 @@ from tests.helpers.publishers_cases import (
 from tests.helpers.short_cases import SHORT, write_short
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)  # to be downloaded
-SMALL = GeneratorConfig(3, 4, 8, 8, 4, other_infants=6)  # to be trained on
+SMALL = GeneratorConfig(3, 4, 8, 14, 3, other_infants=6)  # to be trained on
 FULL = ["profile=full", "lines=few", *SHORT]
 FULL.append("score.compared.systems=[yamnet/zero_shot, baselines/svc, blazenet/all_1s]")
 ON_REQUEST = {"chillanto", "discomfort_pain"}

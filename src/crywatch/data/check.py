@@ -234,7 +234,7 @@ def missing_lines(root: Path) -> list[str]:
     rows = [("corpus", "came", "clips", "hours", "refused", "gone", "failed", "licence")]
     for each in arrivals:
         clips = UNKNOWN if each.clips is None else str(each.clips)
-        hours = UNKNOWN if each.hours is None else f"{each.hours:.1f}"
+        hours = UNKNOWN if each.hours is None else f"{each.hours:.2f}"
         counts = [str(n) for n in (each.refused, sum(each.gone.values()), each.failed)]
         rows.append((each.corpus.name, each.came, clips, hours, *counts, each.corpus.licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
