@@ -240,7 +240,7 @@ def main_table(results: SystemResults) -> Table:
     columns = {"measure": lambda measure: measure.title, **{name: cell(name) for name in names}}
     note = "An SVC's parameters are the numbers it stores; YAMNet's, if shown, its model card's."
     measures = table("Every system on the same seconds", columns, _measures(results), note)
-    measures.rows.append(["parameters", *(f"{results.parameters[name]:,}" for name in names)])
+    measures.rows.append(["parameters", *(_count(results.parameters[name]) for name in names)])
     return measures
 
 
@@ -321,6 +321,10 @@ def case_study_table(results: SystemResults) -> Table:
         "within baby_cry_detection, per clip": ours("baby_cry_detection", "clip"),
     }
     return table("The case study's figures", columns, CASE_STUDY)
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters:,}" if parameters else "n/a"
 
 
 def _mean(row: JsonRow | None, metric: str) -> str:

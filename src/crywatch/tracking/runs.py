@@ -162,23 +162,33 @@ def log_comparison(
     metrics: Mapping[str, float],
 ) -> str:
     """Log a comparison as a run of its own, with links to what it compares; its run id."""
-    from mlflow.entities import Metric
-
     firsts = list(dict.fromkeys(first.run_id or WORKSPACE for first, _ in pairs))
     seconds = list(dict.fromkeys(second.run_id or WORKSPACE for _, second in pairs))
     links = {_link(store, run) for pair in pairs for run in pair}
-    here = lineage.commit()
     tags = {
-        parent.STAGE: COMPARISON,
         FIRST: ",".join(firsts),
         SECOND: ",".join(seconds),
-        "git.commit": here.sha,
-        "git.dirty": str(here.dirty).lower(),
         "mlflow.note.content": "Compared: " + ", ".join(sorted(links)),
     }
+    return log_command(store, name, COMPARISON, files, metrics, tags)
+
+
+def log_command(
+    store: Store,
+    name: str,
+    command: str,
+    files: Sequence[Path],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> str:
+    """Log what a command measured and wrote as a run of its own; its run id."""
+    from mlflow.entities import Metric
+
+    here = lineage.commit()
+    of_commit = {"git.commit": here.sha, "git.dirty": str(here.dirty).lower()}
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     values = [Metric(key, value, now_ms, 0) for key, value in metrics.items()]
-    with parent.command_run(store, name, tags) as run_id:
+    with parent.command_run(store, name, {parent.STAGE: command, **of_commit, **tags}) as run_id:
         for start in range(0, len(values), BATCH):
             store.client.log_batch(run_id, metrics=values[start : start + BATCH])
         for file in files:

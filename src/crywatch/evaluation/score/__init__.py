@@ -115,8 +115,8 @@ def run(
     every = {system.name: Scorer(system) for listed in systems.values() for system in listed}
     names = {evaluation: {s.name for s in listed} for evaluation, listed in systems.items()}
     clips = sounds(source.clips for source in sources)
-    plan = list(_plan(list(every.values()), names, clips, config, rendered))
-    recorded = [h.clips for h in plan if h.rendering.name == scored.AS_RECORDED]
+    hearings = list(plan(list(every.values()), names, clips, config, rendered))
+    recorded = [h.clips for h in hearings if h.rendering.name == scored.AS_RECORDED]
     heard = clips[clips["clip_id"].isin(pd.concat(recorded)["clip_id"])]
     silence = Hearing(Silence(), rendered[scored.AS_RECORDED], heard)
     audited = inputs([every[system.name] for system in systems[scored.SHORTCUTS]])
@@ -124,10 +124,10 @@ def run(
     probed = chosen(as_found, config.audited.probe_clips)
 
     cache = ScoreCache(work_dir)
-    missing = sum(not cache.table(hearing.key).is_file() for hearing in plan)
-    hear([*plan, silence], cache, config.workers)
+    missing = sum(not cache.table(hearing.key).is_file() for hearing in hearings)
+    hear([*hearings, silence], cache, config.workers)
     vectors = probe(audited, probed, cache)
-    entries = {cache.table(hearing.key): hearing for hearing in plan}
+    entries = {cache.table(hearing.key): hearing for hearing in hearings}
     index = ScoreIndex(
         systems=[_described(scorer, names) for scorer in every.values()],
         channels=config.audited.channels,
@@ -138,7 +138,7 @@ def run(
         probes=[one.source for one in audited],
     )
     with atomic_dir(out_dir) as temp:
-        n_seconds = write_parts(_row_groups(entries), temp / scored.TABLE, SCORES)
+        n_seconds = write_parts(row_groups(entries), temp / scored.TABLE, SCORES)
         seconds = pd.read_parquet(cache.table(silence.key))
         seconds["silent"] = seconds["score"] > 0
         write_table(seconds[list(SECONDS.columns)], temp / scored.SECONDS_TABLE, SECONDS)
@@ -148,17 +148,17 @@ def run(
             shutil.copyfile(path, temp / scored.PROBE / f"{number}.npy")
         write_json(temp / scored.INDEX, asdict(index))
     cache.only([*entries, *vectors, cache.table(silence.key)])
-    return ScoreSummary(n_seconds, missing, len(plan))
+    return ScoreSummary(n_seconds, missing, len(hearings))
 
 
-def _plan(
+def plan(
     scorers: Sequence[Scorer],
     names: Mapping[str, set[str]],
     clips: pd.DataFrame,
     config: ScoreConfig,
     rendered: Mapping[str, Rendering],
 ) -> Iterator[Hearing]:
-    """What every system hears."""
+    """What every system hears: ``names`` are those of each evaluation, ``clips`` all sounds."""
     made, test = clips["corpus"].isin(MADE), clips["split"] == "test"
     audited = config.audited
     is_background = clips["category"].isin(audited.background.categories)
@@ -201,7 +201,8 @@ def _described(scorer: Scorer, names: Mapping[str, set[str]]) -> ScoredSystem:
     )
 
 
-def _row_groups(entries: Mapping[Path, Hearing]) -> Iterator[pd.DataFrame]:
+def row_groups(entries: Mapping[Path, Hearing]) -> Iterator[pd.DataFrame]:
+    """Tables "scores" of what was heard, by its entries."""
     for path, hearing in entries.items():
         assert isinstance(hearing.scorer, Scorer)
         head = {"system": hearing.scorer.system.name, "channel": hearing.rendering.name}

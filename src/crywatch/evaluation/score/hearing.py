@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crywatch.audio.waves.cleaned import read_clean
+from crywatch.core.errors import CrywatchError
 from crywatch.core.progress import progress
 from crywatch.core.threads import one_thread
 from crywatch.evaluation.score.cache import ScoreCache, write_entry
@@ -98,5 +99,9 @@ def _heard(hearings: Sequence[Hearing], clips: pd.DataFrame, name: str) -> list[
         for clip_id, path in progress(paths, f"score, {name}", len(clips), "clip"):
             for stretch in hearings[0].rendering.stretches(read_clean(path), clip_id):
                 for hearing, seconds in wanting[clip_id]:
-                    seconds.add(clip_id, stretch.onset_s, hearing.scorer.score(stretch.wave))
+                    try:
+                        scores = hearing.scorer.score(stretch.wave)
+                    except CrywatchError as error:
+                        raise type(error)(f"{clip_id}, {name}: {error}") from error
+                    seconds.add(clip_id, stretch.onset_s, scores)
     return [seconds.table() for _, seconds in pairs]

@@ -1,0 +1,163 @@
+"""`crywatch evaluate`: somebody else's detector measured as ours are, on the same pages.
+
+Its scores, by `crywatch.evaluation.own`, stand beside those of stage ``score``; tables and pages
+are those of stages ``evaluate`` and ``report``, written to a folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crywatch.core import params, paths
+from crywatch.core.atomic import atomic_dir
+from crywatch.core.errors import ConfigError
+from crywatch.core.gate import NAME
+from crywatch.data.selection import Source
+from crywatch.detection.systems import System
+from crywatch.evaluation import own
+from crywatch.evaluation.evaluate import EvaluateConfig, shortcuts, systems
+from crywatch.evaluation.evaluate.systems.measures import ComparedRow
+from crywatch.evaluation.scopes import POOLED, SECOND
+from crywatch.evaluation.score import ScoreConfig
+from crywatch.evaluation.scored import AS_RECORDED, SHORTCUTS, SYSTEMS, Scored, ScoredSystem
+from crywatch.operations.register.card import evaluated_name
+from crywatch.report import ReportConfig, ReportOrigin
+from crywatch.report.pages import write_page
+from crywatch.report.shortcuts import shortcuts_page
+from crywatch.report.systems import systems_page
+from crywatch.report.tables import bracketed
+from crywatch.tracking import runs
+from crywatch.tracking.lineage import commit
+
+LINES = ".jsonl"
+ELSEWHERE = "What a system of family own was trained on is not known here."
+
+
+@dataclass(frozen=True)
+class OwnOptions:
+    """What the command was asked for."""
+
+    name: str  # of the system: own/NAME
+    against: tuple[str, ...]  # the first is the one that differences are to; none: by default
+    partial: bool  # clips without scores are left out, of the others too
+    track: bool
+
+
+@dataclass(frozen=True)
+class OwnEvaluation:
+    """What was measured, for the terminal."""
+
+    lines: list[str]
+    run_id: str  # "" where it was not recorded
+
+
+def run(given: Sequence[Path | str], options: OwnOptions, out_dir: Path) -> OwnEvaluation:
+    """Measure ``given`` in the working directory's project; writes the pages to ``out_dir``.
+
+    That is one or more files of scores (.jsonl), one description (.yaml), or one module:function.
+    """
+    name = f"{own.FAMILY}/{NAME(options.name, '--name')}"
+    source = ", ".join(map(str, given))
+    lines = [Path(each) for each in given if Path(each).suffix == LINES]
+    if lines and len(lines) < len(given) or not lines and len(given) != 1:
+        raise ConfigError("name one .yaml file or module:function, or files of scores (.jsonl)")
+    sources, scored = rebuild()
+    config = params.section("evaluate", EvaluateConfig)
+    against = options.against or _usual(scored, config.systems.peer)
+    others = own.others(scored, against)
+    with tempfile.TemporaryDirectory() as temp, atomic_dir(out_dir) as pages:
+        if lines:
+            tables = own.read_scores(lines, name, scored, sources, options.partial)
+            n_parameters = 0
+        else:
+            work = Path(temp, "work")
+            work.mkdir()
+            system = System(name, source, "", name)
+            tables, n_parameters = own.hear_own(system, scored, *_channels(), work)
+        about = ScoredSystem(name, name, "", 1.0, n_parameters, "", (SHORTCUTS, SYSTEMS))
+        folder = Path(temp, "score")
+        folder.mkdir()
+        joined = own.beside(about, tables, others, scored, sources, folder)
+        compared = replace(config.systems, peer=against[0], main=[name])
+        audited = replace(config.shortcuts, main=[name])
+        seed, threshold = params.plain("seed"), config.threshold
+        audit = shortcuts.run(joined, threshold, audited, seed, pages / SHORTCUTS)
+        summary = systems.run(joined, compared, pages / SYSTEMS)
+        _write_pages(pages, options.name)
+    headlines = {
+        SYSTEMS: systems.headlines(summary.rows, [name]),
+        SHORTCUTS: shortcuts.headlines(audit, [name]),
+    }
+    metrics = {
+        f"{part}/{metric}": value
+        for part, by_row in headlines.items()
+        for metric, value in by_row.get(name, {}).items()
+    }
+    run_id = _track(name, source, against, metrics, out_dir) if options.track else ""
+    mine = [row for row in summary.rows if row.row == name and row.unit == SECOND]
+    mine = [row for row in mine if row.scope == POOLED or row.channel == AS_RECORDED]
+    return OwnEvaluation([_line(row, against[0]) for row in mine], run_id)
+
+
+def rebuild() -> tuple[list[Source], Scored]:
+    """Clips and scores of the project's last rebuild."""
+    sources = list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
+    return sources, Scored(paths.SCORE, sources)
+
+
+def write_sounds(folder: Path) -> int:
+    """All that a file of scores is to hold, as files; their number."""
+    return own.write_sounds(rebuild()[1], *_channels(), folder)
+
+
+def _channels() -> tuple[ScoreConfig, dict[str, Any]]:
+    return params.section("score", ScoreConfig), params.plain("channels")
+
+
+def _usual(scored: Scored, peer: str) -> tuple[str, ...]:
+    """The project's default detector, and the peer of the comparison where it was scored."""
+    default = evaluated_name(Path(params.plain("detect.model")))
+    at_hand = {system.name for system in scored.index.of(SYSTEMS)}
+    return tuple(dict.fromkeys([default, *({peer} & at_hand)]))
+
+
+def _write_pages(folder: Path, name: str) -> None:
+    here = commit()
+    origin = ReportOrigin(
+        params.plain("profile"), params.plain("data.source"), here.sha[:12], here.dirty
+    )
+    config = params.section("report", ReportConfig)
+    pages = {
+        "comparison": systems_page(folder / SYSTEMS, config.comparison_title, origin),
+        "shortcuts": shortcuts_page(folder / SHORTCUTS, config.shortcuts_title, origin),
+    }
+    for page_name, page in pages.items():
+        # Nothing was left out of its training, and no probe is given what it makes of a second.
+        measured = [each for each in page.sections if any(table.rows for table in each.tables)]
+        title, caution = f"{name}: {page.title}", f"{page.caution} {ELSEWHERE}"
+        shown = replace(page, title=title, caution=caution, sections=measured)
+        write_page(folder, page_name, "sections", shown)
+
+
+def _line(row: ComparedRow, peer: str) -> str:
+    """A row for the terminal."""
+    ap = row.metrics["average_precision"]
+    through = "" if row.channel == AS_RECORDED else f", {row.channel}"
+    text = f"{row.scope}{through}: average precision {bracketed(ap.mean, ap.low, ap.high)}"
+    if ap.difference is None:
+        return text
+    less = bracketed(ap.difference, ap.difference_low, ap.difference_high)
+    return f"{text}, less that of {peer}: {less}"
+
+
+def _track(
+    name: str, source: str, against: Sequence[str], metrics: dict[str, float], pages: Path
+) -> str:
+    tags = {"crywatch.own.source": source, "crywatch.own.against": ",".join(against)}
+    with runs.project_store() as store:
+        files = [*pages.glob("*.html"), pages / SYSTEMS / "tables.json"]
+        return runs.log_command(store, f"evaluate {name}", "evaluate_own", files, metrics, tags)
