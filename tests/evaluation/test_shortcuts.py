@@ -89,6 +89,7 @@ def clips(folder: Path) -> pd.DataFrame:
                 path.parent.mkdir(exist_ok=True)
                 write_flac(path, wave)
                 given = {"label": label, "split": part, "duration_s": 4.0, "path": str(path)}
+                given["infant_id"] = f"{corpus} {n % 2}" if label == "cry" else None
                 given["category"] = "silence" if label == "other" and n == 0 else label
                 rows.append({"clip_id": f"{corpus}/{stem}", "canonical": n != 3} | given)
     return clip_rows(rows)
@@ -284,7 +285,7 @@ ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
 def test_the_page_has_every_part(audited):
     _, out = audited
     report = shortcuts_page(out, "Crying, or <corpora>?", ORIGIN)
-    names = ["channels", "within", "left_out", "probe", "factors", "background"]
+    names = ["channels", "within", "left_out", "probe", "factors", "background", "recall"]
     assert [section.name for section in report.sections] == names
     html, text = (render(f"sections.{suffix}", report) for suffix in ("html", "md"))
     assert "Crying, or &lt;corpora&gt;?" in html and "Generated sounds." in text

@@ -129,7 +129,7 @@ def comparison_folder(folder: Path) -> Path:
 
 def shortcuts_folder(folder: Path) -> Path:
     """As ``evaluate`` writes it where nothing was measured."""
-    tables = ("channels", "left_out", "factors", "background", "probes")
+    tables = ("channels", "left_out", "factors", "background", "recall", "probes")
     write_json(folder / "means.json", {name: [] for name in tables})
     for name in ("channels", "probe"):
         (folder / f"{name}.svg").write_text(SVG)

@@ -88,3 +88,11 @@ def poisson_upper(count: int, level: float = LEVEL) -> float:
     from scipy.stats import chi2
 
     return float(chi2.ppf(level, 2 * (count + 1)) / 2)
+
+
+def share_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
+    """Ends of the exact interval of a share (Clopper and Pearson, 1934)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, of).proportion_ci(level)
+    return float(interval.low), float(interval.high)

@@ -43,6 +43,7 @@ def shortcuts_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPa
         "probe": probe_tables(means["probes"]),
         "factors": factor_tables(means["factors"]),
         "background": [background_table(means["background"])],
+        "recall": recall_tables(means["recall"]),
     }
     seeds = max((row["seeds"] for row in channels), default=0)
     facts = f"{len(distinct(channels, 'row'))} systems, up to {seeds} seed(s) of each."
@@ -179,3 +180,16 @@ def background_table(rows: Sequence[JsonRow]) -> Table:
         "1 % false alarms on the other sounds of the validation part."
     )
     return table("Background called a cry", columns, rows, note)
+
+
+def recall_tables(rows: Sequence[JsonRow]) -> list[Table]:
+    """By age and by infant, at either threshold; a column a system."""
+    thresholds = {"found": "at the threshold", "found_at_1pct": "at 1 % false alarms"}
+    tables = []
+    for by in distinct(rows, "by"):
+        mine = [{**row, by: row["value"], "channel": row["row"]} for row in rows if row["by"] == by]
+        tables += [
+            crossed(f"Cries found by {by}, {at}", mine, ("corpus", by, "clips"), interval(key, 2))
+            for key, at in thresholds.items()
+        ]
+    return tables

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from crywatch.metrics.intervals import share_interval
+
 LEVEL = 0.95  # of intervals
 MEANS = ("auc", "average_precision", "f1", "recall", "false_alarm_rate")  # over infants
 
@@ -29,12 +31,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float] | None:
         """At `LEVEL`; None without clips."""
-        from scipy.stats import binomtest
-
-        if not self.clips:
-            return None
-        interval = binomtest(self.alarms, self.clips).proportion_ci(LEVEL)
-        return float(interval.low), float(interval.high)
+        return share_interval(self.alarms, self.clips, LEVEL) if self.clips else None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Cries and other sounds come from different corpora, and so from different microphones, codecs and
 levels. Four tests take that away: one channel for all; a probe for what tells corpora apart; a
 change of one factor at a time; and sound in which there is nothing but a corpus's background.
+Beside them stands whose cries are found, by infant and by age.
 Nothing is chosen here but a threshold, on the validation part.
 """
 
@@ -32,6 +33,7 @@ from crywatch.evaluation.evaluate.shortcuts.measures import (
     left_out_rows,
 )
 from crywatch.evaluation.evaluate.shortcuts.probe import ALL, ProbeConfig, ProbeRow, probe_rows
+from crywatch.evaluation.evaluate.shortcuts.recall import RecallRow, recall_rows
 from crywatch.evaluation.scopes import POOLED, SECOND, audible
 from crywatch.evaluation.scored import AS_RECORDED, SHORTCUTS, Scored
 from crywatch.metrics.curves import FALSE_ALARM_RATE
@@ -53,6 +55,10 @@ MERGED = {
     "background": (
         ("row", "corpus", "kind", "heard"),
         ("called", "called_at_1pct", "mean_score"),
+    ),
+    "recall": (
+        ("row", "corpus", "by", "value"),
+        [f"{name}{end}" for name in ("found", "found_at_1pct") for end in ("", "_low", "_high")],
     ),
     "probes": (
         ("row", "label", "parts"),
@@ -77,6 +83,7 @@ class AuditSummary:
     left_out: list[ChannelRow]
     factors: list[FactorRow]
     background: list[BackgroundRow]
+    recall: list[RecallRow]
     probes: list[ProbeRow]
 
     def tables(self) -> dict[str, list[dict]]:
@@ -93,7 +100,7 @@ def run(
 ) -> AuditSummary:
     """Measure; writes the tables by system and by row, metrics.json and two figures."""
     index = scored.index
-    summary = AuditSummary([], [], [], [], list(probe_rows(scored, config.probe, seed)))
+    summary = AuditSummary([], [], [], [], [], list(probe_rows(scored, config.probe, seed)))
     for system in progress(index.of(SHORTCUTS), "shortcuts", unit="system"):
         names = dict.fromkeys([AS_RECORDED, *index.channels, *sum(index.factors.values(), [])])
         heard = {name: audible(scored.seconds(system.name, name)) for name in names}
@@ -104,6 +111,7 @@ def run(
         summary.left_out.extend(left_out_rows(system, recorded, threshold))
         summary.factors.extend(factor_rows(system, heard, index.factors, threshold))
         summary.background.extend(background_rows(system, scored, threshold, at_1pct))
+        summary.recall.extend(recall_rows(system, recorded, scored, threshold, at_1pct))
     means = summary.means()
     write_json(out_dir / "tables.json", summary.tables())
     write_json(out_dir / "means.json", means)
