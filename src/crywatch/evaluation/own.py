@@ -75,6 +75,8 @@ def hear_own(
     measured = {name: {system.name} for name in (SHORTCUTS, SYSTEMS)} | {names.DETECTION: set()}
     cache = ScoreCache(work)
     hearings = list(plan([scorer], measured, scored.clips, config, rendered))
+    # A first clip in this process: what is wrong is told in one line, without those of others.
+    hear([replace(hearings[0], clips=hearings[0].clips.head(1))], cache)
     hear(hearings, cache, config.workers)
     return list(row_groups({cache.table(each.key): each for each in hearings})), n_parameters
 
