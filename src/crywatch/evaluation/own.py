@@ -87,8 +87,8 @@ def judged(scored: Scored) -> Clips:
     clips = clips[~clips["corpus"].isin(MADE) & (clips["split"] != "train")]
     test = set(clips.loc[clips["split"] == "test", "clip_id"])
     factors = [name for listed in index.factors.values() for name in listed]
-    through = [*index.channels, *factors, *index.matched, index.shift]
-    return {AS_RECORDED: set(clips["clip_id"])} | {name: test for name in filter(None, through)}
+    through = [*index.channels, *factors, *index.matched, *index.shifts]
+    return {AS_RECORDED: set(clips["clip_id"])} | dict.fromkeys(through, test)
 
 
 def write_sounds(
@@ -210,7 +210,7 @@ def beside(
         channels=[name for name in index.channels if name in clips],
         factors={k: [n for n in v if n in clips] for k, v in index.factors.items()},
         matched=[name for name in index.matched if name in clips],
-        shift=index.shift if index.shift in clips else "",
+        shifts=[name for name in index.shifts if name in clips],
         probes=[],
     )
     write_json(folder / names.INDEX, asdict(here))

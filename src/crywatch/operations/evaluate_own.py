@@ -34,6 +34,7 @@ from crywatch.tracking import runs
 from crywatch.tracking.lineage import commit
 
 LINES = ".jsonl"
+OURS = ("headline", "case_study")  # sections of pages: of our systems alone
 ELSEWHERE = "What a system of family own was trained on is not known here."
 
 
@@ -82,7 +83,8 @@ def run(given: Sequence[Path | str], options: OwnOptions, out_dir: Path) -> OwnE
         folder = Path(temp, "score")
         folder.mkdir()
         joined = own.beside(about, tables, others, scored, sources, folder)
-        compared = replace(config.systems, peer=against[0], main=[name])
+        main = list(dict.fromkeys([name, *(other.row for other in others)]))
+        compared = replace(config.systems, peer=against[0], main=main)
         audited = replace(config.shortcuts, main=[name])
         seed, threshold = params.plain("seed"), config.threshold
         audit = shortcuts.run(joined, threshold, audited, seed, pages / SHORTCUTS)
@@ -138,6 +140,7 @@ def _write_pages(folder: Path, name: str) -> None:
     for page_name, page in pages.items():
         # Nothing was left out of its training, and no probe is given what it makes of a second.
         measured = [each for each in page.sections if any(table.rows for table in each.tables)]
+        measured = [each for each in measured if each.name not in OURS]
         title, caution = f"{name}: {page.title}", f"{page.caution} {ELSEWHERE}"
         shown = replace(page, title=title, caution=caution, sections=measured)
         write_page(folder, page_name, "sections", shown)
