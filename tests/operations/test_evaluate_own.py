@@ -150,7 +150,7 @@ def test_a_callable_has_the_numbers_of_the_same_system(callable_pages):
     assert "pooled: average precision" in said and "less that of baselines/svc: 0.000" in said
     text = (pages / "comparison.md").read_text()
     assert "AP less that of baselines/svc" in text and "trained on is not known here" in text
-    assert "left out" not in text and (pages / "shortcuts.html").is_file()
+    assert "Corpora and kinds left out" not in text and (pages / "shortcuts.html").is_file()
 
 
 def test_json_lines_have_the_numbers_of_the_detector_that_wrote_them(lines, here):
