@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from crywatch.cli import evaluate as cli_evaluate
 from crywatch.cli import infant as cli_infant
 from crywatch.cli import models as cli_models
+from crywatch.cli import own as cli_own
 from crywatch.cli import rebuild as cli_rebuild
 from crywatch.cli import retrain as cli_retrain
 from crywatch.cli import runs as cli_runs
@@ -38,7 +38,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_infant.app, name="infant")
-app.command()(cli_evaluate.evaluate)
+app.command()(cli_own.evaluate)
 app.command()(cli_retrain.retrain)
 app.add_typer(cli_schedule.app, name="schedule")
 app.add_typer(cli_models.app)
