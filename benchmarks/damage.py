@@ -183,13 +183,13 @@ def _models() -> dict[str, Any]:
     import torch
 
     from crywatch.core.models import ModelFolder
-    from crywatch.detection.baselines.networks import CnnNetwork, DenseNetwork
+    from crywatch.detection.baselines.networks import AppNetwork, CnnNetwork, DenseNetwork
     from crywatch.detection.blazenet.network import BlazeNet
     from crywatch.speaker import ecapa
 
     torch.manual_seed(1)
     about = {"classes": ["crying", "noise"], "window_s": 1.0}
-    dense, cnn = DenseNetwork(18, 8, 2), CnnNetwork(4, 2)
+    dense, cnn, app = DenseNetwork(18, 8, 2), CnnNetwork(4, 2), AppNetwork(2)
     backbone = {f"backbone.{name}": value for name, value in BlazeNet().state_dict().items()}
     blazenet = {"kind": "blazenet", "name": "b", "segment_s": 1.0, "frontend": FRONT_END}
     network = ecapa.build(ecapa.EcapaConfig(source=ecapa.RANDOM, channels=8, frozen=[]), 1)
@@ -202,6 +202,10 @@ def _models() -> dict[str, Any]:
         "cnn": ModelFolder(
             about | {"kind": "cnn", "name": "c", "filters": 4},
             {f"network.{name}": value for name, value in cnn.state_dict().items()},
+        ),
+        "app": ModelFolder(
+            about | {"kind": "app", "name": "a", "window_s": 4.0},
+            {f"network.{name}": value for name, value in app.state_dict().items()},
         ),
         "ecapa": ecapa.to_model(network, "tiny"),
     }
