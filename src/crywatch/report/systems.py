@@ -201,11 +201,11 @@ def kind_tables(results: SystemResults) -> list[Table]:
             if one is not None:
                 head = [kind, number(3600 * one["hours"], 0), str(one["sources"])]
                 cells.append(head + [_alarms(row) for row in found])
+        first = {row["row"]: row for row in reversed(rows)}
         recalls = [
-            f"{row['row']} {number(row['recall_second'], 2)} of seconds, "
-            f"{number(row['recall_clip'], 2)} of clips"
+            f"{name} {number(first[name]['recall_second'], 2)} of seconds, "
+            f"{number(first[name]['recall_clip'], 2)} of clips"
             for name in names
-            if (row := next((r for r in rows if r["row"] == name), None)) is not None
         ]
         note = f"Cries of the test part found at the same thresholds: {'; '.join(recalls)}."
         head = ["kind", "seconds", "sources", *names]
