@@ -160,15 +160,15 @@ def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage
 
 def headline_table(results: SystemResults) -> Table:
     """The default on what it heard and what it never heard, beside the peer on the same seconds."""
-    heard = [("seen kinds", RECORDED)] + [(channel, channel) for channel in results.matched]
-    lines = [(title, DEFAULT, channel, POOLED) for title, channel in heard]
-    never = [name for name in results.parameters if name.startswith(f"{DEFAULT}_no_")]
-    for name in never:
+    kinds, corpora = [], []
+    for name in (each for each in results.parameters if each.startswith(f"{DEFAULT}_no_")):
         for scope in results.scopes(RECORDED):
             if scope == UNSEEN_KINDS:
-                lines.insert(1, ("unseen kinds", name, RECORDED, scope))
+                kinds.append(("unseen kinds", name, RECORDED, scope))
             elif LEFT_OUT in scope and not results.get(name, RECORDED, UNSEEN_KINDS, "second"):
-                lines.insert(-len(results.matched), (f"unseen: {scope}", name, RECORDED, scope))
+                corpora.append((f"unseen: {scope}", name, RECORDED, scope))
+    lines = [("seen kinds", DEFAULT, RECORDED, POOLED), *kinds, *corpora]
+    lines += [(channel, DEFAULT, channel, POOLED) for channel in results.matched]
     cells = []
     for title, name, channel, scope in lines:
         for unit in ("second", "clip"):
