@@ -162,11 +162,11 @@ def headline_table(results: SystemResults) -> Table:
     """The default on what it heard and what it never heard, beside the peer on the same seconds."""
     kinds, corpora = [], []
     for name in (each for each in results.parameters if each.startswith(f"{DEFAULT}_no_")):
-        for scope in results.scopes(RECORDED):
-            if scope == UNSEEN_KINDS:
-                kinds.append(("unseen kinds", name, RECORDED, scope))
-            elif LEFT_OUT in scope and not results.get(name, RECORDED, UNSEEN_KINDS, "second"):
-                corpora.append((f"unseen: {scope}", name, RECORDED, scope))
+        scopes = distinct([row for row in results.rows if row["row"] == name], "scope")
+        if UNSEEN_KINDS in scopes:
+            kinds.append(("unseen kinds", name, RECORDED, UNSEEN_KINDS))
+        else:
+            corpora += [(f"unseen: {scope}", name, RECORDED, scope) for scope in scopes]
     lines = [("seen kinds", DEFAULT, RECORDED, POOLED), *kinds, *corpora]
     lines += [(channel, DEFAULT, channel, POOLED) for channel in results.matched]
     cells = []
