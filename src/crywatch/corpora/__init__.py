@@ -33,7 +33,6 @@ __all__ = [
 # By name, so that a stage depends on those loaders alone that it opens.
 LOADERS = {
     "esc50": "crywatch.corpora.esc50:Esc50",
-    "urbansound8k": "crywatch.corpora.urbansound8k:UrbanSound8K",
     "baby_cry_detection": "crywatch.corpora.baby_cry_detection:BabyCryDetection",
     "donateacry": "crywatch.corpora.donateacry:DonateACry",
     "cryceleb": "crywatch.corpora.cryceleb:CryCeleb",
@@ -42,6 +41,7 @@ LOADERS = {
     "audioset": "crywatch.corpora.audioset:AudioSet",
     "chillanto": "crywatch.corpora.chillanto:BabyChillanto",
     "discomfort_pain": "crywatch.corpora.discomfort_pain:DiscomfortPain",
+    "urbansound8k": "crywatch.corpora.urbansound8k:UrbanSound8K",
     "recordings": "crywatch.corpora.recordings:Recordings",
 }
 NAMES = tuple(LOADERS)
