@@ -17,7 +17,7 @@ from crywatch.audio.waves.cleaned import read_clean
 from crywatch.cli import main as cli
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
-from crywatch.core.errors import CrywatchError, TableError
+from crywatch.core.errors import ConfigError, CrywatchError, TableError
 from crywatch.data.tables import empty, read_table, write_table
 from crywatch.data.tables.clips import EVENTS, SPLIT_CLIPS
 from crywatch.detection.detect import DetectConfig, detect_file
@@ -154,8 +154,12 @@ def test_a_callable_has_the_numbers_of_the_same_system(callable_pages):
 
 
 def test_json_lines_have_the_numbers_of_the_detector_that_wrote_them(lines, here):
+    """Into a folder of older pages, which are replaced."""
     Path("all.jsonl").write_text("\n".join(lines))
+    Path("pages").mkdir()
+    Path("pages", "comparison.html").write_text("older")
     evaluate("all.jsonl", "--against", "baselines/svc", "--out", "pages")
+    assert Path("pages", "comparison.html").read_text() != "older"
     own, same = rows_of(Path("pages"), "own/all"), rows_of(Path("pages"), "baselines/svc")
     assert own.keys() == same.keys()
     for place in own:
@@ -243,30 +247,49 @@ def test_what_is_wrong_with_a_line_is_told_with_its_place(lines, here, damage, t
         (["theirs:tonal", "--against", "a/b"], "'a/b' was not compared; there are robust/robust"),
         (["theirs:tonal", "--name", "a/b"], "--name: .* is not a name for a folder"),
         (["theirs:nan"], r"/.*-0, as recorded: theirs:nan: second 0: nan is no probability"),
+        (["theirs:tonal", "--out", "."], r"--out: .* would be replaced, and \S+ is no page"),
+        (["theirs:tonal", "--out", "theirs.py"], r"--out: .*theirs\.py would be replaced"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(here, words, told):
     with pytest.raises(CrywatchError, match=told):
         evaluate(*words)
+    assert Path("theirs.py").read_text() == THEIRS
 
 
-def test_a_run_of_its_own_records_it(project, here, monkeypatch):
+@pytest.fixture
+def settings(here):
+    """What changes a section of params.yaml, which is as before after the test."""
+    file = here / params.PARAMS_FILE
+    text = file.read_text()
+
+    def change(section, **changes):
+        values = yaml.safe_load(text)
+        values[section] |= changes
+        file.write_text(yaml.safe_dump(values))
+
+    yield change
+    file.write_text(text)
+
+
+def test_without_a_usual_system_one_must_be_named(settings):
+    settings("detect", model="data/train_blazenet/all_1s")
+    told = "neither detect.model nor yamnet/zero_shot was compared: .*baselines/svc, robust/robust"
+    with pytest.raises(ConfigError, match=told):
+        evaluate("theirs:tonal")
+
+
+def test_a_run_of_its_own_records_it(project, here, settings, monkeypatch):
     """By the default detector as what it is compared with."""
-    values = params.plain(path=here / params.PARAMS_FILE)
-    values["tracking"]["uri"] = f"sqlite:///{project}/mlflow.db"
-    kept = (here / params.PARAMS_FILE).read_text()
+    settings("tracking", uri=f"sqlite:///{project}/mlflow.db")
     monkeypatch.chdir(here)
-    try:
-        (here / params.PARAMS_FILE).write_text(yaml.safe_dump(values))
-        evaluate("theirs:tonal", "--track", "--name", "tracked")
-        store = open_store()
-        (run,) = store.client.search_runs([store.experiment_id], "tags.`crywatch.own.source` != ''")
-        assert run.info.run_name == "evaluate own/tracked" and run.info.status == "FINISHED"
-        assert run.data.tags["crywatch.own.against"] == "robust/robust"
-        assert 0 < run.data.metrics["systems/auc_pooled"] <= 1
-        assert {f.path for f in store.client.list_artifacts(run.info.run_id)} >= {"comparison.html"}
-    finally:
-        (here / params.PARAMS_FILE).write_text(kept)
+    evaluate("theirs:tonal", "--track", "--name", "tracked")
+    store = open_store()
+    (run,) = store.client.search_runs([store.experiment_id], "tags.`crywatch.own.source` != ''")
+    assert run.info.run_name == "evaluate own/tracked" and run.info.status == "FINISHED"
+    assert run.data.tags["crywatch.own.against"] == "robust/robust"
+    assert 0 < run.data.metrics["systems/auc_pooled"] <= 1
+    assert {f.path for f in store.client.list_artifacts(run.info.run_id)} >= {"comparison.html"}
 
 
 def test_the_sounds_are_those_that_are_heard(lines, here):

@@ -55,14 +55,16 @@ def evaluate(
     given = [_absolute(source) for source in sources or []]
     if (sounds is None) == (not given):
         raise CrywatchError("name a detector, or a folder with --sounds")
-    name = name or Path(given[0].replace(":", "/")).stem if given else ""
+    if sounds is not None:
+        folder = sounds.absolute()
+        with contextlib.chdir(root()):
+            tell(f"{sounds}: {write_sounds(folder)} files")
+        return
+    name = name or Path(given[0].replace(":", "/")).stem
     folder = (out or Path("evaluated") / name).absolute()
     sys.path.insert(0, str(Path.cwd()))  # where module:function is looked for first
+    options = OwnOptions(name, tuple(against or ()), partial, track)
     with contextlib.chdir(root()):
-        if sounds is not None:
-            tell(f"{sounds}: {write_sounds(sounds.absolute())} files")
-            return
-        options = OwnOptions(name, tuple(against or ()), partial, track)
         result = run(given, options, folder)
     for line in result.lines:
         tell(line)

@@ -34,6 +34,8 @@ from crywatch.tracking import runs
 from crywatch.tracking.lineage import commit
 
 LINES = ".jsonl"
+PAGES = ("comparison", SHORTCUTS)
+WRITTEN = {SYSTEMS, SHORTCUTS, *(f"{page}.{suffix}" for page in PAGES for suffix in ("html", "md"))}
 OURS = ("headline", "case_study")  # sections of pages: of our systems alone
 ELSEWHERE = "What a system of family own was trained on is not known here."
 
@@ -43,7 +45,7 @@ class OwnOptions:
     """What the command was asked for."""
 
     name: str  # of the system: own/NAME
-    against: tuple[str, ...]  # the first is the one that differences are to; none: by default
+    against: tuple[str, ...]  # differences are to the first; () for the usual ones
     partial: bool  # clips without scores are left out, of the others too
     track: bool
 
@@ -59,29 +61,29 @@ class OwnEvaluation:
 def run(given: Sequence[Path | str], options: OwnOptions, out_dir: Path) -> OwnEvaluation:
     """Measure ``given`` in the working directory's project; writes the pages to ``out_dir``.
 
-    That is one or more files of scores (.jsonl), one description (.yaml), or one module:function.
+    ``given`` is one or more files of scores (.jsonl), one description (.yaml), or one
+    module:function. ConfigError where it is not, or where ``out_dir`` holds anything but pages.
     """
     name = f"{own.FAMILY}/{NAME(options.name, '--name')}"
-    source = ", ".join(map(str, given))
     lines = [Path(each) for each in given if Path(each).suffix == LINES]
     if lines and len(lines) < len(given) or not lines and len(given) != 1:
         raise ConfigError("name one .yaml file or module:function, or files of scores (.jsonl)")
+    _check_replaceable(out_dir)
     sources, scored = rebuild()
     config = params.section("evaluate", EvaluateConfig)
     against = options.against or _usual(scored, config.systems.peer)
     others = own.others(scored, against)
     with tempfile.TemporaryDirectory() as temp, atomic_dir(out_dir) as pages:
+        work, folder = Path(temp, "work"), Path(temp, "score")
+        work.mkdir()
+        folder.mkdir()
         if lines:
             tables = own.read_scores(lines, name, scored, sources, options.partial)
             n_parameters = 0
         else:
-            work = Path(temp, "work")
-            work.mkdir()
-            system = System(name, source, "", name)
+            system = System(name, str(given[0]), "", name)
             tables, n_parameters = own.hear_own(system, scored, *_channels(), work)
         about = ScoredSystem(name, name, "", 1.0, n_parameters, "", (SHORTCUTS, SYSTEMS))
-        folder = Path(temp, "score")
-        folder.mkdir()
         joined = own.beside(about, tables, others, scored, sources, folder)
         main = list(dict.fromkeys([name, *(other.row for other in others)]))
         compared = replace(config.systems, peer=against[0], main=main)
@@ -99,10 +101,22 @@ def run(given: Sequence[Path | str], options: OwnOptions, out_dir: Path) -> OwnE
         for part, by_row in headlines.items()
         for metric, value in by_row.get(name, {}).items()
     }
-    run_id = _track(name, source, against, metrics, out_dir) if options.track else ""
+    run_id = ""
+    if options.track:
+        run_id = _track(name, ", ".join(map(str, given)), against, metrics, out_dir)
     mine = [row for row in summary.rows if row.row == name and row.unit == SECOND]
     mine = [row for row in mine if row.scope == POOLED or row.channel == AS_RECORDED]
     return OwnEvaluation([_line(row, against[0]) for row in mine], run_id)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """ConfigError where ``folder``, which pages replace as a whole, holds anything else."""
+    others = sorted({path.name for path in folder.iterdir()} - WRITTEN) if folder.is_dir() else []
+    if others or folder.is_file():
+        raise ConfigError(
+            f"--out: {folder} would be replaced, and {others[0] if others else 'it'} is no page "
+            "of an evaluation: name another folder"
+        )
 
 
 def rebuild() -> tuple[list[Source], Scored]:
@@ -121,10 +135,16 @@ def _channels() -> tuple[ScoreConfig, dict[str, Any]]:
 
 
 def _usual(scored: Scored, peer: str) -> tuple[str, ...]:
-    """The project's default detector, and the peer of the comparison where it was scored."""
+    """The project's default detector and the peer of the comparison, where they were compared."""
     default = evaluated_name(Path(params.plain("detect.model")))
-    at_hand = {system.name for system in scored.index.of(SYSTEMS)}
-    return tuple(dict.fromkeys([default, *({peer} & at_hand)]))
+    compared = {system.name for system in scored.index.of(SYSTEMS) if not system.leave_out}
+    usual = tuple(name for name in dict.fromkeys([default, peer]) if name in compared)
+    if not usual:
+        raise ConfigError(
+            f"neither detect.model nor {peer} was compared: name a system with --against; there "
+            f"are {', '.join(sorted(compared)) or 'none'}"
+        )
+    return usual
 
 
 def _write_pages(folder: Path, name: str) -> None:
@@ -133,11 +153,11 @@ def _write_pages(folder: Path, name: str) -> None:
         params.plain("profile"), params.plain("data.source"), here.sha[:12], here.dirty
     )
     config = params.section("report", ReportConfig)
-    pages = {
-        "comparison": systems_page(folder / SYSTEMS, config.comparison_title, origin),
-        "shortcuts": shortcuts_page(folder / SHORTCUTS, config.shortcuts_title, origin),
-    }
-    for page_name, page in pages.items():
+    pages = (
+        systems_page(folder / SYSTEMS, config.comparison_title, origin),
+        shortcuts_page(folder / SHORTCUTS, config.shortcuts_title, origin),
+    )
+    for page_name, page in zip(PAGES, pages, strict=True):
         # Nothing was left out of its training, and no probe is given what it makes of a second.
         measured = [each for each in page.sections if any(table.rows for table in each.tables)]
         measured = [each for each in measured if each.name not in OURS]
