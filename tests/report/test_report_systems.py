@@ -1,9 +1,9 @@
-"""The headline of the page on all systems: what was seen and unseen, beside the peer."""
+"""The page on all systems: what was seen and unseen beside the peer, and kinds of sound."""
 
 import pytest
 
 from crywatch.core.atomic import write_json
-from crywatch.report.systems import SystemResults, headline_table
+from crywatch.report.systems import SystemResults, headline_table, kind_tables
 
 PEER = "yamnet/zero_shot"
 FOLD = "a+b, left out, against test cries"  # one fold of the kinds: only all together are a line
@@ -47,3 +47,32 @@ def test_the_headline_has_seen_kinds_unseen_kinds_unseen_corpora_and_channels(tm
     found = [(cells[0], cells[1], cells[6]) for cells in lines]
     assert found == expected[: 2 + len(channels)]
     assert lines[0][5] == "0.900 (0.800 to 1.000)" and lines[0][7] == "-0.100 (-0.200 to 0.100)"
+
+
+def of_kind(name, kind, per_hour, part="test"):
+    place = {"row": name, "kind": kind, "part": part, "hours": 0.5, "sources": 3}
+    rates = {"per_hour": per_hour, "low": per_hour / 2, "high": 2 * per_hour}
+    return place | rates | {"recall_second": 0.8, "recall_clip": None}
+
+
+def test_kinds_have_a_column_a_row_by_its_first_seed(tmp_path):
+    kinds = [
+        *(of_kind(name, "dog", rate) for name, rate in (("a/main", 4.0), ("a/main", 8.0))),
+        *(of_kind(name, "cat", 6.0) for name in (PEER, "b/aside")),
+        of_kind("b/aside", "horn", 2.0, "unseen"),
+    ]
+    day = {"row": "a/main", "part": "test", "per_hour": None, "upper_per_hour": None}
+    tables = {"rows": [], "peer": PEER, "shifts": [], "kinds": kinds, "main": ["a/main"]}
+    tables |= {"mixes": [day | {"missing": ["cat"]}], "recall": 0.8, "mix": {"cat": 24.0}}
+    write_json(tmp_path / "tables.json", tables | {"parameters": []})
+    test, unseen, nursery = kind_tables(SystemResults(tmp_path))
+    assert test.columns == ["kind", "seconds", "sources", "a/main", PEER]
+    assert test.rows == [
+        ["cat", "1800", "3", "n/a", "6 (3 to 12)"],
+        ["dog", "1800", "3", "4 (2 to 8)", "n/a"],
+    ]
+    assert unseen.columns[3:] == ["b/aside"]
+    assert unseen.rows == [["horn", "1800", "3", "2 (1 to 4)"]]
+    assert "a/main 0.80 of seconds, n/a of clips" in test.note
+    assert nursery.rows == [["a/main", "test", "n/a", "n/a", "no", "cat"]]
+    assert nursery.note == "Hours: cat 24."

@@ -24,7 +24,7 @@ def state_tables(folder: Path) -> list[Table]:
         return number(chosen_on.get(tuple(row[name] for name in PLACE), {}).get("auc"))
 
     tested = [row for row in rows if row["part"] == "test"]
-    found = table(
+    states = table(
         "Infants in two states, test part",
         {
             "corpus": "corpus",
@@ -42,4 +42,4 @@ def state_tables(folder: Path) -> list[Table]:
         tested,
         note("two_states"),
     )
-    return [found] if tested else []
+    return [states] if tested else []

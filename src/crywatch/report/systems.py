@@ -185,31 +185,40 @@ def headline_table(results: SystemResults) -> Table:
 
 
 def kind_tables(results: SystemResults) -> list[Table]:
-    """False alarms an hour by kind of sound, and over a nursery's day."""
-    tables = []
-    for part, title in (("test", "test part"), ("unseen", "kinds that were left out, all parts")):
-        rows = [row for row in results.kinds if row["part"] == part]
-        shown = {results.peer, *results.main} if part == "test" else {row["row"] for row in rows}
-        names = [name for name in distinct(rows, "row") if name in shown]
-        by_key: dict[tuple[str, str], JsonRow] = {}
-        for row in rows:
-            by_key.setdefault((row["row"], row["kind"]), row)
-        cells = []
-        for kind in sorted(set(distinct(rows, "kind"))):
-            found = [by_key.get((name, kind)) for name in names]
-            one = next((row for row in found if row is not None), None)
-            if one is not None:
-                head = [kind, number(3600 * one["hours"], 0), str(one["sources"])]
-                cells.append(head + [_alarms(row) for row in found])
-        first = {row["row"]: row for row in reversed(rows)}
-        recalls = [
-            f"{name} {number(first[name]['recall_second'], 2)} of seconds, "
-            f"{number(first[name]['recall_clip'], 2)} of clips"
-            for name in names
-        ]
-        note = f"Cries of the test part found at the same thresholds: {'; '.join(recalls)}."
-        head = ["kind", "seconds", "sources", *names]
-        tables.append(Table(f"False alarms an hour by kind, {title}", head, cells, note))
+    """False alarms an hour by kind of sound, heard and never heard, and over a nursery's day."""
+    test = [row for row in results.kinds if row["part"] == "test"]
+    unseen = [row for row in results.kinds if row["part"] == "unseen"]
+    shown = [name for name in distinct(test, "row") if name in (results.peer, *results.main)]
+    return [
+        kind_table("test part", test, shown),
+        kind_table("kinds that were left out, all parts", unseen, distinct(unseen, "row")),
+        day_table(results),
+    ]
+
+
+def kind_table(part: str, rows: Sequence[JsonRow], names: Sequence[str]) -> Table:
+    """A line a kind, a column each of the table's rows ``names``, by the first seed of each."""
+    by_key = {(row["row"], row["kind"]): row for row in reversed(rows)}
+    first = {row["row"]: row for row in reversed(rows)}
+    cells = []
+    for kind in sorted(set(distinct(rows, "kind"))):
+        of_kind = [by_key.get((name, kind)) for name in names]
+        measured = next((row for row in of_kind if row is not None), None)
+        if measured is not None:
+            head = [kind, number(3600 * measured["hours"], 0), str(measured["sources"])]
+            cells.append(head + [_alarms(row) for row in of_kind])
+    recalls = [
+        f"{name} {number(first[name]['recall_second'], 2)} of seconds, "
+        f"{number(first[name]['recall_clip'], 2)} of clips"
+        for name in names
+    ]
+    note = f"Cries of the test part found at the same thresholds: {'; '.join(recalls)}."
+    columns = ["kind", "seconds", "sources", *names]
+    return Table(f"False alarms an hour by kind, {part}", columns, cells, note)
+
+
+def day_table(results: SystemResults) -> Table:
+    """What the kinds make of a nursery's day."""
     columns: dict[str, str | Callable[[JsonRow], str]] = {
         "system": "row",
         "measured on": "part",
@@ -219,7 +228,7 @@ def kind_tables(results: SystemResults) -> list[Table]:
         "never measured on": lambda row: ", ".join(row["missing"]) or "nothing of it",
     }
     day = ", ".join(f"{kind} {hours:g}" for kind, hours in results.mix.items())
-    return [*tables, table("A nursery's day", columns, results.mixes, f"Hours: {day}.")]
+    return table("A nursery's day", columns, results.mixes, f"Hours: {day}.")
 
 
 def _alarms(row: JsonRow | None) -> str:
