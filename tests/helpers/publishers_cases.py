@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from crywatch import corpora
-from crywatch.core import params
 from crywatch.corpora import audioset
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.audioset_tables import CLASSES, SEGMENTS, read_classes, read_segments
@@ -109,8 +108,10 @@ def _announced(body: bytes) -> dict[str, str]:
 
 
 @contextmanager
-def publishing(folder: Path, generator: GeneratorConfig) -> Iterator[Publishers]:
-    """All publishers with small archives, whose content is generated in ``folder``."""
+def publishing(
+    folder: Path, generator: GeneratorConfig, names: Iterable[str]
+) -> Iterator[Publishers]:
+    """The publishers of ``names`` with small archives, whose content is generated in ``folder``."""
     publishers = Publishers(folder)
 
     def reply(request) -> None:
@@ -126,7 +127,7 @@ def publishing(folder: Path, generator: GeneratorConfig) -> Iterator[Publishers]
 
     with serving(reply) as url:
         publishers.url = url
-        for name in params.compose(["profile=full"], ROOT / "conf").corpora:
+        for name in names:
             generate(name, folder / name, generator)
             if name == "audioset":
                 _features(folder / name)
@@ -139,7 +140,7 @@ def publishing(folder: Path, generator: GeneratorConfig) -> Iterator[Publishers]
 def _publish(publishers: Publishers, name: str, folder: Path) -> None:
     listed = []
     for remote in corpora.get(name).remotes:
-        body = _packed(folder, remote) if remote.unpack else _read(folder / remote.filename)
+        body = _packed(folder, remote) if remote.unpack else (folder / remote.filename).read_bytes()
         where = urlsplit(remote.url)
         if remote.host == "huggingface":
             publishers.gated[where.path] = body
@@ -155,16 +156,13 @@ def _publish(publishers: Publishers, name: str, folder: Path) -> None:
             publishers.files[f"/{where.netloc}{where.path}"] = body
 
 
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
-
-
 def _packed(folder: Path, remote: corpora.Remote) -> bytes:
     """What ``remote`` unpacks to: a folder of the layout, or one that the archive holds."""
     inside = {"audio.zip": "audio", "features.tar.gz": audioset.FEATURES}.get(remote.filename)
     kind = "gztar" if remote.filename.endswith(".tar.gz") else "zip"
     target = folder.with_name(f"packed-{folder.name}-{remote.filename}")
-    return _read(Path(shutil.make_archive(str(target), kind, folder / remote.into, inside)))
+    packed = shutil.make_archive(str(target), kind, folder / remote.into, inside)
+    return Path(packed).read_bytes()
 
 
 def _features(folder: Path) -> None:
@@ -185,12 +183,12 @@ def publish_networks(publishers: Publishers, folder: Path) -> None:
     """Stand-ins of VGGish with its PCA, YAMNet and ECAPA-TDNN at the publishers' addresses."""
     for name, save in (("vggish", save_vggish), ("yamnet", save_yamnet)):
         packed = shutil.make_archive(str(folder / name), "gztar", save(folder / f"{name}-model"))
-        publishers.files[f"/tfhub.dev/google/{name}/1"] = _read(Path(packed))
-    pca = _read(write_pca(folder / "pca.npz"))
+        publishers.files[f"/tfhub.dev/google/{name}/1"] = Path(packed).read_bytes()
+    pca = write_pca(folder / "pca.npz").read_bytes()
     publishers.files["/storage.googleapis.com/audioset/vggish_pca_params.npz"] = pca
     ecapa = save_published(folder / "ecapa", Ecapa(EcapaShape(16, 48, 16, 16)))
     at = f"/speechbrain/spkrec-ecapa-voxceleb/resolve/main/{CHECKPOINT}"
-    publishers.files[at] = _read(ecapa / CHECKPOINT)
+    publishers.files[at] = (ecapa / CHECKPOINT).read_bytes()
 
 
 def moved(remote: corpora.Remote, publishers: Publishers) -> corpora.Remote:

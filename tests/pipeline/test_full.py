@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,29 @@ OPTIONAL = {"audioset", "cryceleb", "enesbabycries", "icsd", "urbansound8k", *ON
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    with publishing(tmp_path_factory.mktemp("publishers"), TINY) as publishers:
+def plain(tmp_path_factory):
+    """params.yaml of the profile as it is."""
+    folder = with_conf(tmp_path_factory.mktemp("plain"))
+    params.compose_to_file(["profile=full"], folder)
+    return folder / params.PARAMS_FILE
+
+
+def with_conf(folder: Path) -> Path:
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(plain, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("publishers")
+    with publishing(folder, TINY, params.plain("corpora", plain)) as publishers:
         yield publishers
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(plain, tmp_path_factory):
     folder = tmp_path_factory.mktemp("publishers")
-    with publishing(folder, SMALL) as publishers:
+    with publishing(folder, SMALL, params.plain("corpora", plain)) as publishers:
         publish_networks(publishers, folder)
         yield publishers
 
@@ -79,13 +94,12 @@ def on_request(publishers: Publishers) -> list[str]:
     return given if publishers.gives else []
 
 
-def test_every_stage_of_the_profile_has_its_place_in_the_dag(tmp_path):
+def test_every_stage_of_the_profile_has_its_place_in_the_dag(plain, tmp_path):
     from dvc.repo import Repo
 
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    params.compose_to_file(["profile=full"], tmp_path)
-    values = params.plain(path=tmp_path / params.PARAMS_FILE)
+    shutil.copy(plain, with_conf(tmp_path))
+    values = params.plain(path=plain)
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         names = {stage.name for stage in repo.index.stages}
     assert {f"clean@{name}" for name in values["corpora"]} <= names
@@ -97,9 +111,8 @@ def test_every_stage_of_the_profile_has_its_place_in_the_dag(tmp_path):
 
 
 @pytest.fixture
-def brought(publishers, tmp_path, monkeypatch):
+def brought(publishers, plain, tmp_path, monkeypatch):
     """The stage download of every corpus of the profile; what the end of the rebuild says."""
-    given = ["profile=full", *on_request(publishers)]
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     for key, value in variables(tmp_path, publishers, TOKEN if publishers.gives else "").items():
@@ -109,17 +122,22 @@ def brought(publishers, tmp_path, monkeypatch):
     standin: dict = {}
     exec(YT_DLP, standin)
     monkeypatch.setattr("yt_dlp.YoutubeDL", standin["YoutubeDL"])
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    params.compose_to_file([*given, "download.clips={sleep_s: 0, retries: 0}"], tmp_path)
-    file = tmp_path / params.PARAMS_FILE
+    file = with_conf(tmp_path) / params.PARAMS_FILE
+    if given := on_request(publishers):
+        params.compose_to_file(["profile=full", *given], tmp_path)
+    else:
+        shutil.copy(plain, file)
+    data = params.section("data", DataConfig, file)
+    config = params.section("download", DownloadConfig, file)
+    config = replace(config, clips=replace(config.clips, sleep_s=0, retries=0))
     for name in params.plain("corpora", file):
         loader = corpora.get(name)
         remotes = tuple(moved(remote, publishers) for remote in loader.remotes)
         monkeypatch.setattr(type(loader), "remotes", remotes)
         run(
             name,
-            params.section("data", DataConfig, file),
-            params.section("download", DownloadConfig, file),
+            data,
+            config,
             tmp_path / paths.raw(name),
             tmp_path / "work" / name,
             params.section(f"corpus.{name}", loader.options, file),
