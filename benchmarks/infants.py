@@ -28,16 +28,7 @@ CLIPS = (8, 39)  # of an infant, the last excluded
 SESSION_CLIPS = 3
 SPREAD = 1.4  # of clips, against a direction of 1 in each number
 COHORT = 50  # infants, for S-norm
-VECTORISED = ("mahalanobis", "cosine")  # the only ones that are timed above `MANY`
-MODELS = (
-    "autoencoder",
-    "one_class_svm",
-    "one_class_svm_nu005",
-    "mixture",
-    "mixture_iclas",
-    *VECTORISED,
-)
-MANY = 1_000
+MANY = 1_000  # infants, above which models that are fitted one by one are not timed
 
 
 @dataclass(frozen=True)
@@ -56,12 +47,12 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line names and print it."""
-    options = _parser().parse_args(arguments)
     os.environ.update({name: "1" for name in ONE_THREAD}, CUDA_VISIBLE_DEVICES="")
 
     # Only now: the libraries read the variables above when they are imported.
-    from crywatch.infants.models.registry import build
+    from crywatch.infants.models.registry import NORMALISED, build
 
+    options = _parser().parse_args(arguments)
     cohort = _infants(COHORT, "cohort")
     print(HEADER, flush=True)
     runs = []
@@ -69,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = build(name, _settings(), SEED, cohort)
         model.fit(_infants(2, "warm"))
         for count in options.infants:
-            if count > MANY and name not in VECTORISED:
+            if count > MANY and name not in NORMALISED:
                 continue
             runs.append(_measure(model, name, count, options.alone, options.rounds))
             print(_line(runs[-1]), flush=True)
@@ -79,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from crywatch.infants.models.registry import MODELS
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--infants", type=positive, nargs="+", default=[10, 100, 1_000, 10_000], metavar="N"

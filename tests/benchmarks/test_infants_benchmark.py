@@ -25,7 +25,3 @@ def test_every_model_is_timed_and_written(tmp_path, capsys, monkeypatch):
         assert run["model"] in printed and run["alone"] == 2
         assert run["a_second"] == pytest.approx(run["infants"] / run["seconds"])
         assert 0 < run["low_ratio"] <= run["ratio"] <= run["high_ratio"]
-
-
-def test_models_are_those_of_the_package():
-    assert infants.MODELS == MODELS
