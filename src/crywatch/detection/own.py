@@ -45,7 +45,7 @@ class LogMelConfig:
     bands_first: bool = False  # [bands, frames], not [frames, bands]
 
     def features(self, wave: np.ndarray, rate_hz: int) -> np.ndarray:
-        """[samples] to [frames, bands] float32."""
+        """[samples] to [frames, bands] float32, or [bands, frames] where these are first."""
         from crywatch.audio.mel import mel_filters
 
         length, hop = round(self.frame_s * rate_hz), round(self.hop_s * rate_hz)

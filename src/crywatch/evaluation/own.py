@@ -32,13 +32,23 @@ from crywatch.data.tables.evaluation import PROBED, SCORES
 from crywatch.detection.detectors import Detector
 from crywatch.detection.own import no_probability, open_own
 from crywatch.detection.systems import System
-from crywatch.evaluation import scored as names
 from crywatch.evaluation.score import ScoreConfig, plan, row_groups
 from crywatch.evaluation.score.cache import ScoreCache
 from crywatch.evaluation.score.hearing import hear
 from crywatch.evaluation.score.renderings import renderings
 from crywatch.evaluation.score.scorers import Scorer
-from crywatch.evaluation.scored import AS_RECORDED, SHORTCUTS, SYSTEMS, Scored, ScoredSystem
+from crywatch.evaluation.scored import (
+    AS_RECORDED,
+    DETECTION,
+    INDEX,
+    PROBE,
+    SECONDS_TABLE,
+    SHORTCUTS,
+    SYSTEMS,
+    TABLE,
+    Scored,
+    ScoredSystem,
+)
 
 FAMILY = "own"
 TAIL = 3  # parts of a clip's path that a line is known by: corpus, audio, file
@@ -72,7 +82,7 @@ def hear_own(
     scorer = OwnScorer(system)
     n_parameters = scorer.detector.n_parameters  # what cannot be opened is refused here
     rendered = renderings(config.channels(), channels, config.audited.background)
-    measured = {name: {system.name} for name in (SHORTCUTS, SYSTEMS)} | {names.DETECTION: set()}
+    measured = {name: {system.name} for name in (SHORTCUTS, SYSTEMS)} | {DETECTION: set()}
     cache = ScoreCache(work)
     hearings = list(plan([scorer], measured, scored.clips, config, rendered))
     # A first clip in this process: what is wrong is told in one line, without those of others.
@@ -153,21 +163,27 @@ def read_scores(
             starts = np.arange(len(scores), dtype=float)
             columns = {"clip_id": clip_id, "start_s": starts, "end_s": starts + 1, "score": scores}
             of_channel[clip_id] = pd.DataFrame(columns)
-    shown = ", ".join(map(str, files))
-    if AS_RECORDED not in frames:
-        raise TableError(f"{shown}: no clip of part val or test as recorded: {SOUNDS}")
-    for channel, of_channel in frames.items():
-        missing = sorted(wanted[channel] - of_channel.keys())
-        if missing and not partial:
-            raise TableError(
-                f"{shown}: {len(missing)} of {len(wanted[channel])} clips have no scores "
-                f"{channel} ({', '.join(missing[:3])}{', ...' if missing[3:] else ''}): score them "
-                "too, or judge what is there with --partial"
-            )
+    _check_clips(", ".join(map(str, files)), frames, wanted, partial)
     return [
         pd.concat(of_channel.values()).assign(system=system, channel=channel)
         for channel, of_channel in frames.items()
     ]
+
+
+def _check_clips(
+    files: str, frames: Mapping[str, Mapping[str, pd.DataFrame]], wanted: Clips, partial: bool
+) -> None:
+    """TableError where clips are missing: all as recorded or, unless ``partial``, any."""
+    if AS_RECORDED not in frames:
+        raise TableError(f"{files}: no clip of part val or test as recorded: {SOUNDS}")
+    for channel, of_channel in frames.items():
+        missing = sorted(wanted[channel] - of_channel.keys())
+        if missing and not partial:
+            raise TableError(
+                f"{files}: {len(missing)} of {len(wanted[channel])} clips have no scores "
+                f"{channel} ({', '.join(missing[:3])}{', ...' if missing[3:] else ''}): score them "
+                "too, or judge what is there with --partial"
+            )
 
 
 def others(scored: Scored, against: Sequence[str]) -> list[ScoredSystem]:
@@ -199,10 +215,10 @@ def beside(
                 frame = frame[frame["clip_id"].isin(heard)]
                 yield frame.assign(system=other.name, channel=channel)
 
-    write_parts(frames(), folder / names.TABLE, SCORES)
-    shutil.copyfile(scored.folder / names.SECONDS_TABLE, folder / names.SECONDS_TABLE)
-    (folder / names.PROBE).mkdir()
-    write_table(empty(PROBED), folder / names.PROBE / names.SECONDS_TABLE, PROBED)
+    write_parts(frames(), folder / TABLE, SCORES)
+    shutil.copyfile(scored.folder / SECONDS_TABLE, folder / SECONDS_TABLE)
+    (folder / PROBE).mkdir()
+    write_table(empty(PROBED), folder / PROBE / SECONDS_TABLE, PROBED)
     index = scored.index
     here = replace(
         index,
@@ -213,7 +229,7 @@ def beside(
         shifts=[name for name in index.shifts if name in clips],
         probes=[],
     )
-    write_json(folder / names.INDEX, asdict(here))
+    write_json(folder / INDEX, asdict(here))
     return Scored(folder, sources)
 
 
@@ -235,10 +251,10 @@ def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             line = json.loads(content)
         except ValueError as error:
             raise TableError(f"{where}: not JSON ({error}): {HOW}") from error
-        for key, kind in (("path", str), ("seconds", list)):
-            if not isinstance(line, dict) or not isinstance(line.get(key), kind):
-                if key == "seconds" and "error" in line:
-                    break
+        line = line if isinstance(line, dict) else {}
+        needed = {"path": str} if "error" in line else {"path": str, "seconds": list}
+        for key, kind in needed.items():
+            if not isinstance(line.get(key), kind):
                 raise TableError(f"{where}: {key!r} is missing or no {kind.__name__}: {HOW}")
         yield where, line
 
