@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import ONE_THREAD, positive, write_runs
+from benchmarks.machine import ONE_THREAD, positive, print_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,15 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = EmbeddedCries(options.store)
     infants = store.infants(options.parts, config.changed)
     cohort = store.cohort(config.changed)
-    print(HEADER, flush=True)
-    runs = []
-    for clips in options.clips:
-        cases = _cases(infants, clips, max(options.clips))
-        for name in options.models:
-            runs.append(measure(_model(name, config, cohort), name, cases, config))
-            print(_line(runs[-1]), flush=True)
-    if options.json:
-        write_runs(options.json, runs)
+    cases = {clips: _cases(infants, clips, max(options.clips)) for clips in options.clips}
+    runs = (
+        measure(_model(name, config, cohort), name, cases[clips], config)
+        for clips in options.clips
+        for name in options.models
+    )
+    print_runs(runs, HEADER, _line, options.json)
     return 0
 
 

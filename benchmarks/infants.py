@@ -11,12 +11,12 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import ONE_THREAD, positive, seconds_of, write_runs
+from benchmarks.machine import ONE_THREAD, positive, print_runs, seconds_of
 
 if TYPE_CHECKING:
     from crywatch.infants.models.contract import Baseline, InfantModel
@@ -54,18 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     cohort = _infants(COHORT, "cohort")
-    print(HEADER, flush=True)
-    runs = []
-    for name in options.models:
-        model = build(name, _settings(), SEED, cohort)
-        model.fit(_infants(2, "warm"))
-        for count in options.infants:
-            if count > MANY and name not in NORMALISED:
-                continue
-            runs.append(_measure(model, name, count, options.alone, options.rounds))
-            print(_line(runs[-1]), flush=True)
-    if options.json:
-        write_runs(options.json, runs)
+
+    def runs() -> Iterator[Run]:
+        for name in options.models:
+            model = build(name, _settings(), SEED, cohort)
+            model.fit(_infants(2, "warm"))
+            for count in options.infants:
+                if count <= MANY or name in NORMALISED:
+                    yield _measure(model, name, count, options.alone, options.rounds)
+
+    print_runs(runs(), HEADER, _line, options.json)
     return 0
 
 

@@ -6,13 +6,15 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+Run = TypeVar("Run", bound="DataclassInstance")
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -74,3 +76,16 @@ def write_runs(path: Path, runs: Sequence[DataclassInstance]) -> None:
     from crywatch.core.atomic import write_json
 
     write_json(path, {"machine": asdict(machine()), "runs": [asdict(run) for run in runs]})
+
+
+def print_runs(
+    runs: Iterable[Run], header: str, line: Callable[[Run], str], json: Path | None
+) -> None:
+    """Print ``header`` and each of ``runs`` as it comes; write them to ``json`` if it is named."""
+    print(header, flush=True)
+    measured = []
+    for run in runs:
+        measured.append(run)
+        print(line(run), flush=True)
+    if json:
+        write_runs(json, measured)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import ONE_THREAD, positive, seconds_of, write_runs
+from benchmarks.machine import ONE_THREAD, positive, print_runs, seconds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line names and print it."""
     options = _parser().parse_args(arguments)
     os.environ.update({name: "1" for name in ONE_THREAD}, CUDA_VISIBLE_DEVICES="")
-    print(HEADER, flush=True)
-    runs = []
-    for recordings in options.recordings:
-        runs.append(_measure(recordings, options.rounds))
-        print(_line(runs[-1]), flush=True)
-    if options.json:
-        write_runs(options.json, runs)
+    runs = (_measure(recordings, options.rounds) for recordings in options.recordings)
+    print_runs(runs, HEADER, _line, options.json)
     return 0
 
 
