@@ -68,7 +68,7 @@ def test_every_profile_and_embedder_composes(profile, embedder):
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper", "local", "full"])
-@pytest.mark.parametrize("lines", ["", "few", "paper", "all"])  # "": the profile's own
+@pytest.mark.parametrize("lines", ["", "few", "headline", "paper", "all"])  # "": the profile's own
 def test_what_is_audited_and_compared_is_trained_and_every_channel_is_there(profile, lines):
     words = [f"profile={profile}", *([f"lines={lines}"] if lines else [])]
     config = params.compose(words, ROOT / "conf")
