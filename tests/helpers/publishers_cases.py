@@ -21,12 +21,9 @@ from crywatch import corpora
 from crywatch.corpora import audioset
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.audioset_tables import CLASSES, SEGMENTS, read_classes, read_segments
-from crywatch.speaker.ecapa import CHECKPOINT, Ecapa, EcapaShape
 from tests.helpers.dag import ROOT
-from tests.helpers.embedder_cases import save_vggish, save_yamnet
 from tests.helpers.http_cases import serving
 from tests.helpers.published_cases import example, write_pca, write_shard
-from tests.helpers.speaker_cases import save_published
 
 TOKEN = "hf_not-a-real-token"
 HOSTS = ("github.com", "api.osf.io", "zenodo.org", "storage.googleapis.com", "tfhub.dev")
@@ -181,6 +178,10 @@ def _features(folder: Path) -> None:
 
 def publish_networks(publishers: Publishers, folder: Path) -> None:
     """Stand-ins of VGGish with its PCA, YAMNet and ECAPA-TDNN at the publishers' addresses."""
+    from crywatch.speaker.ecapa import CHECKPOINT, Ecapa, EcapaShape
+    from tests.helpers.embedder_cases import save_vggish, save_yamnet
+    from tests.helpers.speaker_cases import save_published
+
     for name, save in (("vggish", save_vggish), ("yamnet", save_yamnet)):
         packed = shutil.make_archive(str(folder / name), "gztar", save(folder / f"{name}-model"))
         publishers.files[f"/tfhub.dev/google/{name}/1"] = Path(packed).read_bytes()
