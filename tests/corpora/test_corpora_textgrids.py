@@ -112,3 +112,7 @@ def test_a_folder_of_grids_elsewhere_comes_with_the_corpus(corpus, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(ConfigError, match=r"corpus\.donateacry\.textgrids: no \.TextGrid"):
         download(tmp_path, mirror, tmp_path / "none")
+    for folder in ("one", "two"):
+        write_grid(tmp_path / "twice" / folder / f"{stem(first)}.TextGrid", CRYING)
+    with pytest.raises(ConfigError, match=r"twice.one.*and .*twice.two.*have one name"):
+        download(tmp_path, mirror, tmp_path / "twice")

@@ -97,7 +97,7 @@ def test_kinds_of_sound_are_left_out_with_their_groups_wherever_they_are(tmp_pat
     assert not is_left_out(labelled(table), "").any()
 
 
-@pytest.mark.parametrize("leave_out", ["kind:cat", "kind:cat+kind:horn", "a+c"])
+@pytest.mark.parametrize("leave_out", ["kind:cat", "kind:cat+kind:horn", "a+c", "kind:cat+a+c"])
 def test_nothing_to_leave_out_is_an_error(tmp_path, leave_out):
     table = write_clips(tmp_path / "clips.parquet", ROWS)
     with pytest.raises(ConfigError, match=r"no (kind of sound 'cat'|corpus 'c')"):

@@ -59,18 +59,23 @@ class DonateACry(Corpus):
 
     options = DonateACryConfig
 
-    def complete(self, folder: Path, options: CorpusConfig) -> int:
+    def complete(self, folder: Path, options: CorpusConfig) -> None:
         """The TextGrids of ``options``, which go before those of the corpus' own folder."""
         named = getattr(options, "textgrids", "")
         if not named or not is_named(named):
-            return 0
+            return
         files = sorted(Path(named).expanduser().rglob(f"*{SUFFIX}"))
         if not files:
             raise ConfigError(f"corpus.donateacry.textgrids: no {SUFFIX} files below {named!r}")
+        by_name = {file.name: file for file in files}
+        if twice := [file for file in files if by_name[file.name] is not file]:
+            raise ConfigError(
+                f"corpus.donateacry.textgrids: {twice[0]} and {by_name[twice[0].name]} have one "
+                "name: a recording has one grid"
+            )
         (folder / TEXTGRIDS).mkdir(exist_ok=True)
-        for file in files:
-            shutil.copyfile(file, folder / TEXTGRIDS / file.name)
-        return len(files)
+        for name, file in by_name.items():
+            shutil.copyfile(file, folder / TEXTGRIDS / name)
 
     def check(self, folder: Path) -> None:
         """The cleaned set and both upload folders must be there."""

@@ -54,6 +54,7 @@ def labelled(clips_table: Path, leave_out: str = "", weak: bool = False) -> pd.D
     """
     clips = read_table(clips_table, SPLIT_CLIPS)
     absent = [name for name in _names(leave_out) if not is_left_out(clips, name).any()]
+    absent.sort(key=lambda name: name.startswith(KIND))  # a kind may be absent beside others
     if absent and (len(absent) == len(_names(leave_out)) or not absent[0].startswith(KIND)):
         what = "kind of sound" if absent[0].startswith(KIND) else "corpus"
         raise ConfigError(

@@ -164,9 +164,8 @@ class Corpus(ABC):
         """
         return ()
 
-    def complete(self, folder: Path, options: CorpusConfig) -> int:
+    def complete(self, folder: Path, options: CorpusConfig) -> None:  # noqa: B027
         """Add to ``folder``, which is not the final one yet, the files that ``options`` name."""
-        return 0
 
     @abstractmethod
     def check(self, folder: Path) -> None:

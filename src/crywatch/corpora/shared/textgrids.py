@@ -22,7 +22,8 @@ def read_intervals(file: Path) -> tuple[Event, ...]:
     try:
         grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=False)
     except (PraatioException, AssertionError, LookupError, TypeError, ValueError) as error:
-        raise CorpusError(f"{file}: not a TextGrid of Praat ({error or type(error)})") from error
+        why = str(error) or type(error).__name__
+        raise CorpusError(f"{file}: not a TextGrid of Praat ({why})") from error
     events = []
     for tier in grid.tiers:
         if isinstance(tier, textgrid.IntervalTier):
