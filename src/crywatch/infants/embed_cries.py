@@ -282,10 +282,14 @@ def _embed_all(worker: _Worker, tasks: Sequence[_EmbedTask], workers: int) -> li
 
     # The long ones first, so that no process ends long after the others.
     order = sorted(range(len(tasks)), key=lambda number: -len(tasks[number].shifts))
-    chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+    # The first one here: processes that compile librosa's functions for two types at a time write
+    # each other's code to numba's cache, and calling it ends a process.
+    by_number = {n: _embed_some(worker, [tasks[n]])[0] for n in order[:1]}
+    chunks = [order[start : start + _CHUNK] for start in range(1, len(order), _CHUNK)]
+    if not chunks:
+        return list(by_number.values())
     parallel = Parallel(n_jobs=min(workers, len(chunks)), return_as="generator")
     made = parallel(delayed(_embed_some)(worker, [tasks[n] for n in chunk]) for chunk in chunks)
-    by_number: dict[int, _TaskVectors] = {}
     try:
         for chunk, vectors in zip(chunks, progress(made, "embed", len(chunks)), strict=True):
             by_number.update(zip(chunk, vectors, strict=True))
