@@ -148,6 +148,8 @@ class Autoencoder(InfantModel):
         """Infants in one batch as in training."""
         import torch
 
+        if not models:
+            return []
         out = [np.zeros(0)] * len(models)
         shapes = [pad_rows(len(part)) for part in clips]
         layers = range(sum(name.startswith("weight") for name in models[0]))
