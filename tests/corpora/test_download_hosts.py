@@ -23,6 +23,7 @@ from crywatch.core.paths import MISSING_NOTE
 from crywatch.corpora.download import DataConfig, DownloadConfig, hosts, run, transfer
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.base import CorpusConfig
+from tests.helpers import http_cases
 from tests.helpers.http_cases import serving
 
 TINY = GeneratorConfig(3, 1, 3, 2, 1, other_infants=1)
@@ -42,13 +43,7 @@ def site(answer):
 
     def reply(request):
         seen.append((request.path, dict(request.headers)))
-        status, headers, body = answer(request.path, request.headers)
-        request.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), **headers}.items():
-            request.send_header(key, value)
-        request.end_headers()
-        if request.command != "HEAD":
-            request.wfile.write(body)
+        http_cases.answer(request, *answer(request.path, request.headers))
 
     with serving(reply) as address:
         yield SimpleNamespace(url=address, seen=seen)

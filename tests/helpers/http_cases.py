@@ -71,16 +71,19 @@ def whole(body=BODY, etag='"v1"', kind="application/zip", cut_at=None, extra=())
     return reply
 
 
-def status(code, body=b"", **headers):
-    def reply(request):
-        request.send_response(code)
-        for key, value in headers.items():
-            request.send_header(key.replace("_", "-"), value)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
+def answer(request, code, headers, body):
+    """The whole answer to ``request``, without ``body`` where only the head was asked for."""
+    request.send_response(code)
+    for key, value in {"Content-Length": str(len(body)), **headers}.items():
+        request.send_header(key, value)
+    request.end_headers()
+    if request.command != "HEAD":
         request.wfile.write(body)
 
-    return reply
+
+def status(code, body=b"", **headers):
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    return lambda request: answer(request, code, named, body)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from crywatch.corpora import audioset
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.audioset_tables import CLASSES, SEGMENTS, read_classes, read_segments
 from tests.helpers.dag import ROOT
-from tests.helpers.http_cases import serving
+from tests.helpers.http_cases import answer, serving
 from tests.helpers.published_cases import example, write_pca, write_shard
 
 TOKEN = "hf_not-a-real-token"
@@ -112,15 +112,8 @@ def publishing(
     publishers = Publishers(folder)
 
     def reply(request) -> None:
-        code, headers, body = publishers.answer(
-            request.path, request.headers.get("Authorization", "")
-        )
-        request.send_response(code)
-        for key, value in {"Content-Length": str(len(body)), **headers}.items():
-            request.send_header(key, value)
-        request.end_headers()
-        if request.command != "HEAD":
-            request.wfile.write(body)
+        token = request.headers.get("Authorization", "")
+        answer(request, *publishers.answer(request.path, token))
 
     with serving(reply) as url:
         publishers.url = url

@@ -186,14 +186,19 @@ def _check_clips(
             )
 
 
+def compared(scored: Scored) -> list[ScoredSystem]:
+    """The compared systems that heard every corpus and kind, in their order."""
+    return [system for system in scored.index.of(SYSTEMS) if not system.leave_out]
+
+
 def others(scored: Scored, against: Sequence[str]) -> list[ScoredSystem]:
     """The compared systems of the rows of ``against``; ConfigError if one was not compared."""
-    compared = [system for system in scored.index.of(SYSTEMS) if not system.leave_out]
-    rows = {system.name: system.row for system in compared}
+    systems = compared(scored)
+    rows = {system.name: system.row for system in systems}
     for name in against:
         if name not in rows:
             raise ConfigError(f"--against: {name!r} was not compared; there are {', '.join(rows)}")
-    return [system for system in compared if system.row in {rows[name] for name in against}]
+    return [system for system in systems if system.row in {rows[name] for name in against}]
 
 
 def beside(

@@ -137,7 +137,7 @@ def _channels() -> tuple[ScoreConfig, dict[str, Any]]:
 def _usual(scored: Scored, peer: str) -> tuple[str, ...]:
     """The project's default detector and the peer of the comparison, where they were compared."""
     default = evaluated_name(Path(params.plain("detect.model")))
-    compared = {system.name for system in scored.index.of(SYSTEMS) if not system.leave_out}
+    compared = {system.name for system in own.compared(scored)}
     usual = tuple(name for name in dict.fromkeys([default, peer]) if name in compared)
     if not usual:
         raise ConfigError(
