@@ -1,0 +1,1 @@
+"""`crywatch listen`: cries in sound that goes on, one decision a second."""
