@@ -69,7 +69,7 @@ class CryEvent:
 
 
 class Sink(Protocol):
-    """Whom a listener tells. A call returns at once and raises nothing that should end listening."""
+    """Whom a listener tells. A call returns at once, and its failure does not end listening."""
 
     def sound(self, sound: Sound) -> None: ...
 
