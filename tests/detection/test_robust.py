@@ -25,6 +25,7 @@ from crywatch.detection.robust.context import (
     window_logits,
     windows,
 )
+from crywatch.detection.robust.detector import hearing
 from crywatch.detection.robust.draws import Pools, pools
 from crywatch.detection.robust.losses import (
     Alignment,
@@ -489,6 +490,7 @@ def test_a_second_has_hops_windows_and_the_last_one():
     assert found.shape == (5, 8_000)  # 2.5 s are three seconds
     assert found[1, 0] == 4_000 and found[4, 0] == 16_000 and found[4, -1] == 0
     assert windows(wave[:100], 8_000, 2).shape == (1, 8_000)
+    assert windows(wave[:0], 8_000, 2).shape == (0, 8_000)
 
 
 def test_seconds_hear_their_neighbourhood():
@@ -523,12 +525,13 @@ def test_a_silent_window_is_no_cry_and_the_network_does_not_hear_it():
 
     wave = 0.1 * np.random.default_rng(1).standard_normal(3 * 8_000).astype(np.float32)
     wave[8_000:16_000] *= 10 ** (-61 / 20)  # -81 dBFS
-    found = window_logits(network, wave, recipe().front_end, 1)
+    hear = hearing(network, recipe().front_end)
+    found = window_logits(hear, wave, 8_000, 1)
     assert found.tolist() == [3.0, SILENT_LOGIT, 3.0] and heard == [2]
-    assert window_logits(network, np.zeros(8_000), recipe().front_end, 1) == [SILENT_LOGIT]
+    assert window_logits(hear, np.zeros(8_000), 8_000, 1) == [SILENT_LOGIT]
     assert heard == [2]
     wave[8_000:16_000] *= 10 ** (2 / 20)
-    assert window_logits(network, wave, recipe().front_end, 1).tolist() == [3.0] * 3
+    assert window_logits(hear, wave, 8_000, 1).tolist() == [3.0] * 3
 
 
 def test_folds_never_split_a_group_and_hold_whole_categories_out(world):

@@ -3,25 +3,24 @@
 A window of one second begins every ``hop_s``. The logit of a second is the mean of the windows
 within ``own_reach_s`` of its own, weighed against what those from ``before_s`` before to
 ``after_s`` after it have: their mean, their highest, or between the two the logarithm of their mean
-exponential.
+exponential. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 
 from crywatch.audio.segments import n_segments
 from crywatch.core.errors import ConfigError
-from crywatch.detection.blazenet.frontend import FrontEndConfig, pictures
-from crywatch.detection.blazenet.runtime import Forward
 
 POOLING = ("mean", "max", "soft")
 BATCH = 256  # windows
 SILENT_DBFS = -80.0  # rms of a window in which there is nothing to hear
 SILENT_LOGIT = -10.0  # of a window in silence: no cry, whatever is heard beside it
+Hearing = Callable[[np.ndarray], np.ndarray]  # [n, samples of a second] to logits of a cry [n]
 
 
 @dataclass  # not frozen: OmegaConf merges into it
@@ -69,36 +68,32 @@ class ContextConfig:
         return asdict(self)
 
 
-def windows(wave: np.ndarray, rate_hz: int, hops: int) -> torch.Tensor:
+def windows(wave: np.ndarray, rate_hz: int, hops: int) -> np.ndarray:
     """``wave`` [samples] to [windows, samples of a second]: ``hops`` of them begin in a second.
 
-    As many seconds as the plain ones; the last second has one window.
+    As many seconds as the plain ones; the last second has one window. They are views of one copy.
     """
     count = n_segments(len(wave), rate_hz)
     padded = np.zeros(count * rate_hz, dtype=np.float32)
     padded[: len(wave)] = wave[: len(padded)]
-    return torch.from_numpy(padded).unfold(0, rate_hz, rate_hz // hops)
+    if not count:
+        return padded.reshape(0, rate_hz)
+    return np.lib.stride_tricks.sliding_window_view(padded, rate_hz)[:: rate_hz // hops]
 
 
-@torch.inference_mode()
-def window_logits(
-    network: Forward, wave: np.ndarray, front_end: FrontEndConfig, hops: int
-) -> np.ndarray:
-    """[samples] at the front end's rate to the logits of a cry [windows].
+def window_logits(hear: Hearing, wave: np.ndarray, rate_hz: int, hops: int) -> np.ndarray:
+    """[samples] to the logits of a cry [windows].
 
     A window below ``SILENT_DBFS`` has ``SILENT_LOGIT``, and the network does not hear it.
     """
-    parts = []
-    for batch in windows(wave, front_end.rate_hz, hops).split(BATCH):
-        rms = torch.linalg.vector_norm(batch, dim=1) / front_end.rate_hz**0.5
-        heard = rms >= 10 ** (SILENT_DBFS / 20)
-        margins = torch.full((len(batch),), SILENT_LOGIT)
+    cut = windows(wave, rate_hz, hops)
+    logits = np.full(len(cut), SILENT_LOGIT, dtype=np.float32)
+    for start in range(0, len(cut), BATCH):
+        batch = cut[start : start + BATCH]
+        heard = np.sqrt(np.square(batch).mean(axis=1)) >= 10 ** (SILENT_DBFS / 20)
         if heard.any():
-            audible = batch if heard.all() else batch[heard]
-            logits = network(pictures(audible, front_end))
-            margins[heard] = logits[:, 1] - logits[:, 0]
-        parts.append(margins.numpy())
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+            logits[start : start + BATCH][heard] = hear(batch[heard])
+    return logits
 
 
 def pool(logits: np.ndarray, context: ContextConfig) -> np.ndarray:

@@ -13,6 +13,7 @@ from crywatch.data.truth import Truth, silent_seconds
 from crywatch.detection.blazenet.frontend import FrontEndConfig
 from crywatch.detection.blazenet.network import BlazeNet
 from crywatch.detection.robust.context import ContextConfig, pool, probabilities, window_logits
+from crywatch.detection.robust.detector import hearing
 from crywatch.detection.robust.sounds import CLEAN, Sounds
 
 
@@ -41,9 +42,10 @@ def score_clips(
     context: ContextConfig,
 ) -> dict[str, np.ndarray]:
     """Logits of the plain seconds of each clip."""
+    hear, rate_hz = hearing(network, front_end), front_end.rate_hz
     return {
         clip_id: pool(
-            window_logits(network, sounds.wave(clip_id, copy), front_end, context.hops), context
+            window_logits(hear, sounds.wave(clip_id, copy), rate_hz, context.hops), context
         )
         for clip_id in clip_ids
     }
