@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInpu
     """Folders with cries and figures; each function of tables gives one that names it."""
     for name in TABLES:
         made = [Table(f"of {name}", ["model", "EER"], [["<ge2e>", "0.25"]], f"Note on {name}.")]
-        monkeypatch.setattr(f"crywatch.report.infants.{name}", lambda *_, made=made: made)
+        for page in ("infants", "results"):
+            module = import_module(f"crywatch.report.{page}")
+            monkeypatch.setattr(module, name, lambda *_, made=made: made, raising=page == "infants")
     clip = {
         "clip_id": "toy/a",
         "corpus": "toy",

@@ -52,6 +52,8 @@ CONFIG = ReportConfig(
     infants_title="Infants",
     shortcuts_title="Why",
     comparison_title="All",
+    results_title="Results",
+    results=["a/b"],
     datasheet=DatasheetConfig(10, clip_level=0.999, clip_run=3, silent_dbfs=-60.0, spectrograms=1),
 )
 ORIGIN = ReportOrigin(profile="demo", source="generated", commit="0123456789ab")
@@ -459,7 +461,7 @@ def test_the_same_inputs_give_the_same_bytes(all_inputs, tmp_path):
         run(all_inputs, CONFIG, ORIGIN, tmp_path / name)
     found = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
     files = sorted(path.relative_to(tmp_path / "one").as_posix() for path in found)
-    pages = ("comparison", "detection", "infants", "shortcuts")
+    pages = ("comparison", "detection", "infants", "results", "shortcuts")
     sheet = [f"datasheets/esc50/{name}" for name in ("index.html", "measures.json")]
     assert files == sorted([f"{page}.{end}" for page in pages for end in ("html", "md")] + sheet)
     for name in files:

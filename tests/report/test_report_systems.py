@@ -3,7 +3,7 @@
 import pytest
 
 from crywatch.core.atomic import write_json
-from crywatch.report.systems import SystemResults, headline_table, kind_tables
+from crywatch.report.systems import SystemResults, headline_table, kind_tables, main_table
 
 PEER = "yamnet/zero_shot"
 FOLD = "a+b, left out, against test cries"  # one fold of the kinds: only all together are a line
@@ -76,3 +76,20 @@ def test_kinds_have_a_column_a_row_by_its_first_seed(tmp_path):
     assert "a/main 0.80 of seconds, n/a of clips" in test.note
     assert nursery.rows == [["a/main", "test", "n/a", "n/a", "no", "cat"]]
     assert nursery.note == "Hours: cat 24."
+
+
+def test_the_table_of_systems_has_the_chosen_rows_in_their_order_where_they_were_measured(tmp_path):
+    names = ("a/one", "b/two", "c/three")
+    rows = [row(name, "as recorded", "pooled") | {"unit": "second"} for name in names]
+    for each in rows:
+        each["metrics"]["auc"] = each["metrics"]["average_precision"]
+    tables = {"rows": rows, "peer": PEER, "shifts": [], "kinds": [], "mixes": [], "main": []}
+    tables["parameters"] = [{"row": name, "parameters": 1} for name in names]
+    write_json(tmp_path / "tables.json", tables | {"recall": 0.8, "mix": {}})
+    results = SystemResults(tmp_path)
+    assert main_table(results).columns == ["measure", *names]
+    assert main_table(results, ["c/three", PEER, "a/one"]).columns == [
+        "measure",
+        "c/three",
+        "a/one",
+    ]

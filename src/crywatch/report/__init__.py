@@ -1,6 +1,6 @@
 """Stage ``report``: a page on detection, the paper's tables and Figure 3 beside what was measured,
-pages on shortcuts and on the comparison of all systems, a page on infants, all HTML and Markdown;
-and a datasheet of each corpus.
+pages on shortcuts, on the comparison of all systems and on infants, and a page of results that
+quotes all of them, as HTML and Markdown; and a datasheet of each corpus.
 
 `run` writes them. Each page has a module with a function ``..._page``, which collects the tables
 and figures that a template of this folder shows; ``tables`` makes tables of rows.
@@ -17,6 +17,7 @@ from crywatch.data.datasheet import Datasheet, DatasheetConfig
 from crywatch.report.detection import CorpusInputs, DetectionInputs, detection_page
 from crywatch.report.infants import InfantsInputs, infants_page
 from crywatch.report.pages import ReportOrigin, write_page
+from crywatch.report.results import results_page
 from crywatch.report.shortcuts import shortcuts_page
 from crywatch.report.systems import systems_page
 
@@ -31,6 +32,8 @@ class ReportConfig:
     infants_title: str
     shortcuts_title: str
     comparison_title: str
+    results_title: str
+    results: list[str]  # rows that the page of results shows
     datasheet: DatasheetConfig
 
 
@@ -50,13 +53,22 @@ class ReportInputs:
 def run(
     inputs: ReportInputs, config: ReportConfig, origin: ReportOrigin, out_dir: Path
 ) -> list[Datasheet]:
-    """Write detection, shortcuts, comparison and infants, as HTML and Markdown, below ``out_dir``.
+    """Write the pages as HTML and Markdown below ``out_dir``.
 
     And datasheets/CORPUS of each corpus; the datasheets are returned.
     """
     sections = {
         "shortcuts": shortcuts_page(inputs.shortcuts, config.shortcuts_title, origin),
         "comparison": systems_page(inputs.systems, config.comparison_title, origin),
+        "results": results_page(
+            inputs.systems,
+            inputs.shortcuts,
+            inputs.detection.decisions,
+            inputs.infants,
+            config.results,
+            config.results_title,
+            origin,
+        ),
         "infants": infants_page(inputs.infants, config.infants_title, origin, out_dir),
     }
     detection = detection_page(inputs.detection, inputs.corpora, config.title, origin)

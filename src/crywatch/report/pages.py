@@ -100,17 +100,17 @@ def sections_page(
     braces. TableError where a figure is missing.
     """
     page = _texts()["pages"][name]
-    shared = {key: _texts()[key] for key in ("prepared", "readings")}
+    words |= {key: _texts()[key] for key in ("prepared", "readings")}
     sections = []
     for key, text in page["sections"].items():
         figures = {
             caption: _data_uri((folders or {})[key] / file)
             for file, caption in text.get("figures", {}).items()
         }
-        lead = text["lead"].format(**shared, **words)
+        lead = text["lead"].format(**words)
         section_links = (links[key],) if links and key in links else ()
         sections.append(Section(key, text["title"], lead, tables[key], figures, section_links))
-    return SectionsPage(title, origin, facts, page["caution"], sections)
+    return SectionsPage(title, origin, facts, page["caution"].format(**words), sections)
 
 
 def _data_uri(svg: Path) -> str:

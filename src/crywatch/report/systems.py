@@ -189,11 +189,12 @@ def kind_tables(results: SystemResults) -> list[Table]:
     test = [row for row in results.kinds if row["part"] == "test"]
     unseen = [row for row in results.kinds if row["part"] == "unseen"]
     shown = [name for name in distinct(test, "row") if name in (results.peer, *results.main)]
-    return [
+    tables = [
         kind_table("test part", test, shown),
         kind_table("kinds that were left out, all parts", unseen, distinct(unseen, "row")),
         day_table(results),
     ]
+    return [each for each in tables if each.rows]
 
 
 def kind_table(part: str, rows: Sequence[JsonRow], names: Sequence[str]) -> Table:
@@ -237,9 +238,13 @@ def _alarms(row: JsonRow | None) -> str:
     return bracketed(row["per_hour"], row["low"], row["high"], 0)
 
 
-def main_table(results: SystemResults) -> Table:
-    """A row a measure, a column a system of the test part."""
-    names = [name for name in results.parameters if results.get(name, RECORDED, POOLED, "second")]
+def main_table(results: SystemResults, chosen: Sequence[str] | None = None) -> Table:
+    """A row a measure, a column a system of the test part; of the ``chosen`` ones if given."""
+    names = [
+        name
+        for name in (results.parameters if chosen is None else chosen)
+        if results.get(name, RECORDED, POOLED, "second")
+    ]
 
     def cell(name: str) -> Callable[[Measure], str]:
         return lambda measure: _mean(

@@ -1,0 +1,56 @@
+"""The page of results: what the other pages measure, on one page that documentation can quote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from crywatch.report.decision_tables import decision_tables
+from crywatch.report.infants import InfantsInputs
+from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
+from crywatch.report.shortcuts import left_out_table
+from crywatch.report.state_tables import state_tables
+from crywatch.report.systems import (
+    SystemResults,
+    case_study_table,
+    headline_table,
+    kind_tables,
+    main_table,
+)
+from crywatch.report.tables import read_output
+from crywatch.report.verification_tables import verification_tables
+
+
+def results_page(
+    systems: Path,
+    shortcuts: Path,
+    decisions: Sequence[Path],
+    infants: InfantsInputs,
+    rows: Sequence[str],
+    title: str,
+    origin: ReportOrigin,
+) -> SectionsPage:
+    """Collect it from folders of ``evaluate``, ``calibrate`` and the stages on infants.
+
+    ``rows`` are those of the comparison that the table of systems shows, where they were measured.
+    """
+    results = SystemResults(systems)
+    tables = {
+        "headline": [headline_table(results)],
+        "systems": [main_table(results, rows)],
+        "left_out": [left_out_table(read_output(shortcuts / "means.json", "evaluate")["left_out"])],
+        "kinds": kind_tables(results),
+        "decisions": decision_tables(
+            [read_output(folder / "tables.json", "calibrate") for folder in decisions]
+        ),
+        "case_study": [case_study_table(results)],
+        "infants": [*verification_tables(infants.verification), *state_tables(infants.fitted)],
+    }
+    return sections_page(
+        "results",
+        title,
+        origin,
+        "Every table is of this one rebuild.",
+        tables,
+        recall=f"{results.recall:g}",
+    )
