@@ -217,11 +217,11 @@ def test_what_is_wrong_with_a_callable_is_one_line(module, source, told):
     assert "\n" not in str(error.value)
 
 
-def test_the_readmes_keys_are_those_of_a_description():
+def test_the_pages_keys_are_those_of_a_description():
     from pathlib import Path
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    block = readme.partition("# detector.yaml\n")[2].partition("```")[0]
+    page = (Path(__file__).parents[2] / "docs/own-detector.md").read_text(encoding="utf-8")
+    block = page.partition("# detector.yaml\n")[2].partition("```")[0]
     named = set(yaml.safe_load(block))
     assert {"model", "rate_hz", "window_s", "scores"} <= named
     assert named <= set(OwnConfig.__dataclass_fields__)

@@ -113,7 +113,7 @@ def test_losses_are_a_group(loss):
 
 @pytest.mark.parametrize("name", ["esc50", "baby_cry_detection", "donateacry"])
 def test_a_corpus_goes_with_the_variants_that_leave_it_out(name):
-    """As README says: else these variants stop a rebuild without the corpus."""
+    """As docs/corpora.md says: else these variants stop a rebuild without the corpus."""
     config = params.compose(
         [
             "lines=paper",

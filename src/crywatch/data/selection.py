@@ -59,7 +59,7 @@ def labelled(clips_table: Path, leave_out: str = "", weak: bool = False) -> pd.D
         what = "kind of sound" if absent[0].startswith(KIND) else "corpus"
         raise ConfigError(
             f"leave_out: there is no {what} {absent[0].removeprefix(KIND)!r} in {clips_table}: add "
-            "it to corpora, or leave the variants out that never hear it (README, Corpora)"
+            "it to corpora, or leave the variants out that never hear it (docs/corpora.md)"
         )
     if absent:
         print(f"leave_out: no clip is {', '.join(absent)}", file=sys.stderr)
