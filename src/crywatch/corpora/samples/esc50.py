@@ -1,23 +1,5 @@
-"""Generated sounds in ESC-50's layout: twelve of its classes."""
+"""Generated sounds in ESC-50's layout."""
 
-from __future__ import annotations
+from crywatch.corpora.generate.esc50 import write
 
-from pathlib import Path
-
-from crywatch.corpora import esc50
-from crywatch.corpora.generate import freesound
-from crywatch.corpora.generate.config import GeneratorConfig
-from crywatch.corpora.generate.files import write_sound, write_table
-
-
-def write(folder: Path, config: GeneratorConfig) -> None:
-    """Clips of twelve classes, two takes of each source."""
-    audio = folder / esc50.ROOT / "audio"
-    rows = []
-    for category in freesound.CLASSES:
-        for clip in freesound.clips_of(config, category):
-            write_sound(audio / f"{clip.stem}.wav", clip.wave, 44_100)
-            rows.append(
-                (f"{clip.stem}.wav", clip.fold, clip.target, category, True, clip.source, clip.take)
-            )
-    write_table(folder / esc50.META, esc50.COLUMNS, sorted(rows))
+__all__ = ["write"]
