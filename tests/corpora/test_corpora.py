@@ -180,6 +180,22 @@ def test_esc50_reads_labels_recordings_and_licences_off_its_table(a_copy):
     assert set(takes.values()) == {2}  # two takes a recording stay together
 
 
+def test_esc10_reads_only_the_subset_of_a_folder_of_esc50(a_copy):
+    folder = a_copy("esc50")
+    rows = list(csv.reader((folder / esc50.META).read_text().splitlines()))
+    column = rows[0].index("esc10")
+    for row in rows[1:]:
+        row[column] = str(row[0].endswith(("-0.wav", "-20.wav")))  # dogs and infants
+    (folder / esc50.META).write_text("\n".join(map(",".join, rows)) + "\n")
+    clips, refused = index("esc10", folder)
+    assert not refused
+    assert {(clip.category, clip.label) for clip in clips} == {
+        ("dog", "other"),
+        ("crying_baby", "cry"),
+    }
+    assert {clip.licence for clip in clips} == {"CC BY 3.0"}
+
+
 def test_esc50_files_and_table_that_disagree_are_refused(a_copy):
     folder = a_copy("esc50")
     put(folder, f"{esc50.ROOT}/audio/1-99999-A-7.wav")

@@ -73,3 +73,9 @@ def test_only_the_clips_that_were_heard_count(tmp_path):
     )
     assert heard(tables, {"recordings/a"}) == ("recordings",)
     assert heard(tables, {"recordings/a", "untrimmed/a"}) == ("donateacry", "icsd", "recordings")
+
+
+def test_the_subset_of_esc50_and_made_sounds_may_be_handed_on():
+    terms = terms_of(["donateacry", "esc10", "synthetic"])
+    assert terms.commercial_use
+    assert terms.licences == ("ODbL 1.0 / DbCL 1.0", "CC BY 3.0", "Apache 2.0")

@@ -33,7 +33,6 @@ __all__ = [
 # By name, so that a stage depends on those loaders alone that it opens.
 LOADERS = {
     "esc50": "crywatch.corpora.esc50:Esc50",
-    "esc10": "crywatch.corpora.esc10:Esc10",
     "baby_cry_detection": "crywatch.corpora.baby_cry_detection:BabyCryDetection",
     "donateacry": "crywatch.corpora.donateacry:DonateACry",
     "cryceleb": "crywatch.corpora.cryceleb:CryCeleb",
@@ -43,6 +42,7 @@ LOADERS = {
     "chillanto": "crywatch.corpora.chillanto:BabyChillanto",
     "discomfort_pain": "crywatch.corpora.discomfort_pain:DiscomfortPain",
     "urbansound8k": "crywatch.corpora.urbansound8k:UrbanSound8K",
+    "esc10": "crywatch.corpora.esc10:Esc10",
     "synthetic": "crywatch.corpora.synthetic:Synthetic",
     "recordings": "crywatch.corpora.recordings:Recordings",
 }
