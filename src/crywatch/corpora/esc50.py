@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from crywatch.corpora.shared.esc50_folder import COLUMNS, CRY_TARGET, META, ROOT, Esc50Folder
+from crywatch.corpora.shared.esc50_folder import (
+    COLUMNS,
+    CRY_TARGET,
+    LICENCE,
+    META,
+    ROOT,
+    Esc50Folder,
+)
 
 __all__ = ["COLUMNS", "CRY_TARGET", "META", "ROOT", "Esc50"]
 
@@ -11,6 +18,6 @@ class Esc50(Esc50Folder):
     """All of the folder."""
 
     name = "esc50"
-    licence = "CC BY-NC 3.0"
+    licence = LICENCE
     terms = "The ESC-10 subset is CC BY 3.0; the rest may not be used commercially."
     commercial_use = False

@@ -13,6 +13,7 @@ ROOT = "ESC-50-master"
 META = f"{ROOT}/meta/esc50.csv"
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 CRY_TARGET = 20
+LICENCE = "CC BY-NC 3.0"
 ESC10_LICENCE = "CC BY 3.0"
 
 
@@ -46,7 +47,7 @@ class Esc50Folder(Corpus):
                 label="cry" if int(row["target"]) == CRY_TARGET else "other",
                 category=row["category"],
                 recording_id=f"freesound/{row['src_file']}",
-                licence=ESC10_LICENCE if row["esc10"] == "True" else self.licence,
+                licence=ESC10_LICENCE if row["esc10"] == "True" else LICENCE,
             )
         for path in self.audio_files(folder, f"{ROOT}/audio"):
             if path not in in_table:
