@@ -143,7 +143,7 @@ def fit_config(top_k: int = 3, **changes) -> FitInfantsConfig:
         "settings": infants_cases.models_config(top_k, steps=20),
         "conformal": infants_cases.conformal(smoothed=True),
         "evaluation": EvaluationConfig(DivisionConfig(0.6, 2, 2, 1), 20),
-        "states": StatesConfig([["hunger", "planted pitch +20 %"]], 5, 3, 20),
+        "states": StatesConfig([["hunger", "planted pitch +20 %"]], 5, 3),
     }
     return FitInfantsConfig(**given | changes)
 

@@ -14,7 +14,7 @@ from crywatch.infants.evaluation.states import StatesConfig, evaluate, find
 from crywatch.infants.models.cosine import Cosine
 from tests.helpers.infants_cases import conformal
 
-CONFIG = StatesConfig(pairs=[["discomfort", "pain"]], least=3, folds=5, resamples=100)
+CONFIG = StatesConfig(pairs=[["discomfort", "pain"]], least=3, folds=5)
 
 
 def recordings(infants: dict[str, tuple[int, int, int]], part: str = "test") -> pd.DataFrame:
@@ -53,7 +53,7 @@ def vectors_of(table: pd.DataFrame, pain: float, seed: int = 0, dim: int = 16) -
 
 def measured(table, vectors, config=CONFIG, parts=("val", "test")):
     infants = find(table, parts, config)
-    return evaluate(Cosine(), vectors, "toy", infants, conformal(), config, 1)
+    return evaluate(Cosine(), vectors, "toy", infants, conformal(), config)
 
 
 def test_infants_of_both_states_are_found_with_what_is_held_out():
@@ -117,7 +117,7 @@ def test_parts_and_pairs_have_rows_of_their_own():
     table = pd.concat([recordings({"a": (1, 5, 3)}), recordings({"b": (1, 5, 3)}, "val")])
     table = table.reset_index(drop=True)
     pairs = [["discomfort", "pain"], ["pain", "discomfort"]]
-    config = StatesConfig(pairs, 3, 5, 10)
+    config = StatesConfig(pairs, 3, 5)
     rows = measured(table, vectors_of(table, 1.0), config)
     assert [(row.part, row.baseline, row.baseline_recordings) for row in rows] == [
         ("test", "discomfort", 5),
@@ -132,4 +132,4 @@ def test_parts_and_pairs_have_rows_of_their_own():
 )
 def test_settings_that_cannot_be_are_named(change):
     with pytest.raises(ConfigError, match="states"):
-        StatesConfig(**({"pairs": [], "least": 3, "folds": 2, "resamples": 1} | change))
+        StatesConfig(**({"pairs": [], "least": 3, "folds": 2} | change))

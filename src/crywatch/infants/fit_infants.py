@@ -184,7 +184,7 @@ def in_two_states(
         for infant, rows in recordings[normal].groupby("infant_id", sort=True)
     ]
     model = build(name, config.settings, seed, cohort)
-    return evaluate_states(model, vectors, network, infants, config.conformal, config.states, seed)
+    return evaluate_states(model, vectors, network, infants, config.conformal, config.states)
 
 
 def _on_one_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crywatch.detection.baselines.mfcc import N_COEFFICIENTS, frames
+from crywatch.detection.blazenet.network import same_margins
 
 DROPOUT = 0.5  # of the tutorial
 CNN_S, APP_S = 1.0, 4.0  # of a picture
@@ -102,12 +103,7 @@ class AppNetwork(nn.Module):
         """[n, 398, 40] to logits [n, classes]."""
         x = self.standard(pictures)[:, None]
         for layer in self.layers:
-            height, width = (_same(*size) for size in zip(x.shape[2:], APP_KERNEL, strict=True))
+            sizes = zip(x.shape[2:], APP_KERNEL, strict=True)
+            height, width = (same_margins(*each, APP_STRIDE) for each in sizes)
             x = self.dropout(layer(functional.pad(x, (*width, *height))).relu())
         return self.out(x.flatten(1))
-
-
-def _same(size: int, kernel: int) -> tuple[int, int]:
-    """What TensorFlow's padding SAME puts before and behind ``size`` at the app's stride."""
-    lacking = max(0, (-(-size // APP_STRIDE) - 1) * APP_STRIDE + kernel - size)
-    return lacking // 2, lacking - lacking // 2

@@ -38,17 +38,19 @@ class NetworkConfig:
                 raise ValueError(f"{key}{name} is {value!r}; there are {', '.join(known)}")
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution of an input that its stride divides, padded as TensorFlow's SAME.
+def same_margins(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and behind ``size`` as TensorFlow's SAME: of an odd number more behind."""
+    zeros = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return zeros // 2, zeros - zeros // 2
 
-    An odd number of zeros has one more behind (right, below) than before.
-    """
+
+class SameConv2d(nn.Conv2d):
+    """A convolution of an input that its stride divides, padded as TensorFlow's SAME."""
 
     @property
     def margins(self) -> tuple[int, int]:
         """Zeros before and behind, in both directions."""
-        zeros = self.kernel_size[0] - self.stride[0]
-        return zeros // 2, zeros - zeros // 2
+        return same_margins(self.stride[0], self.kernel_size[0], self.stride[0])
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         before, behind = self.margins

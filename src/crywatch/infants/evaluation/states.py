@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from crywatch.core.errors import ConfigError
 from crywatch.infants.conformal import ConformalConfig, calibrate, deal, judge
+from crywatch.infants.estimates import Estimate
 from crywatch.infants.models.contract import Baseline, InfantModel
-from crywatch.metrics.bootstrap import TAILS, bootstrap
 
 OCCASIONS = 3  # of a baseline: one to test, two to calibrate on
 MEASURES = ("auc", "false_alarms", "detected")
@@ -32,15 +31,13 @@ class StatesConfig:
     pairs: list[list[str]]  # categories of a corpus: the baseline, and the other state
     least: int  # recordings of an infant's baseline
     folds: int
-    resamples: int  # of the bootstrap over infants
 
     def __post_init__(self) -> None:
         if any(len(set(pair)) != 2 or len(pair) != 2 for pair in self.pairs):
             raise ConfigError(f"states.pairs: {self.pairs} must be pairs of two categories")
-        if self.least < OCCASIONS or self.folds < 2 or self.resamples < 1:
+        if self.least < OCCASIONS or self.folds < 2:
             raise ConfigError(
-                f"states: least {self.least} must be at least {OCCASIONS}, folds {self.folds} 2 "
-                f"and resamples {self.resamples} 1"
+                f"states: least {self.least} must be at least {OCCASIONS} and folds {self.folds} 2"
             )
 
 
@@ -65,7 +62,7 @@ class InfantInStates:
 
 @dataclass(frozen=True)
 class StatesRow:
-    """One kind of model on one kind of vectors: means over infants with 95 % intervals.
+    """One kind of model on one kind of vectors: means over infants with 95 % intervals (Student's).
 
     Rates are over the infants with a promise. None where there is no infant, or no interval.
     """
@@ -124,12 +121,52 @@ def evaluate(
     infants: Sequence[InfantInStates],
     conformal: ConformalConfig,
     config: StatesConfig,
-    seed: int,
 ) -> list[StatesRow]:
     """A row a corpus, pair and part; ``vectors`` [recordings, dim] are called ``name``."""
+    values = measure(model, vectors, infants, conformal, config.folds)
+    groups: dict[tuple[str, str, str, str], list[int]] = {}
+    for one, infant in enumerate(infants):
+        groups.setdefault((infant.corpus, *infant.pair, infant.part), []).append(one)
+    rows = []
+    for group, members in groups.items():
+        table = values[members]
+        estimates: dict[str, float | None] = {}
+        for measured, column in zip(MEASURES, table.T, strict=True):
+            known = Estimate.of(column[np.isfinite(column)], share=True)
+            ends = (None,) * 3 if known is None else (known.mean, known.low, known.high)
+            names = (measured, f"{measured}_low", f"{measured}_high")
+            estimates |= dict(zip(names, ends, strict=True))
+        rows.append(
+            StatesRow(
+                *group,
+                vectors=name,
+                model=model.name,
+                infants=len(members),
+                apart=sum(infants[one].apart for one in members),
+                promised=int(np.isfinite(table[:, 1]).sum()),
+                baseline_recordings=sum(len(infants[one].baseline) for one in members),
+                other_recordings=sum(len(infants[one].other) for one in members),
+                rate_promised=conformal.rate,
+                **estimates,
+            )
+        )
+    return rows
+
+
+def measure(
+    model: InfantModel,
+    vectors: np.ndarray,
+    infants: Sequence[InfantInStates],
+    conformal: ConformalConfig,
+    folds: int,
+) -> np.ndarray:
+    """[infants, `MEASURES`]: the mean over an infant's held-out recordings.
+
+    Without a promise, alarms are not finite.
+    """
     tasks = [
         (one, fold == number)
-        for one, fold in enumerate(infant.folds(config.folds) for infant in infants)
+        for one, fold in enumerate(infant.folds(folds) for infant in infants)
         for number in range(fold.max() + 1)
     ]
     baselines, new = [], []
@@ -148,47 +185,4 @@ def evaluate(
         auc = (np.sign(scores[count:] - scores[:count, None]).mean(axis=1) + 1) / 2
         detected = np.full(count, alarms[count:].mean())
         of_held[one].append(np.stack([auc, alarms[:count], detected], axis=1))
-    values = np.array([np.concatenate(parts).mean(axis=0) for parts in of_held])
-    groups: dict[tuple[str, str, str, str], list[int]] = {}
-    for one, infant in enumerate(infants):
-        groups.setdefault((infant.corpus, *infant.pair, infant.part), []).append(one)
-    rows = []
-    for group, members in groups.items():
-        table = values[members]
-        estimates: dict[str, Any] = {}
-        for measure, column in zip(MEASURES, table.T, strict=True):
-            column = column[np.isfinite(column)]
-            low, high = _interval(column, config.resamples, seed)
-            mean = float(column.mean()) if len(column) else None
-            estimates |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
-        rows.append(
-            StatesRow(
-                *group,
-                vectors=name,
-                model=model.name,
-                infants=len(members),
-                apart=sum(infants[one].apart for one in members),
-                promised=int(np.isfinite(table[:, 1]).sum()),
-                baseline_recordings=sum(len(infants[one].baseline) for one in members),
-                other_recordings=sum(len(infants[one].other) for one in members),
-                rate_promised=conformal.rate,
-                **estimates,
-            )
-        )
-    return rows
-
-
-def _interval(
-    values: np.ndarray, resamples: int, seed: int
-) -> tuple[float, float] | tuple[None, None]:
-    """Of the mean over infants, by the bootstrap; none for one infant."""
-    if len(values) < 2:
-        return None, None
-    draws = bootstrap(
-        lambda times: (times @ values / len(values))[:, None],
-        len(values),
-        resamples=resamples,
-        seed=seed,
-    )
-    (low,), (high,) = np.quantile(draws, TAILS, axis=0)
-    return float(low), float(high)
+    return np.array([np.concatenate(parts).mean(axis=0) for parts in of_held])
