@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,7 +131,7 @@ def evaluate(
     rows = []
     for group, members in groups.items():
         table = values[members]
-        estimates: dict[str, float | None] = {}
+        estimates: dict[str, Any] = {}
         for measured, column in zip(MEASURES, table.T, strict=True):
             known = Estimate.of(column[np.isfinite(column)], share=True)
             ends = (None,) * 3 if known is None else (known.mean, known.low, known.high)
