@@ -17,6 +17,7 @@ from crywatch.cli import models as cli_models
 from crywatch.cli import own as cli_own
 from crywatch.cli import rebuild as cli_rebuild
 from crywatch.cli import retrain as cli_retrain
+from crywatch.cli import review as cli_review
 from crywatch.cli import runs as cli_runs
 from crywatch.cli import schedule as cli_schedule
 from crywatch.cli import trace as cli_trace
@@ -40,6 +41,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(cli_infant.app, name="infant")
 app.command()(cli_own.evaluate)
 app.command()(cli_retrain.retrain)
+app.command()(cli_review.review)
 app.add_typer(cli_schedule.app, name="schedule")
 app.add_typer(cli_models.app)
 cli_runs.mount(app)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crywatch.core.atomic import atomic_path
 from crywatch.core.names import Disk, is_recording, normal
 from crywatch.corpora.shared.rows import Row, read_rows
 
@@ -28,11 +31,10 @@ class Recording:
 
 def read_recordings(folder: Path) -> list[Recording]:
     """The table of ``folder``; CorpusError names file, row and column of what is wrong."""
-    table = folder / TABLE
     rows: dict[str, Row] = {}
     recordings = []
     disk = Disk(folder)
-    for row in read_rows(table, ("path",), COLUMNS, _delimiter(table)):
+    for row in read_cells(folder):
         path = _path(disk, row)
         if path in rows:
             raise row.error("path", f"{path!r} stands in line {rows[path].line} already")
@@ -44,6 +46,22 @@ def read_recordings(folder: Path) -> list[Recording]:
         infant = normal(row["infant"]) or None
         recordings.append(Recording(path, label, infant, _time(row), category))
     return recordings
+
+
+def read_cells(folder: Path) -> list[Row]:
+    """The rows of the table as they stand there, whatever there is of their files."""
+    table = folder / TABLE
+    return list(read_rows(table, ("path",), COLUMNS, _delimiter(table)))
+
+
+def write_cells(folder: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write the table anew, atomically, with the delimiter that the one which is there has."""
+    table = folder / TABLE
+    delimiter = _delimiter(table) if table.is_file() else ","
+    with atomic_path(table) as temp, open(temp, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, COLUMNS, "", delimiter=delimiter, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _delimiter(table: Path) -> str:
