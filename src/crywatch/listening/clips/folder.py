@@ -23,7 +23,6 @@ from crywatch.core.atomic import owner_only, private_dir, write_bytes
 from crywatch.core.errors import CrywatchError
 from crywatch.core.lock import waiting
 from crywatch.corpora.shared.recordings_table import LABELS, TABLE, read_cells, write_cells
-from crywatch.listening.events import CryEvent
 
 LOCK = ".tmp-lock"  # litter to every loader
 UNKNOWN = "unknown"
@@ -47,9 +46,9 @@ class Clip:
         return vars(self).copy()
 
 
-def path_of(event: CryEvent) -> str:
+def path_of(source: str, event_id: str) -> str:
     """Where the clip of an event lies below its folder."""
-    return f"{_word(event.source)}/{event.onset:%Y%m%dT%H%M%SZ}-{_word(event.id)}.flac"
+    return f"{_word(source)}/{_word(event_id)}.flac"
 
 
 class ClipFolder:

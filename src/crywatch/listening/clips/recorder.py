@@ -6,7 +6,6 @@ its event has ended and what follows it is heard, or when it is as long as a cli
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -103,19 +102,17 @@ class ClipRecorder:
         self.clips, self.config, self.infants = clips, config, infants or {}
         self._written = written  # called with the event, the clip's path and its beginning
         self._tracks: dict[str, _Track] = {}
-        self._lock = threading.Lock()  # sources may have a thread each
         self._work = Background("clips", say)
         self._pruned_s = float("-inf")
 
     def sound(self, sound: Sound) -> None:
         """Keep it for a while; write what is complete now."""
-        with self._lock:
-            self._sound(sound)
+        self._hold(sound)
         if time.monotonic() - self._pruned_s > PRUNE_S:
             self._pruned_s = time.monotonic()
             self._work.do(self._prune)
 
-    def _sound(self, sound: Sound) -> None:
+    def _hold(self, sound: Sound) -> None:
         track = self._tracks.setdefault(sound.source, _Track())
         if track.pieces and sound.start_s < track.end_s - 1 / RATE_HZ:
             self._finish(track)  # the source's clock began anew
@@ -132,10 +129,6 @@ class ClipRecorder:
 
     def event(self, event: CryEvent) -> None:
         """Its clip is written when what follows its end has come."""
-        with self._lock:
-            self._event(event)
-
-    def _event(self, event: CryEvent) -> None:
         config, track = self.config, self._tracks.setdefault(event.source, _Track())
         pending = track.pending.get(event.id)
         if pending is None:
@@ -152,15 +145,13 @@ class ClipRecorder:
 
     def state(self, state: SourceState) -> None:
         """What is open when a source ends is written as far as it came."""
-        with self._lock:
-            if state.state is State.ENDED and state.source in self._tracks:
-                self._finish(self._tracks.pop(state.source))
+        if state.state is State.ENDED and state.source in self._tracks:
+            self._finish(self._tracks.pop(state.source))
 
     def close(self) -> None:
         """Write what is open."""
-        with self._lock:
-            for track in self._tracks.values():
-                self._finish(track)
+        for track in self._tracks.values():
+            self._finish(track)
         self._work.close()
 
     def _finish(self, track: _Track) -> None:
@@ -175,7 +166,7 @@ class ClipRecorder:
         self._work.do(self._store, pending.event, wave, at)
 
     def _store(self, event: CryEvent, wave: np.ndarray, at: datetime) -> None:
-        path = path_of(event)
+        path = path_of(event.source, event.id)
         self.clips.write(path, wave, at, self.infants.get(event.source, ""))
         self._prune()
         if self._written is not None:
