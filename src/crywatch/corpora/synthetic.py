@@ -1,4 +1,4 @@
-"""Sounds of a home that this package makes, by kind: what free corpora have few or none of."""
+"""Cries and sounds of a home that this package makes: what free corpora have few or none of."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 from crywatch.corpora.shared.base import ClipEntry, Corpus, Refused
 
 ROOT = "sounds"
+CRIES = "infant_cry"  # a kind
 
 
 class Synthetic(Corpus):
-    """``sounds/KIND/NAME.flac``; the kinds are those of conf/kinds.yaml, and none is a cry."""
+    """``sounds/KIND/NAME.flac``; the kinds are those of conf/kinds.yaml.
+
+    Cries are among them, so that nothing can learn that what is made is none.
+    """
 
     name = "synthetic"
     citation = "Sounds made by crywatch (crywatch.corpora.samples.synthetic)."
@@ -33,4 +37,5 @@ class Synthetic(Corpus):
         """All files, by kind and name."""
         for path in self.audio_files(folder, ROOT):
             kind, name = Path(path).parent.name, Path(path).stem
-            yield ClipEntry(path, "other", kind, f"synthetic/{kind}/{name}", self.licence)
+            label = "cry" if kind == CRIES else "other"
+            yield ClipEntry(path, label, kind, f"synthetic/{kind}/{name}", self.licence)

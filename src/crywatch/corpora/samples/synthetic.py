@@ -1,4 +1,4 @@
-"""Generated sounds of a home, by kind: other sounds alone."""
+"""Generated sounds of a home, by kind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from crywatch.corpora.generate.freesound import Sound, of_infant
 
 SECONDS = 5.0
 KINDS: dict[str, Sound] = {  # of conf/kinds.yaml
+    synthetic.CRIES: of_infant(synthesis.varied_cry),
     "toddler_speech": synthesis.toddler,
     "adult_speech": synthesis.speech,
     "laughter": of_infant(synthesis.laugh),
