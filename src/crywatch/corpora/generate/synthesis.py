@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import lfilter
+
+from crywatch.corpora.generate.filters import lfilter
 
 RATE_HZ = 22_050
 

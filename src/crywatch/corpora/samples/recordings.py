@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import lfilter
 
 from crywatch.corpora.generate import synthesis
 from crywatch.corpora.generate.config import GeneratorConfig, NurseryConfig
 from crywatch.corpora.generate.files import write_sound, write_table
+from crywatch.corpora.generate.filters import lfilter
 from crywatch.corpora.generate.synthesis import Voice
 from crywatch.corpora.shared.recordings_table import COLUMNS, TABLE
 
