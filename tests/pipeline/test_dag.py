@@ -64,7 +64,8 @@ def test_only_one_module_talks_to_mlflow_reads_params_and_decodes():
     logging = {name for name in users(r"^ *(import|from) mlflow\b") if "tracking/" not in name}
     assert logging == {"detection/mlflow_model.py", "speaker/mlflow_model.py"}
     ours = {
-        f"audio/{name}.py" for name in ("decode/container", "decode/frames", "encoding", "ffmpeg")
+        f"audio/{name}.py"
+        for name in ("decode/container", "decode/frames", "decode/live", "encoding", "ffmpeg")
     }
     assert users(r"^ *(import|from) av\b") == ours
     assert users(r"\"params\.yaml\"") == {"core/params.py"}

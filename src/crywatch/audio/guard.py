@@ -308,7 +308,7 @@ class _File:
         self._blocks, self._reader = iter(()), None  # the file before may be half read
         self._path, self._limits = request["path"], Limits(**request["limits"])
         self._peak = _peak_bytes()
-        _limit_memory(self._limits.memory_mib << 20)
+        limit_memory(self._limits.memory_mib << 20)
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
@@ -328,7 +328,7 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak << 10
 
 
-def _limit_memory(more_bytes: int) -> None:
+def limit_memory(more_bytes: int) -> None:
     """Let the process have ``more_bytes`` of address space than it has; Linux alone heeds that."""
     statm = Path("/proc/self/statm")
     if statm.is_file():

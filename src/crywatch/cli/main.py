@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from crywatch.cli import infant as cli_infant
+from crywatch.cli import listen as cli_listen
 from crywatch.cli import models as cli_models
 from crywatch.cli import own as cli_own
 from crywatch.cli import rebuild as cli_rebuild
@@ -39,6 +40,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_infant.app, name="infant")
+app.command()(cli_listen.listen)
 app.command()(cli_own.evaluate)
 app.command()(cli_retrain.retrain)
 app.command()(cli_review.review)

@@ -1,7 +1,7 @@
 """What a listener says of its sources, and whom it says it to.
 
-There are two clocks: the source's, in seconds of sound since its first sample, and ours (UTC), by
-which a source that was gone and came back has a gap. An event's ``id`` stays from onset to end.
+There are two clocks: the source's, in seconds since its first sample with the gaps counted in, and
+ours (UTC). An event's ``id`` stays from onset to end.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class CryEvent:
     onset_s: float  # by the source's clock
     onset: datetime  # UTC
     peak: float  # the highest score so far
+    mean: float  # of the scores of its seconds so far
     end_s: float | None = None
     end: datetime | None = None
 

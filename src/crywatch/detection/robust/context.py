@@ -82,11 +82,15 @@ def windows(wave: np.ndarray, rate_hz: int, hops: int) -> np.ndarray:
 
 
 def window_logits(hear: Hearing, wave: np.ndarray, rate_hz: int, hops: int) -> np.ndarray:
-    """[samples] to the logits of a cry [windows].
+    """[samples] to the logits of a cry [windows], as `hear_audible`."""
+    return hear_audible(hear, windows(wave, rate_hz, hops))
+
+
+def hear_audible(hear: Hearing, cut: np.ndarray) -> np.ndarray:
+    """Windows [n, samples of a second] to the logits of a cry [n].
 
     A window below ``SILENT_DBFS`` has ``SILENT_LOGIT``, and the network does not hear it.
     """
-    cut = windows(wave, rate_hz, hops)
     logits = np.full(len(cut), SILENT_LOGIT, dtype=np.float32)
     for start in range(0, len(cut), BATCH):
         batch = cut[start : start + BATCH]

@@ -1,0 +1,88 @@
+"""`crywatch listen`: thin, the logic is in `crywatch.listening`."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crywatch.cli import models as cli_models
+from crywatch.core.project import root, say
+
+
+def listen(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]SOURCE...",
+            help="A file, - (standard input), mic or mic:DEVICE, rtsp://, http:// or https://, or "
+            "env:VARIABLE, which holds an address with its password.",
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model folder, or champion, challenger or NAME/VERSION of the registry; by "
+            "default params.yaml's detect.model."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
+    ] = None,
+    false_alarms_per_hour: Annotated[
+        float | None,
+        typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
+    ] = None,
+    seconds: Annotated[bool, typer.Option("--seconds", help="Print each second's score.")] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.0, help="Of files, times that of sound; 0: as fast as can be.")
+    ] = 1.0,
+    pcm: Annotated[
+        int, typer.Option(min=0, help="Standard input is 16-bit mono samples, so many a second.")
+    ] = 0,
+) -> None:
+    """Listen to SOURCES: one decision a second, and a line of JSON for what happens.
+
+    Streams and microphones are opened again whenever they fail. SIGTERM and Ctrl-C end open events.
+    """
+    from crywatch.core import params
+    from crywatch.detection.detect import DetectConfig
+    from crywatch.detection.detectors import load_detector
+    from crywatch.listening.config import ListenConfig
+    from crywatch.listening.engine import windowed
+    from crywatch.listening.lines import Lines
+    from crywatch.listening.listener import Listener
+    from crywatch.listening.sources import parse_sources
+
+    parsed = parse_sources(sources)
+    here = root() / params.PARAMS_FILE
+    config = params.section("listen", ListenConfig, here)
+    config.check()
+    detect = params.section("detect", DetectConfig, here)
+    if threshold is not None or false_alarms_per_hour is not None:
+        detect = dataclasses.replace(
+            detect, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
+        )
+    folder = cli_models.folder(model, detect.model)
+    detector = load_detector(folder)
+    rule = detect.rule(detector.decision)
+    listener = Listener(
+        parsed,
+        windowed(detector, str(folder)),
+        rule,
+        config,
+        [Lines(sys.stdout, seconds)],
+        say,
+        speed,
+        pcm,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: listener.stop())
+    listener.run()
+    if listener.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,32 @@
+"""Section ``listen`` of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crywatch.core.errors import ConfigError
+
+LEAST_S, MOST_S = 0.5, 1.0  # of `ListenConfig.lookahead_s`
+
+
+@dataclass
+class ListenConfig:
+    """How a listener hears, and how long it waits."""
+
+    lookahead_s: float = 0.5  # of sound after a second that its score may wait for
+    stall_s: float = 5.0  # without sound: the source has stalled
+    connect_s: float = 20.0  # that opening a source may take
+    backoff_s: float = 1.0  # before a source is opened again; doubles each time,
+    most_backoff_s: float = 60.0  # up to this
+    memory_mib: int = 512  # that the decoder of a source may take
+
+    def check(self) -> None:
+        """ConfigError, naming the key, for what cannot be."""
+        if not LEAST_S <= self.lookahead_s <= MOST_S:
+            raise ConfigError(
+                f"listen.lookahead_s is {self.lookahead_s:g}: a recording's last second needs at "
+                f"least {LEAST_S:g}, and a decision may come {MOST_S:g} s late"
+            )
+        for key in ("stall_s", "connect_s", "backoff_s", "most_backoff_s", "memory_mib"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(f"listen.{key} is {getattr(self, key):g}: set it above 0")
