@@ -65,7 +65,7 @@ def test_only_one_module_talks_to_mlflow_reads_params_and_decodes():
     assert logging == {"detection/mlflow_model.py", "speaker/mlflow_model.py"}
     ours = {
         f"audio/{name}.py"
-        for name in ("decode/container", "decode/frames", "decode/live", "encoding", "ffmpeg")
+        for name in ("decode/container", "decode/frames", "encoding", "ffmpeg", "live")
     }
     assert users(r"^ *(import|from) av\b") == ours
     assert users(r"\"params\.yaml\"") == {"core/params.py"}

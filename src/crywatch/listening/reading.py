@@ -1,4 +1,4 @@
-"""What a source's process reads, by its kind: pieces as `audio.decode.live` gives them."""
+"""What a source's process reads, by its kind: pieces as `audio.live` gives them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crywatch.audio.decode import BlockReader
-from crywatch.audio.decode.live import OPEN, PIECE_S, Piece, Pipe, decoded
+from crywatch.audio.live import OPEN, PIECE_S, Piece, Pipe, decoded
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.resampling import Resampler, at_rate
 from crywatch.core.errors import AudioError
