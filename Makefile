@@ -10,7 +10,10 @@ PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadsco
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test test-all lint ui install clean
+.PHONY: help repro test test-all lint docs dist ui install clean
+
+help:  ## what each target does
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile | expand -t 12
 
 repro: $(VENV)/.has-$(EXTRAS)  ## set right what a kill left, then `dvc repro`
 	crywatch repro
@@ -22,15 +25,21 @@ test-all: $(VENV)/.has-test  ## these, and what needs servers or rebuilds many t
 	pytest $(PARALLEL)
 
 lint: $(VENV)/.has-test  ## style, imports between the rooms, and types
-	ruff check src pipelines studies tests benchmarks
-	ruff format --check src pipelines studies tests benchmarks
+	ruff check src pipelines studies tests benchmarks docs
+	ruff format --check src pipelines studies tests benchmarks docs
 	lint-imports
 	mypy
+
+docs: $(VENV)/.has-docs  ## this documentation as a site, in build/site; a broken link fails
+	python docs/build.py
+
+dist: $(VENV)/.has-docs  ## wheel and source archive, in dist
+	python -m build --outdir dist .
 
 ui: $(VENV)/.has-$(EXTRAS)  ## the MLflow UI on http://127.0.0.1:5000
 	crywatch ui
 
-install: $(VENV)/.has-$(EXTRAS)
+install: $(VENV)/.has-$(EXTRAS)  ## the environment alone; EXTRAS=... names its layers
 
 # A stamp for each choice of layers; what they share is installed once.
 $(VENV)/.has-%: pyproject.toml constraints.txt

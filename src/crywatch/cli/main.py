@@ -59,8 +59,23 @@ class Format(StrEnum):
     audacity = "audacity"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from crywatch import __version__
+
+        typer.echo(f"crywatch {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Keeps sub-commands as sub-commands."""
 
 
