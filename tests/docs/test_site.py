@@ -16,7 +16,7 @@ from crywatch.cli.main import app
 from tests.helpers.docs_cases import ROOT
 
 BUILD = ROOT / "docs" / "build.py"
-NOTES = ROOT / ".ci" / "release-notes"
+NOTES = ROOT / ".ci" / "release_notes"
 
 
 def build(script: str) -> subprocess.CompletedProcess[str]:
