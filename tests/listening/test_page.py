@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
 
 import httpx
-import numpy as np
 import pytest
 
 from crywatch.audio.decode import decode_bytes
 from crywatch.core.errors import ConfigError, CrywatchError
-from crywatch.listening.clips import ClipFolder
-from crywatch.listening.clips.folder import path_of
 from crywatch.listening.events import SourceState, State
-from crywatch.listening.history import History, HistoryRecorder, InfantScore
+from crywatch.listening.history import InfantScore
 from crywatch.listening.page.access import TOKEN_ENV, Address, parse_address, token_for
-from crywatch.listening.page.app import Page
 from crywatch.listening.page.board import Board
 from crywatch.listening.page.server import PageServer
+from tests.helpers.night_cases import Night
 from tests.helpers.page_cases import NIGHT, at, cry, second
 
 START = NIGHT.timestamp()
 TOKEN = "a-token-of-the-test"
 
 
-class Night:
-    """A page of a camera that cried twice, with a clip of the first, and its server."""
-
-    def __init__(self, folder):
-        self.clips = ClipFolder(folder / "clips")
-        self.board, self.history = Board(), History(folder / "history.db")
-        self.sink = HistoryRecorder(self.history, print, 1e6, self.board.changed)
-        self.page = Page(self.board, self.history, self.clips, ["Mia"])
-        self.server = PageServer(self.page, Address("127.0.0.1", 0))
-        self.url = f"http://{self.server.address}"
-        self.tell(SourceState("camera", State.LISTENING, at(0)))
-        for start_s in range(120):
-            self.tell(second(float(start_s)))
-        for event in (cry(10.0), cry(10.0, 20.0), cry(100.0)):
-            self.tell(event)
-        self.clips.write(path_of("camera", "cry-10"), np.full(16000, 0.1), at(8.0))
-        self.history.score("cry-10", InfantScore("Mia", 0.02, True, "", 2))
-
-    def tell(self, news) -> None:
-        kind = {"SourceState": "state", "SecondScore": "second", "CryEvent": "event"}
-        for sink in (self.board, self.sink):
-            getattr(sink, kind[type(news).__name__])(news)
-        self.sink.wait()
-
-    def close(self) -> None:
-        self.board.close()
-        self.sink.close()
-        self.server.close()
-
-
 @pytest.fixture(scope="module")
 def night(tmp_path_factory) -> Iterator[Night]:
+    """A camera that cried twice, with a clip of the first."""
     made = Night(tmp_path_factory.mktemp("night"))
+    made.tell(SourceState("camera", State.LISTENING, at(0)))
+    for start_s in range(120):
+        made.tell(second(float(start_s)))
+    for event in (cry(10.0), cry(10.0, 20.0), cry(100.0)):
+        made.tell(event)
+    made.keep_clip("cry-10")
+    made.history.score("cry-10", InfantScore("Mia", 0.02, True, "", 2))
     yield made
     made.close()
 
@@ -151,8 +127,6 @@ def test_what_is_new_is_told_at_once(night, ask):
 
 
 def test_a_page_that_does_not_follow_is_let_go(night):
-    import asyncio
-
     async def slow() -> list:
         news = asyncio.ensure_future(_all(night.board.news()))
         await asyncio.sleep(0.01)

@@ -4,9 +4,7 @@
 const HOUR = 3600;
 const DAYS = 30; // of an infant's timeline
 const FLOOR_DBFS = -80; // of a meter and of a band
-const WORDS = {
-  connecting: "connecting", listening: "listening", stalled: "no sound comes", ended: "ended",
-};
+const WORDS = { connecting: "Connecting", listening: "Listening", stalled: "No sound", ended: "Ended" };
 const $ = (id) => document.getElementById(id);
 const view = { night: 0, sources: new Map(), events: new Map(), minutes: [], start: 0, stop: 0 };
 const player = new Audio();
@@ -40,7 +38,8 @@ const percent = (share) => `${share < 0.995 ? Math.round(100 * share) : share < 
 function lasting(s) {
   if (s < 60) return `${Math.max(1, Math.round(s))} s`;
   const minutes = Math.round(s / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const rest = minutes % 60 ? ` ${minutes % 60} min` : "";
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h${rest}`;
 }
 
 async function ask(path, body) {
@@ -82,7 +81,7 @@ function showSource(source) {
   let state = WORDS[source.state] || source.state;
   if (crying) state = `Crying since ${clock(source.onset)} (${lasting(seconds() - source.onset)})`;
   else if (source.state !== "listening") {
-    state += `, since ${clock(source.since)}${source.reason ? `: ${source.reason}` : ""}`;
+    state += ` since ${clock(source.since)}${source.reason ? `: ${source.reason}` : ""}`;
   }
   card.querySelector(".state").textContent = state;
   const level = heard ? Math.max(FLOOR_DBFS, Math.min(0, source.level_dbfs)) : FLOOR_DBFS;
@@ -91,7 +90,7 @@ function showSource(source) {
   meter.setAttribute("aria-valuetext", heard ? `${Math.round(level)} decibels` : "no sound");
   meter.firstChild.style.width = `${100 * (1 - level / FLOOR_DBFS)}%`;
   card.querySelector(".numbers").textContent =
-    heard ? `${Math.round(source.level_dbfs)} dB of full scale, a cry by ${percent(source.cry)}` : "no sound";
+    heard ? `${Math.round(source.level_dbfs)} dBFS; a cry: ${percent(source.cry)}` : "no sound";
   if (before && before.event !== source.event) {
     tell(crying ? `${source.name}: crying` : `${source.name}: the crying has ended`);
   }
@@ -147,7 +146,7 @@ function showEvents() {
 
 function eventRow(event) {
   const time = event.end === null ? `since ${clock(event.onset)}` : `${clock(event.onset)} to ${clock(event.end)}`;
-  const about = [lasting(ends(event) - event.onset), `a cry by ${percent(event.peak)}`];
+  const about = [lasting(ends(event) - event.onset), `${percent(event.peak)} sure`];
   if (view.sources.size > 1 || !view.sources.has(event.source)) about.unshift(event.source);
   const row = make("li", { className: "event", id: `event-${event.id}` },
     make("div", {},
@@ -183,16 +182,18 @@ function mark(event, label, text) {
   return button;
 }
 
+function often(score) {
+  return `about ${Math.max(1, Math.round(100 * score.p))} in 100`;
+}
+
 function verdict(score) {
   const name = score.infant;
-  let text = `No cry of ${name}'s could be compared.`;
-  if (score.p !== null) {
-    const often = Math.max(1, Math.round(100 * score.p));
-    text = score.unusual
-      ? `Unusual for ${name}: of ${name}'s own earlier cries about ${often} in 100 differ as much.`
-      : `Usual for ${name}: about ${often} in 100 earlier cries differ as much.`;
+  let text = `No cry in it could be compared with ${name}'s.`;
+  if (score.p !== null && score.unusual) {
+    text = `Unusual for ${name}: only ${often(score)} of ${name}'s own earlier cries differ so much.`;
+  } else if (score.p !== null) {
+    text = `Not unusual for ${name}: ${often(score)} of ${name}'s own earlier cries differ so much.`;
   }
-  if (score.reason) text += ` Not learnt from: ${score.reason}.`;
   const row = make("div", { className: "about verdict", textContent: text });
   row.classList.toggle("unusual", score.unusual);
   return row;
@@ -251,7 +252,7 @@ function band(name) {
   const [start, stop] = extent();
   const width = Math.max(320, $("bands").clientWidth), height = 84, top = 8, foot = 62;
   const x = (at) => (Math.max(start, Math.min(stop, at)) - start) / (stop - start) * width;
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": true }); // its words are read
   const minutes = view.minutes.filter((m) => m.source === name);
   const events = [...view.events.values()].filter((e) => e.source === name);
   svg.append(draw("rect", { class: "deaf", x: 0, y: top, width, height: foot - top }));
@@ -279,9 +280,8 @@ function band(name) {
   }
   const now = seconds();
   if (now > start && now < stop) svg.append(draw("line", { class: "now", x1: x(now), x2: x(now), y1: top, y2: foot }));
-  const said = summary(minutes, events);
-  svg.setAttribute("aria-label", `${name}: ${said}`);
-  return make("figure", {}, make("figcaption", {}, make("b", { textContent: name }), ` ${said}`), svg);
+  const said = make("figcaption", {}, make("b", { textContent: name }), ` ${summary(minutes, events)}`);
+  return make("figure", {}, said, svg);
 }
 
 function summary(minutes, events) {
@@ -315,9 +315,9 @@ async function showInfant(name) {
     ? `In ${DAYS} days ${events.length} events were compared with ${name}'s own earlier cries: ${unusual.length} unusual.`
     : `In ${DAYS} days no event could be compared with ${name}'s own earlier cries.`;
   const width = Math.max(320, $("infants").clientWidth), height = 120, top = 12, foot = 92;
-  const x = (at) => 8 + (at - start) / (DAYS * 24 * HOUR) * (width - 16);
+  const x = (at) => 64 + (at - start) / (DAYS * 24 * HOUR) * (width - 72);
   const y = (p) => foot - Math.min(2, -Math.log10(Math.max(p, 0.01))) / 2 * (foot - top);
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said });
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": true });
   svg.append(draw("text", { x: 8, y: top + 4 }, "unusual"), draw("text", { x: 8, y: foot }, "usual"));
   for (let back = 28; back >= 0; back -= 7) {
     const at = seconds() - back * 24 * HOUR;
@@ -334,12 +334,12 @@ async function showInfant(name) {
   const section = make("section", { "aria-label": name }, make("h2", { textContent: name }),
     make("p", { textContent: said }), make("figure", {}, svg));
   if (unusual.length) {
-    section.append(make("ul", {}, ...unusual.slice(-5).reverse().map((event) => make("li", {
-      className: "about", textContent: `${day(event.onset)}, ${clock(event.onset)}: unusual, as about ${Math.max(1, Math.round(100 * event.score.p))} in 100 of the usual ones are`,
-    }))));
+    section.append(make("p", { textContent: "The latest unusual ones, and how many of the usual ones differ so much:" }),
+      make("ul", {}, ...unusual.slice(-5).reverse().map((event) => make("li", {
+        textContent: `${day(event.onset)}, ${clock(event.onset)}: ${often(event.score)}` }))));
   }
   section.append(make("p", { className: "quiet", textContent:
-    "Unusual means: other than this infant's own earlier cries. It is no diagnosis and says nothing of health; some usual cries come out unusual by chance." }));
+    "Unusual means: other than this infant's own earlier cries. It is no diagnosis and says nothing of health. Some usual cries come out unusual by chance." }));
   section.dataset.infant = name;
   const old = document.querySelector(`[data-infant="${CSS.escape(name)}"]`);
   if (old) old.replaceWith(section);
