@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import shutil
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from crywatch.cli import demo as cli_demo
 from crywatch.cli import infant as cli_infant
 from crywatch.cli import listen as cli_listen
 from crywatch.cli import models as cli_models
@@ -41,6 +44,7 @@ data_app = typer.Typer(help="What there is of the corpora.", no_args_is_help=Tru
 app.add_typer(data_app, name="data")
 app.add_typer(cli_infant.app, name="infant")
 app.command()(cli_listen.listen)
+app.command()(cli_demo.demo)
 app.command()(cli_own.evaluate)
 app.command()(cli_retrain.retrain)
 app.command()(cli_review.review)
@@ -57,6 +61,7 @@ class Format(StrEnum):
     table = "table"
     jsonl = "jsonl"
     audacity = "audacity"
+    srt = "srt"
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,11 +90,17 @@ def detect(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A model folder, or champion, challenger or NAME/VERSION of the registry; by "
-            "default params.yaml's detect.model."
+            help="A model folder, champion, challenger or NAME/VERSION of the registry, or "
+            "released; by default params.yaml's detect.model, or released where that is not made."
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+    format: Annotated[
+        Format,
+        typer.Option(help="How to print: audacity is a label track, srt subtitles of one file."),
+    ] = Format.table,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw one file and its events, as this PNG.")
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
@@ -104,35 +115,45 @@ def detect(
     A file that cannot be decoded gives a line with its error, and exit code 1 at the end.
     """
     from crywatch.audio.guard import start_worker
-    from crywatch.core import params
     from crywatch.core.progress import progress
-    from crywatch.detection.detect import DetectConfig, detect_file, find_files
+    from crywatch.detection import formats, released, terminal
+    from crywatch.detection.detect import detect_file, find_files
     from crywatch.detection.detectors import load_detector
-    from crywatch.detection.formats import FORMATS, TABLE_HEADER
 
-    config = params.section("detect", DetectConfig, root() / params.PARAMS_FILE)
+    config = released.configuration()
     if threshold is not None or false_alarms_per_hour is not None:
         # Both of them: what the command says goes before what params.yaml says.
         config = dataclasses.replace(
             config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
+    files = list(find_files(paths))
+    if len(files) > 1 and (plot is not None or format is Format.srt):
+        asked = "--format srt" if plot is None else "--plot"
+        raise CrywatchError(f"{asked} is of one recording, and {len(files)} are named")
     start_worker()
     detector = load_detector(cli_models.folder(model, config.model))
     detector.speed_up()
-    config.rule(detector.decision)  # what cannot be decided by is refused before anything is said
+    rule = config.rule(detector.decision)  # what cannot be decided by is refused at once
     failed = False
-    if format is Format.table:
-        typer.echo(TABLE_HEADER)
-    files = list(find_files(paths))
+    show = formats.FORMATS[format]
+    if format is Format.table and terminal.is_terminal():
+        show = partial(terminal.to_terminal, columns=shutil.get_terminal_size().columns)
+    elif format is Format.table:
+        typer.echo(formats.TABLE_HEADER)
     for path in progress(files, "detect", unit="file"):
         detection = detect_file(path, detector, config)
         failed = failed or detection.error is not None
         for note in detection.condition.notes(detection.duration_s, "scored"):
             say(f"{path}: {note}")
-        if detection.error is not None and format is Format.audacity:
+        if detection.error is not None and format in formats.LABELS:
             say(detection.error)
-        elif line := FORMATS[format](detection):
+        elif line := show(detection):
             typer.echo(line)
+        if detection.error is None and plot is not None:
+            from crywatch.detection.plot import plot_file
+
+            plot_file(detection, path, plot, config, rule)
+            say(f"{plot}: drawn")
     if not files:
         raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     if failed:

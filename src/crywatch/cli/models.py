@@ -11,6 +11,7 @@ import typer
 
 from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say
+from crywatch.detection import released
 
 if TYPE_CHECKING:
     from crywatch.operations.register import Registration
@@ -95,18 +96,22 @@ def rollback(
 def folder(model: Path | None, default: str) -> Path:
     """The model folder that a command is to use: one on disk, or of the registry.
 
-    A folder on disk goes before a registered model of that name, with a line on it.
+    A folder on disk goes before a registered model of that name, with a line on it. ``released``
+    is the package's own, which also stands in for a ``default`` folder that no rebuild has made.
     """
-    path = model if model is not None else root() / default
     text = model.as_posix() if model is not None else default
+    if text == released.NAME:
+        return released.FOLDER
+    path = model if model is not None else root() / default
     if text.rpartition("/")[2] not in ("champion", "challenger") and not text[-1:].isdigit():
-        return path  # the registry's libraries take seconds to load
+        # the registry's libraries take seconds to load
+        return path if model is not None else released.folder_of(path)
     from crywatch.core import params
     from crywatch.operations.register.models import parse, use
 
     name = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
     if name is None:
-        return path
+        return path if model is not None else released.folder_of(path)
     if path.is_dir():
         say(f"{path} is a folder: it is used, and not {name} of the registry")
         return path

@@ -18,6 +18,14 @@ Version = Annotated[
         metavar="MODEL_VERSION",
     ),
 ]
+Traced = Annotated[
+    str,
+    typer.Argument(
+        help="champion, challenger, 3, cry-detector/3 or models:/cry-detector/3; or released, the "
+        "model that the package brings.",
+        metavar="MODEL_VERSION",
+    ),
+]
 
 
 class Format(StrEnum):
@@ -28,13 +36,18 @@ class Format(StrEnum):
 
 
 def trace(
-    version: Version, format: Annotated[Format, typer.Option(help="How to print.")] = Format.text
+    version: Traced, format: Annotated[Format, typer.Option(help="How to print.")] = Format.text
 ) -> None:
     """Print the whole lineage of a registered model, checked as far as it can be.
 
     Commit, dvc.lock, parameters, corpora with digests and licences, runs, metrics, and who promoted
     it and why. What is missing is said. Exit code 1 if something is not as it was recorded.
     """
+    from crywatch.detection import released
+
+    if version == released.NAME:
+        _trace_released(format)
+        return
     from crywatch.operations.trace import text
     from crywatch.operations.trace import trace as trace_version
 
@@ -43,6 +56,18 @@ def trace(
     show = text.as_json if format is Format.json else text.as_text
     typer.echo(show(version_trace))
     if not version_trace.sound:
+        raise typer.Exit(1)
+
+
+def _trace_released(format: Format) -> None:
+    import json
+
+    from crywatch.operations import release
+
+    record = release.trace()
+    as_json = format is Format.json
+    typer.echo(json.dumps(record, indent=2) if as_json else release.as_text(record))
+    if not record["sound"]:
         raise typer.Exit(1)
 
 

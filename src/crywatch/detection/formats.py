@@ -1,4 +1,4 @@
-"""How `crywatch detect` prints what was found in a file."""
+"""How `crywatch detect` prints what was found in a file; on a terminal see `terminal`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def to_audacity(detection: Detection) -> str:
     )
 
 
+def to_srt(detection: Detection) -> str:
+    """SubRip subtitles, which video editors and players read: an event a caption."""
+    return "\n".join(
+        f"{number}\n{_srt_time(event.onset_s)} --> {_srt_time(event.offset_s)}\n"
+        f"cry {event.peak:.2f}\n"
+        for number, event in enumerate(detection.events, start=1)
+    )
+
+
+def _srt_time(time_s: float) -> str:
+    milliseconds = round(time_s * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    seconds, thousandths = divmod(rest, 1000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d},{thousandths:03d}"
+
+
 def to_table(detection: Detection) -> str:
     """A line a file: score, seconds at the threshold as events, path."""
     if detection.error is not None:
@@ -42,5 +58,7 @@ FORMATS: dict[str, Callable[[Detection], str]] = {
     "table": to_table,
     "jsonl": to_jsonl,
     "audacity": to_audacity,
+    "srt": to_srt,
 }
+LABELS = ("audacity", "srt")  # formats of events alone: errors go to standard error
 TABLE_HEADER = f"{'cry':>5}  {'events':<24}  path"

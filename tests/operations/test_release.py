@@ -1,0 +1,92 @@
+"""Releasing a model from a rebuild, and the lineage that is shown of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from crywatch.cli import main as cli
+from crywatch.core.digest import file_sha256
+from crywatch.core.errors import CrywatchError
+from crywatch.core.models import WEIGHTS, ModelFolder, load, save
+from crywatch.detection import released
+from crywatch.operations.release import as_text, release, trace
+from crywatch.tracking import lineage
+from tests.helpers.rebuild_cases import git
+from tests.helpers.robust_model_cases import write_robust
+
+FOLDER = "data/calibrate/robust"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A rebuild of two stages whose last one calibrated a model, committed."""
+    folder = tmp_path / "project"
+    model = load(write_robust(folder / FOLDER))
+    description = model.description | {"corpora": ["donateacry", "esc10"]}
+    save(folder / FOLDER, ModelFolder(description, model.weights))
+    monkeypatch.chdir(folder)
+    lock = {
+        "clean@esc10": {
+            "cmd": "python pipelines/clean.py esc10",
+            "outs": [{"path": "data/clean/esc10", "md5": "1.dir"}],
+        },
+        "calibrate@robust": {
+            "cmd": "python pipelines/calibrate.py robust",
+            "deps": [{"path": "data/clean/esc10", "md5": "1.dir"}],
+            "params": {"params.yaml": {"yamnet": {"handle": "/somewhere/yamnet.tflite", "n": 1}}},
+            "outs": [{"path": FOLDER, "md5": lineage.dvc_digest(Path(FOLDER))}],
+        },
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    Path("code.py").write_text("1\n")
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for name, value in (("name", "Tester"), ("email", "tester@example.org")):
+        git(folder, "config", f"user.{name}", value)
+    git(folder, "add", "code.py")
+    git(folder, "commit", "--quiet", "-m", "first")
+    return folder
+
+
+def test_a_release_names_what_it_came_from(project, tmp_path):
+    record = release(project, tmp_path / "out")
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (project / FOLDER / WEIGHTS).read_bytes()
+    assert record["commit"] == git(project, "rev-parse", "HEAD").strip()
+    assert record["corpora"]["esc10"] == {"licence": "CC BY 3.0", "raw": "", "clean": "1.dir"}
+    assert list(record["stages"]) == ["clean@esc10", "calibrate@robust"]
+    assert record["params"] == {"yamnet.handle": "yamnet.tflite", "yamnet.n": 1}
+    traced = trace(tmp_path / "out")
+    assert traced == record | {"sound": True}
+    text = as_text(traced)
+    for word in (record["commit"], "CC BY 3.0", "1.dir", 'yamnet.handle = "yamnet.tflite"'):
+        assert word in text
+    (tmp_path / "out" / WEIGHTS).write_bytes(b"another")
+    assert not trace(tmp_path / "out")["sound"]
+
+
+def test_a_release_is_of_committed_code_and_the_lock(project, tmp_path):
+    (project / "code.py").write_text("2\n")
+    with pytest.raises(CrywatchError, match="not committed"):
+        release(project, tmp_path / "out")
+    (project / "code.py").write_text("1\n")
+    (project / FOLDER / "metrics.json").write_text("{}")
+    with pytest.raises(CrywatchError, match=r"not what dvc\.lock says"):
+        release(project, tmp_path / "out")
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    with pytest.raises(CrywatchError, match=r"dvc repro calibrate@robust"):
+        release(project, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_shows_it_and_ends_with_1_where_it_differs(project, tmp_path, monkeypatch):
+    release(project, tmp_path / "out")
+    monkeypatch.setattr(released, "FOLDER", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)  # no project is needed
+    shown = CliRunner().invoke(cli.app, ["trace", "released", "--format", "json"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout)["sha256"][WEIGHTS] == file_sha256(tmp_path / "out" / WEIGHTS)
+    (tmp_path / "out" / WEIGHTS).write_bytes(b"another")
+    shown = CliRunner().invoke(cli.app, ["trace", "released"])
+    assert shown.exit_code == 1 and "differs" in shown.stdout
