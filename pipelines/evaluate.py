@@ -24,7 +24,8 @@ def main() -> None:
         headline, metrics = summary.headline(config), summary.detection.metrics
         ends = ends_of(headline, metrics)
         log.headline(headline | {name: metrics[name] for name in ends})
-        log.metrics({name: metrics[name] for name in metrics.keys() - ends - headline.keys()})
+        rest = {name: metrics[name] for name in metrics.keys() - ends - headline.keys()}
+        log.metrics(rest | summary.compared(config))
         for name in ("tables.json", "events.json", FILE):
             log.artifact(paths.EVALUATE_DETECTION / name)
         charts = paths.EVALUATE_DETECTION / FOLDER

@@ -18,7 +18,7 @@ import pytest
 
 from crywatch import tracking
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import journal, pages, parent, store
+from crywatch.tracking import journal, pages, parent, store, views
 from crywatch.tracking.store import StoreWarning, store_is_lost
 from tests.helpers.tracking_cases import (
     artifacts,
@@ -107,11 +107,13 @@ def test_the_ui_serves_the_store_on_this_machine_only(project, monkeypatch):
     monkeypatch.setattr(pages, "serve", lambda *given: ran.append(given))
     tracking.ui(port=5001)
     [(command, port, page)] = ran
-    assert port == 5001 and page.startswith("http://127.0.0.1:5001/#/experiments/")
+    assert port == 5001 and page.startswith("http://crywatch.localhost:5001/#/experiments/")
+    assert f"viewStateShareKey={views.save(store.open_store(), ())}" in page
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options["--backend-store-uri"] == f"sqlite:///{project}/mlflow.db"
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
+    assert "crywatch.localhost:*" in options["--allowed-hosts"].split(",")
     assert options["--default-artifact-root"] == (project / "mlartifacts").as_uri()
 
 

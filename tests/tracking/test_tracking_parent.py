@@ -214,7 +214,8 @@ def test_the_name_of_a_parent_tells_a_rebuild_from_a_script(project, monkeypatch
     with tracking.stage_run("split"):
         pass
     names = [run.info.run_name for run in runs(**{parent.STAGE: "rebuild"})]
-    assert names == ["manual tiny", "rebuild puffy-daks tiny"]
+    words = [name.rpartition(", ")[0] for name in names]
+    assert words == ["manual tiny", "puffy-daks tiny"]
 
 
 def test_a_stage_that_is_terminated_is_killed(project):

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crywatch.core import gate, git, params
+from crywatch.core import gate, git, params, paths
 from crywatch.core.atomic import read_json, write_json
 from crywatch.tracking import journal, lineage, parent
 from crywatch.tracking.lineage import Entry
 from crywatch.tracking.store import FOLDER, Store, home
 
 NOTES = FOLDER / "ended"
+# Inputs of a stage that its rebuild shows too: what all of it is trained and measured on.
+DATA = frozenset(path.as_posix() for path in (paths.SPLIT, paths.SPLIT_INFANTS))
+COUNTS = "metrics.json"  # in a data set's folder: what it has so and so many of
 ENTRY = "dvc.lock.entry"  # digest, of a stage's run
 EXPERIMENTS = "refs/exps"  # refs/exps/<2 of the baseline>/<38 of it>/<name>
 MAX_DIGEST = 36  # characters of a data set's digest, as MLflow limits it
@@ -90,7 +93,7 @@ def facts(stage: str, stages: dict[str, Entry]) -> dict[str, Any]:
         "tags": tags | {f"out.{path}": digest for path, digest in entry.outs.items()},
         "params": lineage.logged(of_other_sections(stage.partition("@")[0], entry.params)),
         "inputs": [
-            (path, digest[:MAX_DIGEST], "dvc", path)
+            (path, digest[:MAX_DIGEST], "dvc", path, _counts(path))
             for path, digest in lineage.inputs(stage, stages).items()
         ],
         "skipped": {
@@ -113,7 +116,7 @@ def give(store: Store, key: str, facts: dict[str, Any], at_ms: int) -> bool:
     tags = [RunTag(name, value) for name, value in facts["tags"].items()]
     more = [Param(k, v) for k, v in facts["params"].items() if k not in run.data.params]
     store.client.log_batch(run_id, params=more, tags=tags)
-    log_inputs(store, run_id, facts["inputs"])
+    give_inputs(store, run_id, run.data.tags[parent.PARENT], facts["inputs"])
     parent.note_skipped(store, run.data.tags[parent.PARENT], facts["skipped"], at_ms)
     return True
 
@@ -125,16 +128,33 @@ def settle(store: Store) -> None:
             entry.note.unlink(missing_ok=True)
 
 
-def log_inputs(store: Store, run_id: str, inputs: list[tuple[str, str, str, str]]) -> None:
-    """Log data sets, each by name, digest, kind and path, as inputs of a run."""
+def give_inputs(store: Store, run_id: str, parent_id: str, inputs: list[list[str]]) -> None:
+    """Log data sets as inputs of a stage's run, and `DATA` of its rebuild too.
+
+    Each is a name, a digest, a kind, a path and, where it is known, what it holds (JSON).
+    """
     from mlflow.entities import Dataset, DatasetInput
 
     datasets = [
-        DatasetInput(Dataset(name, digest, kind, json.dumps({"uri": path})), [])
-        for name, digest, kind, path in inputs
+        DatasetInput(
+            Dataset(
+                name, digest, kind, json.dumps({"uri": path}), profile=next(iter(counts), None)
+            ),
+            [],
+        )
+        for name, digest, kind, path, *counts in inputs
     ]
-    if datasets:
-        store.client.log_inputs(run_id, datasets)
+    above = [one for one in datasets if one.dataset.name in DATA]
+    for each, its in ((run_id, datasets), (parent_id, above)):
+        if its:
+            store.client.log_inputs(each, its)
+
+
+def _counts(path: str) -> str | None:
+    try:
+        return json.dumps(read_json(Path(path) / COUNTS))
+    except (OSError, ValueError):
+        return None
 
 
 def of_other_sections(stage: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,15 @@ from contextlib import suppress
 
 from crywatch.core import params
 from crywatch.core.errors import CrywatchError
+from crywatch.tracking import views
 from crywatch.tracking.store import SQLITE, TrackingConfig, artifacts, open_store, uri
 
 HOST = "127.0.0.1"
+# A browser's name for this machine (RFC 6761). Under localhost and 127.0.0.1 MLflow opens an
+# assistant over a third of each first page, and has no switch for it; under another name it does
+# not. MLflow takes no other hosts than it is told.
+NAME = "crywatch.localhost"
+HOSTS = f"{NAME}:*,localhost:*,{HOST}:*"
 POLL_S, ANSWER_S, END_S = 0.25, 10.0, 10.0
 # MLflow's four workers and its runners of jobs take two cores for a minute, and a health check ends
 # a worker that is not up by then. The environment wins.
@@ -30,10 +36,13 @@ def ui(port: int = 5000) -> None:
     config = params.section("tracking", TrackingConfig)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri(config)]
     command += ["--host", HOST, "--port", str(port)]
+    command += ["--allowed-hosts", HOSTS, "--cors-allowed-origins", f"http://{NAME}:{port}"]
     if uri(config).startswith(SQLITE):
         command += ["--default-artifact-root", artifacts(config)]
-    page = f"http://{HOST}:{port}/#/experiments/{open_store().experiment_id}/runs"
-    serve(command, port, f"{page}?workflowType=machine_learning")
+    store = open_store()
+    view = views.save(store, config.columns)
+    page = f"http://{NAME}:{port}/#/experiments/{store.experiment_id}/runs"
+    serve(command, port, f"{page}?workflowType=machine_learning&viewStateShareKey={view}")
 
 
 def serve(command: Sequence[str], port: int, page: str) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from crywatch.core.digest import value_sha256
-from crywatch.tracking import journal
+from crywatch.tracking import describe, journal
 from crywatch.tracking.lineage import Commit
 from crywatch.tracking.store import Store, alone, tagged
 
@@ -109,10 +109,12 @@ class Rebuild:
     """All that is needed to make a parent, also after its `dvc repro` is over."""
 
     id: str
-    name: str
+    name: str  # the words of `describe.name`
     started_ms: int  # of its first stage, since the epoch
     tags: dict[str, str]
     queue: dict[str, Any] = field(default_factory=dict)  # `sweeps.facts`
+    params: dict[str, str] = field(default_factory=dict)  # all of params.yaml
+    uncommitted: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Rebuild:
@@ -121,18 +123,16 @@ class Rebuild:
         return cls(**{name: value for name, value in record.items() if name in known})
 
 
-def this_rebuild(
-    profile: str, commit: Commit, started_ms: int, queue: dict[str, Any] | None = None
-) -> Rebuild:
-    """The rebuild of the running stage; ``queue`` is what `sweeps.facts` says of it."""
+def this_rebuild(profile: str, commit: Commit, started_ms: int) -> Rebuild:
+    """The rebuild of the running stage."""
     process = rebuild_process()
     by_dvc = process != this_process()
     rebuild = value_sha256([socket.gethostname(), str(Path.cwd()), process.text])[:16]
     words = (
-        "rebuild" if by_dvc else "manual",
+        "" if by_dvc else "manual",
         os.environ.get("DVC_EXP_NAME", ""),
         profile,
-        commit.sha[:7],
+        commit.sha[:7] + ("+" if commit.dirty else ""),
     )
     tags = common_tags(profile, commit) | {
         REBUILD: rebuild,
@@ -140,7 +140,10 @@ def this_rebuild(
         STAGE: "rebuild",
         "mlflow.source.name": "dvc repro" if by_dvc else sys.argv[0],
     }
-    return Rebuild(rebuild, " ".join(filter(None, words)), started_ms, tags, queue or {})
+    values = describe.here()
+    changed = describe.uncommitted(values)
+    name = " ".join(filter(None, words))
+    return Rebuild(rebuild, name, started_ms, tags, params=values, uncommitted=changed)
 
 
 def find_or_create(
@@ -148,21 +151,53 @@ def find_or_create(
 ) -> str:
     """Run id of a rebuild's parent, set to RUNNING; a new one gets ``more_tags`` too."""
     with alone():
-        run_id = find_only(store, REBUILD, rebuild.id)
-        if not run_id:
+        run = only(store, REBUILD, rebuild.id)
+        if run is None:
+            before = _before(store, rebuild)
+            known = before.data.params if before is not None else {}
+            changed = describe.changes(known, rebuild.params) if known else {}
+            tags = rebuild.tags | more_tags()
+            if known:
+                tags[describe.CHANGED] = describe.changed_line(changed)
+            if before is not None:
+                tags[describe.BEFORE] = before.info.run_id
             run = store.client.create_run(
                 store.experiment_id,
                 start_time=rebuild.started_ms,
-                run_name=rebuild.name,
-                tags=rebuild.tags | more_tags(),
+                run_name=describe.name(
+                    [rebuild.name], rebuild.uncommitted or changed, rebuild.started_ms
+                ),
+                tags=tags,
             )
-            run_id = run.info.run_id
-        store.client.update_run(run_id, status="RUNNING")
-    return run_id
+        log_params(store, run, rebuild.params)
+        store.client.update_run(run.info.run_id, status="RUNNING")
+    return run.info.run_id
+
+
+def _before(store: Store, rebuild: Rebuild) -> Run | None:
+    """The rebuild of the same profile that was begun before this one."""
+    profile = rebuild.tags.get("profile", "")
+    earlier = f"attributes.start_time < {rebuild.started_ms} and {tagged(STAGE, 'rebuild')}"
+    return next(store.runs(f"{earlier} and {tagged('profile', profile)}", page=1), None)
+
+
+def log_params(store: Store, run: Run, values: Mapping[str, str]) -> None:
+    """Parameters of a run that it does not have yet."""
+    from mlflow.entities import Param
+
+    missing = [Param(k, v) for k, v in values.items() if k not in run.data.params]
+    if missing:
+        store.client.log_batch(run.info.run_id, params=missing)
 
 
 def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
-    """Run id by a tag that one run may have; empty without one.
+    """Run id by a tag that one run may have, as `only` finds it; empty without one."""
+    run = only(store, tag, value, known)
+    return "" if run is None else run.info.run_id
+
+
+def only(store: Store, tag: str, value: str, known: str = "") -> Run | None:
+    """The run of a tag that one run may have; None without one.
 
     A second one, made because the answer to the first request was lost, is deleted: the one that
     has less on it, and not the ``known`` one.
@@ -180,7 +215,7 @@ def find_only(store: Store, tag: str, value: str, known: str = "") -> str:
         )
         for surplus in runs[1:]:
             store.client.delete_run(surplus.info.run_id)
-    return runs[0].info.run_id if runs else ""
+    return runs[0] if runs else None
 
 
 @contextmanager
@@ -233,6 +268,13 @@ def update(store: Store, parent_id: str, now_ms: int) -> None:
         store.client.log_batch(
             parent_id, metrics=[Metric(k, v, stamp_ms, 0) for k, v in changed.items()]
         )
+    sources = {
+        child.data.tags.get(STAGE, ""): child.data.tags.get(OUTPUTS_FROM, child.info.run_id)
+        for child in runs_under
+    }
+    text = describe.note(run, store.run(run.data.tags.get(describe.BEFORE, "")), sources)
+    if text != run.data.tags.get(describe.NOTE):
+        store.client.set_tag(parent_id, describe.NOTE, text)
     if status := worst(info.status for info in stages):
         store.client.set_terminated(parent_id, status, last_ms)
 

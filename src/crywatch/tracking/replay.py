@@ -14,9 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from crywatch.tracking import entries, parent, pyfunc, sweeps
+from crywatch.tracking import describe, entries, parent, pyfunc, sweeps
 from crywatch.tracking.journal import Journal, Record
-from crywatch.tracking.store import Store, store_is_lost
+from crywatch.tracking.store import Store, home, store_is_lost
 
 AT_ONCE = 500  # records
 MERGED = ("metrics", "headline")
@@ -88,6 +88,8 @@ class Replay:
     def _create(self) -> str:
         head = self._journal.head
         tags = head["tags"] | {parent.PARENT: self._parent_id, parent.RUN: head["key"]}
+        if about := describe.stage_note(head["name"], home()):
+            tags[describe.NOTE] = about
         run = self._store.client.create_run(
             self._store.experiment_id, start_time=head["at"], run_name=head["name"], tags=tags
         )
@@ -136,7 +138,7 @@ class Replay:
         self._store.client.log_batch(self.run_id, tags=values)
 
     def _do_inputs(self, record: dict[str, Any]) -> None:
-        entries.log_inputs(self._store, self.run_id, record["of"])
+        entries.give_inputs(self._store, self.run_id, self._parent_id, record["of"])
 
     def _do_entry(self, record: dict[str, Any]) -> None:
         if not entries.give(self._store, record["key"], record["of"], record["at"]):

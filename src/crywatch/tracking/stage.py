@@ -150,14 +150,14 @@ class StageRun:
         }
         if key and key in self._values.get("corpora", []):
             tags["corpus"] = key
-        queue = sweeps.facts(profile, commit)
+        rebuild = parent.this_rebuild(profile, commit, began_ms)
         run_key = uuid.uuid4().hex  # what the run is found by, in the store and in the spool
         head = {
             "key": run_key,
             "name": name,
             "at": began_ms,
             "tags": tags,
-            "rebuild": asdict(parent.this_rebuild(profile, commit, began_ms, queue)),
+            "rebuild": asdict(rebuild) | {"queue": sweeps.facts(profile, commit, rebuild)},
             "store": self._target.address,
             "experiment": self._target.experiment,
         }

@@ -70,6 +70,7 @@ class TrackingConfig:
     experiment: str
     wait_s: float = 30.0  # that `crywatch repro` waits at its end for what was not sent yet
     linger_s: float = 10.0  # that the sender waits for another stage before it ends
+    columns: tuple[str, ...] = ()  # metrics that `views` show of a rebuild
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,22 @@ class Store:
     experiment_id: str
     uri: str = field(repr=False)  # may hold a password
 
-    def runs(self, condition: str, oldest_first: bool = False) -> Iterator[Run]:
-        """Runs of the experiment under a condition of MLflow's (`tagged`), the latest first."""
+    def runs(self, condition: str, oldest_first: bool = False, page: int = PAGE) -> Iterator[Run]:
+        """Runs of the experiment under a condition of MLflow's (`tagged`), the latest first.
+
+        ``page`` are fetched by a request.
+        """
         order, token = "ASC" if oldest_first else "DESC", None
         while True:
-            page = self.client.search_runs(
+            answer = self.client.search_runs(
                 [self.experiment_id],
                 condition,
                 order_by=[f"attributes.start_time {order}"],
-                max_results=PAGE,
+                max_results=page,
                 page_token=token,
             )
-            yield from page
-            token = page.token
+            yield from answer
+            token = answer.token
             if not token:
                 return
 

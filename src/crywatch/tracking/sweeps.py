@@ -13,17 +13,15 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import yaml
 
-from crywatch.core import gate, git, params
+from crywatch.core import gate
 from crywatch.core.digest import value_sha256
-from crywatch.core.redact import HIDDEN, found_in
-from crywatch.tracking import lineage, parent
-from crywatch.tracking.lineage import Commit, YamlLoader
+from crywatch.tracking import parent
+from crywatch.tracking.lineage import Commit
+from crywatch.tracking.parent import Rebuild
 from crywatch.tracking.store import Store, alone, home, tagged
 
 if TYPE_CHECKING:
@@ -54,19 +52,18 @@ class Row:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def facts(profile: str, commit: Commit) -> dict[str, Any]:
+def facts(profile: str, commit: Commit, rebuild: Rebuild) -> dict[str, Any]:
     """What a stage knows of its queue, without secrets; empty outside of one."""
     worker = _worker()
     if worker is None:
         return {}
-    changed, committed = _differences()
     baseline = os.environ.get("DVC_EXP_BASELINE_REV") or commit.sha
     return {
         "worker": worker.text,
         "queue": value_sha256([socket.gethostname(), str(home()), baseline])[:16],
         "tags": parent.common_tags(profile, commit) | {"dvc.exp": ""},
-        "changed": _masked(changed),
-        "committed": _masked(committed),
+        "changed": {name: now for name, (_, now) in rebuild.uncommitted.items()},
+        "committed": {name: before for name, (before, _) in rebuild.uncommitted.items()},
     }
 
 
@@ -78,30 +75,21 @@ def tags(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:
     with alone(LOCK):
         sweep_id = _find(store, facts["queue"]) or _create(store, facts)
         store.client.update_run(sweep_id, status="RUNNING")
-        known = store.client.get_run(sweep_id).data
-        workers = known.tags.get(WORKERS, "").split()
+        known = store.client.get_run(sweep_id)
+        workers = known.data.tags.get(WORKERS, "").split()
         if facts["worker"] not in workers:
             store.client.set_tag(sweep_id, WORKERS, " ".join([*workers, facts["worker"]]))
-        committed = facts["committed"].items()
-        _log_params(store, sweep_id, {k: v for k, v in committed if k not in known.params})
+        parent.log_params(store, known, facts["committed"])
     changed = json.dumps(facts["changed"])
-    return {SWEEP: known.tags[SWEEP], parent.PARENT: sweep_id, CHANGED: changed}
+    return {SWEEP: known.data.tags[SWEEP], parent.PARENT: sweep_id, CHANGED: changed}
 
 
 def update(store: Store, rebuild_id: str) -> None:
-    """Bring the sweep of a rebuild, if it has one, up to date with all of its rebuilds.
-
-    The rebuild's run gets what differs from the committed params.yaml as parameters.
-    """
-    data = store.client.get_run(rebuild_id).data
-    sweep_id = data.tags.get(parent.PARENT)
-    if not sweep_id:
-        return
-    where = f"run {rebuild_id}: tag {CHANGED}"
-    changed: dict[str, str] = gate.parsed(dict[str, str], data.tags.get(CHANGED, "{}"), where)
-    _log_params(store, rebuild_id, {k: v for k, v in changed.items() if k not in data.params})
-    with alone(LOCK):
-        _refresh(store, sweep_id)
+    """Bring the sweep of a rebuild, if it has one, up to date with all of its rebuilds."""
+    sweep_id = store.client.get_run(rebuild_id).data.tags.get(parent.PARENT)
+    if sweep_id:
+        with alone(LOCK):
+            _refresh(store, sweep_id)
 
 
 def settle(store: Store) -> None:
@@ -119,17 +107,24 @@ def rows(store: Store, sweep_id: str) -> list[Row]:
     """Rebuilds of a sweep, the first begun first; each with all parameters that any changed."""
     runs = _rebuilds(store, sweep_id)
     baseline = store.client.get_run(sweep_id).data.params
-    names = sorted({name for run in runs for name in run.data.params})
+    changed = {run.info.run_id: _changed(run) for run in runs}
+    names = sorted({name for values in changed.values() for name in values})
     return [
         Row(
             run.info.run_id,
             run.data.tags.get("dvc.exp") or run.info.run_name or run.info.run_id,
             run.info.status,
-            {name: run.data.params.get(name, baseline.get(name, "")) for name in names},
+            {name: changed[run.info.run_id].get(name, baseline.get(name, "")) for name in names},
             {k: v for k, v in run.data.metrics.items() if k not in COUNTS},
         )
         for run in runs
     ]
+
+
+def _changed(run: Run) -> dict[str, str]:
+    """What a rebuild had other than the commit; GateError where the tag is odd."""
+    text = run.data.tags.get(CHANGED, "{}")
+    return gate.parsed(dict[str, str], text, f"run {run.info.run_id}: tag {CHANGED}")
 
 
 def table(rows: list[Row]) -> DataFrame:
@@ -202,33 +197,3 @@ def _create(store: Store, facts: Mapping[str, Any]) -> str:
         store.experiment_id, run_name=f"sweep {name}", tags=facts["tags"] | own
     )
     return run.info.run_id
-
-
-def _masked(values: Mapping[str, str]) -> dict[str, str]:
-    """Parameters with a mask in place of those that belong into the environment."""
-    return {k: HIDDEN if any(found_in({k: v})) else v for k, v in sorted(values.items())}
-
-
-def _log_params(store: Store, run_id: str, values: dict[str, str]) -> None:
-    from mlflow.entities import Param
-
-    if values:
-        store.client.log_batch(run_id, params=[Param(k, v) for k, v in _masked(values).items()])
-
-
-def _differences() -> tuple[dict[str, str], dict[str, str]]:
-    """What params.yaml has other than the commit: its values, and the commit's."""
-    answer = git.run(Path.cwd(), "show", f"HEAD:./{params.PARAMS_FILE}")
-    if answer.returncode:
-        return {}, {}
-    try:
-        before = lineage.logged(yaml.load(answer.stdout, YamlLoader) or {})
-    except yaml.YAMLError:
-        return {}, {}
-    now = lineage.logged(params.plain())
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    absent = "(none)"
-    return (
-        {name: now.get(name, absent) for name in names},
-        {name: before.get(name, absent) for name in names},
-    )

@@ -6,7 +6,7 @@ know crying, or corpora; `systems` compares them on the same seconds. Each write
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,18 +34,17 @@ class EvaluationSummary:
     systems: systems.CompareSummary
 
     def headline(self, config: EvaluateConfig) -> dict[str, float]:
-        """For the parent run: ``<model>/<metric>``, and below ``shortcuts`` and ``systems``."""
-        tables = {
-            "": self.detection.headlines,
-            f"{SHORTCUTS}/": shortcuts.headlines(self.shortcuts, config.shortcuts.main),
-            f"{SYSTEMS}/": systems.headlines(self.systems.rows, config.systems.main),
-        }
-        return {
-            f"{prefix}{row}/{name}": value
-            for prefix, rows in tables.items()
-            for row, values in rows.items()
-            for name, value in values.items()
-        }
+        """For the parent run too: ``<model>/<metric>``, and below ``shortcuts``."""
+        audited = shortcuts.headlines(self.shortcuts, config.shortcuts.main)
+        return _named("", self.detection.headlines) | _named(f"{SHORTCUTS}/", audited)
+
+    def compared(self, config: EvaluateConfig) -> dict[str, float]:
+        """Of the comparison, by kind of sound: below ``systems``."""
+        return _named(f"{SYSTEMS}/", systems.headlines(self.systems.rows, config.systems.main))
+
+
+def _named(prefix: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{prefix}{row}/{k}": v for row, values in rows.items() for k, v in values.items()}
 
 
 def run(
