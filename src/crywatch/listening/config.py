@@ -13,7 +13,7 @@ LEAST_S, MOST_S = 0.5, 1.0  # of `ListenConfig.lookahead_s`
 class ListenConfig:
     """How a listener hears, and how long it waits."""
 
-    lookahead_s: float = 0.5  # of sound after a second that its score may wait for
+    lookahead_s: float = 0.75  # of sound after a second that its score may wait for
     stall_s: float = 5.0  # without sound: the source has stalled
     connect_s: float = 20.0  # that opening a source may take
     backoff_s: float = 1.0  # before a source is opened again; doubles each time,
