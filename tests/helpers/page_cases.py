@@ -35,4 +35,6 @@ def cry(
     """An event that goes on, or has its end."""
     values = {"end_s": end_s, "end": at(end_s)} if end_s is not None else {}
     name = name or f"cry-{onset_s:g}"
-    return CryEvent(id=name, source=source, onset_s=onset_s, onset=at(onset_s), peak=0.9, **values)
+    return CryEvent(
+        id=name, source=source, onset_s=onset_s, onset=at(onset_s), peak=0.9, mean=0.8, **values
+    )

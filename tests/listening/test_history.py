@@ -20,7 +20,7 @@ def history(tmp_path) -> History:
 
 
 def recorder(history: History, days: float = FOREVER) -> HistoryRecorder:
-    return HistoryRecorder(history, print, days)
+    return HistoryRecorder(history, print, days, sources=["camera"])
 
 
 def everything(history: History):

@@ -6,12 +6,16 @@ import dataclasses
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crywatch.cli import models as cli_models
 from crywatch.core.project import root, say
+
+if TYPE_CHECKING:
+    from crywatch.detection.decisions import Rule
+    from crywatch.listening.engine import Windowed
 
 
 def listen(
@@ -45,6 +49,23 @@ def listen(
     pcm: Annotated[
         int, typer.Option(min=0, help="Standard input is 16-bit mono samples, so many a second.")
     ] = 0,
+    keep_clips: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the sound around events, for `crywatch review`."),
+    ] = None,
+    page: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Serve a page of now and of the last nights.")
+    ] = "",
+    history: Annotated[
+        Path | None,
+        typer.Option(help="The file of the page's nights; by default one in ~/.local/state."),
+    ] = None,
+    infant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SOURCE=]ID", help="Compare events with this enrolled infant's own crying."
+        ),
+    ] = None,
 ) -> None:
     """Listen to SOURCES: one decision a second, and a line of JSON for what happens.
 
@@ -55,8 +76,10 @@ def listen(
     from crywatch.detection.detectors import load_detector
     from crywatch.listening.config import ListenConfig
     from crywatch.listening.engine import windowed
+    from crywatch.listening.keeping import Keeping, keeping
     from crywatch.listening.lines import Lines
     from crywatch.listening.listener import Listener
+    from crywatch.listening.model_watch import ModelWatch
     from crywatch.listening.sources import parse_sources
 
     parsed = parse_sources(sources)
@@ -68,21 +91,31 @@ def listen(
         detect = dataclasses.replace(
             detect, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
-    folder = cli_models.folder(model, detect.model)
-    detector = load_detector(folder)
-    rule = detect.rule(detector.decision)
-    listener = Listener(
-        parsed,
-        windowed(detector, str(folder)),
-        rule,
-        config,
-        [Lines(sys.stdout, seconds)],
-        say,
-        speed,
-        pcm,
-    )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: listener.stop())
-    listener.run()
+
+    def find() -> Path:
+        return cli_models.folder(model, detect.model)
+
+    def load(folder: Path) -> tuple[Windowed, Rule]:
+        detector = load_detector(folder)
+        return windowed(detector, str(folder)), detect.rule(detector.decision)
+
+    folder = find()
+    asked = Keeping(keep_clips, page, history, infant or (), config.history_days)
+    names = [source.name for source in parsed]
+    with keeping(asked, config.clips, names, root().absolute(), say) as sinks:
+        listener = Listener(
+            parsed,
+            *load(folder),
+            config,
+            [Lines(sys.stdout, seconds), *sinks],
+            say,
+            speed,
+            pcm,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: listener.stop())
+        watch = ModelWatch(find, load, listener.use, say, config.look_s, folder)
+        listener.run()
+        watch.close()
     if listener.failed:
         raise typer.Exit(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crywatch.core.errors import ConfigError
+from crywatch.listening.clips.recorder import ClipsConfig
 
 LEAST_S, MOST_S = 0.5, 1.0  # of `ListenConfig.lookahead_s`
 
@@ -19,6 +20,9 @@ class ListenConfig:
     backoff_s: float = 1.0  # before a source is opened again; doubles each time,
     most_backoff_s: float = 60.0  # up to this
     memory_mib: int = 512  # that the decoder of a source may take
+    look_s: float = 60.0  # between looks whether the model is another one
+    history_days: float = 30.0  # of levels and events, kept for the page
+    clips: ClipsConfig = field(default_factory=ClipsConfig)
 
     def check(self) -> None:
         """ConfigError, naming the key, for what cannot be."""
@@ -27,6 +31,14 @@ class ListenConfig:
                 f"listen.lookahead_s is {self.lookahead_s:g}: a recording's last second needs at "
                 f"least {LEAST_S:g}, and a decision may come {MOST_S:g} s late"
             )
-        for key in ("stall_s", "connect_s", "backoff_s", "most_backoff_s", "memory_mib"):
+        for key in (
+            "stall_s",
+            "connect_s",
+            "backoff_s",
+            "most_backoff_s",
+            "memory_mib",
+            "look_s",
+            "history_days",
+        ):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"listen.{key} is {getattr(self, key):g}: set it above 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from crywatch.listening.background import Background
@@ -18,7 +18,8 @@ PRUNE_S = 3600.0
 class HistoryRecorder:
     """Fills a history; a minute is written when the next one has begun.
 
-    ``changed`` is called with the id of an event when what is new of it is in the history.
+    ``changed`` is called with the id of an event when what is new of it is in the history. What a
+    killed listener left open of ``sources`` ends.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class HistoryRecorder:
         say: Callable[[str], None],
         days: float = DAYS,
         changed: Callable[[str], None] = lambda event_id: None,
+        sources: Sequence[str] = (),
     ):
         self.history, self.days, self._changed = history, days, changed
         self._open: dict[str, Minute] = {}
         self._work = Background("history", say)
         self._pruned_s = time.monotonic()
-        self._work.do(history.end_open)
+        self._work.do(history.end_open, sources)
         self._work.do(self._prune)
 
     def sound(self, sound: Sound) -> None:

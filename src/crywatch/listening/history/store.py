@@ -6,7 +6,7 @@ Times are seconds since 1970, UTC. A connection is made for each call: any threa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -154,13 +154,15 @@ class History:
             )
             return list(map(_event, rows))
 
-    def end_open(self) -> None:
+    def end_open(self, sources: Sequence[str]) -> None:
         """End events that a killed listener left open at the last minute that was heard."""
         with self._open() as connection:
-            connection.execute(
-                f"update events set end = max(onset, coalesce((select max(start) + {MINUTE_S} "
-                "from minutes where minutes.source = events.source), onset)) where end is null"
-            )
+            for source in sources:
+                connection.execute(
+                    "update events set end = max(onset, coalesce((select max(start) + ? from "
+                    "minutes where source = ?), onset)) where end is null and source = ?",
+                    (MINUTE_S, source, source),
+                )
 
     def prune(self, before: float) -> None:
         """Forget what lies before a time."""
