@@ -60,8 +60,9 @@ def _wrong(words: list[str]) -> str | None:
         return f"Makefile has no {missing}" if (missing := asked - TARGETS) else None
     if words[:2] == ["python", "-m"]:
         module = words[2].replace(".", "/")
-        there = not module.startswith("benchmarks") or (ROOT / f"{module}.py").is_file()
-        return None if there else f"there is no {words[2]}"
+        if words[2] == "benchmarks.NAME" or not module.startswith("benchmarks"):
+            return None
+        return None if (ROOT / f"{module}.py").is_file() else f"there is no {words[2]}"
     if words[0] != "crywatch" or words[1:] in (["--help"], ["--version"]):
         return None
     asked = tuple(words[1:])
