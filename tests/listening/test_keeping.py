@@ -14,8 +14,10 @@ import pytest
 
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.cleaned import to_int16
+from crywatch.core import params
 from crywatch.core.errors import ConfigError
 from crywatch.listening.clips import ClipFolder, ClipsConfig
+from crywatch.listening.config import ListenConfig
 from crywatch.listening.keeping import Keeping, history_file, keeping
 from tests.helpers.listening_cases import bursts
 from tests.helpers.robust_model_cases import write_robust
@@ -25,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 
 def opened(tmp_path, *sources, **asked):
     return keeping(Keeping(**asked), ClipsConfig(), sources or ("camera",), tmp_path, print)
+
+
+def test_the_section_of_the_project_is_read():
+    assert params.section("listen", ListenConfig, ROOT / "params.yaml") == ListenConfig()
 
 
 def test_nothing_is_kept_unless_asked(tmp_path):

@@ -24,9 +24,9 @@ DECISION_S = 30.0  # that an event's beginning may lie behind the sound that has
 PRUNE_S = 3600.0  # between looks at the age of clips
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClipsConfig:
-    """Of the clips that are kept."""
+    """Section ``listen.clips``."""
 
     before_s: float = 5.0  # of an event's onset
     after_s: float = 5.0  # of its end

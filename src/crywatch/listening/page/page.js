@@ -81,7 +81,8 @@ function showSource(source) {
   let state = WORDS[source.state] || source.state;
   if (crying) state = `Crying since ${clock(source.onset)} (${lasting(seconds() - source.onset)})`;
   else if (source.state !== "listening") {
-    state += ` since ${clock(source.since)}${source.reason ? `: ${source.reason}` : ""}`;
+    const reason = source.state === "stalled" ? "" : source.reason; // which says the same
+    state += ` since ${clock(source.since)}${reason ? `: ${reason}` : ""}`;
   }
   card.querySelector(".state").textContent = state;
   const level = heard ? Math.max(FLOOR_DBFS, Math.min(0, source.level_dbfs)) : FLOOR_DBFS;
