@@ -23,7 +23,7 @@ class Lines:
             self._write({"type": "second", **record_of(second)})
 
     def event(self, event: CryEvent) -> None:
-        self._write({"type": "onset" if event.end is None else "end", **record_of(event)})
+        self._write(event_record(event))
 
     def state(self, state: SourceState) -> None:
         self._write({"type": "state", **record_of(state)})
@@ -34,6 +34,11 @@ class Lines:
     def _write(self, record: dict[str, Any]) -> None:
         self._out.write(json_line(record) + "\n")
         self._out.flush()
+
+
+def event_record(event: CryEvent) -> dict[str, Any]:
+    """An event's onset or its end, for JSON."""
+    return {"type": "onset" if event.end is None else "end", **record_of(event)}
 
 
 def record_of(news: CryEvent | SecondScore | SourceState) -> dict[str, Any]:

@@ -6,16 +6,14 @@ A file, ``-`` (standard input), ``mic`` or ``mic:DEVICE``, an address of RTSP or
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from crywatch.core.errors import ConfigError
-from crywatch.core.redact import learn
+from crywatch.listening.addresses import address_of, from_environment
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NAMED = re.compile(rf"(?P<name>{NAME.pattern})=(?P<place>.+)", re.DOTALL)
@@ -66,11 +64,7 @@ def parse(spec: str) -> Source:
     name, place = (matched["name"], matched["place"]) if matched else ("", spec)
     if matched and Path(spec).is_file():  # a file whose name has the sign
         name, place = "", spec
-    if place.startswith("env:"):
-        variable = place.removeprefix("env:")
-        place = os.environ.get(variable, "")
-        if not place:
-            raise ConfigError(f"source {spec}: the environment has no {variable}")
+    place = from_environment(place, f"source {spec}")
     if place == "-":
         return Source(name or "input", Kind.INPUT, "")
     if place == "mic" or place.startswith("mic:"):
@@ -83,20 +77,9 @@ def parse(spec: str) -> Source:
     return Source(name or _plain(Path(place).stem) or "file", Kind.FILE, place)
 
 
-def _stream(name: str, address: str) -> Source:
-    learn(address)
-    try:
-        parts = urlsplit(address)
-        scheme, host, _ = parts.scheme.lower(), parts.hostname or "", parts.port
-    except ValueError as error:  # its text may hold the address
-        raise ConfigError(
-            "a source's address cannot be read: is a bracket or port wrong?"
-        ) from error
-    if scheme not in STREAMS:
-        raise ConfigError(f"a source's address is {scheme}://...; there are {', '.join(STREAMS)}")
-    if not host:
-        raise ConfigError(f"a source's address {scheme}://... names no host")
-    return Source(name or _plain(host), Kind.STREAM, address)
+def _stream(name: str, text: str) -> Source:
+    address = address_of(text, f"source {name}".strip(), STREAMS)
+    return Source(name or _plain(address.host), Kind.STREAM, text)
 
 
 def _plain(name: str) -> str:
