@@ -1,4 +1,4 @@
-"""A real broker on this machine, a line to it that can be cut, and a client that hears all."""
+"""A real broker on this machine, a line that can be cut, and a client that hears all."""
 
 from __future__ import annotations
 
@@ -115,6 +115,8 @@ class Line:
 
     def __init__(self, port: int):
         self._to, self._pairs, self._is_cut = port, [], False
+        self._flows = threading.Event()
+        self._flows.set()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -130,6 +132,14 @@ class Line:
         """New connections are let through."""
         self._is_cut = False
 
+    def stall(self) -> None:
+        """Connections stay, and nothing comes through."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """What was held back comes, and the rest."""
+        self._flows.set()
+
     def close(self) -> None:
         self.cut()
         self._server.close()
@@ -141,7 +151,11 @@ class Line:
                 if self._is_cut:
                     here.close()
                     continue
-                there = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    there = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:  # nothing is there now
+                    here.close()
+                    continue
                 self._pairs += [here, there]
                 for pair in ((here, there), (there, here)):
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()
@@ -149,6 +163,7 @@ class Line:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self._flows.wait()
                 target.sendall(data)
         for one in (source, target):
             with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ QUICK = {
     "analyzeduration": str(round(PROBED_S * 1e6)),
     "ignore_length": "1",  # of WAV through a pipe, whose header does not know it
 }
-REASONS = {  # by PyAV's name of the error
+REASONS = {  # by PyAV's name of the error, or by its number
     "HTTPUnauthorizedError": "wrong user or password (401)",
     "HTTPForbiddenError": "refuses this user (403)",
     "HTTPNotFoundError": "nothing is at this address (404)",
@@ -38,7 +39,8 @@ REASONS = {  # by PyAV's name of the error
     "ConnectionRefusedError": "nothing answers there (connection refused)",
     "TimeoutError": "does not answer",
     "ExitError": "does not answer",
-    "EOFError": "ended before it gave sound",
+    errno.EIO: "ended before it gave sound",
+    errno.EPERM: "is a list of other places, which is not followed",
 }
 
 
@@ -81,7 +83,8 @@ def decoded(
 def reason_of(error: Exception) -> str:
     """Why a source cannot be read, without its address, which FFmpeg's texts hold."""
     name = type(error).__name__
-    return REASONS.get(name) or getattr(error, "strerror", None) or name
+    number = getattr(error, "errno", None)
+    return REASONS.get(name) or REASONS.get(number) or getattr(error, "strerror", None) or name
 
 
 class LiveTrack:
@@ -114,6 +117,8 @@ class LiveTrack:
         try:
             yield from self._container.demux(self._stream)
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.EIO:
+                return  # by HTTP, the end of what has no stated length
             raise AudioError(f"broke off: {reason_of(error)}") from error
 
 

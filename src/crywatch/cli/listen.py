@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crywatch.cli import models as cli_models
+from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def listen(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A model folder, or champion, challenger or NAME/VERSION of the registry; by "
-            "default params.yaml's detect.model."
+            help="A model folder, champion, challenger or NAME/VERSION of the registry, or "
+            "released; by default params.yaml's detect.model, or released where that is not made."
         ),
     ] = None,
     threshold: Annotated[
@@ -66,13 +67,26 @@ def listen(
             metavar="[SOURCE=]ID", help="Compare events with this enrolled infant's own crying."
         ),
     ] = None,
+    name: Annotated[str, typer.Option(help="Of this listener; by default the machine's.")] = "",
+    mqtt: Annotated[
+        str,
+        typer.Option(
+            help="A broker: mqtt://[USER@]HOST[:PORT], mqtts:// with TLS, or env:VARIABLE. The "
+            "password is in the environment: CRYWATCH_MQTT_PASSWORD."
+        ),
+    ] = "",
+    mqtt_ca: Annotated[
+        str, typer.Option(help="File of the authority that signed the broker's certificate.")
+    ] = "",
+    webhook: Annotated[
+        str, typer.Option(help="An address that events are posted to, or env:VARIABLE.")
+    ] = "",
 ) -> None:
     """Listen to SOURCES: one decision a second, and a line of JSON for what happens.
 
     Streams and microphones are opened again whenever they fail. SIGTERM and Ctrl-C end open events.
     """
-    from crywatch.core import params
-    from crywatch.detection.detect import DetectConfig
+    from crywatch.detection import released
     from crywatch.detection.detectors import load_detector
     from crywatch.listening.config import ListenConfig
     from crywatch.listening.engine import windowed
@@ -80,13 +94,11 @@ def listen(
     from crywatch.listening.lines import Lines
     from crywatch.listening.listener import Listener
     from crywatch.listening.model_watch import ModelWatch
+    from crywatch.listening.outlets import Outlets
     from crywatch.listening.sources import parse_sources
 
-    parsed = parse_sources(sources)
-    here = root() / params.PARAMS_FILE
-    config = params.section("listen", ListenConfig, here)
-    config.check()
-    detect = params.section("detect", DetectConfig, here)
+    parsed, config = parse_sources(sources), ListenConfig.here()
+    detect = released.configuration()
     if threshold is not None or false_alarms_per_hour is not None:
         detect = dataclasses.replace(
             detect, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
@@ -100,14 +112,16 @@ def listen(
         return windowed(detector, str(folder)), detect.rule(detector.decision)
 
     folder = find()
+    heard = load(folder)
+    outlets = Outlets(name, mqtt, mqtt_ca, webhook).sinks(parsed, config, say)
     asked = Keeping(keep_clips, page, history, infant or (), config.history_days)
     names = [source.name for source in parsed]
-    with keeping(asked, config.clips, names, root().absolute(), say) as sinks:
+    with keeping(asked, config.clips, names, _project(), say) as kept:
         listener = Listener(
             parsed,
-            *load(folder),
+            *heard,
             config,
-            [Lines(sys.stdout, seconds), *sinks],
+            [Lines(sys.stdout, seconds), *outlets, *kept],
             say,
             speed,
             pcm,
@@ -119,3 +133,11 @@ def listen(
         watch.close()
     if listener.failed:
         raise typer.Exit(1)
+
+
+def _project() -> Path:
+    """Where the infants are that `--infant` names; without a project, here."""
+    try:
+        return root().absolute()
+    except CrywatchError:
+        return Path.cwd()

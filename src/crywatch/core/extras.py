@@ -11,6 +11,7 @@ IMPORTED_AS = {
     "crontab": "python-crontab",
     "google": "protobuf",
     "hydra": "hydra-core",
+    "paho": "paho-mqtt",
     "PIL": "pillow",
     "psycopg2": "psycopg2-binary",
     "sklearn": "scikit-learn",

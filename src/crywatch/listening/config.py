@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crywatch.core.errors import ConfigError
+from crywatch.core import params
+from crywatch.core.errors import ConfigError, CrywatchError
+from crywatch.core.project import root
 from crywatch.listening.clips.recorder import ClipsConfig
 
 LEAST_S, MOST_S = 0.5, 1.0  # of `ListenConfig.lookahead_s`
@@ -23,6 +25,20 @@ class ListenConfig:
     look_s: float = 60.0  # between looks whether the model is another one
     history_days: float = 30.0  # of levels and events, kept for the page
     clips: ClipsConfig = field(default_factory=ClipsConfig)
+    waiting_events: int = 1000  # that wait for a broker or a web hook which is gone, at most
+    mqtt_base: str = "crywatch"  # of all topics
+    mqtt_discovery: str = "homeassistant"  # prefix of Home Assistant's discovery; "": none
+
+    @classmethod
+    def here(cls) -> ListenConfig:
+        """Of the project around here; without a project as they stand."""
+        try:
+            folder = root()
+        except CrywatchError:
+            return cls()
+        config = params.section("listen", cls, folder / params.PARAMS_FILE)
+        config.check()
+        return config
 
     def check(self) -> None:
         """ConfigError, naming the key, for what cannot be."""
@@ -39,6 +55,7 @@ class ListenConfig:
             "memory_mib",
             "look_s",
             "history_days",
+            "waiting_events",
         ):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"listen.{key} is {getattr(self, key):g}: set it above 0")

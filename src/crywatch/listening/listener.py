@@ -113,14 +113,15 @@ class Listener:
             self._say(redacted(f"{source.name}: {type(error).__name__}: {error}"))
 
     def _hear(self, source: Source) -> None:
-        engine = self._engines[source.name]
+        engine, why = self._engines[source.name], ""
         for news in feed(source, self._config, self._stop, self._speed, self._pcm_hz):
             if isinstance(news, Sound):
                 self._sinks.sound(news)
                 engine.push(news)
                 continue
-            if news.reason:
+            if news.reason not in ("", why):  # a camera that is off is told of once
                 self._say(f"{source.name}: {news.reason}")
+            why = news.reason or why if news.state is not State.LISTENING else ""
             if news.state is not State.LISTENING:
                 engine.finish()
             self._sinks.state(news)

@@ -94,7 +94,7 @@ def read_stream(request: Request) -> Iterator[Piece]:
     """RTSP over TCP, or whatever comes by HTTP."""
     address = request["place"]
     scheme = address.partition(":")[0].lower()
-    options = {"protocol_whitelist": PROTOCOLS[scheme], "fflags": "nobuffer"}
+    options = {"protocol_whitelist": PROTOCOLS[scheme]}
     if scheme.startswith("rtsp"):
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "audio"}
     yield from decoded(address, options, request["connect_s"])

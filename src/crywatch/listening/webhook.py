@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 import urllib.error
@@ -12,6 +13,7 @@ from http.client import HTTPException
 from typing import Any
 
 from crywatch.core.names import json_line
+from crywatch.core.redact import without_credentials
 from crywatch.listening.addresses import Address
 from crywatch.listening.events import CryEvent, SecondScore, Sound, SourceState
 from crywatch.listening.lines import event_record
@@ -29,7 +31,11 @@ class Webhook:
     """
 
     def __init__(self, address: Address, say: Callable[[str], None], waiting: int):
-        self._address, self._say = address.text, say
+        self._address, self._say = without_credentials(address.text), say
+        self._headers = {"Content-Type": "application/json", "User-Agent": "crywatch"}
+        if address.user is not None:
+            pair = f"{address.user}:{address.password or ''}".encode()
+            self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         self._waiting: deque[dict[str, Any]] = deque(maxlen=waiting)
         self._some = threading.Condition()
         self._closing = False
@@ -89,11 +95,7 @@ class Webhook:
         request = urllib.request.Request(
             self._address,
             json_line(record).encode(),
-            {
-                "Content-Type": "application/json",
-                "Idempotency-Key": f"{record['id']}-{record['type']}",
-                "User-Agent": "crywatch",
-            },
+            self._headers | {"Idempotency-Key": f"{record['id']}-{record['type']}"},
         )
         try:
             with self._opener.open(request, timeout=TIMEOUT_S):  # the body may be endless
