@@ -43,6 +43,7 @@ def rebuilt_project(folder: Path) -> Path:
         )
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     profile = folder / "conf" / "profile" / "demo.yaml"
     first_line, _, text = profile.read_text().partition("\n")
     smaller = OmegaConf.merge(OmegaConf.create(text), OmegaConf.from_dotlist(SMALLER))
@@ -81,7 +82,16 @@ def type_in(folder: Path, commands: list[str]) -> subprocess.CompletedProcess[st
 
 def _put_sounds(folder: Path) -> None:
     raw = folder / "data" / "raw"
-    ignored = ["nursery.wav", "recordings", "mia", "tonight", ".programs", "*.html", "*.parquet"]
+    ignored = [
+        "nursery.wav",
+        "recordings",
+        "mia",
+        "tonight",
+        ".programs",
+        "*.html",
+        "*.parquet",
+        "crywatch-demo.*",
+    ]
     with (folder / ".git" / "info" / "exclude").open("a") as exclude:
         exclude.writelines(f"/{name}\n" for name in ignored)
     waves = sorted((raw / "esc50").rglob("*.wav"))
