@@ -31,6 +31,7 @@ SMALLER = [  # of profile demo
     # Networks that are trained for seconds are to be promoted too.
     "register.first={main: 0.0, false_alarms_per_hour: 1000000.0, infants_over_twice: 1.0}",
     *SHORT,
+    "score.compared.systems=[baselines/svc, blazenet/all_1s, robust/robust]",
 ]
 
 

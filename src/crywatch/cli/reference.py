@@ -31,9 +31,9 @@ def commands(app: typer.Typer) -> Iterator[Documented]:
 
 
 def markdown(app: typer.Typer) -> str:
-    """One page: what each command does, its usage, arguments and options."""
+    """One page: what each command does, its usage, arguments and options; in order of names."""
     parts = [f"# The command `{PROGRAM}`\n\n{typer.main.get_command(app).help}\n"]
-    for command in commands(app):
+    for command in sorted(commands(app), key=lambda command: command.words):
         parts.append(f"## {' '.join((PROGRAM, *command.words))}\n\n{command.help}\n")
         parts.append(f"```text\n{command.usage}\n```\n")
         for title, rows in (("argument", command.arguments), ("option", command.options)):
