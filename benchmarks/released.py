@@ -69,14 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--released", type=Path, default=FOLDER, help="a model folder")
     parser.add_argument("--other", type=Path, help="a model that --rebuild trained on all corpora")
     parser.add_argument("--yamnet", type=Path, help="YAMNet's .tflite file, which heard AudioSet")
-    parser.add_argument("--json", type=Path, help="also write the numbers there")
+    parser.add_argument(
+        "--json", type=Path, help="also write the numbers there, as the card has them"
+    )
     options = parser.parse_args(arguments)
     detectors: dict[str, Detector] = {"released": load_detector(options.released)}
     if options.other:
         detectors["all corpora"] = load_detector(options.other)
     if options.yamnet:
         detectors["YAMNet"] = YamnetDetector("YAMNet", str(options.yamnet.absolute()))
-    print_runs(_measured(options.rebuild, options.heard, detectors), HEADER, _line, options.json)
+    print_runs(_measured(options.rebuild, options.heard, detectors), HEADER, line_of, options.json)
 
 
 def _measured(rebuild: Path, heard: Path, detectors: Mapping[str, Detector]) -> Iterator[Run]:
@@ -176,7 +178,7 @@ def _run(
     )
 
 
-def _line(run: Run) -> str:
+def line_of(run: Run) -> str:
     kinds = sorted(run.called_by_kind.items(), key=lambda item: -item[1])
     cells = [
         run.scope,

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 import crywatch
-from crywatch.core.errors import AudioError, CrywatchError
+from crywatch.core.errors import AudioError
 from crywatch.core.models import ModelFolder, load, save
 from crywatch.detection.detect import Detection, Second
 from tests.helpers.robust_model_cases import write_robust
@@ -62,10 +62,9 @@ def test_a_file_that_cannot_be_read_is_its_error(project):
     assert crywatch.load_detector().detect("nothing.wav").error
 
 
-def test_without_a_project_there_is_no_default_model(tmp_path, monkeypatch):
+def test_without_a_project_the_released_model_is_the_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CrywatchError, match=r"params\.yaml"):
-        crywatch.load_detector()
+    assert crywatch.load_detector().detect(np.zeros(RATE_HZ, np.float32)).events == ()
 
 
 def test_names_are_loaded_when_they_are_asked_for():

@@ -3,7 +3,7 @@
 Its public names are `load_detector` and `Infants`; each is imported when it is first asked for.
 
 >>> from crywatch import load_detector
->>> detector = load_detector()  # params.yaml's detect.model; or a model folder
+>>> detector = load_detector()  # what a rebuild made, or the released one; or a model folder
 >>> detection = detector.detect("night.wav")  # or samples: detector.detect(wave, rate_hz=44_100)
 >>> [second.cry for second in detection.seconds]
 [0.5, 0.5, 0.5]
@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crywatch.detection.detectors import load_detector
+    from crywatch.detection.released import load_detector
     from crywatch.infants.enrolment.infants import Infants
 
 __all__ = ["Infants", "load_detector"]
@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOME = {
     "Infants": "crywatch.infants.enrolment.infants",
-    "load_detector": "crywatch.detection.detectors",
+    "load_detector": "crywatch.detection.released",
 }
 
 

@@ -11,6 +11,8 @@ from crywatch.cli import main as cli
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError
 from crywatch.core.models import WEIGHTS, ModelFolder, load, save
+from crywatch.corpora.generate import GeneratorConfig, generate
+from crywatch.corpora.shared.esc50_folder import ROOT
 from crywatch.detection import released
 from crywatch.operations.release import as_text, release, trace
 from crywatch.tracking import lineage
@@ -29,19 +31,31 @@ def project(tmp_path, monkeypatch):
     save(folder / FOLDER, ModelFolder(description, model.weights))
     monkeypatch.chdir(folder)
     lock = {
+        "clean@esc50": {
+            "cmd": "python pipelines/clean.py esc50",  # of an earlier rebuild
+            "outs": [{"path": "data/clean/esc50", "md5": "2.dir"}],
+        },
         "clean@esc10": {
             "cmd": "python pipelines/clean.py esc10",
             "outs": [{"path": "data/clean/esc10", "md5": "1.dir"}],
         },
         "calibrate@robust": {
             "cmd": "python pipelines/calibrate.py robust",
-            "deps": [{"path": "data/clean/esc10", "md5": "1.dir"}],
+            "deps": [{"path": "data/clean", "md5": "1.dir"}],
             "params": {"params.yaml": {"yamnet": {"handle": "/somewhere/yamnet.tflite", "n": 1}}},
             "outs": [{"path": FOLDER, "md5": lineage.dvc_digest(Path(FOLDER))}],
         },
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
+    corpus = folder / "data/raw/esc10"
+    generate("esc10", corpus, GeneratorConfig(3, 1, 0, 0, 0))
+    stem = sorted((corpus / ROOT / "audio").glob("*-0.wav"))[0].stem.removesuffix("-0")
+    credits = "- [%s.ogg]: clip derived from a.wav (https://x) by %s [%s]\n"
+    (corpus / ROOT / "LICENSE").write_text(
+        credits % (stem, "Ann", "CC-BY") + credits % ("9-1-A", "Ben", "CC-BY")
+    )
     Path("code.py").write_text("1\n")
+    Path("params.yaml").write_text("corpora: {donateacry: {}, esc10: {}}\n")
     git(folder, "init", "--quiet", "--initial-branch=main")
     for name, value in (("name", "Tester"), ("email", "tester@example.org")):
         git(folder, "config", f"user.{name}", value)
@@ -57,6 +71,8 @@ def test_a_release_names_what_it_came_from(project, tmp_path):
     assert record["corpora"]["esc10"] == {"licence": "CC BY 3.0", "raw": "", "clean": "1.dir"}
     assert list(record["stages"]) == ["clean@esc10", "calibrate@robust"]
     assert record["params"] == {"yamnet.handle": "yamnet.tflite", "yamnet.n": 1}
+    names = (tmp_path / "out" / "ATTRIBUTION.md").read_text()
+    assert "by Ann [CC-BY]" in names and "Ben" not in names
     traced = trace(tmp_path / "out")
     assert traced == record | {"sound": True}
     text = as_text(traced)

@@ -7,6 +7,7 @@ model into the package, with ``lineage.json`` beside it; ``crywatch trace releas
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crywatch.core import git, params
-from crywatch.core.atomic import read_json, write_json
+from crywatch.core.atomic import read_json, write_json, write_text
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError
 from crywatch.core.models import DESCRIPTION, WEIGHTS, load
@@ -22,6 +23,12 @@ from crywatch.detection import released
 
 MODEL = "robust"  # of section calibrate
 LOCK = "dvc.lock"
+HEADING = """# Whom to name
+
+The released model was trained on these clips of ESC-50's subset ESC-10 (Karol J. Piczak,
+<https://github.com/karolpiczak/ESC-50>, CC BY 3.0), cut from recordings of Freesound:
+"""
+CREDIT = re.compile(r"- \[(?P<take>[\w-]+)\.ogg\]: .*\[(?P<licence>[^]]*)\]")  # of ESC-50
 
 
 def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
@@ -39,7 +46,13 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
     own = (f":!{params.PARAMS_FILE}", f":!{LOCK}")  # what a rebuild of another profile writes
     if git.output(project, "status", "--porcelain", "--untracked-files=no", "--", ".", *own):
         raise CrywatchError(f"{project} has changes that are not committed: commit, `dvc repro`")
-    stages = lineage.lock_stages(project)
+    listed = params.plain("corpora", project / params.PARAMS_FILE)
+    others = {name for name in corpora.NAMES if name not in listed}  # of another rebuild's lock
+    stages = {
+        name: entry
+        for name, entry in lineage.lock_stages(project).items()
+        if name.partition("@")[2] not in others
+    }
     if stage not in stages:
         raise CrywatchError(f"{project / LOCK}: no {stage}: run `dvc repro {stage}`")
     made_by = {name: stages[name] for name in [*lineage.upstream(stage, stages), stage]}
@@ -62,19 +75,34 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
             for name in heard
         },
         "stages": {name: entry.outs for name, entry in made_by.items()},
-        "params": dict(
-            sorted(
-                (name, _without_folders(value))
-                for entry in made_by.values()
-                for name, value in lineage.flat(entry.params)
-            )
-        ),
+        "params": {
+            name: _without_folders(value)
+            for entry in made_by.values()
+            for name, value in lineage.flat(entry.params)
+        },
     }
     out.mkdir(exist_ok=True)
     for name in record["sha256"]:
         shutil.copyfile(project / folder / name, out / name)
     write_json(out / released.LINEAGE.name, record)
+    write_text(out / "ATTRIBUTION.md", "\n".join(_attribution(project)) + "\n")
     return record
+
+
+def _attribution(project: Path) -> Iterator[str]:
+    """Who made the clips of ESC-10 whose licence asks for a name, as ESC-50's LICENSE says it."""
+    from crywatch import corpora
+    from crywatch.core.paths import raw
+
+    yield HEADING
+    esc10 = corpora.get("esc10")
+    folder = project / raw(esc10.name)
+    takes = {Path(entry.source_path).stem.rpartition("-")[0] for entry in esc10.index(folder)}
+    for path in sorted(folder.rglob("LICENSE")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            credit = CREDIT.fullmatch(line.strip())
+            if credit and credit["take"] in takes and credit["licence"] != "CC0":
+                yield line.strip()
 
 
 def _names(folder: Path) -> list[str]:
@@ -119,7 +147,7 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
         for path, digest in outs.items():
             yield f"    {path} {digest}"
     yield "params"
-    for name, value in record["params"].items():
+    for name, value in sorted(record["params"].items()):
         yield f"  {name} = {json.dumps(value)}"
     yield "checks"
     state = "ok       the files have" if record["sound"] else "differs  the files do not have"
