@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from crywatch.cli import demo as cli_demo
+from crywatch.cli import devices as cli_devices
 from crywatch.cli import infant as cli_infant
 from crywatch.cli import listen as cli_listen
 from crywatch.cli import models as cli_models
@@ -46,6 +47,7 @@ app.add_typer(cli_infant.app, name="infant")
 app.command()(cli_listen.listen)
 app.command()(cli_demo.demo)
 app.command()(cli_own.evaluate)
+app.command()(cli_devices.export)
 app.command()(cli_retrain.retrain)
 app.command()(cli_review.review)
 app.add_typer(cli_schedule.app, name="schedule")

@@ -35,6 +35,7 @@ ROBUST_SOUNDS = DATA / "robust_sounds"  # a feature store a copy of the clips
 TRAIN_ROBUST = DATA / "train_robust"  # a model folder a variant
 TRAIN_BASELINES = DATA / "train_baselines"  # a model folder a model
 CALIBRATE = DATA / "calibrate"  # a model folder a model, with its decision
+EXPORT = DATA / "export"  # one model for devices
 SCORE = DATA / "score"
 EVALUATE = DATA / "evaluate"
 EVALUATE_DETECTION = EVALUATE / "detection"

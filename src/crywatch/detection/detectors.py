@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ DETECTORS = {  # kind of a model folder: "module:class"
     "cnn": "crywatch.detection.baselines.detectors:CnnDetector",
     "app": "crywatch.detection.baselines.detectors:AppDetector",
 }
+SIDECAR = "sidecar.json"  # of a folder that `crywatch export` wrote
+EXPORTED = "crywatch.detection.devices.detector:ExportedDetector"
 
 
 class Detector(ABC):
@@ -134,10 +137,14 @@ class CountedChunks:
 
 def detector_of(model: ModelFolder) -> Detector:
     """The detector of a model's kind, from its weights; ModelError where they do not fit."""
-    module, _, name = DETECTORS[model.description["kind"]].partition(":")
-    kind = getattr(import_module(module), name)
+    kind = _imported(DETECTORS[model.description["kind"]])
     with _fitting(model):
         return kind(model)
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 @contextmanager
@@ -150,7 +157,7 @@ def _fitting(model: ModelFolder) -> Iterator[None]:
 
 
 def load_detector(folder: Path | str | None = None) -> Detector:
-    """The detector in a model folder; ModelError if there is none or it does not fit.
+    """The detector in a model folder or an exported one; ModelError if none is there or fits.
 
     Without a folder it is the one that section ``detect`` of params.yaml names, in the project
     around the current folder, and it decides as that section says, on the fastest runtime at hand.
@@ -162,6 +169,8 @@ def load_detector(folder: Path | str | None = None) -> Detector:
         detector.config = config
         detector.speed_up()
         return detector
+    if (Path(folder) / SIDECAR).is_file():
+        return _imported(EXPORTED)(Path(folder))
     model = load(folder)
     kind = model.description["kind"]
     if kind not in DETECTORS:

@@ -1,14 +1,15 @@
 """A trained BlazeNet that only listens: on OpenVINO where extra ``fast`` is installed.
 
 The graph is made from the weights as they are loaded, in float32: no file is exported. Its logits
-are those of torch within 1e-4, but not their bytes: stages keep to torch.
+are those of torch within 1e-4, but not their bytes: stages keep to torch. `taps` walks the layers
+for whatever else builds a graph of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,70 @@ from crywatch.detection.blazenet.network import CHUNK, BlazeNet, margins
 WORTH_LOADING = 1024  # pictures: they win back the third of a second that it takes
 PIXELS = 64  # of a picture's side
 Forward = Callable[[Tensor], Tensor]  # [n, 64, 64] pictures to [n, 2] logits
+X = TypeVar("X")  # a tensor as the other library has it
+
+
+class Ops(Protocol[X]):
+    """What the other library must do; images have torch's meaning, not need its order of axes."""
+
+    def convolve(self, x: X, layer: nn.Conv2d, kernel: np.ndarray) -> X:
+        """``layer``'s margins, stride, groups and bias; its weights [out, in / groups, h, w]."""
+
+    def halve(self, x: X) -> X:
+        """The highest of 2 x 2."""
+
+    def grow(self, x: X, channels: int) -> X:
+        """So many channels of zeros behind those of ``x``."""
+
+    def add(self, x: X, y: X) -> X:
+        """The sum of equal shapes."""
+
+    def relu(self, x: X) -> X:
+        """Nothing below 0."""
+
+    def standardise(self, x: X, means: np.ndarray, deviations: np.ndarray) -> X:
+        """One channel to three, each less its mean and over its deviation [3]."""
+
+
+def taps(network: BlazeNet, ops: Ops[X], pictures: X) -> tuple[X, X]:
+    """[n, 1, 64, 64] to what the classifier hears: [n, 2, 8, 8] and [n, 6, 4, 4]."""
+    kernel = values(network.stem.weight)
+    if network.config.channels == "imagenet":
+        ends = (values(network.means).ravel(), values(network.deviations).ravel())
+        x = ops.convolve(ops.standardise(pictures, *ends), network.stem, kernel)
+    else:
+        x = ops.convolve(pictures, network.stem, kernel.sum(axis=1, keepdims=True))
+    x = ops.relu(x)
+    for block in network.first:
+        x = _block(block, ops, x)
+    middle = x
+    for block in network.second:
+        x = _block(block, ops, x)
+    first = ops.convolve(middle, network.tap1, values(network.tap1.weight))
+    return first, ops.convolve(x, network.tap2, values(network.tap2.weight))
+
+
+def _block(block: nn.Module, ops: Ops[X], x: X) -> X:  # a BlazeBlock
+    out = x
+    for layer in (block.depthwise, block.pointwise):
+        assert isinstance(layer, nn.Conv2d)
+        out = ops.convolve(out, layer, values(layer.weight))
+    if block.stride == 2:
+        x = ops.halve(x)
+    if isinstance(block.grow, int) and block.grow:
+        x = ops.grow(x, block.grow)
+    return ops.relu(ops.add(out, x))
+
+
+def values(weights: Tensor) -> np.ndarray:
+    """As NumPy has them, in torch's order."""
+    return np.ascontiguousarray(weights.detach().numpy())
+
+
+def margin_classifier(network: BlazeNet) -> tuple[np.ndarray, float]:
+    """Weights [224] and bias of the logit of a cry: what is said for it less what is against."""
+    weight, bias = values(network.classifier.weight), values(network.classifier.bias)
+    return weight[1] - weight[0], float(bias[1] - bias[0])
 
 
 class Fastest:
@@ -63,57 +128,56 @@ class OpenVinoBlazeNet:
         return torch.from_numpy(logits)
 
 
-def _graph(network: BlazeNet) -> Any:
-    import openvino
-    from openvino import opset13 as ops
+class _OpenVinoOps:
+    """`Ops` of OpenVINO, channels first."""
 
-    def values(weights: Tensor) -> np.ndarray:
-        return np.ascontiguousarray(weights.detach().numpy())
+    def __init__(self) -> None:
+        from openvino import opset13
 
-    def convolve(x: Any, layer: nn.Conv2d, weight: Tensor | None = None) -> Any:
-        kernel = values(layer.weight if weight is None else weight)
+        self.ops = opset13
+
+    def convolve(self, x: Any, layer: nn.Conv2d, kernel: np.ndarray) -> Any:
         grouped = layer.groups > 1
-        operation = ops.group_convolution if grouped else ops.convolution
+        operation = self.ops.group_convolution if grouped else self.ops.convolution
         before, behind = margins(layer)
         # Grouped kernels are [groups, outputs, inputs, height, width].
         out = operation(
             x,
-            ops.constant(kernel[:, None] if grouped else kernel),
+            self.ops.constant(kernel[:, None] if grouped else kernel),
             list(layer.stride),
             [before, before],
             [behind, behind],
             [1, 1],
         )
         assert layer.bias is not None
-        return ops.add(out, ops.constant(values(layer.bias).reshape(1, -1, 1, 1)))
+        return self.ops.add(out, self.ops.constant(values(layer.bias).reshape(1, -1, 1, 1)))
 
-    def block(x: Any, layer: Any) -> Any:  # a BlazeBlock
-        out = convolve(convolve(x, layer.depthwise), layer.pointwise)
-        if layer.stride == 2:
-            x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
-        if layer.grow:
-            none, channels = ops.constant([0, 0, 0, 0]), ops.constant([0, layer.grow, 0, 0])
-            x = ops.pad(x, none, channels, "constant", ops.constant(np.float32(0)))
-        return ops.relu(ops.add(out, x))
+    def halve(self, x: Any) -> Any:
+        return self.ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
 
-    def flat(x: Any, layer: nn.Conv2d) -> Any:
-        return ops.reshape(convolve(x, layer), ops.constant([0, -1]), True)
+    def grow(self, x: Any, channels: int) -> Any:
+        none, behind = self.ops.constant([0, 0, 0, 0]), self.ops.constant([0, channels, 0, 0])
+        return self.ops.pad(x, none, behind, "constant", self.ops.constant(np.float32(0)))
 
+    def add(self, x: Any, y: Any) -> Any:
+        return self.ops.add(x, y)
+
+    def relu(self, x: Any) -> Any:
+        return self.ops.relu(x)
+
+    def standardise(self, x: Any, means: np.ndarray, deviations: np.ndarray) -> Any:
+        x = self.ops.subtract(x, self.ops.constant(means.reshape(1, 3, 1, 1)))
+        return self.ops.divide(x, self.ops.constant(deviations.reshape(1, 3, 1, 1)))
+
+
+def _graph(network: BlazeNet) -> Any:
+    import openvino
+
+    build = _OpenVinoOps()
+    ops = build.ops
     pictures = ops.parameter([CHUNK, PIXELS, PIXELS], np.float32)
-    x = ops.unsqueeze(pictures, ops.constant([1]))
-    weight = network.stem.weight
-    if network.config.channels == "imagenet":
-        x = ops.subtract(x, ops.constant(values(network.means)))
-        x = ops.divide(x, ops.constant(values(network.deviations)))
-    else:
-        weight = weight.sum(dim=1, keepdim=True)
-    x = ops.relu(convolve(x, network.stem, weight))
-    for layer in network.first:
-        x = block(x, layer)
-    middle = x
-    for layer in network.second:
-        x = block(x, layer)
-    features = ops.concat([flat(middle, network.tap1), flat(x, network.tap2)], 1)
+    parts = taps(network, build, ops.unsqueeze(pictures, ops.constant([1])))
+    features = ops.concat([ops.reshape(x, ops.constant([0, -1]), True) for x in parts], 1)
     weight = ops.constant(values(network.classifier.weight))
     logits = ops.matmul(features, weight, False, True)
     logits = ops.add(logits, ops.constant(values(network.classifier.bias).reshape(1, -1)))
