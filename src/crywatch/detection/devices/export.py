@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from crywatch.audio.waves.cleaned import read_clean
+from crywatch.audio.waves.levels import level_dbfs
 from crywatch.core.atomic import atomic_dir, write_json
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ConfigError, ModelError, TableError
@@ -57,7 +58,6 @@ NEEDS = {  # by format: modules, and what brings them
     "tflite": (("tensorflow", "ai_edge_litert"), "export"),
     "int8": (("tensorflow", "ai_edge_litert"), "export"),
 }
-SILENT_RMS = 10 ** (SILENT_DBFS / 20)
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _training_pictures(
     loudest = []
     for path in progress(clips["path"].iloc[places], "export int8", len(places), "clip"):
         seconds = windows(detector.low(read_clean(path)), detector.rate_hz, 1)
-        level = np.square(seconds).mean(axis=1)
-        if len(level) and level.max() >= SILENT_RMS**2:
+        level = np.sqrt(np.square(seconds).mean(axis=1))
+        if len(level) and level_dbfs(float(level.max())) >= SILENT_DBFS:
             loudest.append(seconds[level.argmax()])
     if not loudest:
         raise TableError("export: the train part has no sound that sets the ranges of int8")
