@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import soundfile
-import yaml
 
 from crywatch.core import params
 from crywatch.operations.retrain import Record, RetrainConfig, run
 from crywatch.tracking import registry, store
-from tests.helpers.retrain_cases import IDENTITY, commit, git, put, runs
+from tests.helpers.chain_cases import enter_chain, make_chain
+from tests.helpers.retrain_cases import git, put, runs
 from tests.helpers.split_cases import cry_like
-from tests.helpers.tracking_cases import ROOT
 
 pytestmark = pytest.mark.nightly
 
@@ -40,68 +36,19 @@ else:
             raise ValueError("not now")
         write_model(Path("data/calibrate/robust"), told["sign"])
 """
-PLAN = {
-    "download": {
-        "foreach": "${corpora}",
-        "do": {
-            "cmd": "python stage.py download ${key}",
-            "deps": ["stage.py", "${item.folder}"],
-            "params": ["corpus.${key}"],
-            "outs": ["data/raw/${key}"],
-        },
-    },
-    "sounds": {
-        "cmd": "python stage.py sounds",
-        "deps": ["stage.py"],
-        "outs": [f"data/{name}" for name in ("sounds", "split", "mixtures")],
-    },
-    "calibrate": {
-        "foreach": ["robust"],
-        "do": {
-            "cmd": "python stage.py calibrate",
-            "deps": ["stage.py", "data/raw/esc50"],
-            "outs": ["data/calibrate/${item}"],
-        },
-    },
-}
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "stage.py").write_text(STAGE)
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": PLAN}))
-    for name in (".gitignore", ".dvcignore"):
-        (project / name).write_text((ROOT / name).read_text())
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values |= {"data": {"source": "generated", "mirror": ""}}
-    values["corpora"] = {"esc50": {"folder": str(tmp_path / "corpus")}}
-    values["corpus"]["esc50"]["folder"] = str(tmp_path / "corpus")
-    values["register"]["first"] = {
-        "main": 0.0,
-        "false_alarms_per_hour": 3600.0,
-        "infants_over_twice": 1.0,
-    }
-    values["register"]["infants"] = {"model": "mahalanobis", "more": 0}
-    values["drift"] |= {"reference_clips": 20, "min_recordings": 4}
-    values["retrain"] |= {"recordings": str(tmp_path / "recent"), "heartbeat_s": 1.0}
-    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    tell(tmp_path / "project", 1)
+    drift = {"reference_clips": 20, "min_recordings": 4}
+    recent = str(tmp_path / "recent")
+    made = make_chain(tmp_path / "project", STAGE, "esc50", drift, {"recordings": recent})
     (tmp_path / "recent").mkdir()
     for n in range(4):
         soundfile.write(tmp_path / "recent" / f"{n}.wav", cry_like(100 + n), 16000)
-    tell(project, 1)
-    monkeypatch.chdir(project)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
-    for name, value in IDENTITY.items():
-        monkeypatch.setenv(name, value)
-    git(project, "init", "--quiet")
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=project, check=True)
-    commit(project)
-    store.open_store.cache_clear()
-    yield project
+    enter_chain(made, monkeypatch)
+    yield made
     store.open_store.cache_clear()
 
 
