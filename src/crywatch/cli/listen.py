@@ -131,6 +131,8 @@ def listen(
         watch = ModelWatch(find, load, listener.use, say, config.look_s, folder)
         listener.run()
         watch.close()
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends what is slow to end
+            signal.signal(number, signal.SIG_DFL)
     if listener.failed:
         raise typer.Exit(1)
 

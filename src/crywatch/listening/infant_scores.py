@@ -23,7 +23,7 @@ from crywatch.listening.events import CryEvent
 from crywatch.listening.history import History, InfantScore
 
 LONGEST_S = 300.0  # that a clip may take
-LAST_S = 30.0  # that the last ones may take when the listener ends
+LAST_S = 60.0  # that the last ones may take when the listener ends
 NICE = 10
 NO_CRY = "no cry was found in it"
 COMMAND = (sys.executable, "-P", "-m", "crywatch.cli", "infant", "score", "--format", "jsonl")
