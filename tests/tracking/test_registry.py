@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import os
 import pickle
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
+import soundfile
 
 from crywatch.core import gate
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
+from crywatch.detection.detectors import load_detector
 from crywatch.operations.register import models
 from crywatch.operations.register.models import parse, use
 from crywatch.tracking import registry, store
@@ -87,7 +98,56 @@ def test_a_registered_model_is_found_by_alias_and_number_and_comes_back_as_it_wa
     needed = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1/requirements.txt"))
     assert "safetensors==" in needed.read_text()
     served = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
-    assert served.predict(np.zeros((2, 32000), np.float32)).shape == (2,)
+    waves = 0.1 * np.random.default_rng(0).standard_normal((2, 32000)).astype(np.float32)
+    scores = served.predict(waves)
+    assert scores.shape == (2,)
+    files = [base64.b64encode(wav(wave)).decode() for wave in waves]
+    of_files = served.predict(np.zeros((1, 1), np.float32), params={"audio": files})
+    np.testing.assert_allclose(of_files, scores, atol=1e-3)
+    with pytest.raises(CrywatchError, match="no base64"):
+        served.predict(np.zeros((1, 1), np.float32), params={"audio": ["a wav"]})
+
+
+def wav(wave: np.ndarray) -> bytes:
+    """A file of 16 kHz, as its bytes."""
+    with io.BytesIO() as file:
+        soundfile.write(file, wave, 16_000, format="WAV", subtype="PCM_16")
+        return file.getvalue()
+
+
+@pytest.mark.nightly
+def test_mlflow_serves_a_registered_version_that_scores_a_wav(project):
+    """`mlflow models serve` in its own process, and a request as any client makes it."""
+    opened = registry.open_registry()
+    registry.set_alias(opened, add(opened, a_model("one")), registry.CHAMPION)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    variables = os.environ | {"MLFLOW_TRACKING_URI": opened.uri, "MLFLOW_WORKERS": "1"}
+    wave = 0.1 * np.random.default_rng(0).standard_normal(32000).astype(np.float32)
+    audio = [base64.b64encode(wav(wave)).decode()]
+    with subprocess.Popen(command, env=variables, start_new_session=True) as server:
+        try:
+            until_s = time.monotonic() + 240
+            while True:
+                try:
+                    requests.get(f"http://127.0.0.1:{port}/ping", timeout=5)
+                    break
+                except requests.ConnectionError:
+                    assert server.poll() is None and time.monotonic() < until_s
+                    time.sleep(0.5)
+            answer = requests.post(
+                f"http://127.0.0.1:{port}/invocations",
+                json={"inputs": [[0.0]], "params": {"audio": audio}},
+                timeout=120,
+            )
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    assert answer.status_code == 200, answer.text
+    [score] = answer.json()["predictions"]
+    assert score == pytest.approx(load_detector("one").score(wave).max(), abs=1e-3)
 
 
 def test_a_version_without_a_digest_is_none_of_ours(project):

@@ -31,6 +31,7 @@ def mount(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command()(compare)
     app.command()(deliver)
+    app.command()(gc)
     app.command()(runs)
 
 
@@ -106,6 +107,39 @@ def deliver(
     if rest:
         say(f"{rest} records are left: run `crywatch deliver` again when their store answers")
         raise typer.Exit(1)
+
+
+def gc(
+    keep: Annotated[int, typer.Option(min=1, help="The latest rebuilds, which stay.")] = 20,
+    days: Annotated[float, typer.Option(min=0.0, help="Nothing younger goes.")] = 30.0,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of `crywatch listen --keep-clips`; repeatable."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+) -> None:
+    """Print what may go, with sizes: old runs, copies of the project, clips, records never sent.
+
+    Nothing is removed without --yes. Runs that a registered model or a younger rebuild has
+    something from stay, and so do clips that were labelled. DVC's cache is `dvc gc`'s.
+    """
+    from crywatch.operations import gc as tidying
+    from crywatch.tracking.store import reached
+
+    folders = [folder.absolute() for folder in clips or ()]
+    total = 0
+    with contextlib.chdir(root()), reached():
+        for litter in tidying.find(Path.cwd(), tidying.Limits(keep, days), folders):
+            typer.echo(litter.line)
+            total += litter.n_bytes
+            if yes:
+                litter.remove()
+    if not total:
+        say("nothing is old enough to go")
+    elif yes:
+        say(f"{tidying.size(total)} removed")
+    else:
+        say(f"{tidying.size(total)} may go: `--yes` removes it")
 
 
 def runs(

@@ -90,6 +90,19 @@ def checkout(project: Path, commit: str, name: str) -> Worktree:
     return Worktree(folder, sha, tuple(recover.mend(folder)))
 
 
+def copies(project: Path) -> list[Path]:
+    """Folders of all copies of the project, in use or not."""
+    below = (project / FOLDER).glob("*/")
+    return sorted(path for path in below if (path / ".git").is_file())
+
+
+def remove(project: Path, folder: Path) -> None:
+    """Remove a copy, and what git knows of it."""
+    with alone(project):
+        gate.remove(folder, project / FOLDER)
+        _git(project, "worktree", "prune")
+
+
 def resolve(project: Path, commit: str) -> str:
     """The full SHA of a commit, branch or tag of the project.
 

@@ -40,14 +40,16 @@ class Flavour:
     code: str  # the module that MLflow runs, in the package's folder
     requirements: tuple[str, ...]
     output: tuple[str, tuple[int, ...]]  # type and shape
+    scores_files: bool = False  # as parameter ``audio``
 
 
 # Requirements are those of params.yaml's default embedder; detectors on VGGish or YAMNet say what
 # they miss.
 DETECTOR = Flavour(
     "detection/mlflow_model.py",
-    ("torch", "numpy", "librosa", "soxr", "safetensors", "omegaconf"),
+    ("torch", "numpy", "librosa", "soxr", "safetensors", "omegaconf", "av"),
     ("float64", (-1,)),
+    scores_files=True,
 )
 EMBEDDERS = {  # by kind
     kind: Flavour("speaker/mlflow_model.py", needed, ("float32", (-1, dim)))
@@ -90,11 +92,12 @@ def _save(collected: Path, target: Path) -> None:
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
     description = read_json(collected / MODEL / DESCRIPTION)
     flavour = _flavour(description)
     output, shape = flavour.output
+    files = ParamSpec("audio", DataType.string, [], shape=(-1,))  # base64, of their bytes
     mlflow.pyfunc.save_model(
         path=str(target),
         python_model=str(collected / CODE / flavour.code),
@@ -103,6 +106,7 @@ def _save(collected: Path, target: Path) -> None:
         signature=ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
             outputs=Schema([TensorSpec(np.dtype(output), shape)]),
+            params=ParamSchema([files]) if flavour.scores_files else None,
         ),
         input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
         pip_requirements=(collected / REQUIREMENTS).read_text().split(),
