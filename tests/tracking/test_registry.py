@@ -67,10 +67,16 @@ def test_a_registered_model_is_found_by_alias_and_number_and_comes_back_as_it_wa
     assert registry.find(opened, "it's", "1") is None
     first = add(opened, a_model("one"), **{registry.STAGE: "calibrate@one"})
     second = add(opened, a_model("two"))
+    registry.describe(opened, first, "# Card of the first")
     registry.set_alias(opened, second, registry.CHALLENGER)
     registry.set_alias(opened, first, registry.CHALLENGER)  # no longer the second's
     registry.move_champion(opened, second, "ada", "better")
     registry.move_champion(opened, first, "ada", "worse after all", "rollback")
+    shown = opened.client.get_registered_model(NAME).description
+    assert shown.startswith(
+        f"Champion: [version 1](#/models/{NAME}/versions/1), rollback by ada at"
+    )
+    assert shown.endswith("worse after all\n\n# Card of the first")
     found = registry.find(opened, NAME, "champion")
     assert (found.version, found.aliases) == (1, ("challenger", "champion"))
     assert registry.find(opened, NAME, "2").aliases == ()

@@ -251,7 +251,20 @@ def move_champion(
     moves = [*map(asdict, current.moves), asdict(move)][-KEPT_MOVES:]
     set_tags(store, to, {PROMOTION: json.dumps(moves)})
     set_alias(store, to, CHAMPION)
+    _show_champion(store, to, move)
     return move
+
+
+def _show_champion(store: Store, to: ModelVersion, move: Move) -> None:
+    """Describe the registered model by its champion: how it became it, and its card."""
+    head = (
+        f"Champion: [version {to.version}](#/models/{to.name}/versions/{to.version}), "
+        f"{move.kind} by {move.by} at {move.at}: {move.why}\n\n"
+    )
+    with reached():
+        version = store.client.get_model_version(to.name, str(to.version))
+        text = f"{head}{version.description or ''}"[:MAX_DESCRIPTION]
+        store.client.update_registered_model(to.name, text)
 
 
 def utc_now() -> str:
