@@ -156,6 +156,11 @@ def find_or_create(
             before = _before(store, rebuild)
             known = before.data.params if before is not None else {}
             changed = describe.changes(known, rebuild.params) if known else {}
+            # What is new in it first: much may differ from the commit since long.
+            latest_first = sorted(
+                rebuild.uncommitted.items(), key=lambda one: one[0] not in changed
+            )
+            named = dict(latest_first) or changed
             tags = rebuild.tags | more_tags()
             if known:
                 tags[describe.CHANGED] = describe.changed_line(changed)
@@ -164,9 +169,7 @@ def find_or_create(
             run = store.client.create_run(
                 store.experiment_id,
                 start_time=rebuild.started_ms,
-                run_name=describe.name(
-                    [rebuild.name], rebuild.uncommitted or changed, rebuild.started_ms
-                ),
+                run_name=describe.name([rebuild.name], named, rebuild.started_ms),
                 tags=tags,
             )
         log_params(store, run, rebuild.params)

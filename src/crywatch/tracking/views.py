@@ -151,6 +151,7 @@ def _charts(columns: Sequence[str]) -> dict[str, Any]:
         "uuid": "crywatch",
         "name": "What a rebuild is judged by",
         "display": True,
+        "columns": 2,
         "isReordered": False,
         "deleted": False,
         "isGenerated": False,
