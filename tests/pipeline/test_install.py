@@ -64,6 +64,16 @@ def test_the_base_detects(base, project):
     assert listed.returncode == 0 and "detect" in listed.stdout
 
 
+def test_the_base_shows_what_it_does_outside_of_any_project(base, tmp_path):
+    ended = crywatch(base, tmp_path, "demo", "--no-open")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "crywatch-demo.png").is_file()
+    ended = crywatch(base, tmp_path, "detect", "crywatch-demo.flac", "--format", "jsonl")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(json.loads(ended.stdout)["events"]) == 2
+    assert crywatch(base, tmp_path, "trace", "released").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "extra"),
     [
