@@ -130,7 +130,7 @@ def test_sigterm_ends_open_events(project):
         listener.send_signal(signal.SIGTERM)
         rest = [json.loads(line) for line in listener.stdout]
         assert listener.wait(10) == 0
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
     assert [record["type"] for record in rest if record["type"] != "second"] == ["end", "state"]
     assert rest[-1]["state"] == "ended"
 
