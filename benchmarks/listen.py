@@ -2,7 +2,8 @@
 
 - ``latency``: sources by HTTP, each a generated cry every few seconds, into the command, and from
   it to a real broker. A delay is from the end of the second that decides (the onset's, where an
-  event may last a second) to the message's arrival; sound is sent in pieces of 20 ms. The processor's time is of the listener and its processes, by source and second of sound.
+  event may last a second) to the message's arrival; sound is sent in pieces of 20 ms. The
+  processor's time is of the listener and its processes, by source and second of sound.
 - ``hour``: an hour of noise and cries in a file, at 100 times the speed of sound, through the
   command: its memory after the first tenth and at the end.
 - ``week``: seven days through the engine alone: quiet, cries at night, a source that is gone now
@@ -35,7 +36,7 @@ from crywatch.corpora.generate import synthesis
 
 PIECE_S = 0.02
 CRY_S, QUIET_S = 3.0, 6.0  # of an event's sound, and after it
-RULE = ("--threshold", "0.5")  # of an event of a second, so that its onset decides
+RULE = ("--threshold", "0.3")  # of an event of a second, so that its onset decides
 
 
 @dataclass(frozen=True)

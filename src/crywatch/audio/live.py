@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av import AudioStream, Packet
     from av.container import InputContainer
 
-PIECE_S = 0.1  # of sound, about
+PIECE_S = 0.05  # of sound, about
 SKIP_S = 0.1  # rounding of time stamps
 PROBED_BYTES, PROBED_S = 1 << 19, 2.0  # of a stream, until it must be known
 OPEN = {"open": True}
