@@ -106,3 +106,12 @@ def test_infants_are_named_for_all_sources_or_for_one():
     for wrong in (["Mia", "Ada"], [" "], ["nursery="] * 2):
         with pytest.raises(ConfigError, match="one infant a source"):
             parse_infants(wrong, sources)
+
+
+def test_what_takes_long_when_the_listener_ends_is_given_up(scoring, monkeypatch):
+    monkeypatch.setattr("crywatch.listening.infant_scores.LAST_S", 0.1)
+    scoring.scorer._command = (sys.executable, "-c", "import time; time.sleep(60)")
+    for name in ("a", "b"):
+        scoring.scorer.clip(cry(5.0, name=name), "camera/x.flac", at(2.0))
+    scoring.scorer.close()
+    assert scoring.lines == ["infant: the last events are not compared: the listener ended"]

@@ -71,6 +71,7 @@ class InfantScorer:
         self._say, self._history, self._changed = say, history, changed
         self._command = command
         self._process: subprocess.Popen[str] | None = None
+        self._ended = False
         self._work = Background("infant", say)
 
     def clip(self, event: CryEvent, path: str, at: datetime) -> None:
@@ -87,10 +88,12 @@ class InfantScorer:
         last.cancel()
 
     def _end(self) -> None:
+        self._ended = True
         if self._process is not None:
             self._process.kill()
 
     def _score(self, event: CryEvent, infant: str, clip: Path, at: datetime) -> None:
+        self._require_time()
         score = self._ask(infant, clip, at)
         if score.unusual and score.p is not None:
             self._say(
@@ -99,6 +102,10 @@ class InfantScorer:
         if self._history is not None:
             self._history.score(event.id, score)
             self._changed(event.id)
+
+    def _require_time(self) -> None:
+        if self._ended:
+            raise CrywatchError("the last events are not compared: the listener ended")
 
     def _ask(self, infant: str, clip: Path, at: datetime) -> InfantScore:
         self._process = subprocess.Popen(
@@ -118,11 +125,12 @@ class InfantScorer:
             self._process.kill()
             self._process.communicate()
             raise CrywatchError(f"{clip.name} took more than {LONGEST_S:g} s") from None
+        self._require_time()
         lines = said.splitlines()
         if self._process.returncode or len(lines) > 1:
             reason = errors.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
             raise CrywatchError(f"{infant} is not compared: {reason[0].removeprefix('crywatch: ')}")
         if not lines:
             return InfantScore(infant, None, False, NO_CRY, 0)
-        line = gate.parsed(_Line, lines[0], "crywatch infant score")
+        line: _Line = gate.parsed(_Line, lines[0], "crywatch infant score")
         return InfantScore(infant, line.p, line.alarm, line.reason or "", line.cries)

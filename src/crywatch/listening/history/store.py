@@ -192,4 +192,5 @@ def _event(row: tuple) -> PastEvent:
     if score[0] is None:
         return PastEvent(*event)
     infant, p, unusual, reason, cries = score
-    return PastEvent(*event, InfantScore(infant, p, bool(unusual), reason or "", cries or 0))
+    verdict = InfantScore(infant, p, bool(unusual), reason or "", cries or 0)
+    return PastEvent(*event, score=verdict)
