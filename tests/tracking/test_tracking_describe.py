@@ -27,6 +27,7 @@ def test_changes_tell_what_was_added_and_removed():
     assert changed == {"b": ("2", "9"), "c": ("3", "(none)"), "d": ("(none)", "4")}
     assert describe.changed_line(changed) == "b: 2 → 9; c: 3 → (none); d: (none) → 4"
     assert describe.changed_line({}) == "nothing"
+    assert describe.changes({"tracking.uri": "a"}, {"tracking.uri": "b"}) == {}
 
 
 def test_a_stage_says_what_dvc_yaml_says_of_it(tmp_path):

@@ -67,11 +67,14 @@ def uncommitted(now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Parameters that differ, by name; `ABSENT` stands for one that is not there."""
+    """Parameters that differ, by name; `ABSENT` stands for one that is not there.
+
+    Where runs go, and how they are shown, changes nothing that is made.
+    """
     return {
         name: (before.get(name, ABSENT), now.get(name, ABSENT))
         for name in sorted({**before, **now})
-        if before.get(name) != now.get(name)
+        if before.get(name) != now.get(name) and not name.startswith("tracking.")
     }
 
 
