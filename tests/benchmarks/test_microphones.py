@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import devices
+from benchmarks import microphones
 from crywatch.audio.channels import apply, channel
 
 
 def test_a_device_is_the_same_however_many_are_drawn():
-    twelve = devices.devices(12, 18)
-    assert devices.devices(3, 18) == twelve[:3] and devices.devices(1, 19) != twelve[:1]
+    twelve = microphones.devices(12, 18)
+    assert microphones.devices(3, 18) == twelve[:3] and microphones.devices(1, 19) != twelve[:1]
     assert len({device.gain_db for device in twelve}) == 12
     assert 0 < sum(device.cut_dbfs < 0 for device in twelve) < 12
 
 
 def test_a_device_changes_level_and_cuts_and_leaves_the_time_axis():
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
-    for device in devices.devices(12, 18):
+    for device in microphones.devices(12, 18):
         through = channel(device.name, {device.name: device.steps()})
         heard = apply(through, wave, "clip")
         assert heard.shape == wave.shape and np.isfinite(heard).all()
@@ -27,18 +27,18 @@ def test_a_device_changes_level_and_cuts_and_leaves_the_time_axis():
 
 
 def test_the_last_lines_are_the_spread_over_devices_alone():
-    def run(name: str, auc: float | None) -> devices.Run:
-        return devices.Run(name, "", 4, auc, 0.5, None, 0, None, None)
+    def run(name: str, auc: float | None) -> microphones.Run:
+        return microphones.Run(name, "", 4, auc, 0.5, None, 0, None, None)
 
-    runs = [run(devices.AS_IS, 0.1), run("device 1", 0.9), run("device 2", 0.7)]
-    *shown, least, middle, most = devices.with_spread(iter(runs))
+    runs = [run(microphones.AS_IS, 0.1), run("device 1", 0.9), run("device 2", 0.7)]
+    *shown, least, middle, most = microphones.with_spread(iter(runs))
     assert shown == runs
     assert [one.device for one in (least, middle, most)] == ["least", "middle", "most"]
     assert (least.auc, most.auc) == (0.7, 0.9) and middle.auc == pytest.approx(0.8)
-    assert middle.called is None and "-" in devices._line(middle)
+    assert middle.called is None and "-" in microphones._line(middle)
 
 
 def test_shares_are_of_the_clips_that_there_are():
     labels, scores = np.array([True, True, False, False]), np.array([0.9, 0.2, 0.6, 0.1])
-    assert devices._found(labels, scores, 0.5) == (0.75, 0.5, 0.5)
-    assert devices._found(np.ones(2, bool), np.array([0.9, 0.2]), 0.5) == (None, 0.5, None)
+    assert microphones._found(labels, scores, 0.5) == (0.75, 0.5, 0.5)
+    assert microphones._found(np.ones(2, bool), np.array([0.9, 0.2]), 0.5) == (None, 0.5, None)

@@ -1,4 +1,4 @@
-"""Scores through a dozen drawn devices: ``python -m benchmarks.devices --help``.
+"""Scores through a dozen drawn devices: ``python -m benchmarks.microphones --help``.
 
 A device is a frequency response, a gain, a limit beyond which it cuts flat, an upper edge of its
 band and a noise, drawn once and then the same for every clip. The test part of a rebuild is put
