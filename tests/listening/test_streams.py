@@ -184,12 +184,12 @@ def test_a_header_without_end_is_given_up_and_others_are_heard(tmp_path):
                 time.sleep(0.1)
 
     soundfile.write(tmp_path / "good.wav", bursts(1, 3 * RATE_HZ), RATE_HZ)
-    config = ListenConfig(connect_s=3.0, backoff_s=5.0)
+    config = ListenConfig(connect_s=6.0, backoff_s=30.0)
     with serving(drip) as address:
         specs = (f"bad={address}", str(tmp_path / "good.wav"))
         with Listening(*specs, config=config, speed=0.0) as listening:
             wait_for(lambda: listening.said and len(listening.recorder.seconds) == 3)
-    assert listening.said == ["bad: does not answer within 3 s"]
+    assert listening.said == ["bad: does not answer within 6 s"]
 
 
 def test_a_decoder_that_dies_ends_its_source_alone(tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_a_microphone_is_heard_at_its_own_rate(sound_card):
     pieces = reading.read_microphone({"place": ""})
     assert next(pieces) == {"open": True}
     heard = np.concatenate([next(pieces) for _ in range(5)])
-    assert 0.3 < len(heard) / RATE_HZ <= 0.5
+    assert 0.1 < len(heard) / RATE_HZ <= 0.25
     assert np.median(heard) == pytest.approx(0.25, abs=0.01)
 
 
