@@ -106,7 +106,7 @@ def _save(collected: Path, target: Path) -> None:
         signature=ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
             outputs=Schema([TensorSpec(np.dtype(output), shape)]),
-            params=ParamSchema([files]) if flavour.scores_files else None,
+            params=ParamSchema([files]) if flavour.scores_files else None,  # type: ignore[arg-type]
         ),
         input_example=np.zeros((1, RATE_HZ), dtype=np.float32),
         pip_requirements=(collected / REQUIREMENTS).read_text().split(),

@@ -37,7 +37,7 @@ class ExportedDetector(WindowedDetector):
         if not path.is_file() or file_sha256(path) != about["files"].get(file):
             raise ModelError(f"{path}: not what was written with {SIDECAR}: {AGAIN}")
         try:
-            self.hear = RUNTIMES[file](path)  # type: ignore[method-assign]
+            self.hear = RUNTIMES[file](path)  # type: ignore[method-assign, assignment]
             context = ContextConfig(**about["context"])
             super().__init__(about["name"], about["parameters"], about["rate_hz"], context)
         except ModuleNotFoundError:

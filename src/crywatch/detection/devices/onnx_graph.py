@@ -40,7 +40,7 @@ class OnnxOps:
         from onnx import numpy_helper
 
         name = f"constant_{len(self.constants)}"
-        array = np.ascontiguousarray(value, dtype=kind)
+        array: np.ndarray = np.ascontiguousarray(value, dtype=kind)
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
@@ -89,8 +89,8 @@ def window_model(network: BlazeNet, front_end: FrontEndConfig) -> bytes:
     column = ops.node("MatMul", features, ops.constant(weight[:, None]))
     column = ops.node("Add", column, ops.constant(bias))
     ops.node("Squeeze", column, ops.constant([1], np.int64), name=LOGIT)
-    wave = ["n", front_end.rate_hz]
-    images = ["n", front_end.n_mels, FRAMES]
+    wave: list[str | int | None] = ["n", front_end.rate_hz]
+    images: list[str | int | None] = ["n", front_end.n_mels, FRAMES]
     graph = helper.make_graph(
         ops.nodes,
         "crywatch",

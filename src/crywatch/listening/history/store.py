@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from crywatch.core.atomic import private_dir, private_file
@@ -189,8 +189,9 @@ class History:
 
 def _event(row: tuple) -> PastEvent:
     event, score = row[: len(fields(PastEvent)) - 1], row[len(fields(PastEvent)) - 1 :]
+    past = PastEvent(*event)
     if score[0] is None:
-        return PastEvent(*event)
+        return past
     infant, p, unusual, reason, cries = score
     verdict = InfantScore(infant, p, bool(unusual), reason or "", cries or 0)
-    return PastEvent(*event, score=verdict)
+    return replace(past, score=verdict)
