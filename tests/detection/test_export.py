@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -11,22 +12,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
+from crywatch.audio.waves.cleaned import to_int16
+from crywatch.audio.waves.resampling import resample
 from crywatch.cli import main as cli
 from crywatch.core import params
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.core.models import ModelFolder, load, save
+from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.decisions import KEY, Calibration, Decision, RatedRule, Rule, merge_events
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.devices import export as exporting
-from crywatch.detection.devices.c import write_device
+from crywatch.detection.devices.c import Quantised, write_device
 from crywatch.detection.devices.detector import ONNX, ExportedDetector
 from crywatch.detection.devices.export import INT8, PARITY, SIDECAR, ExportConfig, run
 from crywatch.detection.devices.parity import ParityRow
 from crywatch.detection.devices.spectrum import picture_of
-from crywatch.detection.robust.context import ContextConfig, pool, probabilities
+from crywatch.detection.robust.context import ContextConfig, pool, probabilities, windows
 from tests.helpers.c_cases import compiled, listener_of, needs_gcc, pointer
 from tests.helpers.calibrate_cases import write_sources
 from tests.helpers.robust_model_cases import CONTEXT, FRONT_END, write_robust
@@ -34,6 +39,7 @@ from tests.helpers.robust_model_cases import CONTEXT, FRONT_END, write_robust
 ROOT = Path(__file__).parents[2]
 PLATT = Calibration("platt", slope=0.9, offset=-0.4)
 RULE = Rule(0.6, 0.4, 2.0, 1.0)
+LOOP_BYTES = 60_000  # at most, of struct loop
 DECISION = Decision(PLATT, (RatedRule(5.0, RULE, 0, 1.0, True),), 5.0, {"part": "val"})
 GIVEN = params.section("export", ExportConfig, ROOT / "params.yaml")
 WHOLE = replace(GIVEN, formats=["onnx", "tflite", "int8"], int8_pictures=40)
@@ -215,8 +221,6 @@ def test_the_c_listener_hears_and_decides_as_detect_does(tmp_path, pooling, knot
     logits = (rng.standard_normal(400) + 2 * np.sin(np.arange(400) / 25)).astype(np.float32)
     expected = calibration(probabilities(pool(logits, context)))
     listener = listener_of(8 + 4 + 1)
-    import ctypes
-
     library.crywatch_start(ctypes.byref(listener))
     crying = np.zeros(len(expected), dtype=bool)
     decided = 0
@@ -236,6 +240,41 @@ def test_the_c_listener_hears_and_decides_as_detect_does(tmp_path, pooling, knot
     assert set(np.flatnonzero(crying).tolist()) <= inside
 
 
+# A microcontroller's loop
+
+
+@needs_gcc
+def test_the_sketch_of_a_microcontroller_hears_what_detect_hears(tmp_path):
+    scale = Quantised(0.02, -20, 0.05, 3, None)
+    write_device(tmp_path, picture_of(FRONT_END), CONTEXT, PLATT, RULE, scale)
+    sketch = ROOT / "deploy" / "esp32s3" / "main"
+    (tmp_path / "loop.h").write_bytes((sketch / "loop.h").read_bytes())
+    library = compiled(tmp_path, sketch / "loop.c")
+    heard: list[np.ndarray] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_byte, ctypes.c_void_p)
+    def network(address):
+        picture = np.ctypeslib.as_array((ctypes.c_byte * 4096).from_address(address))
+        heard.append(picture.reshape(64, 64).copy())
+        return 13
+
+    loop = (ctypes.c_char * LOOP_BYTES)()
+    library.loop_start(loop, network)
+    wave = to_int16(resample(sound(4.0), 16_000, 8_000))
+    wave[16_000:24_000] = 0
+    decided = sum(
+        library.loop_hear(loop, pointer(np.ascontiguousarray(wave[start : start + 4_000])))
+        for start in range(0, len(wave), 4_000)
+    )
+    assert decided == 3  # the last second waits for what comes after it
+    floats = wave.astype(np.float32) / np.float32(32768)
+    audible = [w for w in windows(floats, 8_000, 2) if np.sqrt(np.square(w).mean()) >= 1e-4]
+    images = pictures(torch.from_numpy(np.stack(audible)), FRONT_END).numpy()
+    expected = np.clip(np.rint(images / np.float32(0.02)) - 20, -128, 127)
+    assert len(heard) == len(expected) < 7
+    assert np.abs(np.stack(heard) - expected).max() <= 1
+
+
 # Whole numbers
 
 
@@ -248,7 +287,7 @@ def test_whole_numbers_on_a_microcontrollers_interpreter(model, sources, tmp_pat
     summary = run(model, loose, sources, folder)
     rows = {(row.format, row.sound): row for row in summary.rows}
     assert rows["tflite", "test"].logit_difference < 1e-4
-    assert rows["int8", "golden"].mean_difference < 0.1
+    assert rows["int8", "golden"].mean_difference < 0.5
     about = summary.about["int8"]
     assert 50_000 < about["arena_bytes"] < 200_000
     interpreter = runtime.Interpreter.from_file(str(folder / INT8), arena_size=200_000)
