@@ -37,7 +37,7 @@ class ExportedDetector(WindowedDetector):
         if not path.is_file() or file_sha256(path) != about["files"].get(file):
             raise ModelError(f"{path}: not what was written with {SIDECAR}: {AGAIN}")
         try:
-            self.hear = RUNTIMES[file](path)  # type: ignore[method-assign, assignment]
+            self._hear = RUNTIMES[file](path)
             context = ContextConfig(**about["context"])
             super().__init__(about["name"], about["parameters"], about["rate_hz"], context)
         except ModuleNotFoundError:
@@ -47,7 +47,7 @@ class ExportedDetector(WindowedDetector):
         self.decision = decision_of(about, str(folder))
 
     def hear(self, windows: np.ndarray) -> np.ndarray:
-        raise NotImplementedError  # set by __init__
+        return self._hear(windows)
 
 
 def read_sidecar(folder: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _logit(ops: TensorFlowOps, network: BlazeNet, images: Any) -> Any:
         flat.append(tf.reshape(part, [-1, count]))
         first += count
     weight = weight[np.concatenate(orders)]
-    return tf.matmul(tf.concat(flat, axis=1), weight[:, None]) + np.array([bias], dtype=np.float32)
+    return tf.matmul(tf.concat(flat, axis=1), weight[:, None]) + np.float32(bias)
 
 
 def _images(ops: TensorFlowOps, wave: Any, picture: Picture) -> Any:
