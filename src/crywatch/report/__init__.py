@@ -62,7 +62,6 @@ def run(
         "comparison": systems_page(inputs.systems, config.comparison_title, origin),
         "results": results_page(
             inputs.systems,
-            inputs.shortcuts,
             inputs.detection.decisions,
             inputs.infants,
             config.results,

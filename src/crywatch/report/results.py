@@ -8,14 +8,17 @@ from pathlib import Path
 from crywatch.report.decision_tables import decision_tables
 from crywatch.report.infants import InfantsInputs
 from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
-from crywatch.report.shortcuts import left_out_table
 from crywatch.report.state_tables import state_tables
 from crywatch.report.systems import (
+    POOLED,
+    RECORDED,
     SystemResults,
     case_study_table,
     headline_table,
     kind_tables,
+    left_out_tables,
     main_table,
+    scope_tables,
 )
 from crywatch.report.tables import read_output
 from crywatch.report.verification_tables import verification_tables
@@ -23,7 +26,6 @@ from crywatch.report.verification_tables import verification_tables
 
 def results_page(
     systems: Path,
-    shortcuts: Path,
     decisions: Sequence[Path],
     infants: InfantsInputs,
     rows: Sequence[str],
@@ -37,8 +39,16 @@ def results_page(
     results = SystemResults(systems)
     tables = {
         "headline": [headline_table(results)],
-        "systems": [main_table(results, rows)],
-        "left_out": [left_out_table(read_output(shortcuts / "means.json", "evaluate")["left_out"])],
+        "systems": [
+            main_table(results, rows),
+            *scope_tables(results, RECORDED, [POOLED]),
+            *(
+                each
+                for channel in results.matched
+                for each in scope_tables(results, channel, [POOLED])
+            ),
+        ],
+        "left_out": left_out_tables(results),
         "kinds": kind_tables(results),
         "decisions": decision_tables(
             [read_output(folder / "tables.json", "calibrate") for folder in decisions]

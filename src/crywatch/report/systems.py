@@ -125,17 +125,16 @@ def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage
     """Collect tables and figures from folder ``systems`` of stage ``evaluate``."""
     results = SystemResults(folder)
 
-    def pages(channel: str, scopes: Sequence[str]) -> list[Table]:
-        return [each for scope in scopes for each in _by_unit(results, channel, scope)]
-
     tables = {
         "headline": [headline_table(results)],
         "systems": [main_table(results)],
-        "recorded": pages(RECORDED, results.test_scopes()),
+        "recorded": scope_tables(results, RECORDED, results.test_scopes()),
         "matched": [
-            each for channel in results.matched for each in pages(channel, results.scopes(channel))
+            each
+            for channel in results.matched
+            for each in scope_tables(results, channel, results.scopes(channel))
         ],
-        "left_out": pages(RECORDED, [s for s in distinct(results.rows, "scope") if LEFT_OUT in s]),
+        "left_out": left_out_tables(results),
         "kinds": kind_tables(results),
         "shift": [
             shift_table(results, shift, unit)
@@ -270,6 +269,17 @@ def _measures(results: SystemResults) -> Iterator[Measure]:
             if scope != POOLED:
                 yield Measure(channel, scope, "second", "average_precision")
                 yield Measure(channel, scope, "clip", "average_precision")
+
+
+def scope_tables(results: SystemResults, channel: str, scopes: Sequence[str]) -> list[Table]:
+    """Every system on each of ``scopes`` through ``channel``."""
+    return [each for scope in scopes for each in _by_unit(results, channel, scope)]
+
+
+def left_out_tables(results: SystemResults) -> list[Table]:
+    """Every system on the corpora and kinds that some training did not hear."""
+    scopes = [scope for scope in distinct(results.rows, "scope") if LEFT_OUT in scope]
+    return scope_tables(results, RECORDED, scopes)
 
 
 def _by_unit(results: SystemResults, channel: str, scope: str) -> Iterator[Table]:
