@@ -20,6 +20,8 @@ BROUGHT = {
     "configobj": "dvc",
     "dvc_data": "dvc",
     "numba": "librosa",
+    "pydantic": "fastapi",
+    "starlette": "fastapi",
     "urllib3": "requests",
 }
 

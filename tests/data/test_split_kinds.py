@@ -53,7 +53,7 @@ def test_a_class_of_two_kinds_is_an_error():
 
 def test_every_class_of_the_generated_corpora_has_a_kind(tmp_path, capsys):
     rows = []
-    for name in corpora.NAMES:
+    for name in set(corpora.NAMES) - {"esc10"}:  # whose samples are ESC-50's
         generate(name, tmp_path / name, TINY)
         entries = corpora.get(name).index(tmp_path / name)
         rows += [(name, e.category, e.label) for e in entries if isinstance(e, ClipEntry)]

@@ -11,7 +11,6 @@ import typer
 
 from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say
-from crywatch.detection import released
 
 if TYPE_CHECKING:
     from crywatch.operations.register import Registration
@@ -99,6 +98,8 @@ def folder(model: Path | None, default: str) -> Path:
     A folder on disk goes before a registered model of that name, with a line on it. ``released``
     is the package's own, which also stands in for a ``default`` folder that no rebuild has made.
     """
+    from crywatch.detection import released
+
     text = model.as_posix() if model is not None else default
     if text == released.NAME:
         return released.FOLDER
