@@ -28,21 +28,9 @@ def listen(
             "env:VARIABLE, which holds an address with its password.",
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="A model folder, champion, challenger or NAME/VERSION of the registry, or "
-            "released; by default params.yaml's detect.model, or released where that is not made."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
-    ] = None,
-    false_alarms_per_hour: Annotated[
-        float | None,
-        typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
-    ] = None,
+    model: cli_models.Deciding = None,
+    threshold: cli_models.Threshold = None,
+    false_alarms_per_hour: cli_models.StatedRate = None,
     seconds: Annotated[bool, typer.Option("--seconds", help="Print each second's score.")] = False,
     speed: Annotated[
         float, typer.Option(min=0.0, help="Of files, times that of sound; 0: as fast as can be.")

@@ -89,13 +89,7 @@ def _root(
 @app.command()
 def detect(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="A model folder, champion, challenger or NAME/VERSION of the registry, or "
-            "released; by default params.yaml's detect.model, or released where that is not made."
-        ),
-    ] = None,
+    model: cli_models.Deciding = None,
     format: Annotated[
         Format,
         typer.Option(help="How to print: audacity is a label track, srt subtitles of one file."),
@@ -103,14 +97,8 @@ def detect(
     plot: Annotated[
         Path | None, typer.Option(help="Also draw one file and its events, as this PNG.")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
-    ] = None,
-    false_alarms_per_hour: Annotated[
-        float | None,
-        typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
-    ] = None,
+    threshold: cli_models.Threshold = None,
+    false_alarms_per_hour: cli_models.StatedRate = None,
 ) -> None:
     """Score every second of PATHS and merge the cries into events.
 

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 By = Annotated[str | None, typer.Option(help="Who does it; by default the user of this machine.")]
+Deciding = Annotated[
+    Path | None,
+    typer.Option(
+        help="A model folder, champion, challenger or NAME/VERSION of the registry, or "
+        "released; by default params.yaml's detect.model, or released where that is not made."
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Of a second's score, not as the model decides."),
+]
+StatedRate = Annotated[
+    float | None,
+    typer.Option(help="Decide as the model was calibrated for; one of its stated rates."),
+]
 VERDICTS = {True: "kept", False: "FAILED"}
 
 
