@@ -55,6 +55,30 @@ def test_files_are_heard_at_once_and_each_as_detect_hears_it(tmp_path):
         assert states == [State.CONNECTING, State.LISTENING, State.ENDED]
 
 
+class BusyDetector(LoudnessDetector):
+    """Counts how many threads hear by it at a time: runtimes of networks allow one."""
+
+    busy = most = 0
+
+    def hear(self, windows):
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        time.sleep(0.005)
+        self.busy -= 1
+        return super().hear(windows)
+
+
+def test_a_model_that_was_taken_over_hears_one_source_at_a_time(tmp_path):
+    for name in ("a", "b", "c"):
+        soundfile.write(tmp_path / f"{name}.wav", bursts(1, 30 * RATE_HZ), RATE_HZ)
+    specs = parse_sources([f"{tmp_path}/{name}.wav" for name in ("a", "b", "c")])
+    model, said = BusyDetector(), []
+    listener = Listener(specs, LoudnessDetector(), RULE, ListenConfig(), [], said.append, 0.0)
+    listener.use(model, RULE)
+    listener.run()
+    assert (said, model.most) == ([], 1)
+
+
 def test_a_file_that_is_no_sound_is_told_in_one_line_and_ends_no_other(tmp_path):
     (tmp_path / "bad.wav").write_text("no sound at all")
     soundfile.write(tmp_path / "good.wav", bursts(1, 3 * RATE_HZ), RATE_HZ)

@@ -85,8 +85,9 @@ class Listener:
 
     def use(self, model: Windowed, rule: Rule) -> None:
         """Go on with another model, each source as soon as no event of it is open."""
+        shared = _OneAtATime(model)
         for engine in self._engines.values():
-            engine.use(_OneAtATime(model), rule)
+            engine.use(shared, rule)
 
     def stop(self) -> None:
         """End soon: open events end, and sinks are told."""
