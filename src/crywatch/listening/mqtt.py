@@ -23,7 +23,7 @@ from crywatch.listening.events import CryEvent, SecondScore, Sound, SourceState,
 from crywatch.listening.homeassistant import EXPIRE_S, discovery
 from crywatch.listening.lines import event_record
 from crywatch.listening.today import CryingToday
-from crywatch.listening.topics import OFF, OFFLINE, ON, ONLINE, Topics
+from crywatch.listening.topics import OFF, OFFLINE, ON, ONLINE, Topics, of_listener
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -112,11 +112,11 @@ class Mqtt:
 
     @property
     def _listener_status(self) -> str:
-        return f"{self._broker.base}/{self._broker.listener}/status"
+        return of_listener(self._broker.base, self._broker.listener, "status")
 
     @property
     def _marked(self) -> str:
-        return f"{self._broker.base}/{self._broker.listener}/mark"
+        return of_listener(self._broker.base, self._broker.listener, "mark")
 
     # what the listener says
 

@@ -8,6 +8,11 @@ ONLINE, OFFLINE = "online", "offline"
 ON, OFF = "ON", "OFF"
 
 
+def of_listener(base: str, listener: str, what: str) -> str:
+    """A topic of the listener itself."""
+    return f"{base}/{listener}/{what}"
+
+
 @dataclass(frozen=True)
 class Topics:
     """``BASE/LISTENER/SOURCE/...``; all but `event` are retained."""
@@ -19,7 +24,7 @@ class Topics:
     @property
     def listener_status(self) -> str:
         """`ONLINE`, and by last will `OFFLINE`."""
-        return f"{self.base}/{self.listener}/status"
+        return of_listener(self.base, self.listener, "status")
 
     @property
     def status(self) -> str:
@@ -47,4 +52,4 @@ class Topics:
         return self._of("minutes_today")
 
     def _of(self, what: str) -> str:
-        return f"{self.base}/{self.listener}/{self.source}/{what}"
+        return of_listener(self.base, self.listener, f"{self.source}/{what}")
