@@ -146,6 +146,17 @@ def test_what_waits_is_bounded_and_the_newest_of_it_come(heard, started):
     line.close()
 
 
+def test_a_listener_ends_although_it_has_not_noticed_that_the_line_is_cut(heard, started):
+    line = Line(heard._client._port)
+    sink = started(reached(line.port))
+    line.cut()
+    wait_for(lambda: not sink._is_connected)
+    sink._is_connected = True
+    sink.close()
+    line.close()
+    wait_for(lambda: heard.retained[HOUSE] == "offline")
+
+
 def test_minutes_of_today_go_on_after_a_restart(heard, started):
     now = BEGAN.now(BEGAN.tzinfo)
     cry = dataclasses.replace(event(0, 120.0), onset=now - timedelta(seconds=120), end=now)

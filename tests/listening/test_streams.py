@@ -72,7 +72,7 @@ def test_a_camera_stalls_drops_restarts_and_changes_its_rate(tmp_path):
             line.stall()
             began = time.monotonic()
             wait_for(lambda: State.STALLED in listening.states())
-            assert time.monotonic() - began < QUICK.stall_s + 1
+            assert time.monotonic() - began < QUICK.stall_s + 5
             assert len(recorder.events) == 2 and recorder.events[1].end is not None
             line.flow()
             listening.wait_for_sound(0.5)

@@ -165,18 +165,18 @@ def test_a_slow_server_does_not_slow_a_stage(proxy):
         started = time.monotonic()
         for step in range(1000):
             log.metrics({"loss": 1 / (step + 1)}, step=step)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 20, "a thousand answers take 200 s"
     assert len(history(stage("split"), "loss")) == 1000
     assert journal.journals() == []
 
 
 def test_the_end_of_a_stage_waits_for_nothing(proxy):
-    proxy.delay_s = 0.7
+    proxy.delay_s = 2.0
     with sending():
         with tracking.stage_run("split") as log:
             everything(log)
             started = time.monotonic()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2
         assert journal.journals(), "it is sent after the stage"
         proxy.delay_s = 0.0
     check_everything()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -155,8 +156,9 @@ class Mqtt:
         until = time.monotonic() + CLOSE_S
         if self._is_connected:
             last = self._client.publish(self._listener_status, OFFLINE, qos=1, retain=True)
-            while self._is_connected and not last.is_published() and time.monotonic() < until:
-                time.sleep(0.02)
+            with suppress(RuntimeError):  # the connection is lost already: its last will tells
+                while self._is_connected and not last.is_published() and time.monotonic() < until:
+                    time.sleep(0.02)
         if self._waiting:
             self._say(f"mqtt: {len(self._waiting)} events were not delivered")
         self._client.disconnect()
