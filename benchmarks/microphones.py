@@ -14,7 +14,7 @@ import contextlib
 import os
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from benchmarks.machine import ONE_THREAD, positive, print_runs
 
 if TYPE_CHECKING:
     from crywatch.audio.channels import Channel
+    from crywatch.infants.embed_cries import EmbedCriesConfig
     from crywatch.infants.embedded_cries import InfantClips, ShiftedClips
+    from crywatch.infants.evaluation.baselines import ModelEvaluation
     from crywatch.infants.evaluation.results import ModelSummary
 
 SEED = 18
@@ -74,7 +76,8 @@ class Run:
     auc: float | None  # of the clips' highest seconds
     found: float | None  # share of the clips with a cry whose highest second is a cry
     called: float | None  # share of the others
-    infants: int
+    infants: int  # whose baseline promises a rate
+    recordings: int  # of theirs, later than the baseline
     unusual: float | None  # share of an infant's own later recordings, mean over infants
     promised: float | None  # that share, as recorded
 
@@ -124,16 +127,12 @@ def measured(drawn: Sequence[Device], model: str, threshold: float) -> Iterator[
 
     section = {device.name: device.steps() for device in drawn}
     channels = {name: channel(name, section) for name in section}
-    unusual = _infants(channels)
+    infants = _infants(channels)
     for device in (None, *drawn):
         name = AS_IS if device is None else device.name
         labels, scores = _clips(model, None if device is None else channels[name])
-        rates = {
-            "infants": 0 if unusual is None else unusual.promised,
-            "unusual": None if unusual is None else _rate(unusual, name),
-            "promised": None if unusual is None else unusual.rate_promised,
-        }
-        yield Run(name, _drawn(device), len(labels), *_found(labels, scores, threshold), **rates)
+        found = _found(labels, scores, threshold)
+        yield Run(name, _drawn(device), len(labels), *found, *_unusual(infants, name))
 
 
 def _clips(model: str, through: Channel | None) -> tuple[np.ndarray, np.ndarray]:
@@ -170,12 +169,14 @@ def _found(
     return (auc, *(float((part >= threshold).mean()) if len(part) else None for part in shares))
 
 
-def _infants(channels: Mapping[str, Channel]) -> ModelSummary | None:
+def _infants(channels: Mapping[str, Channel]) -> ModelEvaluation | None:
     """The default model of infants with a device a shift; None where none were embedded."""
     from crywatch.core import params, paths
+    from crywatch.core.progress import progress
     from crywatch.infants.embed_cries import EmbedCriesConfig
     from crywatch.infants.embedded_cries import EmbeddedCries
     from crywatch.infants.evaluation.baselines import evaluate
+    from crywatch.infants.evaluation.division import divide
     from crywatch.infants.fit_infants import FitInfantsConfig
     from crywatch.infants.models.registry import build
 
@@ -185,43 +186,64 @@ def _infants(channels: Mapping[str, Channel]) -> ModelSummary | None:
     embedding = params.section("embed_cries", EmbedCriesConfig)
     seed = params.plain("seed")
     store = EmbeddedCries(paths.EMBED_CRIES)
-    infants = [
-        replace(infant, shifted=_through(infant, channels, embedding))
-        for infant in store.infants([PART], config.changed)
-    ]
+    infants = store.infants([PART], config.changed)
+    vectors = _embedder(embedding)
+    heard = []
+    for infant in progress(infants, "infants", unit="infant"):
+        later = divide(infant.sessions, infant.times, config.evaluation.division).test
+        shifted = tuple(_through(infant, later, channels, vectors)) if len(later) else ()
+        heard.append(replace(infant, shifted=shifted))
     model = build(config.default, config.settings, seed, store.cohort(config.changed))
-    return evaluate(model, infants, config.conformal, config.evaluation, seed).summary
+    return evaluate(model, heard, config.conformal, config.evaluation, seed)
 
 
-def _through(
-    infant: InfantClips, channels: Mapping[str, Channel], config: Any
-) -> tuple[ShiftedClips, ...]:
-    """An infant's recordings through each device, embedded as the rebuild embeds them."""
+def _embedder(config: EmbedCriesConfig) -> Callable[[str, Channel], np.ndarray]:
+    """A recording through a channel, embedded as the rebuild embeds it, [dim]."""
     from crywatch.audio.channels import apply
     from crywatch.core import paths
     from crywatch.infants.embed_cries import recording_vector
-    from crywatch.infants.embedded_cries import ShiftedClips
     from crywatch.speaker.cries.store import CryStore
     from crywatch.speaker.logmel import open_network
 
     cries = CryStore(paths.CRIES)
     embed = open_network(paths.TRAIN_SPEAKER / config.network).embed
-    rows = np.arange(len(infant.clip_ids))
-    made = []
+
+    def vector(clip_id: str, through: Channel) -> np.ndarray:
+        waves = [peak_at_1(apply(through, wave, clip_id)) for wave in cries.waves(clip_id)]
+        return recording_vector(waves, clip_id, embed, config.averaging)
+
+    return vector
+
+
+def _through(
+    infant: InfantClips,
+    rows: np.ndarray,
+    channels: Mapping[str, Channel],
+    vector: Callable[[str, Channel], np.ndarray],
+) -> Iterator[ShiftedClips]:
+    """Those of an infant's recordings that its baseline has not heard, through each device."""
+    from crywatch.infants.embedded_cries import ShiftedClips
+
     for name, through in channels.items():
-        vectors = []
-        for clip_id in infant.clip_ids:
-            waves = [peak_at_1(apply(through, wave, clip_id)) for wave in cries.waves(clip_id)]
-            vectors.append(recording_vector(waves, clip_id, embed, config.averaging))
-        if vectors:
-            made.append(ShiftedClips(name, True, rows, np.stack(vectors)))
-    return tuple(made)
+        vectors = [vector(infant.clip_ids[row], through) for row in rows]
+        yield ShiftedClips(name, True, rows, np.stack(vectors))
 
 
 def peak_at_1(wave: np.ndarray) -> np.ndarray:
     """As stage `cries` leaves them; silence stays silence."""
     peak = float(np.abs(wave).max())
     return (wave / peak).astype(np.float32) if peak else wave
+
+
+def _unusual(
+    infants: ModelEvaluation | None, name: str
+) -> tuple[int, int, float | None, float | None]:
+    """What `Run` says of infants."""
+    if infants is None:
+        return 0, 0, None, None
+    summary = infants.summary
+    recordings = sum(row.test_clips for row in infants.rows if row.promised)
+    return summary.promised, recordings, _rate(summary, name), summary.rate_promised
 
 
 def _rate(summary: ModelSummary, name: str) -> float | None:

@@ -28,7 +28,7 @@ def test_a_device_changes_level_and_cuts_and_leaves_the_time_axis():
 
 def test_the_last_lines_are_the_spread_over_devices_alone():
     def run(name: str, auc: float | None) -> microphones.Run:
-        return microphones.Run(name, "", 4, auc, 0.5, None, 0, None, None)
+        return microphones.Run(name, "", 4, auc, 0.5, None, 0, 0, None, None)
 
     runs = [run(microphones.AS_IS, 0.1), run("device 1", 0.9), run("device 2", 0.7)]
     *shown, least, middle, most = microphones.with_spread(iter(runs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -290,6 +291,13 @@ def test_whole_numbers_on_a_microcontrollers_interpreter(model, sources, tmp_pat
     assert rows["int8", "golden"].mean_difference < 0.5
     about = summary.about["int8"]
     assert 50_000 < about["arena_bytes"] < 200_000
+    from ai_edge_litert.interpreter import Interpreter
+
+    # The sketch's interpreter has no kernel but those that it names.
+    details = Interpreter(model_path=str(folder / INT8))._get_ops_details()
+    main = (ROOT / "deploy" / "esp32s3" / "main" / "main.cc").read_text()
+    named = {name.lower() for name in re.findall(r"ops\.Add(\w+)\(\)", main)}
+    assert {op["op_name"].replace("_", "").lower() for op in details} == named
     interpreter = runtime.Interpreter.from_file(str(folder / INT8), arena_size=200_000)
     library = compiled(folder)
     picture, work = np.zeros((64, 64), np.float32), np.zeros(1538, np.float32)

@@ -1,0 +1,7 @@
+// Stand-in.
+#pragma once
+
+namespace tflite {
+struct Model;
+const Model *GetModel(const void *bytes);
+} // namespace tflite
