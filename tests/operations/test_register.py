@@ -8,14 +8,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from crywatch.core import params
-from crywatch.core.errors import ConfigError, RegistryError
+from crywatch.core import params, paths
+from crywatch.core.errors import ConfigError, CrywatchError, RegistryError
+from crywatch.detection.detectors import load_detector
+from crywatch.detection.devices import export as exporting
+from crywatch.detection.devices.export import ExportConfig
 from crywatch.operations import drift
-from crywatch.operations.register import listening, run
+from crywatch.operations.register import devices, listening, models, run
 from crywatch.operations.register.run import Request, rollback
 from crywatch.tracking import lineage, model_files, registry, store
 from crywatch.tracking.registry import CHALLENGER, CHAMPION
@@ -32,6 +36,7 @@ from tests.helpers.tracking_cases import PARAMS
 pytest_plugins = ["tests.helpers.tracking_fixtures"]
 ADA = Request("ada", "tried it")
 FOLDER = Path("data/calibrate/robust")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -216,6 +221,67 @@ def test_what_is_kept_with_a_version(ready):
         assert part in card
     client = store.open_store().client
     assert card.startswith(client.get_model_version("cry", "2").description[:1000])
+
+
+def test_the_files_for_devices_go_along_where_they_are_of_this_very_model(ready):
+    made("DEAF")
+    export()
+    assert registered().no_devices == ""
+    kept = artifact(1, devices.EXPORT)
+    assert files(kept) == files(paths.EXPORT)
+    assert "`--model champion/export`" in artifact(1, "card.md").read_text()
+    folder = models.use("cry/champion/export", print)
+    assert files(folder) == files(kept) and models.use("cry/1/export", print) == folder
+    wave = np.random.default_rng(0).standard_normal(64_000).astype(np.float32)
+    scores = [load_detector(path).score(wave) for path in (folder, FOLDER)]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+    made("RIGHT")
+    assert "data/export is of another model" in registered().no_devices
+    with pytest.raises(RegistryError, match="cry 2: no files for devices were registered with it"):
+        models.use("cry/champion/export", print)
+
+    # What was changed in the store since is not used.
+    source = Path(store.open_store().client.get_run(versions()[0].run_id).info.artifact_uri[7:])
+    (source / "export" / "window.onnx").write_bytes(b"another")
+    shutil.rmtree(folder)
+    with pytest.raises(RegistryError, match="cry 1: its files for devices have SHA-256"):
+        models.use("cry/1/export", print)
+
+
+def test_files_for_devices_that_are_not_whole_are_left_out(ready):
+    made("DEAF")
+    export()
+
+    def said() -> str:
+        with pytest.raises(CrywatchError) as told:
+            devices.copy_exported(paths.EXPORT, FOLDER, Path("out"))
+        assert not Path("out").exists() and "\n" not in str(told.value)
+        return str(told.value)
+
+    (paths.EXPORT / "golden.npz").write_bytes(b"x")
+    assert "data/export/golden.npz is not what was exported" in said()
+    (paths.EXPORT / "golden.npz").unlink()
+    assert "data/export/golden.npz: No such file" in said()
+    about = json.loads((paths.EXPORT / "sidecar.json").read_text())
+    about["files"] = {"../secret": "0" * 64}
+    (paths.EXPORT / "sidecar.json").write_text(json.dumps(about))
+    assert "'../secret' must lie below its folder" in said()
+    (paths.EXPORT / "sidecar.json").write_text("[]")
+    assert "sidecar.json" in said()
+    shutil.rmtree(paths.EXPORT)
+    assert "there is no data/export/sidecar.json: `dvc repro export` makes it" in said()
+
+
+def export():
+    """Stage `export` made this of the model, on generated sound alone."""
+    config = params.section("export", ExportConfig, ROOT / "params.yaml")
+    shutil.rmtree(paths.EXPORT, ignore_errors=True)
+    exporting.run(FOLDER, config, (), paths.EXPORT)
+
+
+def versions() -> list[registry.ModelVersion]:
+    return registry.versions(registry.open_registry(), "cry")
 
 
 def test_more_infants_over_twice_the_promise_refuse_a_better_model(ready):

@@ -84,6 +84,8 @@ def _show(registration: Registration) -> None:
                 f"{VERDICTS[gate.passed]:<6}  {gate.name:<14}  {gate.slice:<{wide}}  {gate.said}"
             )
     typer.echo(f"version {registration.version}: {registration.why}")
+    if registration.no_devices:
+        say(registration.no_devices)
 
 
 @app.command()
@@ -119,7 +121,8 @@ def folder(model: Path | None, default: str) -> Path:
     if text == released.NAME:
         return released.FOLDER
     path = model if model is not None else root() / default
-    if text.rpartition("/")[2] not in ("champion", "challenger") and not text[-1:].isdigit():
+    last = text.removesuffix("/export").rpartition("/")[2]
+    if last not in ("champion", "challenger") and not last[-1:].isdigit():
         # the registry's libraries take seconds to load
         return path if model is not None else released.folder_of(path)
     from crywatch.core import params

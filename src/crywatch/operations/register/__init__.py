@@ -2,7 +2,8 @@
 
 ``run`` has `run` and `rollback`; ``challenge`` scores the challenger and the champion on the same
 recordings, ``slices`` compares them there and ``gates`` decides; ``card`` describes the version;
-``models`` brings registered models back to disk. `Registration` is what a call returns.
+``models`` brings registered models back to disk, ``devices`` has the files for devices that go
+along. `Registration` is what a call returns.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Registration:
     already: bool  # this very model was registered before: nothing was done
     gates: tuple[PromotionGate, ...]
     why: str  # one sentence
+    no_devices: str = ""  # why no files for devices are registered with it
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -36,6 +36,7 @@ def render(
     result: ChallengeResult,
     promoted: bool,
     why: str,
+    for_devices: bool,
 ) -> str:
     """The card of ``model``, a copy of ``config.model``, as Markdown."""
     import jinja2
@@ -70,6 +71,7 @@ def render(
         n_left_out=result.left_out,
         champion=f"version {champion.version}" if champion else "",
         alias=CHAMPION if promoted else CHALLENGER,
+        for_devices=for_devices,
     )
 
 

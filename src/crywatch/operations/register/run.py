@@ -17,13 +17,13 @@ from typing import Any
 from crywatch.core import gate, params, paths
 from crywatch.core.atomic import write_json, write_text
 from crywatch.core.digest import files_sha256, value_sha256
-from crywatch.core.errors import RegistryError, UnreachableError
+from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
 from crywatch.core.gate import GateError
 from crywatch.core.lock import FileLock
 from crywatch.core.models import own_files
 from crywatch.detection.detectors import load_detector
 from crywatch.operations import drift
-from crywatch.operations.register import PromotionGate, Registration, card, facts
+from crywatch.operations.register import PromotionGate, Registration, card, devices, facts
 from crywatch.operations.register.challenge import (
     REPORTED,
     ChallengeResult,
@@ -108,11 +108,14 @@ def run(config: RegisterConfig, request: Request) -> Registration:
         about = facts.lineage_of(model.folder, origin) | {"infants": _infants(config)}
         _write_files(files, model, about)
         write_json(files / GATES, _gates_file(config, request, champion, result, why))
-        text = card.render(config, model, origin, about, champion, result, promoted, why)
+        for_devices, no_devices = _devices(copy, files)
+        text = card.render(
+            config, model, origin, about, champion, result, promoted, why, bool(for_devices)
+        )
         write_text(files / CARD, text)
         finished = twin is not None and twin.done
         if twin is None:
-            tags, metrics = _tags(store, origin, model.digest), _metrics(result)
+            tags, metrics = _tags(store, origin, model.digest) | for_devices, _metrics(result)
             version = registry.add(store, config.name, copy, files, tags, metrics, origin.profile)
         else:
             registry.log_files(store, twin, files)
@@ -127,8 +130,18 @@ def run(config: RegisterConfig, request: Request) -> Registration:
             if version.departure:
                 registry.set_tags(store, version, {registry.ROLLED_BACK: ""})
         # Last: without `DONE` the next call goes on from here.
-        registry.set_tags(store, version, {JUDGED: basis, registry.DONE: registry.utc_now()})
-    return Registration(version.version, promoted, finished, result.gates, why)
+        ended = {JUDGED: basis, registry.DONE: registry.utc_now()}
+        registry.set_tags(store, version, for_devices | ended)
+    return Registration(version.version, promoted, finished, result.gates, why, no_devices)
+
+
+def _devices(model: Path, files: Path) -> tuple[dict[str, str], str]:
+    """Put what was exported of the model beside it; its tag, or why there is none."""
+    try:
+        digest = devices.copy_exported(paths.EXPORT, model, files / devices.EXPORT)
+    except CrywatchError as error:
+        return {}, f"no files for devices are registered with it: {error}"
+    return {devices.DIGEST: digest}, ""
 
 
 def _basis(config: RegisterConfig, champion: ModelVersion | None, request: Request) -> str:
