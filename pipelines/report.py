@@ -40,6 +40,7 @@ def main() -> None:
                     mine=paths.MINE,
                     evaluation=paths.EVALUATE_DETECTION,
                     decisions=[paths.CALIBRATE / name for name in params.plain("calibrate.models")],
+                    exported=paths.EXPORT,
                 ),
                 infants=InfantsInputs(
                     cries=paths.CRIES,

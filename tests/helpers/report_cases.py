@@ -71,6 +71,26 @@ DECISIONS = {
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
+def exported_folder(folder: Path) -> Path:
+    """What the report reads of stage `export`."""
+
+    def row(name: str, sound: str, seconds: int, difference: float, **values: float) -> dict:
+        about = {"format": name, "sound": sound, "seconds": seconds, "windows": 4 * seconds}
+        about |= {"logit_difference": difference, "mean_difference": difference / 9}
+        return about | {"torch_auc": None, "auc": None, "decisions_differ": 0.0} | values
+
+    parity = [
+        row("onnx", "test", 300, 3.34e-6, auc=0.907, torch_auc=0.907),
+        row("onnx", "golden", 9, 1.4e-6),
+        row("int8", "test", 300, 0.364, auc=0.915, torch_auc=0.9147, decisions_differ=0.00506),
+    ]
+    write_json(folder / "parity.json", parity)
+    about = {"name": "robust", "bytes": {"onnx": 1_483_574, "int8": 167_400}}
+    about["products"] = {"network_products": 6_133_984, "picture_products": 17_895_424}
+    write_json(folder / "sidecar.json", about | {"int8": {"arena_bytes": 121_696}})
+    return folder
+
+
 def infants_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> InfantsInputs:
     """Folders with cries and figures; each function of tables gives one that names it."""
     for name in TABLES:

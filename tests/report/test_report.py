@@ -41,6 +41,7 @@ from crywatch.report.tables import Table
 from tests.helpers.report_cases import (
     DECISIONS,
     comparison_folder,
+    exported_folder,
     infants_inputs,
     shortcuts_folder,
 )
@@ -141,6 +142,7 @@ def inputs(tmp_path_factory) -> DetectionInputs:
         mine=folder / "mine",
         evaluation=folder / "evaluation",
         decisions=[folder / "calibrate"],
+        exported=exported_folder(folder / "export"),
     )
 
 
@@ -241,6 +243,23 @@ def test_what_came_of_each_corpus_what_did_not_and_what_to_do(report):
     assert (esc50["clips"], esc50["hours"], esc50["files refused"]) == ("2", "2.00", "2")
     assert (videos["clips gone"], videos["failed"]) == ("3", "2")
     assert esc50["licence"] == corpora.get("esc50").licence
+
+
+def test_what_was_exported_stands_beside_torch(report):
+    found = table(report, "Devices: the files of robust")
+    (onnx, golden), (whole,) = (
+        [dict(zip(found.columns, line, strict=True)) for line in found.rows if line[0] == name]
+        for name in ("onnx", "int8")
+    )
+    assert (onnx["sound"], golden["sound"]) == ("test, 300 s", "golden, 9 s")
+    assert (onnx["highest difference of a logit"], onnx["torch's"]) == ("3e-06", "0.9070")
+    columns = ("AUC per second", "seconds decided otherwise", "tflite-micro arena, bytes")
+    assert [golden[name] for name in columns] == ["n/a"] * 3
+    costs = [row["multiply-adds a window"] for row in (onnx, whole)]
+    assert costs == ["24.0 million", "6.1 million"]  # C makes the picture of whole numbers
+    assert (onnx["bytes"], whole["bytes"]) == ("1483574", "167400")
+    assert whole["seconds decided otherwise"] == "0.51 %"
+    assert whole["tflite-micro arena, bytes"] == "121696"
 
 
 def test_sources_are_measured(report):

@@ -64,6 +64,7 @@ def run(
             inputs.systems,
             inputs.detection.decisions,
             inputs.infants,
+            inputs.detection.exported,
             config.results,
             config.results_title,
             origin,

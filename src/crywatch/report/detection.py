@@ -19,6 +19,7 @@ from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders.base import title as embedder_title
 from crywatch.report.decision_tables import decision_tables, event_tables
+from crywatch.report.device_tables import device_tables
 from crywatch.report.pages import ReportOrigin, note
 from crywatch.report.tables import Columns, Table, cries, groups, interval, num, number, table
 
@@ -82,6 +83,7 @@ class DetectionInputs:
     mine: Path  # folder
     evaluation: Path  # folder
     decisions: list[Path]  # folder of each calibrated model
+    exported: Path  # folder
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def detection_page(
         ),
         *event_tables(read_json(inputs.evaluation / "events.json")),
         *decision_tables(decisions),
+        *device_tables(inputs.exported),
         mining(inputs.mine / "untrimmed" / "metrics.json"),
     ]
     roc = charts.curve_figure(inputs.evaluation / "roc.csv", "fpr", "tpr")

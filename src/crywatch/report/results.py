@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crywatch.report.decision_tables import decision_tables
+from crywatch.report.device_tables import device_tables
 from crywatch.report.infants import InfantsInputs
 from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
 from crywatch.report.state_tables import state_tables
@@ -28,11 +29,12 @@ def results_page(
     systems: Path,
     decisions: Sequence[Path],
     infants: InfantsInputs,
+    exported: Path,
     rows: Sequence[str],
     title: str,
     origin: ReportOrigin,
 ) -> SectionsPage:
-    """Collect it from folders of ``evaluate``, ``calibrate`` and the stages on infants.
+    """Collect it from folders of ``evaluate``, ``calibrate``, ``export`` and the stages on infants.
 
     ``rows`` are those of the comparison that the table of systems shows, where they were measured.
     """
@@ -55,6 +57,7 @@ def results_page(
         ),
         "case_study": [case_study_table(results)],
         "infants": [*verification_tables(infants.verification), *state_tables(infants.fitted)],
+        "devices": device_tables(exported),
     }
     return sections_page(
         "results",

@@ -1,0 +1,41 @@
+"""What stage `export` wrote, as a table: how far each format is from torch, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crywatch.report.pages import note
+from crywatch.report.tables import JsonRow, Table, num, number, read_output, table
+
+WHOLE = "int8"  # the format whose pictures C makes, outside of the network
+STAGE = "export"
+
+
+def device_tables(folder: Path) -> list[Table]:
+    """Of parity.json and sidecar.json in the ``folder`` of the stage."""
+    about = read_output(folder / "sidecar.json", STAGE)
+    products, arena = about["products"], (about["int8"] or {}).get("arena_bytes")
+    network, picture = products["network_products"], products["picture_products"]
+
+    def cost(row: JsonRow) -> str:
+        return f"{(network + (row['format'] != WHOLE) * picture) / 1e6:.1f} million"
+
+    columns = {
+        "format": "format",
+        "sound": lambda row: f"{row['sound']}, {row['seconds']} s",
+        "windows": lambda row: str(row["windows"]),
+        "highest difference of a logit": lambda row: f"{row['logit_difference']:.1g}",
+        "AUC per second": num("auc", 4),
+        "torch's": num("torch_auc", 4),
+        "seconds decided otherwise": lambda row: (
+            "n/a" if row["auc"] is None else f"{100 * row['decisions_differ']:.2f} %"
+        ),
+        "bytes": lambda row: str(about["bytes"][row["format"]]),
+        "multiply-adds a window": cost,
+        "tflite-micro arena, bytes": lambda row: number(
+            arena if row["format"] == WHOLE else None, 0
+        ),
+    }
+    rows = read_output(folder / "parity.json", STAGE)
+    title = f"Devices: the files of {about['name']} beside torch"
+    return [table(title, columns, rows, note("devices"))]
