@@ -1,7 +1,9 @@
 """``window.onnx``: the samples of a second in, the logit of a cry out; equal models, equal bytes.
 
 The graph is made node by node, with the spectrum as one strided convolution, so that any runtime of
-ONNX takes it and nothing of the exporting library is in it.
+ONNX takes it and nothing of the exporting library is in it. The convolution's kernel, which would
+be two thirds of the file, is an expression of constants: runtimes work it out once, when they open
+the file.
 """
 
 from __future__ import annotations
@@ -112,12 +114,11 @@ def _picture(ops: OnnxOps, picture: Picture) -> str:
     power = ops.node("ReduceMean", ops.node("Mul", WAVE, WAVE), axes=[1], keepdims=1)
     rms = ops.node("Max", ops.node("Sqrt", power), ops.constant(LEAST_RMS))
     wave = ops.node("Unsqueeze", ops.node("Div", WAVE, rms), ops.constant([1], np.int64))
-    kernel = ops.constant(picture.kernel[:, None])
     both = ops.node(
-        "Conv", wave, kernel, kernel_shape=[picture.kernel.shape[1]], strides=[picture.hop]
+        "Conv", wave, _kernel(ops, picture), kernel_shape=[picture.n_fft], strides=[picture.hop]
     )
     both = ops.node("Slice", both, *(ops.constant([n], np.int64) for n in (0, FRAMES, 2)))
-    bins = len(picture.kernel) // 2
+    bins = picture.n_fft // 2 + 1
     square = ops.node("Mul", both, both)
     square = ops.node("Reshape", square, ops.constant([-1, 2, bins, FRAMES], np.int64))
     power = ops.node("ReduceSum", square, ops.constant([1], np.int64), keepdims=0)
@@ -129,3 +130,15 @@ def _picture(ops: OnnxOps, picture: Picture) -> str:
     mean = ops.node("ReduceMean", level, axes=[1, 2], keepdims=1)
     less = ops.node("Sub", level, mean)
     return ops.node("Div", less, ops.constant(picture.scale_db), name=PICTURE)
+
+
+def _kernel(ops: OnnxOps, picture: Picture) -> str:
+    """`Picture.kernel` as [2 bins, 1, n_fft], of one turn of a cosine and a sine and the window."""
+    bins, samples = np.arange(picture.n_fft // 2 + 1)[:, None], np.arange(picture.n_fft)
+    place = ops.node("Mul", ops.constant(bins, np.int64), ops.constant(samples, np.int64))
+    place = ops.node("Mod", place, ops.constant(picture.n_fft, np.int64))
+    angles = 2 * np.pi * samples / picture.n_fft
+    turns = [ops.constant(wave) for wave in (np.cos(angles), np.sin(angles))]
+    waves = ops.node("Concat", *(ops.node("Gather", turn, place) for turn in turns), axis=0)
+    kernel = ops.node("Mul", waves, ops.constant(picture.window))
+    return ops.node("Unsqueeze", kernel, ops.constant([1], np.int64))
