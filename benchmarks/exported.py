@@ -53,18 +53,17 @@ def _each(hear: Callable[[np.ndarray], object], windows: list[np.ndarray]) -> No
 
 
 def _invoke(path: Path, samples: int | None) -> Callable[[], object]:
-    from ai_edge_litert.interpreter import Interpreter
+    from crywatch.detection.runtimes import LiteRtNetwork
 
-    interpreter = Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]
-    assert samples is None or np.prod(given["shape"]) == samples
-    values = np.random.default_rng(0).standard_normal(given["shape"]).astype(given["dtype"])
+    network = LiteRtNetwork(path)
+    (shape,) = network.inputs.values()
+    assert samples is None or np.prod(shape) == samples
+    kind = np.float32 if samples else np.int8
+    values = np.random.default_rng(0).standard_normal(shape).astype(kind)
 
     def call() -> None:
         for _ in range(SECONDS):
-            interpreter.set_tensor(given["index"], values)
-            interpreter.invoke()
+            network(values)
 
     return call
 

@@ -22,10 +22,10 @@ from crywatch.core import params
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.detection.decisions import expit
 from crywatch.detection.detectors import Detector
+from crywatch.detection.runtimes import RUNTIMES, Shape, in_a_line, open_network
 
 DESCRIBED = (".yaml", ".yml")
 RATES_HZ = (1_000, 192_000)
-Network = Callable[[np.ndarray], np.ndarray]  # one input of the network's shape to its output
 
 
 @dataclass
@@ -163,7 +163,7 @@ class CallableDetector(OwnDetector):
         try:
             self._callable = getattr(import_module(module), function)
         except Exception as error:  # whatever the module raises when it is imported
-            raise ConfigError(f"{source}: cannot be imported ({_line(error)})") from error
+            raise ConfigError(f"{source}: cannot be imported ({in_a_line(error)})") from error
         if not callable(self._callable) or not hasattr(self._callable, "rate_hz"):
             raise ConfigError(f"{source}: takes sound at what rate? set {function}.rate_hz = 16000")
         n_parameters = getattr(self._callable, "n_parameters", 0)
@@ -173,7 +173,7 @@ class CallableDetector(OwnDetector):
         try:
             return self._callable(wave)
         except Exception as error:
-            raise ModelError(f"{self.source}: raised {_line(error)}") from error
+            raise ModelError(f"{self.source}: raised {in_a_line(error)}") from error
 
 
 class NetworkDetector(OwnDetector):
@@ -187,10 +187,12 @@ class NetworkDetector(OwnDetector):
         self._about = config = params.typed(values, OwnConfig, str(path))
         config.check(str(path))
         file = path.parent / Path(config.model).expanduser()
-        runtimes = {".onnx": _onnx, ".tflite": _tflite}
-        if file.suffix not in runtimes or not file.is_file():
+        if file.suffix not in RUNTIMES or not file.is_file():
             raise ConfigError(f"{path}: model: {file} is no .onnx or .tflite file that is there")
-        self._network = runtimes[file.suffix](file, config)
+        self._network = network = open_network(file)
+        self._input = _named(list(network.inputs), config.input, "input", file)
+        self._output = _named(network.outputs, config.output, "output", file)
+        self._shape = tuple(config.shape or _shape(network.inputs[self._input]))
         super().__init__(name, str(path), config.rate_hz, config.parameters)
 
     def _scores(self, wave: np.ndarray, count: int) -> np.ndarray:
@@ -216,12 +218,12 @@ class NetworkDetector(OwnDetector):
         config = self._about
         given = config.log_mel.features(wave, config.rate_hz) if config.log_mel else wave
         try:
-            output = self._network(given)
+            output = self._network(given.reshape(self._shape), self._input, self._output)
         except Exception as error:  # whatever the runtime raises
             raise ModelError(
                 f"{self.source}: {config.model} does not take a window of shape {given.shape} "
                 f"({config.window_s:g} s at {config.rate_hz} Hz): set window_s, rate_hz or shape "
-                f"({_line(error)})"
+                f"({in_a_line(error)})"
             ) from error
         values = np.squeeze(output)
         highest = max(config.classes, default=0 if values.size == 1 else values.size)
@@ -234,66 +236,20 @@ class NetworkDetector(OwnDetector):
         return float(np.max(values[config.classes or [0]]))
 
 
-def _onnx(path: Path, config: OwnConfig) -> Network:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    except Exception as error:  # of the runtime's own kinds
-        raise ModelError(f"{path}: not an ONNX model ({_line(error)})") from error
-    given = _named({each.name: each for each in session.get_inputs()}, config.input, "input", path)
-    names = {each.name: each.name for each in session.get_outputs()}
-    output = _named(names, config.output, "output", path)
-    # Of a shape that is not fixed the last free length is what is given, others are one.
-    free = [place for place, size in enumerate(given.shape) if not isinstance(size, int)]
-    shape = [1 if place in free else size for place, size in enumerate(given.shape)]
-    shape = [-1 if place in free[-1:] else size for place, size in enumerate(shape)]
-
-    def network(window: np.ndarray) -> np.ndarray:
-        return session.run([output], {given.name: window.reshape(config.shape or shape)})[0]
-
-    return network
+def _shape(shape: Shape) -> Shape:
+    """Of one window: the last free length is what is given, others are one."""
+    free = [place for place, size in enumerate(shape) if size < 0]
+    return tuple(1 if place in free[:-1] else size for place, size in enumerate(shape))
 
 
-def _tflite(path: Path, config: OwnConfig) -> Network:
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
-        inputs = {each["name"]: each for each in interpreter.get_input_details()}
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: not a .tflite model ({_line(error)})") from error
-    given = _named(inputs, config.input, "input", path)
-    outputs = {each["name"]: each["index"] for each in interpreter.get_output_details()}
-    output = _named(outputs, config.output, "output", path)
-    if config.shape:
-        interpreter.resize_tensor_input(given["index"], config.shape)
-    interpreter.allocate_tensors()
-
-    def network(window: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(given["index"], window.reshape(config.shape or given["shape"]))
-        interpreter.invoke()
-        return interpreter.get_tensor(output)
-
-    return network
-
-
-def _named(entries: dict[str, Any], which: str, key: str, path: Path) -> Any:
-    """The entry of that name or number, the first without one; ConfigError that names all."""
-    if which.isdigit() and which not in entries:
-        which = dict(enumerate(entries)).get(int(which), which)
-    if which and which not in entries:
-        raise ConfigError(f"{path}: {key}: no {which!r} in it; there are {', '.join(entries)}")
-    return entries[which or next(iter(entries))]
+def _named(names: list[str], which: str, key: str, path: Path) -> str:
+    """The one of that name or number, the first without one; ConfigError that names all."""
+    if which.isdigit() and which not in names:
+        which = dict(enumerate(names)).get(int(which), which)
+    if which and which not in names:
+        raise ConfigError(f"{path}: {key}: no {which!r} in it; there are {', '.join(names)}")
+    return which or names[0]
 
 
 def _range(ends: tuple[int, int]) -> str:
     return f"{ends[0]}..{ends[1]} Hz"
-
-
-def _line(error: BaseException) -> str:
-    """Kind and first line of an error."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

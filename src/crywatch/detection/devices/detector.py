@@ -7,8 +7,9 @@ calibration and rules are those of the sidecar, and the same code as beside torc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from importlib.util import find_spec
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ModelError
 from crywatch.detection.decisions import decision_of
 from crywatch.detection.detectors import SIDECAR
-from crywatch.detection.robust.context import ContextConfig, Hearing
+from crywatch.detection.robust.context import ContextConfig
 from crywatch.detection.robust.windowed import WindowedDetector
+from crywatch.detection.runtimes import Network, has_runtime, in_a_line, open_network
 
 FORMAT = 1  # of the sidecar
 ONNX, TFLITE = "window.onnx", "window.tflite"
 AGAIN = "write it again with `crywatch export`"
 BATCH = 32  # windows at a time: what lies between two layers fits the cache
+Map = Callable[[Network, Iterable[np.ndarray]], Iterable[np.ndarray]]
 
 
 class ExportedDetector(WindowedDetector):
@@ -37,17 +40,22 @@ class ExportedDetector(WindowedDetector):
         if not path.is_file() or file_sha256(path) != about["files"].get(file):
             raise ModelError(f"{path}: not what was written with {SIDECAR}: {AGAIN}")
         try:
-            self._hear = RUNTIMES[file](path)
+            self._network = open_network(path)
             context = ContextConfig(**about["context"])
             super().__init__(about["name"], about["parameters"], about["rate_hz"], context)
-        except ModuleNotFoundError:
-            raise
-        except Exception as error:  # of the runtimes' own kinds
-            raise ModelError(f"{path}: {type(error).__name__}: {error}: {AGAIN}") from error
+        except (ModelError, LookupError, TypeError) as error:
+            raise ModelError(f"{path}: {in_a_line(error)}: {AGAIN}") from error
         self.decision = decision_of(about, str(folder))
+        self._map: Map = map
+
+    def speed_up(self) -> None:
+        if self._network.concurrent and (cores := _cores()) > 1:
+            self._map = ThreadPoolExecutor(cores, "hear").map
 
     def hear(self, windows: np.ndarray) -> np.ndarray:
-        return self._hear(windows)
+        starts = range(0, len(windows), BATCH)
+        batches = (windows[start : start + BATCH] for start in starts)
+        return np.concatenate([part.ravel() for part in self._map(self._network, batches)])
 
 
 def read_sidecar(folder: Path) -> dict[str, Any]:
@@ -64,50 +72,14 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
 
 
 def _playable(folder: Path, about: dict[str, Any]) -> str:
-    modules = {ONNX: "onnxruntime", TFLITE: "ai_edge_litert"}
-    there = [file for file in modules if file in about["files"]]
+    there = [file for file in (ONNX, TFLITE) if file in about["files"]]
     if not there:
         raise ModelError(f"{folder}: neither {ONNX} nor {TFLITE} is in it: {AGAIN}")
-    return next((file for file in there if find_spec(modules[file])), there[0])
+    return next(filter(has_runtime, there), there[0])
 
 
-def _onnx(path: Path) -> Hearing:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    return _in_batches(lambda windows: session.run(["logit"], {"wave": windows})[0])
-
-
-def _tflite(path: Path) -> Hearing:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path), num_threads=1)
-    given = interpreter.get_input_details()[0]["index"]
-    output = interpreter.get_output_details()[0]["index"]
-    size = 0
-
-    def hear(windows: np.ndarray) -> np.ndarray:
-        nonlocal size
-        if len(windows) != size:
-            interpreter.resize_tensor_input(given, windows.shape)
-            interpreter.allocate_tensors()
-            size = len(windows)
-        interpreter.set_tensor(given, windows)
-        interpreter.invoke()
-        return interpreter.get_tensor(output)[:, 0]
-
-    return _in_batches(hear)
-
-
-def _in_batches(hear: Hearing) -> Hearing:
-    def batches(windows: np.ndarray) -> np.ndarray:
-        starts = range(0, len(windows), BATCH)
-        return np.concatenate([hear(windows[start : start + BATCH]) for start in starts])
-
-    return batches
-
-
-RUNTIMES: dict[str, Callable[[Path], Hearing]] = {ONNX: _onnx, TFLITE: _tflite}
+def _cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

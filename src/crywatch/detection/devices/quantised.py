@@ -15,6 +15,7 @@ from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.devices.c import Quantised
 from crywatch.detection.robust.detector import RobustDetector
 from crywatch.detection.robust.windowed import WindowedDetector
+from crywatch.detection.runtimes import LiteRtNetwork
 
 ARENA_BYTES = 1 << 20  # more than the network needs: it says how much less
 # In a process of its own: the allocator writes its account to the standard error of the process.
@@ -29,24 +30,18 @@ class Int8Detector(WindowedDetector):
     """Torch's pictures in whole numbers, on LiteRT's reference kernels: those of tflite-micro."""
 
     def __init__(self, path: Path, detector: RobustDetector):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
         name, context = f"{detector.name} int8", detector.context
         super().__init__(name, detector.n_parameters, detector.rate_hz, context)
         self.decision = detector.decision
         self._front_end = detector.front_end
-        self._interpreter = Interpreter(
-            model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+        self._network = network = LiteRtNetwork(path, reference=True)
+        self._input, self._output = (
+            network.scales[name] for name in (*network.inputs, *network.outputs)
         )
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
 
     def quantised(self, path: Path) -> Quantised:
         """The scales, and the memory of the network in ``path``."""
-        (scale, zero), (out_scale, out_zero) = (
-            each["quantization"] for each in (self._input, self._output)
-        )
+        (scale, zero), (out_scale, out_zero) = self._input, self._output
         return Quantised(
             float(scale), int(zero), float(out_scale), int(out_zero), arena_bytes(path)
         )
@@ -58,17 +53,13 @@ class Int8Detector(WindowedDetector):
 
     def whole(self, images: np.ndarray) -> np.ndarray:
         """[n, 64, 64] pictures as whole numbers."""
-        scale, zero = self._input["quantization"]
+        scale, zero = self._input
         return np.clip(np.rint(images / np.float32(scale)) + zero, -128, 127).astype(np.int8)
 
     def logit(self, whole: np.ndarray) -> float:
         """[64, 64] int8 to nats."""
-        self._interpreter.set_tensor(self._input["index"], whole[None, :, :, None])
-        self._interpreter.invoke()
-        scale, zero = self._output["quantization"]
-        return float(scale) * (
-            int(self._interpreter.get_tensor(self._output["index"])[0, 0]) - zero
-        )
+        scale, zero = self._output
+        return float(scale) * (int(self._network(whole[None, :, :, None])[0, 0]) - zero)
 
 
 def arena_bytes(path: Path) -> int | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ModelError
 from crywatch.detection.embedders.base import Embedder, EmbedderConfig, handle_digest, load_hub
+from crywatch.detection.runtimes import LiteRtNetwork
 
 WINDOW = 15_600  # samples: 0.975 s
 CRY_CLASSES = (19, 20)  # Crying, sobbing; Baby cry, infant cry
@@ -43,45 +46,30 @@ class YamnetFile(Embedder):
 
     def __init__(self, config: EmbedderConfig, threads: int = 1):
         super().__init__(config)
-        from pathlib import Path
-
-        from ai_edge_litert.interpreter import Interpreter
-
-        if not Path(config.handle).expanduser().is_file():
+        self._path = Path(config.handle).expanduser()
+        if not self._path.is_file():
             raise ModelError(f"embedder.handle: {config.handle}: no such file")
-        path = str(Path(config.handle).expanduser())
         try:
-            self._interpreter = Interpreter(model_path=path, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"embedder.handle: {config.handle}: not a .tflite model ({error})"
-            ) from error
-        details = self._interpreter.get_input_details()[0]
-        self._shape = tuple(details["shape"])  # [samples] or [1, samples], as it was exported
+            self._network = LiteRtNetwork(self._path, threads)
+        except ModelError as error:
+            raise ModelError(f"embedder.handle: {error}") from error
+        # [samples] or [1, samples], as it was exported.
+        self._shape = next(iter(self._network.inputs.values()))
         if np.prod(self._shape) != WINDOW:
             raise ModelError(
                 f"embedder.handle: {config.handle}: takes an input of shape {self._shape}; "
                 f"YAMNet takes {WINDOW} samples"
             )
-        self._input = details["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
 
     @property
     def digest(self) -> str:
         """Of the file."""
-        from pathlib import Path
-
-        return file_sha256(Path(self.config.handle).expanduser())
+        return file_sha256(self._path)
 
     def embed_seconds(self, seconds: np.ndarray) -> np.ndarray:
         """[n, 16000] to [n, 521] from the first 0.975 s of each second."""
-        rows = []
-        for second in seconds:
-            self._interpreter.set_tensor(self._input, second[:WINDOW].reshape(self._shape))
-            self._interpreter.invoke()
-            rows.append(self._interpreter.get_tensor(self._output).reshape(-1))
-        return np.stack(rows)
+        windows = (second[:WINDOW].reshape(self._shape) for second in seconds)
+        return np.stack([self._network(window).reshape(-1) for window in windows])
 
     def class_scores(self, seconds: np.ndarray) -> np.ndarray:
         """The same: its scores are all that the file gives."""
