@@ -13,10 +13,14 @@ import crywatch
 from benchmarks.released import Run, line_of
 from crywatch.cli import main as cli
 from crywatch.core.digest import file_sha256
-from crywatch.core.models import DESCRIPTION, WEIGHTS, describe
+from crywatch.core.models import describe
 from crywatch.corpora.terms import terms_of_model
 from crywatch.detection import released
+from crywatch.detection.detectors import load_detector, load_on_torch
+from crywatch.detection.devices import golden
+from crywatch.detection.devices.detector import ExportedDetector
 from crywatch.detection.plot import WIDTH
+from crywatch.operations.release import FILES
 from tests.helpers.robust_model_cases import write_robust
 
 PARAMS = (
@@ -41,9 +45,16 @@ def detect(*words):
 
 def test_the_files_are_those_that_were_released():
     lineage = json.loads(released.LINEAGE.read_text())
-    assert {name: file_sha256(released.FOLDER / name) for name in (DESCRIPTION, WEIGHTS)} == (
-        lineage["sha256"]
-    )
+    assert {name: file_sha256(released.FOLDER / name) for name in FILES} == lineage["sha256"]
+
+
+def test_what_decides_is_the_export_of_its_weights():
+    weights, exported = load_on_torch(released.FOLDER), load_detector(released.FOLDER)
+    assert isinstance(exported, ExportedDetector)
+    assert exported.decision == weights.decision
+    assert (exported.context, exported.n_parameters) == (weights.context, weights.n_parameters)
+    waves = np.stack(list(golden.waves(exported.rate_hz).values()))
+    np.testing.assert_allclose(exported.hear(waves), weights.hear(waves), atol=1e-4)
 
 
 def test_it_heard_only_what_may_be_handed_on_and_used_commercially():

@@ -8,18 +8,22 @@ import yaml
 from typer.testing import CliRunner
 
 from crywatch.cli import main as cli
+from crywatch.core import params
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError
-from crywatch.core.models import WEIGHTS, ModelFolder, load, save
+from crywatch.core.models import DESCRIPTION, WEIGHTS, ModelFolder, load, save
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.esc50_folder import ROOT
 from crywatch.detection import released
-from crywatch.operations.release import as_text, release, trace
+from crywatch.detection.detectors import load_detector
+from crywatch.detection.devices.detector import ONNX, ExportedDetector, read_sidecar
+from crywatch.operations.release import FILES, as_text, release, trace
 from crywatch.tracking import lineage
 from tests.helpers.rebuild_cases import git
 from tests.helpers.robust_model_cases import write_robust
 
 FOLDER = "data/calibrate/robust"
+GIVEN = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
@@ -55,7 +59,8 @@ def project(tmp_path, monkeypatch):
         credits % (stem, "Ann", "CC-BY") + credits % ("9-1-A", "Ben", "CC-BY")
     )
     Path("code.py").write_text("1\n")
-    Path("params.yaml").write_text("corpora: {donateacry: {}, esc10: {}}\n")
+    told = {"corpora": {"donateacry": {}, "esc10": {}}, "export": params.plain("export", GIVEN)}
+    Path("params.yaml").write_text(yaml.safe_dump(told))
     git(folder, "init", "--quiet", "--initial-branch=main")
     for name, value in (("name", "Tester"), ("email", "tester@example.org")):
         git(folder, "config", f"user.{name}", value)
@@ -66,7 +71,14 @@ def project(tmp_path, monkeypatch):
 
 def test_a_release_names_what_it_came_from(project, tmp_path):
     record = release(project, tmp_path / "out")
-    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (project / FOLDER / WEIGHTS).read_bytes()
+    out = tmp_path / "out"
+    assert (out / WEIGHTS).read_bytes() == (project / FOLDER / WEIGHTS).read_bytes()
+    assert record["sha256"] == {name: file_sha256(out / name) for name in FILES}
+    assert isinstance(load_detector(out), ExportedDetector)
+    about = read_sidecar(out)
+    assert about["files"].keys() == {ONNX}
+    assert about["model"] == {name: record["sha256"][name] for name in (DESCRIPTION, WEIGHTS)}
+    assert about["commercial_use"] is True
     assert record["commit"] == git(project, "rev-parse", "HEAD").strip()
     assert record["corpora"]["esc10"] == {"licence": "CC BY 3.0", "raw": "", "clean": "1.dir"}
     assert list(record["stages"]) == ["clean@esc10", "calibrate@robust"]

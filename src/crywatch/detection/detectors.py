@@ -171,6 +171,11 @@ def load_detector(folder: Path | str | None = None) -> Detector:
         return detector
     if (Path(folder) / SIDECAR).is_file():
         return _imported(EXPORTED)(Path(folder))
+    return load_on_torch(folder)
+
+
+def load_on_torch(folder: Path | str) -> Detector:
+    """The detector of a model folder's weights, whether an export lies beside them or not."""
     model = load(folder)
     kind = model.description["kind"]
     if kind not in DETECTORS:

@@ -1,7 +1,8 @@
 """The lineage of the model that the package brings: written when it is released, shown by trace.
 
 ``python -m crywatch.operations.release`` in a rebuild of profile ``release`` copies its calibrated
-model into the package, with ``lineage.json`` beside it; ``crywatch trace released`` shows that.
+model into the package and exports it beside its weights (what decides is the export, without
+torch), with ``lineage.json``; ``crywatch trace released`` shows that.
 """
 
 from __future__ import annotations
@@ -10,19 +11,28 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crywatch.core import git, params
 from crywatch.core.atomic import read_json, write_json, write_text
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError
-from crywatch.core.models import DESCRIPTION, WEIGHTS, load
+from crywatch.core.models import DESCRIPTION, WEIGHTS, describe
+from crywatch.corpora.terms import terms_of_model
 from crywatch.detection import released
+from crywatch.detection.detectors import SIDECAR
+from crywatch.detection.devices.detector import ONNX
+
+if TYPE_CHECKING:
+    from crywatch.detection.devices.export import ExportConfig
 
 MODEL = "robust"  # of section calibrate
 LOCK = "dvc.lock"
+FILES = (DESCRIPTION, WEIGHTS, SIDECAR, ONNX)  # whose digests the lineage has
 HEADING = """# Whom to name
 
 The released model was trained on these clips of ESC-50's subset ESC-10 (Karol J. Piczak,
@@ -40,6 +50,7 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
         Code was changed since the commit, a stage is not in dvc.lock, or its model is another.
     """
     from crywatch import __version__, corpora
+    from crywatch.detection.devices.export import ExportConfig
     from crywatch.tracking import lineage
 
     stage, folder = f"calibrate@{MODEL}", Path("data") / "calibrate" / MODEL
@@ -60,12 +71,13 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
     if lineage.dir_digest(files) != made_by[stage].outs.get(folder.as_posix()):
         raise CrywatchError(f"{project / folder} is not what {LOCK} says: run `dvc repro {stage}`")
     outs = {path: digest for entry in made_by.values() for path, digest in entry.outs.items()}
-    heard = load(project / folder).description["corpora"]
+    heard = describe(project / folder)["corpora"]
+    exporting = params.section("export", ExportConfig, project / params.PARAMS_FILE)
     record = {
         "version": __version__,
         "stage": stage,
         "commit": git.output(project, "rev-parse", "HEAD"),
-        "sha256": {name: file_sha256(project / folder / name) for name in (DESCRIPTION, WEIGHTS)},
+        "sha256": {},
         "corpora": {
             name: {
                 "licence": corpora.get(name).licence,
@@ -82,11 +94,27 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
         },
     }
     out.mkdir(exist_ok=True)
-    for name in record["sha256"]:
+    for name in (DESCRIPTION, WEIGHTS):
         shutil.copyfile(project / folder / name, out / name)
+    write_export(out, exporting)
+    record["sha256"] = {name: file_sha256(out / name) for name in FILES}
     write_json(out / released.LINEAGE.name, record)
     write_text(out / "ATTRIBUTION.md", "\n".join(_attribution(project)) + "\n")
     return record
+
+
+def write_export(folder: Path, config: ExportConfig) -> None:
+    """Write ``window.onnx`` and the sidecar of the weights in ``folder``, compared with torch."""
+    from crywatch.detection.devices import export
+
+    terms = terms_of_model(describe(folder))
+    said = {"commercial_use": terms.commercial_use, "terms": list(terms.licences)}
+    with tempfile.TemporaryDirectory() as temp:
+        written = Path(temp) / "exported"
+        about = export.run(folder, replace(config, formats=["onnx"]), (), written, said).about
+        shutil.copyfile(written / ONNX, folder / ONNX)
+    about["files"] = {ONNX: about["files"][ONNX]}  # of an export's files this one is taken
+    write_json(folder / SIDECAR, about)
 
 
 def _attribution(project: Path) -> Iterator[str]:

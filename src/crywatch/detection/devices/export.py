@@ -31,7 +31,7 @@ from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.calibrate.listening import known_clips
 from crywatch.detection.decisions import KEY as DECISION
 from crywatch.detection.decisions import Calibration
-from crywatch.detection.detectors import SIDECAR, load_detector
+from crywatch.detection.detectors import SIDECAR, load_on_torch
 from crywatch.detection.devices.c import Quantised, write_device
 from crywatch.detection.devices.counting import network_products, picture_products
 from crywatch.detection.devices.detector import FORMAT, ONNX, TFLITE, ExportedDetector
@@ -54,7 +54,7 @@ INT8 = "network_int8.tflite"
 FILES = {"onnx": ONNX, "tflite": TFLITE, "int8": INT8}  # by format
 PARITY = "parity.json"
 NEEDS = {  # by format: modules, and what brings them
-    "onnx": (("onnx", "onnxruntime"), "train"),
+    "onnx": (("onnx",), "train"),
     "tflite": (("tensorflow", "ai_edge_litert"), "export"),
     "int8": (("tensorflow", "ai_edge_litert"), "export"),
 }
@@ -124,7 +124,7 @@ def run(
     """
     config.check()
     model = load(model_dir)
-    detector = load_detector(model_dir)
+    detector = load_on_torch(model_dir)
     if not isinstance(detector, RobustDetector):
         raise ModelError(
             f"{model_dir}: a model of kind {model.description['kind']!r} is not exported; those of "
