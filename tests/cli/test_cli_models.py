@@ -140,7 +140,7 @@ def test_detect_uses_the_alias_a_version_or_a_folder(ready, monkeypatch):
     shutil.copytree("plain", "champion")
     found = invoke("detect", "a.wav", "--format", "jsonl", "--model", "champion")
     assert found.stdout == plain.stdout
-    assert "champion is a folder: it is used, and not cry/champion" in found.stderr
+    assert "champion is a folder: it is used, and no registered model" in found.stderr
     shutil.rmtree("champion")
 
     # params.yaml may name an alias too.
@@ -154,6 +154,19 @@ def test_detect_uses_the_alias_a_version_or_a_folder(ready, monkeypatch):
     store.open_store.cache_clear()
     offline = invoke("detect", "a.wav", "--format", "jsonl", "--model", "champion")
     assert offline.stdout == wanted.stdout and "cry/champion is version 2" in offline.stderr
+
+
+@pytest.mark.parametrize(("name", "noted"), [("phone2", 0), ("phones/3", 1)])
+def test_a_folder_goes_before_the_registry_whatever_its_name_ends_with(
+    ready, name, noted, tmp_path_factory, monkeypatch
+):
+    write_robust(Path(name))
+    assert invoke("detect", "a.wav", "--model", name).stderr.count("\n") == noted
+    elsewhere = tmp_path_factory.mktemp("elsewhere")  # outside of any project
+    shutil.copytree(name, elsewhere / name)
+    shutil.copy("a.wav", elsewhere)
+    monkeypatch.chdir(elsewhere)
+    assert invoke("detect", "a.wav", "--model", name).exit_code == 0
 
 
 def test_detect_says_what_is_missing(ready):

@@ -121,19 +121,20 @@ def folder(model: Path | None, default: str) -> Path:
     if text == released.NAME:
         return released.FOLDER
     path = model if model is not None else root() / default
-    last = text.removesuffix("/export").rpartition("/")[2]
-    if last not in ("champion", "challenger") and not last[-1:].isdigit():
-        # the registry's libraries take seconds to load
-        return path if model is not None else released.folder_of(path)
-    from crywatch.core import params
-    from crywatch.operations.register.models import parse, use
+    which = text.removesuffix("/export").rpartition("/")[2]
+    may_be_registered = which in ("champion", "challenger") or which.isdigit()
+    if path.is_dir():
+        if may_be_registered:
+            say(f"{path} is a folder: it is used, and no registered model of that name")
+        return path
+    name = None
+    if may_be_registered:  # the registry's libraries take seconds to load
+        from crywatch.core import params
+        from crywatch.operations.register.models import parse, use
 
-    name = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
+        name = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
     if name is None:
         return path if model is not None else released.folder_of(path)
-    if path.is_dir():
-        say(f"{path} is a folder: it is used, and not {name} of the registry")
-        return path
     here = Path.cwd()
     with contextlib.chdir(root()):
         path = use(name, say).absolute()
