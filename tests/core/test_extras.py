@@ -66,7 +66,9 @@ def test_every_package_that_is_imported_is_declared(folder):
         ("tensorflow_hub", ["vggish"]),
         ("prefect", ["prefect"]),
         ("crepes", ["test"]),
-        ("torch", []),
+        ("torch", ["torch"]),
+        ("safetensors.torch", ["torch"]),
+        ("numpy", []),
         ("nothing", []),
     ],
 )
