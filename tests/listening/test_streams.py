@@ -254,3 +254,14 @@ def test_a_microphone_is_heard_at_its_own_rate(sound_card):
 def test_a_microphone_that_is_not_there_is_told(sound_card):
     with pytest.raises(AudioError, match="microphone: No input device matching 'none'"):
         next(reading.read_microphone({"place": "none"}))
+
+
+def test_a_source_whose_layer_is_not_installed_ends_and_says_what_to_install(monkeypatch):
+    *python, serve = feeding.COMMAND
+    hidden = f"import sys; sys.modules['sounddevice'] = None; {serve}"
+    monkeypatch.setattr(feeding, "COMMAND", (*python, hidden))
+    with Listening("mic") as listening:
+        wait_for(lambda: listening.states() == [State.CONNECTING, State.ENDED])
+    (said,) = listening.said
+    assert said.startswith("microphone: sounddevice is not installed")
+    assert listening.listener.failed == {"microphone"}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ
-from crywatch.core.errors import AudioError
+from crywatch.core.errors import AudioError, EngineError
 from crywatch.core.redact import redacted
 from crywatch.listening.clock import SourceClock
 from crywatch.listening.config import ListenConfig
@@ -39,7 +39,7 @@ def feed(
     A file's sound has its own time: seconds from now, at whatever ``speed`` it is read.
     """
     clock, began = SourceClock(), datetime.now(UTC)
-    why, failures = "", 0
+    why, failures, is_lacking = "", 0, False
     yield _state(source, State.CONNECTING)
     while not stop.is_set():
         heard_s = clock.end_s
@@ -50,11 +50,11 @@ def feed(
                     news = replace(news, at=began + timedelta(seconds=news.start_s))
                 yield news
             why = "it ended" if source.is_live else ""
-        except AudioError as error:
-            why = redacted(str(error))
+        except (AudioError, EngineError) as error:
+            why, is_lacking = redacted(str(error)), isinstance(error, EngineError)
         finally:
             worker.end()
-        if not source.is_live or stop.is_set():
+        if not source.is_live or stop.is_set() or is_lacking:
             break
         yield _state(source, State.CONNECTING, why)
         failures = 1 if clock.end_s - heard_s >= STEADY_S else failures + 1
@@ -70,7 +70,15 @@ def _state(source: Source, state: State, reason: str = "") -> SourceState:
 def _listen(
     worker: _Worker, source: Source, config: ListenConfig, clock: SourceClock, stop: Event
 ) -> Iterator[Sound | SourceState]:
-    """What one process hears, until it ends; AudioError where that is no end."""
+    """What one process hears, until it ends.
+
+    Raises
+    ------
+    AudioError
+        It ended without being at an end.
+    EngineError
+        Something that reads this kind of source is not installed.
+    """
     is_open = is_heard = False
     skip_s, last = 0.0, time.monotonic()
     while not stop.is_set():
@@ -86,6 +94,8 @@ def _listen(
                     raise AudioError(reason)
             continue
         if isinstance(frame, dict):
+            if "lacks" in frame:
+                raise EngineError(frame["lacks"])
             if "error" in frame:
                 raise AudioError(frame["error"])
             if "end" in frame:

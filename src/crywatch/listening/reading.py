@@ -14,7 +14,7 @@ from crywatch.audio.decode import BlockReader
 from crywatch.audio.live import OPEN, PIECE_S, Piece, Pipe, decoded
 from crywatch.audio.segments import RATE_HZ
 from crywatch.audio.waves.resampling import Resampler, at_rate
-from crywatch.core.errors import AudioError
+from crywatch.core.errors import AudioError, EngineError
 
 Request = Mapping[str, Any]
 PROTOCOLS = {  # that an address may lead to: it never leads to a file
@@ -66,7 +66,7 @@ def read_microphone(request: Request) -> Iterator[Piece]:
     try:
         import sounddevice
     except OSError as error:
-        raise AudioError(f"{error}: install it (Debian: apt-get install libportaudio2)") from error
+        raise EngineError(f"{error}: install it (Debian: apt-get install libportaudio2)") from error
     device = request["place"] or None
     if device and device.isdigit():
         device = int(device)

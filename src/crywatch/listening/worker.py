@@ -2,7 +2,8 @@
 
 The listener writes one line of JSON, the request, and keeps the pipe open as long as it lives. It
 is answered with frames: a line of JSON and, where that says so, ``samples`` of float32 at 16 kHz,
-mono. The first frame tells that the source is open; one with ``error`` is the last.
+mono. The first frame tells that the source is open; one with ``error`` is the last, and so is one
+with ``lacks``: something is not installed, and no second try would find it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from crywatch.audio.guard import limit_memory
-from crywatch.core.errors import CrywatchError
+from crywatch.core.errors import CrywatchError, EngineError
 
 SOURCE = str(Path(__file__).parents[2])  # where the package lies
 COMMAND = (  # without -P modules of the current folder would go before all others
@@ -45,12 +46,14 @@ def serve() -> None:
         pass
     except MemoryError:
         _send(answers, {"error": f"takes more than {request['memory_mib']} MiB of memory"})
+    except EngineError as error:
+        _send(answers, {"lacks": str(error)})
     except CrywatchError as error:
         _send(answers, {"error": str(error)})
     except ModuleNotFoundError as error:
         from crywatch.core.extras import advice
 
-        _send(answers, {"error": advice(error) or f"{error.name} is not installed"})
+        _send(answers, {"lacks": advice(error) or f"{error.name} is not installed"})
     except Exception as error:  # of a library: its text may hold the address
         _send(answers, {"error": f"cannot be read ({type(error).__name__})"})
     os._exit(0)  # a library's thread may wait for the network yet
