@@ -26,12 +26,14 @@ from crywatch.cli import review as cli_review
 from crywatch.cli import runs as cli_runs
 from crywatch.cli import schedule as cli_schedule
 from crywatch.cli import trace as cli_trace
+from crywatch.cli.sections import Sections
 from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say, tell
 from crywatch.core.redact import guard_tracebacks
 from crywatch.core.streams import give_up_output, open_closed
 
 app = typer.Typer(
+    cls=Sections,
     help="Infant cries: train with `dvc repro`, find them with `crywatch detect`, know one "
     "infant's own with `crywatch infant`.",
     no_args_is_help=True,
@@ -107,7 +109,7 @@ def detect(
     from crywatch.audio.guard import start_worker
     from crywatch.core.progress import progress
     from crywatch.detection import formats, released, terminal
-    from crywatch.detection.detect import detect_file, find_files
+    from crywatch.detection.detect import detect_file
     from crywatch.detection.detectors import load_detector
 
     config = released.configuration()
@@ -116,7 +118,7 @@ def detect(
         config = dataclasses.replace(
             config, threshold=threshold, false_alarms_per_hour=false_alarms_per_hour
         )
-    files = list(find_files(paths))
+    files = _recordings(paths)
     if len(files) > 1 and (plot is not None or format is Format.srt):
         asked = "--format srt" if plot is None else "--plot"
         raise CrywatchError(f"{asked} is of one recording, and {len(files)} are named")
@@ -144,10 +146,18 @@ def detect(
 
             plot_file(detection, path, plot, config, rule)
             say(f"{plot}: drawn")
-    if not files:
-        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
     if failed:
         raise typer.Exit(1)
+
+
+def _recordings(paths: list[Path]) -> list[Path]:
+    from crywatch.detection.detect import find_files
+
+    files = list(find_files(paths))
+    if not files:
+        named = ", ".join(map(str, paths))
+        raise CrywatchError(f"no audio files in {named}: name recordings, or a folder of them")
+    return files
 
 
 @app.command()
@@ -166,12 +176,9 @@ def embed(
     """
     from crywatch.core import params
     from crywatch.core.progress import progress
-    from crywatch.detection.detect import find_files
     from crywatch.infants.enrolment.listening import HearingConfig, Listener, embed_files
 
-    files = list(find_files(paths))
-    if not files:
-        raise CrywatchError(f"no audio files in {', '.join(map(str, paths))}")
+    files = _recordings(paths)
     config = params.section("infant.hearing", HearingConfig, root() / params.PARAMS_FILE)
     listener = Listener(config, root(), model)
     shown = progress(files, "embed", unit="file")
