@@ -91,7 +91,7 @@ def test_a_project_without_a_rebuild_says_so_once(sound):
     result = CliRunner().invoke(cli.app, ["detect", "."])
     assert result.exit_code == 0
     assert result.stderr.count("\n") == 1
-    assert "data/calibrate/robust is not made yet" in result.stderr and "dvc repro" in result.stderr
+    assert "released model" in result.stderr and "dvc repro" in result.stderr
 
 
 def test_params_of_the_project_hold_for_it_too(sound):

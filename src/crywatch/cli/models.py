@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crywatch.core.errors import CrywatchError
+from crywatch.core.errors import CrywatchError, ModelError
 from crywatch.core.project import root, say
 
 if TYPE_CHECKING:
@@ -133,8 +133,13 @@ def folder(model: Path | None, default: str) -> Path:
         from crywatch.operations.register.models import parse, use
 
         name = parse(text, params.plain("register.name", root() / params.PARAMS_FILE))
+    if name is None and model is None:
+        return released.folder_of(path)
     if name is None:
-        return path if model is not None else released.folder_of(path)
+        raise ModelError(
+            f"{path}: no model here: name a folder that `dvc repro` made, such as "
+            "data/calibrate/robust, champion or NAME/VERSION of the registry, or released"
+        )
     here = Path.cwd()
     with contextlib.chdir(root()):
         path = use(name, say).absolute()

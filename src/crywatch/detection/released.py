@@ -36,7 +36,7 @@ def folder_of(model: Path) -> Path:
         return FOLDER
     if model.is_dir():
         return model
-    say(f"{model} is not made yet (`dvc repro`): the model decides that crywatch was released with")
+    say(f"the released model decides: no rebuild (`dvc repro`) has made {model} yet")
     return FOLDER
 
 

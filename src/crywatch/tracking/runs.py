@@ -27,7 +27,7 @@ BATCH = 500  # metrics of a request
 SHORT = 8  # characters of a run id that is shown
 SHA = re.compile(r"[0-9a-f]{40}")
 NUMBER = re.compile(r"[0-9]{1,5}")  # of a version
-LISTED = 6  # candidates that an error names
+LISTED = 4  # candidates that an error names
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
     matches = _matches(store, which)
     if not matches:
         latest = list(_of_stages(store, ""))[:LISTED]
-        candidates = "".join(f"\n  {_line(run)}" for run in latest)
+        candidates = "; ".join(map(_line, latest))
         raise CrywatchError(
             f"no run is called {which!r}: name a run id, a `dvc exp`, a commit, {WORKSPACE!r}, an "
             f"alias or a version of {registered}"
-            + (f"; the latest are{candidates}" if candidates else f"; {store.uri} holds none yet")
+            + (f": the latest are {candidates}" if candidates else f"; {store.uri} holds none yet")
         )
     evaluations: dict[str, EvaluatedRun] = {}
     errors: list[CrywatchError] = []
@@ -116,10 +116,10 @@ def find(store: Store, which: str, registered: str) -> EvaluatedRun:
         return _evaluation(store, maker)
     digests = {_outs(store, run_id) or run_id for run_id in evaluations}
     if len(digests) > 1:
-        candidates = "".join(f"\n  {_line(run)}" for run in matches[:LISTED])
+        candidates = "; ".join(map(_line, matches[:LISTED]))
         raise CrywatchError(
             f"{len(matches)} runs are called {which!r}, and their scores differ; name one by its "
-            f"id:{candidates}"
+            f"id: {candidates}"
         )
     return next(iter(evaluations.values()))  # the latest of equal ones
 
@@ -339,4 +339,4 @@ def _line(run: Run) -> str:
     tags = run.data.tags
     experiment = f", dvc exp {tags[ties.EXPERIMENT]}" if tags.get(ties.EXPERIMENT) else ""
     commit = tags.get(ties.BASELINE, "")[:7] or "no commit"
-    return f"{run.info.run_id[:SHORT]}  {run.info.run_name}, {commit}{experiment}, {_at(run)}"
+    return f"{run.info.run_id[:SHORT]} ({run.info.run_name}, {commit}{experiment}, {_at(run)})"
