@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from crywatch.audio.compiled import librosa
+
 WINDOW = 512  # samples
 HOP = 128
 _F0_HZ = (150.0, 1200.0)  # of cries, hyperphonation left out
@@ -19,28 +21,22 @@ _FLOOR = 1e-5  # of the loudest, below which nothing is heard
 
 def stft(wave: np.ndarray) -> np.ndarray:
     """Complex [bins, frames], frames of `WINDOW` samples every `HOP`."""
-    import librosa
-
-    return librosa.stft(wave, n_fft=WINDOW, hop_length=HOP)
+    return librosa().stft(wave, n_fft=WINDOW, hop_length=HOP)
 
 
 def istft(spectrum: np.ndarray, length: int) -> np.ndarray:
     """The wave of ``length`` samples."""
-    import librosa
-
-    return librosa.istft(spectrum, n_fft=WINDOW, hop_length=HOP, length=length)
+    return librosa().istft(spectrum, n_fft=WINDOW, hop_length=HOP, length=length)
 
 
 def pitch_hz(wave: np.ndarray, rate_hz: int) -> np.ndarray:
     """F0 [frames] of the frames of `stft`, by YIN, near the median of the louder half."""
-    import librosa
-
     length = 2 * WINDOW
     low_hz, high_hz = _F0_HZ
-    f0_hz = librosa.yin(
+    f0_hz = librosa().yin(
         wave, fmin=low_hz, fmax=high_hz, sr=rate_hz, frame_length=length, hop_length=HOP
     )
-    level = librosa.feature.rms(y=wave, frame_length=length, hop_length=HOP)[0]
+    level = librosa().feature.rms(y=wave, frame_length=length, hop_length=HOP)[0]
     middle_hz = np.median(f0_hz[level >= np.median(level)])
     return np.clip(f0_hz, middle_hz / _SWING, middle_hz * _SWING)
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from crywatch.audio import channels, envelope
 from crywatch.audio.channels import Channel
+from crywatch.audio.compiled import librosa
 from crywatch.core.errors import AudioError, ConfigError
 
 PITCH, FORMANTS, DURATION, BREATH = "pitch", "formants", "duration", "breath"
@@ -150,10 +151,8 @@ def _return(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generat
 
 
 def _moved(wave: np.ndarray, rate_hz: int, ratio: float) -> np.ndarray:
-    import librosa
-
     steps = 12 * np.log2(ratio)
-    return librosa.effects.pitch_shift(
+    return librosa().effects.pitch_shift(
         wave, sr=rate_hz, n_steps=steps, n_fft=_N_FFT, hop_length=_HOP
     )
 
@@ -182,9 +181,7 @@ def _gain(log_gain: np.ndarray) -> np.ndarray:
 
 
 def _duration(wave: np.ndarray, rate_hz: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    import librosa
-
-    return librosa.effects.time_stretch(wave, rate=1 / ratio, n_fft=_N_FFT, hop_length=_HOP)
+    return librosa().effects.time_stretch(wave, rate=1 / ratio, n_fft=_N_FFT, hop_length=_HOP)
 
 
 def _breath(wave: np.ndarray, rate_hz: int, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from crywatch.audio.compiled import librosa
 from crywatch.audio.segments import RATE_HZ
 from crywatch.detection.embedders.base import EmbedderConfig
 from crywatch.detection.embedders.logmel import BANDS, HOP, WINDOW, LogMel
@@ -22,9 +23,7 @@ def logmel_statistics(wave: np.ndarray) -> np.ndarray:
 
 def mfcc_statistics(wave: np.ndarray) -> np.ndarray:
     """[samples] at 16 kHz to [38]: mean and deviation of 19 MFCCs; the 20th, the level, is out."""
-    import librosa
-
-    mfcc = librosa.feature.mfcc(
+    mfcc = librosa().feature.mfcc(
         y=_at_least_a_frame(wave),
         sr=RATE_HZ,
         n_mfcc=COEFFICIENTS,

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from crywatch.audio.compiled import librosa
 from crywatch.audio.segments import RATE_HZ
 
 N_MFCC = 13
@@ -27,9 +28,8 @@ def averages(wave: np.ndarray) -> np.ndarray:
     The spectral ones are `librosa.feature`'s, computed together from one spectrum: called one by
     one they take ten times as long.
     """
-    from librosa import feature, power_to_db, stft
-
-    magnitude = np.abs(stft(wave, n_fft=N_FFT, hop_length=HOP))  # [bins, frames]
+    feature, power_to_db = librosa().feature, librosa().power_to_db
+    magnitude = np.abs(librosa().stft(wave, n_fft=N_FFT, hop_length=HOP))  # [bins, frames]
     rms = feature.rms(y=wave, frame_length=N_FFT, hop_length=HOP)
     crossings = feature.zero_crossing_rate(wave, frame_length=N_FFT, hop_length=HOP)
     mel_db = power_to_db(_filters() @ magnitude**2)
@@ -54,6 +54,4 @@ def _shape(magnitude: np.ndarray) -> np.ndarray:
 
 @cache
 def _filters() -> np.ndarray:
-    from librosa.filters import mel
-
-    return mel(sr=RATE_HZ, n_fft=N_FFT)  # [bands, bins]
+    return librosa().filters.mel(sr=RATE_HZ, n_fft=N_FFT)  # [bands, bins]
