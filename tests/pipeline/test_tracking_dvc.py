@@ -73,6 +73,23 @@ def test_a_skipped_stage_leaves_one_note_that_names_the_run_it_came_from(project
     assert tags["mlflow.parentRunId"] != runs()[0].data.tags.get("mlflow.parentRunId")
 
 
+def test_a_rebuild_shows_the_numbers_of_a_stage_that_it_skipped(project, monkeypatch):
+    rebuild(monkeypatch, 1)
+    clean = made("data/clean", "one")
+    with tracking.stage_run("clean") as log:
+        log.headline({"auc": 0.9})
+        log.metrics({"loss": 0.1})
+    write_lock({"clean": ([], clean), "split": (["data/clean"], made("data/split", "split"))})
+    rebuild(monkeypatch, 2)
+    with tracking.stage_run("split"):
+        pass
+    rebuilds = runs(**{parent.STAGE: "rebuild"})
+    first, latest = sorted(rebuilds, key=lambda run: run.data.metrics["n_skipped"])
+    assert latest.data.metrics["n_skipped"] == 1
+    assert latest.data.metrics["auc"] == first.data.metrics["auc"] == 0.9
+    assert "loss" not in latest.data.metrics
+
+
 def test_a_stage_that_ran_in_this_rebuild_is_no_skip(project, monkeypatch):
     rebuild(monkeypatch, 1)
     write_lock({"clean": ([], made("data/clean", "c")), "split": (["data/clean"], {})})

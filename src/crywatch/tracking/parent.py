@@ -27,6 +27,7 @@ PROCESS = "crywatch.process"
 HOST = "crywatch.host"
 PARENT = "mlflow.parentRunId"
 SKIPPED = "crywatch.skipped"
+COUNTS = frozenset({"n_stages", "n_skipped", "duration_s"})  # of a rebuild, not of what it made
 OUTPUTS_FROM = "crywatch.outputs_from"  # of a skipped stage: the run that made them
 OUTS = "crywatch.outs"
 STAGE = "crywatch.stage"
@@ -320,6 +321,8 @@ def note_skipped(store: Store, parent_id: str, outs: dict[str, str], at_ms: int)
                 continue
             original = maker(store, name, digest)
             source = "" if original is None else original.info.run_id
+            if original is not None:
+                _repeat_headline(store, original, parent_id, at_ms)
             origin = f"run {source}" if source else "a run that is not in this store"
             note = store.client.create_run(
                 store.experiment_id,
@@ -336,6 +339,17 @@ def note_skipped(store: Store, parent_id: str, outs: dict[str, str], at_ms: int)
                 },
             )
             store.client.set_terminated(note.info.run_id, end_time=at_ms)
+
+
+def _repeat_headline(store: Store, original: Run, parent_id: str, at_ms: int) -> None:
+    """Give a parent what the run of a skipped stage gave its own: the numbers are its outputs'."""
+    from mlflow.entities import Metric
+
+    shown = store.run(original.data.tags.get(PARENT, ""))
+    names = original.data.metrics.keys() & (shown.data.metrics.keys() if shown else set()) - COUNTS
+    points = [Metric(name, original.data.metrics[name], at_ms, 0) for name in sorted(names)]
+    if points:
+        store.client.log_batch(parent_id, metrics=points)
 
 
 def maker(store: Store, stage: str, outs: str) -> Run | None:

@@ -37,7 +37,6 @@ TABLE = "tables/sweep.csv"
 LOCK = "sweeps.lock"  # may be taken within that of a rebuild
 
 WORKER = "queue-worker"  # as DVC calls it: `dvc exp queue-worker NODE`
-COUNTS = frozenset({"n_stages", "n_skipped", "duration_s"})  # of a rebuild, not of what it made
 MAX_METRICS = 6  # columns of the description; the table has all
 
 
@@ -115,7 +114,7 @@ def rows(store: Store, sweep_id: str) -> list[Row]:
             run.data.tags.get("dvc.exp") or run.info.run_name or run.info.run_id,
             run.info.status,
             {name: changed[run.info.run_id].get(name, baseline.get(name, "")) for name in names},
-            {k: v for k, v in run.data.metrics.items() if k not in COUNTS},
+            {k: v for k, v in run.data.metrics.items() if k not in parent.COUNTS},
         )
         for run in runs
     ]
