@@ -1,6 +1,7 @@
 """The detectors of one rebuild that are compared: each a model folder, read by its family's loader.
 
-A system's name is ``family/variant``; those of one ``row`` differ by their seed alone.
+A system's name is ``family/variant``; those of one ``row`` differ by their seed alone. Family
+``fused`` is the variant of family robust together with YAMNet.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ class System:
     leave_out: str  # corpora and kinds of sound never trained on, or ""
     row: str  # of a table: the name without the seed
     segment_s: float = 1.0  # how much sound it sees at once
+    yamnet: str = ""  # file, folder or URL of a YAMNet that it is fused with
 
     @property
     def family(self) -> str:
-        """miner, blazenet, rtfm, robust, baselines, yamnet."""
+        """miner, blazenet, rtfm, robust, baselines, yamnet, fused."""
         return self.name.split("/")[0]
 
 
@@ -36,6 +38,7 @@ FOLDERS = {
     "robust": paths.TRAIN_ROBUST,
     "baselines": paths.TRAIN_BASELINES,
 }
+YAMNET, FUSED = "yamnet", "fused"  # families that need a YAMNet
 VARIANTS = {  # in params.yaml
     "miner": "mine.datasets",
     "blazenet": "train_blazenet.variants",
@@ -49,8 +52,8 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
     """Those of ``names`` (``family/variant``) in their order.
 
     ``variants`` has the variants of each family from params.yaml, each with ``leave_out`` and,
-    where it is one of several seeds, ``row``. Family yamnet is there if ``yamnet`` names a file,
-    a folder or a URL; a variant is not whose sound could not be had.
+    where it is one of several seeds, ``row``. Families yamnet and fused are there if ``yamnet``
+    names a file, a folder or a URL; a variant is not whose sound could not be had.
 
     Raises
     ------
@@ -60,27 +63,35 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
     result = []
     for name in names:
         family, _, variant = name.partition("/")
-        if family == "yamnet":
-            if yamnet:
-                result.append(System(name, yamnet, "", name))
+        if family in (YAMNET, FUSED) and not yamnet:
             continue
-        if family not in variants:
-            families = ", ".join([*variants, "yamnet"])
+        if family == YAMNET:
+            result.append(System(name, yamnet, "", name))
+            continue
+        trained = "robust" if family == FUSED else family
+        if trained not in variants:
+            families = ", ".join([*variants, FUSED, YAMNET])
             raise ConfigError(f"system {name!r}: name a family/variant of {families}")
-        body = named(variants[family], variant, VARIANTS[family]) or {}
+        body = named(variants[trained], variant, VARIANTS[trained]) or {}
         row = f"{family}/{body.get('row') or variant}"
-        source = str(FOLDERS[family] / variant)
-        if paths.missing_note(FOLDERS[family] / variant):
+        source = FOLDERS[trained] / variant
+        if paths.missing_note(source):
             continue
         leave_out, segment_s = body.get("leave_out", ""), body.get("segment_s", 1.0)
-        result.append(System(name, source, leave_out, row, segment_s))
+        with_yamnet = yamnet if family == FUSED else ""
+        result.append(System(name, str(source), leave_out, row, segment_s, with_yamnet))
     return result
 
 
 def load_system(system: System) -> Detector:
-    """The detector of a system: its model folder, or YAMNet as it is."""
-    if system.family != "yamnet":
+    """The detector of a system: its model folder, YAMNet as it is, or both."""
+    if system.family not in (YAMNET, FUSED):
         return load_detector(system.source)
     from crywatch.detection.baselines.zero_shot import YamnetDetector
 
-    return YamnetDetector(system.name, system.source)
+    if system.family == YAMNET:
+        return YamnetDetector(system.name, system.source)
+    from crywatch.detection.fused import FusedDetector
+
+    yamnet = YamnetDetector(YAMNET, system.yamnet)
+    return FusedDetector(system.name, load_detector(system.source), yamnet)

@@ -46,7 +46,7 @@ class ScoredSystem:
 
     @property
     def family(self) -> str:
-        """miner, blazenet, rtfm, robust, baselines, yamnet."""
+        """miner, blazenet, rtfm, robust, baselines, yamnet, fused."""
         return self.name.split("/")[0]
 
 
