@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -91,7 +92,7 @@ class LiteRtNetwork(Network):
         return self._interpreter.get_tensor(self._places[output or self.outputs[0]])
 
 
-RUNTIMES: dict[str, tuple[type[Network], str]] = {  # by suffix, with the module that runs it
+RUNTIMES: dict[str, tuple[Callable[[Path], Network], str]] = {  # by suffix, with the module that runs it
     ".onnx": (OnnxNetwork, "onnxruntime"),
     ".tflite": (LiteRtNetwork, "ai_edge_litert"),
 }
@@ -99,8 +100,8 @@ RUNTIMES: dict[str, tuple[type[Network], str]] = {  # by suffix, with the module
 
 def open_network(path: Path) -> Network:
     """By its suffix; ModelError where the file is no such network."""
-    kind, _ = RUNTIMES[path.suffix]
-    return kind(path)
+    opened, _ = RUNTIMES[path.suffix]
+    return opened(path)
 
 
 def has_runtime(name: str) -> bool:
