@@ -92,7 +92,7 @@ class LiteRtNetwork(Network):
         return self._interpreter.get_tensor(self._places[output or self.outputs[0]])
 
 
-RUNTIMES: dict[str, tuple[Callable[[Path], Network], str]] = {  # by suffix, with the module that runs it
+RUNTIMES: dict[str, tuple[Callable[[Path], Network], str]] = {  # with the module that runs it
     ".onnx": (OnnxNetwork, "onnxruntime"),
     ".tflite": (LiteRtNetwork, "ai_edge_litert"),
 }
