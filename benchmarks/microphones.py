@@ -4,7 +4,8 @@ A device is a frequency response, a gain, a limit beyond which it cuts flat, an 
 band and a noise, drawn once and then the same for every clip. The test part of a rebuild is put
 through each: what a detector finds by clips, and how many of an infant's own later recordings are
 called unusual by its baseline, which heard the recordings as they are. The first line is of them
-as they are, the last lines are the middle and the ends of the devices'.
+as they are, the last lines are the middle and the ends of the devices'. With ``--alone`` a device
+has one property at an end of its range and nothing else, which tells what it is that matters.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ GAIN_DB = (-30.0, 10.0)
 CUT_DBFS = (-24.0, -3.0)  # of the devices that cut
 CUT_SHARE = 0.5
 SNR_DB = (10.0, 40.0)  # noise below the sound
+SNR_NONE_DB = 90.0  # no noise that 16 bits hold
 EDGES_HZ = (8000.0, 8000.0, 6000.0, 4000.0)  # one is drawn
 PART = "test"
 
@@ -88,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     json = options.json.absolute() if options.json else None
     with contextlib.chdir(options.rebuild):
-        runs = measured(devices(options.devices, options.seed), options.model, options.threshold)
+        drawn = alone() if options.alone else devices(options.devices, options.seed)
+        runs = measured(drawn, options.model, options.threshold)
         print_runs(with_spread(runs), HEADER, _line, json)
     return 0
 
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="data/calibrate/robust", help="a detector's folder")
     parser.add_argument("--threshold", type=float, default=0.5, help="of a clip's highest second")
     parser.add_argument("--devices", type=positive, default=12)
+    parser.add_argument("--alone", action="store_true", help="one property a device")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     return parser
@@ -119,6 +123,27 @@ def _device(number: int, rng: np.random.Generator) -> Device:
         edge_hz=float(rng.choice(EDGES_HZ)),
         response_db={hz: round(rng.uniform(*ends), 1) for hz, ends in KNOTS_HZ.items()},
     )
+
+
+def alone() -> list[Device]:
+    """One property each, at an end of its range; all else leaves the sound as it is."""
+    flat, darkest, brightest = (
+        dict(zip(KNOTS_HZ, column, strict=True))
+        for column in zip(*((0.0, *ends) for ends in KNOTS_HZ.values()), strict=True)
+    )
+    plain = Device("plain", 0.0, 0.0, SNR_NONE_DB, max(EDGES_HZ), flat)
+    named = {
+        "gain": [{"gain_db": db} for db in GAIN_DB],
+        "cut": [{"cut_dbfs": dbfs} for dbfs in CUT_DBFS],
+        "noise": [{"snr_db": db} for db in (*SNR_DB, sum(SNR_DB) / 2)],
+        "edge": [{"edge_hz": hz} for hz in sorted(set(EDGES_HZ))[:-1]],
+        "response": [{"response_db": response} for response in (darkest, brightest)],
+    }
+    return [
+        replace(plain, name=f"{name} {number + 1}", **values)
+        for name, ends in named.items()
+        for number, values in enumerate(ends)
+    ]
 
 
 def measured(drawn: Sequence[Device], model: str, threshold: float) -> Iterator[Run]:

@@ -16,6 +16,20 @@ def test_a_device_is_the_same_however_many_are_drawn():
     assert 0 < sum(device.cut_dbfs < 0 for device in twelve) < 12
 
 
+def test_alone_a_device_has_one_property():
+    made = microphones.alone()
+    plain = {"gain_db": 0.0, "cut_dbfs": 0.0, "snr_db": 90.0, "edge_hz": 8000.0}
+    for device in made:
+        changed = [key for key, value in plain.items() if getattr(device, key) != value]
+        changed += ["response_db"] if any(device.response_db.values()) else []
+        assert [key.partition("_")[0] for key in changed] in (
+            [device.name.partition(" ")[0]],
+            ["snr"],
+        )
+        channel(device.name, {device.name: device.steps()})
+    assert len({device.name for device in made}) == len(made) == 11
+
+
 def test_a_device_changes_level_and_cuts_and_leaves_the_time_axis():
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
     for device in microphones.devices(12, 18):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crywatch.report.pages import note
-from crywatch.report.tables import JsonRow, Table, num, number, read_output, table
+from crywatch.report.tables import Columns, JsonRow, Table, num, number, read_output, table
 
 WHOLE = "int8"  # the format whose pictures C makes, outside of the network
 STAGE = "export"
@@ -20,7 +20,7 @@ def device_tables(folder: Path) -> list[Table]:
     def cost(row: JsonRow) -> str:
         return f"{(network + (row['format'] != WHOLE) * picture) / 1e6:.1f} million"
 
-    columns = {
+    columns: Columns = {
         "format": "format",
         "sound": lambda row: f"{row['sound']}, {row['seconds']} s",
         "windows": lambda row: str(row["windows"]),
