@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crywatch.report.pages import note
-from crywatch.report.tables import Columns, JsonRow, Table, num, number, read_output, table
+from crywatch.report.tables import Columns, JsonRow, Table, num, read_output, table
 
 WHOLE = "int8"  # the format whose pictures C makes, outside of the network
 STAGE = "export"
@@ -22,19 +22,18 @@ def device_tables(folder: Path) -> list[Table]:
 
     columns: Columns = {
         "format": "format",
-        "sound": lambda row: f"{row['sound']}, {row['seconds']} s",
-        "windows": lambda row: str(row["windows"]),
-        "highest difference of a logit": lambda row: f"{row['logit_difference']:.1g}",
-        "AUC per second": num("auc", 4),
+        "sound": "sound",
+        "seconds": "seconds",
+        "windows": "windows",
+        "logits within": lambda row: f"{row['logit_difference']:.1g}",
+        "AUC": num("auc", 4),
         "torch's": num("torch_auc", 4),
-        "seconds decided otherwise": lambda row: (
+        "decided otherwise": lambda row: (
             "n/a" if row["auc"] is None else f"{100 * row['decisions_differ']:.2f} %"
         ),
-        "bytes": lambda row: str(about["bytes"][row["format"]]),
-        "multiply-adds a window": cost,
-        "tflite-micro arena, bytes": lambda row: number(
-            arena if row["format"] == WHOLE else None, 0
-        ),
+        "bytes": lambda row: f"{about['bytes'][row['format']]:,}",
+        "multiply-adds": cost,
+        "arena": lambda row: f"{arena:,}" if arena and row["format"] == WHOLE else "n/a",
     }
     rows = read_output(folder / "parity.json", STAGE)
     title = f"Devices: the files of {about['name']} beside torch"
