@@ -26,7 +26,7 @@ from crywatch.operations.compare_runs import Options, ScoredRun, compare
 from crywatch.operations.compare_runs.differences import BETTER, FEW, NOTHING, SAME, WORSE, decide
 from crywatch.operations.compare_runs.page import render
 from crywatch.operations.compare_runs.pairs import join_groups, pair
-from crywatch.operations.compare_runs.tables import FORMATS, as_csv, as_json, as_text
+from crywatch.operations.compare_runs.tables import FORMATS, as_csv, as_json, as_text, telling
 from crywatch.tracking import parent, runs, store
 from crywatch.tracking.runs import EvaluatedRun
 from tests.helpers.compare_cases import clips, measured_table, seconds, summary
@@ -271,6 +271,20 @@ def test_formats_say_the_same(told):
     assert f"{values['first_value']:.3f} [{values['first_low']:.3f}" in text
     assert f"{values['difference']:+.3f} [{values['difference_low']:+.3f}" in text
     assert BETTER in text and "Holm" in text
+
+
+def test_a_terminal_gets_what_can_answer_and_a_count_of_the_rest():
+    first, second = scored("a", BAD, seed=1), scored("b", GOOD, seed=1)
+    whole = compare([(first, second)], Options())  # the other model is as good in both
+    brief = telling(whole)
+    assert {line.models for line in whole.lines} > {line.models for line in brief.lines}
+    assert brief.lines == [line for line in whole.lines if line in brief.lines]
+    assert all(line.common.difference for line in brief.lines)
+    left = len(whole.lines) - len(brief.lines)
+    assert f"{left} of {len(whole.lines)} lines are left out" in as_text(brief)
+    assert "nothing differs, as far as can be told, of" in as_text(brief)
+    same = telling(compare([(first, first)], Options()))
+    assert same.lines == [] and "Does the second differ" not in as_text(same)
 
 
 def test_the_page_is_whole_and_the_same_bytes(told):

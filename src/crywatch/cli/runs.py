@@ -57,6 +57,9 @@ def compare(
     unit: Annotated[list[Unit] | None, typer.Option(help="Repeatable; default: both.")] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
     html: Annotated[Path | None, typer.Option(help="Also write a page with curves.")] = None,
+    all_lines: Annotated[
+        bool, typer.Option("--all", help="Print also what has too few groups, or the same scores.")
+    ] = False,
     log: Annotated[bool, typer.Option(help="Record the comparison in MLflow.")] = True,
 ) -> None:
     """Do two runs differ on the same clips? Metrics with intervals, differences, paired tests.
@@ -67,7 +70,7 @@ def compare(
     from crywatch.core import params
     from crywatch.operations.compare_runs import UNITS, Options
     from crywatch.operations.compare_runs.command import run
-    from crywatch.operations.compare_runs.tables import FORMATS
+    from crywatch.operations.compare_runs.tables import FORMATS, telling
 
     options = Options(
         models=tuple(model or ()),
@@ -81,7 +84,10 @@ def compare(
         result = run(runs or [], options, registered, page, log)
     if result.run_id:
         say(f"recorded as run {result.run_id} in {result.store}")
-    typer.echo(FORMATS[format.value](result.comparison).rstrip("\n"))
+    comparison, is_selected = result.comparison, bool(model or scope or unit)
+    if format is Format.table and not (all_lines or is_selected):
+        comparison = telling(comparison)
+    typer.echo(FORMATS[format.value](comparison).rstrip("\n"))
 
 
 def deliver(

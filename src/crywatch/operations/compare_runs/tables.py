@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from crywatch.operations.compare_runs.comparison import RunComparison
-from crywatch.operations.compare_runs.differences import MetricDifference, MetricEstimate
+from crywatch.operations.compare_runs.differences import (
+    FEW,
+    NOTHING,
+    MetricDifference,
+    MetricEstimate,
+)
 from crywatch.report.tables import Columns, Table, number, table
 
 WIDTH = 100  # of a note's lines on a terminal
@@ -18,8 +24,8 @@ NOTE = (
     "In brackets: 95 % intervals of the bootstrap over groups (recordings and infants). A run's "
     "own number is of all that it measured; the difference (second minus first) is of the rows "
     "that both have; in brackets how many rows only the first and only the second has. p: paired "
-    "bootstrap, two-sided; beside it corrected for the lines shown (Holm). Verdicts are at a "
-    "corrected p of 0.05, and only where each class has five groups or more."
+    "bootstrap, two-sided; beside it corrected for all lines that were compared (Holm). Verdicts "
+    "are at a corrected p of 0.05, and only where each class has five groups or more."
 )
 DECISION_NOTE = (
     "Each run at its own threshold, that of the highest F1 per second on its validation part. A "
@@ -118,9 +124,37 @@ def heading(comparison: RunComparison) -> list[str]:
     return list(dict.fromkeys(lines + comparison.notes))
 
 
+def telling(comparison: RunComparison) -> RunComparison:
+    """The lines that answer whether the runs differ, and a note on what is left out.
+
+    That is what has too few groups, and where both runs have the same scores.
+    """
+    lines = [line for line in comparison.lines if _can_tell(line)]
+    shown = {(line.second, line.models, line.scope) for line in lines}
+    decisions = [d for d in comparison.decisions if (d.second, d.models, d.scope) in shown]
+    notes = list(comparison.notes)
+    if silent := sorted({line.models for line in comparison.lines} - {m for _, m, _ in shown}):
+        notes.append(f"nothing differs, as far as can be told, of {', '.join(silent)}")
+    if left := len(comparison.lines) - len(lines):
+        notes.append(
+            f"{left} of {len(comparison.lines)} lines are left out: they have too few groups, or "
+            "the same scores (--all prints them, --html FILE writes them as a page)"
+        )
+    return replace(comparison, lines=lines, decisions=decisions, notes=notes)
+
+
+def _can_tell(line: MetricDifference) -> bool:
+    common = line.common
+    if common is None or line.verdict in (FEW, NOTHING):
+        return False
+    return bool(common.difference or common.low or common.high)
+
+
 def as_text(comparison: RunComparison) -> str:
     """For a terminal."""
-    parts = ["\n".join(heading(comparison)), aligned(main_table(comparison))]
+    parts = ["\n".join(heading(comparison))]
+    if comparison.lines:
+        parts.append(aligned(main_table(comparison)))
     if comparison.decisions:
         parts.append(aligned(decision_table(comparison)))
     return "\n\n".join(parts)
