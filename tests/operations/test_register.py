@@ -220,7 +220,9 @@ def test_what_is_kept_with_a_version(ready):
     ):
         assert part in card
     client = store.open_store().client
-    assert card.startswith(client.get_model_version("cry", "2").description[:1000])
+    links, shown = client.get_model_version("cry", "2").description.split("\n\n", 1)
+    assert "[Its files](" in links and "[the rebuild that made it](" in links
+    assert card.startswith(shown[:1000])
 
 
 def test_the_files_for_devices_go_along_where_they_are_of_this_very_model(ready):

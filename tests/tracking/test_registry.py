@@ -76,7 +76,8 @@ def test_a_registered_model_is_found_by_alias_and_number_and_comes_back_as_it_wa
     assert shown.startswith(
         f"Champion: [version 1](#/models/{NAME}/versions/1), rollback by ada at"
     )
-    assert shown.endswith("worse after all\n\n# Card of the first")
+    assert "worse after all\n\n[Its files](#/experiments/" in shown
+    assert shown.endswith("?workflowType=machine_learning).\n\n# Card of the first")
     found = registry.find(opened, NAME, "champion")
     assert (found.version, found.aliases) == (1, ("challenger", "champion"))
     assert registry.find(opened, NAME, "2").aliases == ()

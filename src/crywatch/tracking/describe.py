@@ -98,14 +98,14 @@ def note(run: Run, before: Run | None, stages: Mapping[str, str]) -> str:
     tags, experiment = run.data.tags, run.info.experiment_id
     commit = tags.get("git.commit", "")[:7] or "no commit"
     dirty = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
-    lines = [f"Profile **{tags.get('profile', '')}**, commit `{commit}`{dirty}."]
+    profile = f"Profile **{tags.get('profile', '')}**, commit `{commit}`{dirty}."
     links = [
         _link(experiment, stages[stage], words, f"/artifacts/{path}".rstrip("/"))
         for words, stage, path in PAGES
         if stages.get(stage)
     ]
-    if links:
-        lines += ["", ", ".join(links) + "."]
+    # Links go first: MLflow covers what follows the first lines until it is asked for more.
+    lines = [", ".join(links) + ".", "", profile] if links else [profile]
     if before is not None and before.data.params:
         link = _link(experiment, before.info.run_id, before.info.run_name)
         changed = changes(before.data.params, run.data.params)

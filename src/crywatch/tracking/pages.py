@@ -36,6 +36,7 @@ def ui(port: int = 5000) -> None:
     config = params.section("tracking", TrackingConfig)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri(config)]
     command += ["--host", HOST, "--port", str(port)]
+    command += ["--uvicorn-opts", "--log-level warning"]  # a line a request hides the address
     command += ["--allowed-hosts", HOSTS, "--cors-allowed-origins", f"http://{NAME}:{port}"]
     if uri(config).startswith(SQLITE):
         command += ["--default-artifact-root", artifacts(config)]

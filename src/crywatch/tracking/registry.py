@@ -22,6 +22,7 @@ from crywatch.core import gate
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import lineage, parent, pyfunc, sender
+from crywatch.tracking.describe import TRAINING
 from crywatch.tracking.model_files import check
 from crywatch.tracking.store import SQLITE, Store, address, open_store, reached, store_is_lost
 
@@ -216,7 +217,21 @@ def log_files(store: Store, version: ModelVersion, files: Path) -> None:
 
 
 def describe(store: Store, version: ModelVersion, text: str) -> None:
-    """Show ``text`` (Markdown) as the version's description, its first lines if it is longer."""
+    """Show ``text`` (Markdown) as the version's description, its first lines if it is longer.
+
+    Links to the model's files and to its rebuild go before it.
+    """
+    with reached():
+        outputs = store.client.get_run(version.run_id).outputs.model_outputs
+    experiment = f"#/experiments/{store.experiment_id}"
+    links = [
+        f"[Its files]({experiment}/models/{model.model_id}/artifacts?{TRAINING})"
+        for model in outputs
+    ]
+    if rebuild := version.tags.get(REBUILD_RUN):
+        links.append(f"[the rebuild that made it]({experiment}/runs/{rebuild}?{TRAINING})")
+    if links:
+        text = f"{', '.join(links)}.\n\n{text}"
     if len(text) > MAX_DESCRIPTION:
         more = f"\n\nThe whole card is `card.md` of run {version.run_id}.\n"
         text = text[: MAX_DESCRIPTION - len(more)].rpartition("\n")[0] + more

@@ -25,8 +25,9 @@ DIGITS = 12  # of a state's digest
 REBUILDS = "rebuilds"
 NAME, DATASET = "attributes.`Run Name`", "attributes.`Dataset`"
 CREATED, DURATION = "runDateAndNestInfo", "duration"  # as MLflow calls these columns
-WIDTHS_PX = {NAME: 330, DATASET: 220, CREATED: 140, DURATION: 90}
-WIDTH_PX = 190  # of the others
+CHANGED = f"tags.`{describe.CHANGED}`"
+WIDTHS_PX = {NAME: 330, CHANGED: 190, DATASET: 220, CREATED: 140, DURATION: 90}
+LETTER_PX, MARGIN_PX = 7, 30  # the others are as wide as their heading
 KINDS = {REBUILDS: "Rebuilds", "training": "Trainings", "decisions": "Comparisons and promotions"}
 
 
@@ -120,8 +121,13 @@ def _state(search: str, columns: list[str]) -> dict[str, Any]:
 
 
 def _order(columns: Sequence[str]) -> dict[str, Any]:
-    widths_px = {column: WIDTHS_PX.get(column, WIDTH_PX) for column in columns}
+    widths_px = {column: WIDTHS_PX.get(column, _width_px(column)) for column in columns}
     return {"columnOrder": list(columns), "columnWidths": widths_px}
+
+
+def _width_px(column: str) -> int:
+    heading = column.partition("`")[2].rstrip("`")
+    return MARGIN_PX + LETTER_PX * len(heading)
 
 
 def _charts(columns: Sequence[str]) -> dict[str, Any]:
