@@ -317,11 +317,15 @@ def test_reasons_are_counted_without_what_was_measured(reason, kind):
 )
 def test_the_command_for_a_folder_is_right_as_it_stands(folder, raw, tmp_path):
     shutil.copytree(raw / paths.raw("recordings"), tmp_path / folder)
-    [told] = check_folder("recordings", tmp_path / folder).missing
-    words = shlex.split(told.partition("dvc exp run ")[2].partition(" (with the other")[0])
-    config = params.compose([word for word in words if word != "-S"], CONF)
-    assert list(config.corpora) == ["recordings"]
-    assert config.corpus.recordings.folder == str(tmp_path / folder)
+    for listed, expected in (
+        (["esc50"], ["esc50", "recordings"]),
+        (["esc50", "recordings"], params.compose([], CONF).corpora),
+    ):
+        [told] = check_folder("recordings", tmp_path / folder, listed).missing
+        words = shlex.split(told.partition("dvc exp run ")[2])
+        config = params.compose([word for word in words if word != "-S"], CONF)
+        assert list(config.corpora) == list(expected)
+        assert config.corpus.recordings.folder == str(tmp_path / folder)
 
 
 def test_one_that_could_not_be_had_and_was_cleaned_still_says_why(tmp_path, monkeypatch):

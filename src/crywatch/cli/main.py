@@ -259,7 +259,10 @@ def data_check(
     if folder is not None:
         if corpus is None:
             raise CrywatchError("--folder needs the name of its corpus: crywatch data check CORPUS")
-        checks = [check_folder(corpus, folder)]
+        listed: list[str] = []
+        with contextlib.suppress(CrywatchError):  # outside of a project
+            listed = list(params.plain("corpora", root() / params.PARAMS_FILE))
+        checks = [check_folder(corpus, folder, listed)]
     else:
         here = root()
         listed = list(params.plain("corpora", here / params.PARAMS_FILE))

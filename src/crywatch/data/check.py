@@ -62,8 +62,10 @@ class CorpusCheck:
     doubts: tuple[str, ...] = ()  # what may be wrong
 
 
-def check_folder(name: str, folder: Path) -> CorpusCheck:
+def check_folder(name: str, folder: Path, listed: Sequence[str] = ()) -> CorpusCheck:
     """Layout and index of a ``folder`` in the publisher's layout; nothing is decoded.
+
+    ``listed`` are the project's corpora.
 
     Raises
     ------
@@ -80,12 +82,11 @@ def check_folder(name: str, folder: Path) -> CorpusCheck:
         return check
     # Hydra takes a quoted value whatever is in it, and the shell takes that whole.
     quoted = QuotedString(str(folder.resolve()), Quote.double).with_quotes()
-    use = (
-        f"to use it: dvc exp run -S 'corpora=[{name}]' -S "
-        f"{shlex.quote(f'corpus.{name}.folder={quoted}')} (with the other corpora's names in the "
-        "list)"
-    )
-    return replace(check, missing=("not in the project yet; " + use,))
+    chosen = shlex.quote(f"corpus.{name}.folder={quoted}")
+    if name not in listed:
+        corpus_list = shlex.quote(f"corpora=[{', '.join([*listed, name])}]")
+        chosen = f"{corpus_list} -S {chosen}"
+    return replace(check, missing=(f"this folder is not used yet: dvc exp run -S {chosen}",))
 
 
 def check_corpus(name: str, root: Path, names: Sequence[str]) -> CorpusCheck:
