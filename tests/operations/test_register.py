@@ -221,7 +221,7 @@ def test_what_is_kept_with_a_version(ready):
         assert part in card
     client = store.open_store().client
     links, shown = client.get_model_version("cry", "2").description.split("\n\n", 1)
-    assert "[Its files](" in links and "[the rebuild that made it](" in links
+    assert "[Its files](#/experiments/" in links and "/models/m-" in links
     assert card.startswith(shown[:1000])
 
 
