@@ -59,7 +59,7 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table, write it as JSON."""
-    from crywatch.detection.baselines.zero_shot import YamnetDetector
+    from crywatch.detection.peer.zero_shot import YamnetDetector
     from crywatch.detection.detectors import load_detector
     from crywatch.detection.released import FOLDER
 

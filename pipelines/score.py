@@ -3,6 +3,7 @@
 from crywatch import tracking
 from crywatch.core import params, paths
 from crywatch.data.selection import Source
+from crywatch.detection.peer.zero_shot import YamnetConfig
 from crywatch.detection.systems import VARIANTS, systems
 from crywatch.evaluation.score import ScoreConfig, run
 from crywatch.evaluation.scored import DETECTION, SHORTCUTS, SYSTEMS
@@ -20,7 +21,7 @@ def main() -> None:
             SHORTCUTS: config.audited.systems,
             SYSTEMS: config.compared.systems,
         }
-        yamnet = params.plain("yamnet.handle")
+        yamnet = params.section("yamnet", YamnetConfig)
         summary = run(
             {name: systems(listed, variants, yamnet) for name, listed in names.items()},
             list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES)),

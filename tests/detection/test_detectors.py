@@ -19,7 +19,7 @@ from crywatch.detection.anomaly.network import RtfmNetwork
 from crywatch.detection.blazenet import runtime
 from crywatch.detection.blazenet.frontend import from_wave
 from crywatch.detection.blazenet.network import FEATURES, BlazeNet, cry_probability
-from crywatch.detection.decisions import expit, logit
+from crywatch.detection.decisions import logit
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.embedders import EmbedderConfig, build
 from crywatch.detection.systems import System, load_system
@@ -350,16 +350,6 @@ def test_yamnet_as_it_is_gives_the_higher_of_its_two_cry_classes(monkeypatch, n_
         assert np.array_equal(detector.score_stream(chunks), detector.score(wave))
     assert detector.score(wave[:0]).shape == (0,)
     assert (detector.name, detector.n_parameters) == ("yamnet/zero_shot", 3_700_000)
-
-
-def test_a_fused_system_hears_with_its_model_and_with_yamnet(folders, monkeypatch):
-    monkeypatch.setattr("crywatch.detection.embedders.yamnet.build", lambda config: TalkingYamnet())
-    folder, wave = str(folders / "robust"), sound(3 * 16_000)
-    found = load_system(System("fused/r", folder, "", "fused/r", 1.0, "file"))
-    yamnet = load_system(System("yamnet/zero_shot", "file", "", "yamnet/zero_shot"))
-    nats = 0.8 * logit(load_detector(folder).score(wave)) + 0.2 * logit(yamnet.score(wave))
-    np.testing.assert_allclose(found.score(wave), expit(nats))
-    assert (found.name, found.n_parameters) == ("fused/r", 89_680 + 3_700_000)
 
 
 def test_a_network_of_other_classes_is_not_yamnet(monkeypatch):

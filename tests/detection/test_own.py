@@ -114,7 +114,7 @@ def test_a_network_of_log_mel_is_given_that(tmp_path):
 
 @needs_yamnet
 def test_yamnets_file_with_a_description_is_the_peer(tmp_path):
-    from crywatch.detection.baselines.zero_shot import YamnetDetector
+    from crywatch.detection.peer.zero_shot import YamnetDetector
 
     wave = np.random.default_rng(1).standard_normal(round(2.6 * RATE_HZ)).astype(np.float32) / 9
     wave[:RATE_HZ] *= np.sin(np.arange(RATE_HZ) / 5)

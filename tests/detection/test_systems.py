@@ -7,6 +7,7 @@ import pytest
 from crywatch.core import paths
 from crywatch.core.atomic import write_text
 from crywatch.core.errors import ConfigError
+from crywatch.detection.peer.zero_shot import YamnetConfig
 from crywatch.detection.systems import System, systems
 
 VARIANTS = {
@@ -16,17 +17,21 @@ VARIANTS = {
     },
     "blazenet": {"all_1s": None},
 }
+VARIANTS["fused"] = VARIANTS["robust"]
+PEER, NONE = YamnetConfig("file", 0.2), YamnetConfig("", 0.2)
 
 
 def test_names_become_systems_in_their_order():
     names = ["robust/robust_s2", "robust/robust_no_esc50", "yamnet/zero_shot", "blazenet/all_1s"]
-    assert systems(names, VARIANTS, "file") == [
+    names.append("fused/robust_s2")
+    assert systems(names, VARIANTS, PEER) == [
         System("robust/robust_s2", "data/train_robust/robust_s2", "", "robust/robust"),
         System(names[1], "data/train_robust/robust_no_esc50", "esc50", names[1]),
         System("yamnet/zero_shot", "file", "", "yamnet/zero_shot"),
         System("blazenet/all_1s", "data/train_blazenet/all_1s", "", "blazenet/all_1s"),
+        System(names[4], "data/train_robust/robust_s2", "", "fused/robust", yamnet=PEER),
     ]
-    assert [one.name for one in systems(names[2:], VARIANTS, "")] == ["blazenet/all_1s"]
+    assert [one.name for one in systems(names[2:], VARIANTS, NONE)] == ["blazenet/all_1s"]
 
 
 def test_a_fused_system_is_a_robust_one_with_yamnet():
@@ -42,7 +47,7 @@ def test_a_variant_whose_sound_could_not_be_had_is_no_system(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     names = ["robust/robust_s2", "blazenet/all_1s"]
     write_text(paths.TRAIN_ROBUST / "robust_s2" / paths.MISSING_NOTE, "gone\n")
-    assert [one.name for one in systems(names, VARIANTS, "")] == ["blazenet/all_1s"]
+    assert [one.name for one in systems(names, VARIANTS, NONE)] == ["blazenet/all_1s"]
 
 
 @pytest.mark.parametrize(
@@ -58,4 +63,4 @@ def test_a_variant_whose_sound_could_not_be_had_is_no_system(tmp_path, monkeypat
 )
 def test_a_system_that_is_not_there_is_named(name, message):
     with pytest.raises(ConfigError, match=message):
-        systems([name], VARIANTS, "")
+        systems([name], VARIANTS, NONE)

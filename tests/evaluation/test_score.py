@@ -14,17 +14,16 @@ from crywatch.audio.channels import apply, channel
 from crywatch.audio.segments import RATE_HZ, n_segments
 from crywatch.audio.waves.cleaned import read_clean
 from crywatch.core import code
-from crywatch.core.atomic import write_bytes, write_json
 from crywatch.core.digest import file_sha256
 from crywatch.core.errors import ConfigError, ModelError, TableError
-from crywatch.core.models import DESCRIPTION, WEIGHTS
+from crywatch.core.models import WEIGHTS
 from crywatch.data.selection import Source
 from crywatch.data.tables import read_table, write_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.data.tables.evaluation import SCORES
 from crywatch.detection.detectors import load_detector
 from crywatch.detection.systems import System, load_system
-from crywatch.evaluation.score.scorers import Scorer, detector_code
+from crywatch.evaluation.score.scorers import detector_code
 from crywatch.evaluation.scored import (
     AS_RECORDED,
     BACKGROUND_SCALED,
@@ -283,22 +282,6 @@ def test_after_a_kill_whole_channels_stay(source, tmp_path):
 def systems_again(tmp_path: Path) -> list[str]:
     systems(tmp_path / "again", "robust/a")
     return ["robust/a"]
-
-
-def test_a_fused_system_is_another_one_with_another_yamnet_or_model(tmp_path):
-    (model,) = with_models(tmp_path, [System("fused/a", "", "", "fused/a")])
-    source = Path(model.source)
-    write_json(source / DESCRIPTION, {"kind": "robust", "name": "a"})
-    write_bytes(tmp_path / "yamnet", b"network")
-    alone, fused = model, replace(model, yamnet=str(tmp_path / "yamnet"))
-    keys = [Scorer(alone).key, Scorer(fused).key]
-    write_bytes(tmp_path / "yamnet", b"another")
-    keys.append(Scorer(fused).key)
-    write_bytes(source / WEIGHTS, b"others")
-    keys.append(Scorer(fused).key)
-    assert len({tuple(key) for key in keys}) == 4
-    with pytest.raises(ModelError, match="no model here"):
-        Scorer(replace(fused, source=str(tmp_path / "none"))).sha256  # noqa: B018
 
 
 def test_code_of_other_kinds_changes_no_key(monkeypatch):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from crywatch.core import charts
-from crywatch.report.decision_tables import decision_tables
+from crywatch.core import charts, paths
+from crywatch.core.atomic import write_json, write_text
+from crywatch.report.decision_tables import decision_tables, read_decisions
 from tests.helpers.report_cases import DECISIONS
 
 
 def lines(table) -> list[dict[str, str]]:
     assert all(len(row) == len(table.columns) for row in table.rows)
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_a_model_that_could_not_be_made_is_left_out(tmp_path):
+    write_json(tmp_path / "robust" / "tables.json", DECISIONS)
+    write_text(tmp_path / "fused" / paths.MISSING_NOTE, "fused: set yamnet.handle\n")
+    assert read_decisions([tmp_path / "robust", tmp_path / "fused"]) == [DECISIONS]
 
 
 def test_rates_are_shown_with_what_was_promised_and_seen():

@@ -15,6 +15,8 @@ PLACES = {
         ("as recorded", FOLD),
         ("as recorded", "kinds of sound, left out"),
     ],
+    "fused/robust": [("as recorded", "pooled"), ("telephone", "pooled")],
+    "fused/robust_no_kinds": [("as recorded", FOLD), ("as recorded", "kinds of sound, left out")],
 }
 
 
@@ -40,12 +42,15 @@ def test_the_headline_has_seen_kinds_unseen_kinds_unseen_corpora_and_channels(tm
     lines = headline_table(SystemResults(tmp_path)).rows
     expected = [
         ("seen kinds", "robust/robust", "0.900"),
+        ("seen kinds", "fused/robust", "0.900"),
         ("unseen kinds", "robust/robust_no_kinds", "n/a"),  # the peer was not measured there
+        ("unseen kinds", "fused/robust_no_kinds", "n/a"),
         ("unseen: esc50, left out", "robust/robust_no_esc50", "0.900"),
         ("telephone", "robust/robust", "0.900"),
+        ("telephone", "fused/robust", "0.900"),
     ]
     found = [(cells[0], cells[1], cells[6]) for cells in lines]
-    assert found == expected[: 2 + len(channels)]
+    assert found == (expected if "telephone" in channels else expected[:5])
     assert lines[0][5] == "0.900 (0.800 to 1.000)" and lines[0][7] == "-0.100 (-0.200 to 0.100)"
 
 

@@ -26,6 +26,7 @@ KINDS = (
     "blazenet",
     "rtfm",
     "robust",
+    "fused",
     "svc",
     "dense",
     "cnn",

@@ -31,6 +31,7 @@ DETECTORS = {  # kind of a model folder: "module:class"
     "blazenet": "crywatch.detection.blazenet.detector:BlazeNetDetector",
     "rtfm": "crywatch.detection.anomaly.detector:RtfmDetector",
     "robust": "crywatch.detection.robust.detector:RobustDetector",
+    "fused": "crywatch.detection.peer.detector:open_model",
     "svc": "crywatch.detection.baselines.detectors:SvcDetector",
     "dense": "crywatch.detection.baselines.detectors:DenseDetector",
     "cnn": "crywatch.detection.baselines.detectors:CnnDetector",

@@ -1,7 +1,6 @@
 """The detectors of one rebuild that are compared: each a model folder, read by its family's loader.
 
-A system's name is ``family/variant``; those of one ``row`` differ by their seed alone. Family
-``fused`` is the variant of family robust together with YAMNet.
+A system's name is ``family/variant``; those of one ``row`` differ by their seed alone.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ from dataclasses import dataclass
 
 from crywatch.core import paths
 from crywatch.core.errors import ConfigError, named
+from crywatch.core.models import load
 from crywatch.detection.detectors import Detector, load_detector
+from crywatch.detection.peer.zero_shot import YamnetConfig, YamnetDetector
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class System:
     leave_out: str  # corpora and kinds of sound never trained on, or ""
     row: str  # of a table: the name without the seed
     segment_s: float = 1.0  # how much sound it sees at once
-    yamnet: str = ""  # file, folder or URL of a YAMNet that it is fused with
+    yamnet: YamnetConfig | None = None  # that decides with it, of family fused
 
     @property
     def family(self) -> str:
-        """miner, blazenet, rtfm, robust, baselines, yamnet, fused."""
+        """miner, blazenet, rtfm, robust, fused, baselines, yamnet."""
         return self.name.split("/")[0]
 
 
@@ -36,24 +37,27 @@ FOLDERS = {
     "blazenet": paths.TRAIN_BLAZENET,
     "rtfm": paths.TRAIN_RTFM,
     "robust": paths.TRAIN_ROBUST,
+    "fused": paths.TRAIN_ROBUST,
     "baselines": paths.TRAIN_BASELINES,
 }
-YAMNET, FUSED = "yamnet", "fused"  # families that need a YAMNet
 VARIANTS = {  # in params.yaml
     "miner": "mine.datasets",
     "blazenet": "train_blazenet.variants",
     "rtfm": "train_rtfm.variants",
     "robust": "train_robust.variants",
+    "fused": "train_robust.variants",  # each beside YAMNet
     "baselines": "train_baselines.models",
 }
 
 
-def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) -> list[System]:
+def systems(
+    names: Sequence[str], variants: Mapping[str, Mapping], yamnet: YamnetConfig
+) -> list[System]:
     """Those of ``names`` (``family/variant``) in their order.
 
     ``variants`` has the variants of each family from params.yaml, each with ``leave_out`` and,
-    where it is one of several seeds, ``row``. Families yamnet and fused are there if ``yamnet``
-    names a file, a folder or a URL; a variant is not whose sound could not be had.
+    where it is one of several seeds, ``row``. Families yamnet and fused are there if ``yamnet`` has
+    a handle; a variant is not whose sound could not be had.
 
     Raises
     ------
@@ -63,35 +67,31 @@ def systems(names: Sequence[str], variants: Mapping[str, Mapping], yamnet: str) 
     result = []
     for name in names:
         family, _, variant = name.partition("/")
-        if family in (YAMNET, FUSED) and not yamnet:
+        if family in ("yamnet", "fused") and not yamnet.handle:
             continue
-        if family == YAMNET:
-            result.append(System(name, yamnet, "", name))
+        if family == "yamnet":
+            result.append(System(name, yamnet.handle, "", name))
             continue
-        trained = "robust" if family == FUSED else family
-        if trained not in variants:
-            families = ", ".join([*variants, FUSED, YAMNET])
+        if family not in variants:
+            families = ", ".join([*variants, "yamnet"])
             raise ConfigError(f"system {name!r}: name a family/variant of {families}")
-        body = named(variants[trained], variant, VARIANTS[trained]) or {}
+        body = named(variants[family], variant, VARIANTS[family]) or {}
         row = f"{family}/{body.get('row') or variant}"
-        source = FOLDERS[trained] / variant
-        if paths.missing_note(source):
+        source = str(FOLDERS[family] / variant)
+        if paths.missing_note(FOLDERS[family] / variant):
             continue
         leave_out, segment_s = body.get("leave_out", ""), body.get("segment_s", 1.0)
-        with_yamnet = yamnet if family == FUSED else ""
-        result.append(System(name, str(source), leave_out, row, segment_s, with_yamnet))
+        peer = yamnet if family == "fused" else None
+        result.append(System(name, source, leave_out, row, segment_s, peer))
     return result
 
 
 def load_system(system: System) -> Detector:
     """The detector of a system: its model folder, YAMNet as it is, or both."""
-    if system.family not in (YAMNET, FUSED):
-        return load_detector(system.source)
-    from crywatch.detection.baselines.zero_shot import YamnetDetector
-
-    if system.family == YAMNET:
+    if system.family == "yamnet":
         return YamnetDetector(system.name, system.source)
-    from crywatch.detection.fused import FusedDetector
+    if system.yamnet is None:
+        return load_detector(system.source)
+    from crywatch.detection.peer.detector import fuse
 
-    yamnet = YamnetDetector(YAMNET, system.yamnet)
-    return FusedDetector(system.name, load_detector(system.source), yamnet)
+    return fuse(load(system.source), system.yamnet)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from crywatch.core.paths import missing_note
 from crywatch.report.pages import note
 from crywatch.report.tables import (
     Columns,
@@ -13,6 +15,7 @@ from crywatch.report.tables import (
     distinct,
     num,
     number,
+    read_output,
     seconds,
     table,
     threshold_text,
@@ -46,6 +49,12 @@ def event_tables(rows: list[JsonRow]) -> list[Table]:
         )
         tables.append(table(title, EVENTS, scoped, "" if tables else note("events")))
     return tables
+
+
+def read_decisions(folders: Sequence[Path]) -> list[dict]:
+    """The tables.json of each calibrated model that could be made; TableError where it is not."""
+    made = (folder for folder in folders if not missing_note(folder))
+    return [read_output(folder / "tables.json", "calibrate") for folder in made]
 
 
 def decision_tables(models: Sequence[JsonRow]) -> list[Table]:

@@ -18,7 +18,7 @@ from crywatch.data.counts import Arrival, arrival
 from crywatch.data.tables import read_table
 from crywatch.data.tables.clips import SPLIT_CLIPS
 from crywatch.detection.embedders.base import title as embedder_title
-from crywatch.report.decision_tables import decision_tables, event_tables
+from crywatch.report.decision_tables import decision_tables, event_tables, read_decisions
 from crywatch.report.device_tables import device_tables
 from crywatch.report.pages import ReportOrigin, note
 from crywatch.report.tables import Columns, Table, cries, groups, interval, num, number, table
@@ -109,7 +109,7 @@ def detection_page(
     quarantined = {each.corpus.name: each.refused for each in arrivals}
     results = Results(read_json(inputs.evaluation / "tables.json"))
     miners = miner_names(inputs.mine)
-    decisions = [read_json(folder / "tables.json") for folder in inputs.decisions]
+    decisions = read_decisions(inputs.decisions)
     labelled = clips[clips["label"] != "unknown"]
     split = pd.read_csv(inputs.split_table)
     tables = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from crywatch.report.decision_tables import decision_tables
+from crywatch.report.decision_tables import decision_tables, read_decisions
 from crywatch.report.device_tables import device_tables
 from crywatch.report.infants import InfantsInputs
 from crywatch.report.pages import ReportOrigin, SectionsPage, sections_page
@@ -21,7 +21,6 @@ from crywatch.report.systems import (
     main_table,
     scope_tables,
 )
-from crywatch.report.tables import read_output
 from crywatch.report.verification_tables import verification_tables
 
 
@@ -52,9 +51,7 @@ def results_page(
         ],
         "left_out": left_out_tables(results),
         "kinds": kind_tables(results),
-        "decisions": decision_tables(
-            [read_output(folder / "tables.json", "calibrate") for folder in decisions]
-        ),
+        "decisions": decision_tables(read_decisions(decisions)),
         "case_study": [case_study_table(results)],
         "infants": [*verification_tables(infants.verification), *state_tables(infants.fitted)],
         "devices": device_tables(exported),

@@ -22,7 +22,7 @@ RECORDED = "as recorded"
 POOLED = "pooled"
 LEFT_OUT = ", left out"
 UNSEEN_KINDS = "kinds of sound, left out"
-DEFAULT = "robust/robust"  # whose headline it is; without a corpus or kinds it is DEFAULT_no_...
+HEADLINE = ("robust/robust", "fused/robust")  # without a corpus or kinds they are ROW_no_...
 SHORT = {
     "auc": "AUC",
     "average_precision": "AP",
@@ -158,16 +158,19 @@ def systems_page(folder: Path, title: str, origin: ReportOrigin) -> SectionsPage
 
 
 def headline_table(results: SystemResults) -> Table:
-    """The default on what it heard and what it never heard, beside the peer on the same seconds."""
-    kinds, corpora = [], []
-    for name in (each for each in results.parameters if each.startswith(f"{DEFAULT}_no_")):
-        scopes = distinct([row for row in results.rows if row["row"] == name], "scope")
-        if UNSEEN_KINDS in scopes:
-            kinds.append(("unseen kinds", name, RECORDED, UNSEEN_KINDS))
-        else:
-            corpora += [(f"unseen: {scope}", name, RECORDED, scope) for scope in scopes]
-    lines = [("seen kinds", DEFAULT, RECORDED, POOLED), *kinds, *corpora]
-    lines += [(channel, DEFAULT, channel, POOLED) for channel in results.matched]
+    """The default, alone and with the peer, on what it heard and what it never heard."""
+    seen, kinds, corpora, channels = [], [], [], []
+    for name in results.parameters:
+        if name in HEADLINE:
+            seen.append(("seen kinds", name, RECORDED, POOLED))
+            channels += [(channel, name, channel, POOLED) for channel in results.matched]
+        elif name.startswith(tuple(f"{row}_no_" for row in HEADLINE)):
+            scopes = distinct([row for row in results.rows if row["row"] == name], "scope")
+            if UNSEEN_KINDS in scopes:
+                kinds.append(("unseen kinds", name, RECORDED, UNSEEN_KINDS))
+            else:
+                corpora += [(f"unseen: {scope}", name, RECORDED, scope) for scope in scopes]
+    lines = [*seen, *kinds, *corpora, *channels]
     cells = []
     for title, name, channel, scope in lines:
         for unit in ("second", "clip"):

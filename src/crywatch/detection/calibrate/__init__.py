@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crywatch.core.atomic import atomic_dir, write_json
+from crywatch.core.atomic import atomic_dir, write_json, write_text
 from crywatch.core.errors import ConfigError, named
 from crywatch.core.models import ModelFolder, load, save
+from crywatch.core.paths import MISSING_NOTE
 from crywatch.core.threads import one_thread
 from crywatch.data.selection import Source
 from crywatch.data.sources import corpora_of
@@ -24,6 +25,8 @@ from crywatch.detection.calibrate.listening import Recording, known_clips, known
 from crywatch.detection.calibrate.measures import ALL, Hearing, RateRow, measure
 from crywatch.detection.decisions import KEY, Decision, Rule
 from crywatch.detection.detectors import load_detector
+from crywatch.detection.peer.detector import describe, fuse, put_yamnet
+from crywatch.detection.peer.zero_shot import YamnetConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,7 @@ class CalibratedModel:
     """An entry of ``calibrate.models``."""
 
     folder: str  # of the model
+    yamnet: bool = False  # decides with it, `crywatch.detection.peer`
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,18 @@ def run(
     model_dir: Path,
     sources: Sequence[Source],
     out_dir: Path,
-) -> CalibrateSummary:
-    """Calibrate the model at ``model_dir``; writes a model folder with its decision, and tables."""
+    yamnet: YamnetConfig | None = None,
+) -> CalibrateSummary | None:
+    """Calibrate the model at ``model_dir``; writes a model folder with its decision, and tables.
+
+    With ``yamnet`` the model decides together with it, and the folder holds its file too; where it
+    has no handle the folder says so, and there is no summary.
+    """
     config.check()
+    if yamnet and not yamnet.handle:
+        with atomic_dir(out_dir) as temp:
+            write_text(temp / MISSING_NOTE, f"{name}: decides with YAMNet: set yamnet.handle\n")
+        return None
     model = load(model_dir)
     leave_out = model.description.get("trained_on", {}).get("leave_out", "")
     if leave_out:
@@ -109,7 +122,7 @@ def run(
             f"calibrate.models.{name}: {model_dir} never heard {leave_out!r}, and the validation "
             "part holds it: name a model that leaves nothing out"
         )
-    detector = load_detector(model_dir)
+    detector = fuse(model, yamnet) if yamnet else load_detector(model_dir)
     clips = {part: known_clips(sources, part) for part in ("val", "test")}
     recordings = {
         part: listen(detector, rows, sources, f"{name} {part}") for part, rows in clips.items()
@@ -133,12 +146,19 @@ def run(
             stated = rated.false_alarms_per_hour
             rows += measure(recordings[part], fitted.calibration, rated.rule, stated, part, hearing)
     summary = CalibrateSummary(decision, rows, _tables(name, decision, rows, fitted, recordings))
-    description = model.description | {
-        KEY: decision.as_dict(),
-        "corpora": sorted({*model.setting("corpora"), *corpora_of(clips["val"])}),
-    }
+    peer = describe(yamnet) if yamnet else {}
+    description = (
+        model.description
+        | peer
+        | {
+            KEY: decision.as_dict(),
+            "corpora": sorted({*model.setting("corpora"), *corpora_of(clips["val"])}),
+        }
+    )
     with atomic_dir(out_dir) as temp:
         save(temp, ModelFolder(description, model.weights))
+        if yamnet:
+            put_yamnet(yamnet, temp)
         write_json(temp / "tables.json", summary.tables)
         write_json(temp / "metrics.json", summary.as_metrics())
     return summary

@@ -15,7 +15,7 @@ from crywatch.core.errors import ModelError
 from crywatch.core.models import DESCRIPTION, WEIGHTS, describe
 from crywatch.data.truth import silent_seconds
 from crywatch.detection.detectors import DETECTORS, Detector
-from crywatch.detection.systems import FUSED, YAMNET, System, load_system
+from crywatch.detection.systems import System, load_system
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Scorer:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the model, or of both that are fused."""
+        """Of the model; of a network that is known by a URL alone, of the URL."""
         source = Path(self.system.source)
-        if self.system.family == YAMNET:
-            return _yamnet_sha256(self.system.source)
-        missing = [name for name in (DESCRIPTION, WEIGHTS) if not (source / name).is_file()]
-        if missing:
-            raise ModelError(
-                f"{source}: no model here ({missing[0]} is missing): run `dvc repro` first"
-            )
-        model = files_sha256([source / DESCRIPTION, source / WEIGHTS])
-        yamnet = self.system.yamnet
-        return value_sha256([model, _yamnet_sha256(yamnet)]) if yamnet else model
+        if self.system.family != "yamnet":
+            missing = [name for name in (DESCRIPTION, WEIGHTS) if not (source / name).is_file()]
+            if missing:
+                raise ModelError(
+                    f"{source}: no model here ({missing[0]} is missing): run `dvc repro` first"
+                )
+            model = files_sha256([source / DESCRIPTION, source / WEIGHTS])
+            peer = self.system.yamnet
+            return value_sha256([model, _peer(peer.handle), peer.weight]) if peer else model
+        return _peer(self.system.source)
 
     @cached_property
     def key(self) -> list[str]:
@@ -50,12 +50,14 @@ class Scorer:
         return [self.sha256, detector_code(self._kinds())]
 
     def _kinds(self) -> tuple[str, ...]:
-        if self.system.family == YAMNET:
-            return (YAMNET,)
+        if self.system.family == "yamnet":
+            return ("yamnet",)
         description = describe(self.system.source)
+        if self.system.family == "fused":
+            return ("fused", "robust")
         inner = description.get("backbone")
         kinds = [description["kind"], *([inner.get("kind", "blazenet")] if inner else [])]
-        return (*kinds, *((YAMNET, FUSED) if self.system.yamnet else ()))
+        return tuple(kinds)
 
     def score(self, wave: np.ndarray) -> np.ndarray:
         """[samples] at 16 kHz to [plain seconds] in 0..1."""
@@ -76,16 +78,14 @@ class Silence:
         return silent_seconds(wave).astype(np.float64)
 
 
-def _yamnet_sha256(handle: str) -> str:
-    """Of its file or folder; of one that is known by a URL alone, of the URL."""
+def _peer(handle: str) -> str:
     return files_sha256([Path(handle)]) if Path(handle).exists() else value_sha256(handle)
 
 
 def detector_code(kinds: tuple[str, ...]) -> str:
     """SHA-256 of the code of the detectors of ``kinds``, without that of other kinds."""
     modules = {kind: module.partition(":")[0] for kind, module in DETECTORS.items()}
-    modules[YAMNET] = "crywatch.detection.baselines.zero_shot"
-    modules[FUSED] = "crywatch.detection.fused"
+    modules["yamnet"] = "crywatch.detection.peer.zero_shot"
 
     def opened(found: dict[str, Path]) -> Iterator[Path]:
         other = found.keys() & DETECTORS.keys() - set(kinds)

@@ -12,7 +12,7 @@ from typing import Any
 
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
-from crywatch.core.models import load
+from crywatch.core.models import describe, load
 from crywatch.corpora.terms import Terms, terms_of_model
 from crywatch.detection.decisions import Decision, decision_of
 from crywatch.detection.detectors import load_detector
@@ -85,6 +85,8 @@ def source_of(folder: Path) -> Path:
 def evaluated_name(folder: Path) -> str:
     """family/variant of the model that was calibrated into ``folder``; "" if it is none of them."""
     source = source_of(folder)
+    if describe(folder)["kind"] == "fused":
+        return f"fused/{source.name}"
     for family, base in FOLDERS.items():
         if source.parent == base:
             return f"{family}/{source.name}"

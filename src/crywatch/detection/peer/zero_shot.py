@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from crywatch.audio.segments import RATE_HZ, cut
-from crywatch.core.errors import ModelError
+from crywatch.core.errors import ConfigError, ModelError
 from crywatch.detection.detectors import Detector
 from crywatch.detection.embedders import yamnet
 from crywatch.detection.embedders.base import EmbedderConfig
 
 PARAMETERS = 3_700_000  # of the model card; the files do not say
 N_CLASSES = 521
+
+
+@dataclass(frozen=True)
+class YamnetConfig:
+    """Section ``yamnet``."""
+
+    handle: str  # the .tflite file, a SavedModel folder or TF-Hub's URL; "": none
+    weight: float  # of its logits where it decides with the robust network, 0..1
+
+    def check(self) -> None:
+        """ConfigError where a weight is none."""
+        if not 0 <= self.weight <= 1:
+            raise ConfigError(f"yamnet.weight is {self.weight:g}: set it within 0 and 1")
 
 
 class YamnetDetector(Detector):
@@ -31,14 +45,14 @@ class YamnetDetector(Detector):
             # A second is held back: whether a tail counts, the last one tells.
             whole = max(0, len(left) // RATE_HZ - 1) * RATE_HZ
             if whole:
-                parts.append(self._seconds(cut(left[:whole])))
+                parts.append(self.score_seconds(cut(left[:whole])))
                 left = left[whole:]
         if len(left):
-            parts.append(self._seconds(cut(left)))
+            parts.append(self.score_seconds(cut(left)))
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def _seconds(self, seconds: np.ndarray) -> np.ndarray:
-        """[n, 16000] to [n]."""
+    def score_seconds(self, seconds: np.ndarray) -> np.ndarray:
+        """[n, 16000] to [n] in 0..1."""
         scores = np.asarray(self._network.class_scores(seconds), dtype=np.float64)
         if scores.shape[1:] != (N_CLASSES,):
             raise ModelError(
