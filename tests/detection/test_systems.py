@@ -34,15 +34,6 @@ def test_names_become_systems_in_their_order():
     assert [one.name for one in systems(names[2:], VARIANTS, NONE)] == ["blazenet/all_1s"]
 
 
-def test_a_fused_system_is_a_robust_one_with_yamnet():
-    names = ["fused/robust_s2", "fused/robust_no_esc50"]
-    seed, left_out = systems(names, VARIANTS, "file")
-    folder = "data/train_robust/robust_s2"
-    assert seed == System(names[0], folder, "", "fused/robust", 1.0, "file")
-    assert (left_out.leave_out, left_out.row) == ("esc50", names[1])
-    assert systems(names, VARIANTS, "") == []
-
-
 def test_a_variant_whose_sound_could_not_be_had_is_no_system(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["robust/robust_s2", "blazenet/all_1s"]
