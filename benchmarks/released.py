@@ -59,8 +59,8 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table, write it as JSON."""
-    from crywatch.detection.peer.zero_shot import YamnetDetector
     from crywatch.detection.detectors import load_detector
+    from crywatch.detection.peer.zero_shot import YamnetDetector
     from crywatch.detection.released import FOLDER
 
     parser = argparse.ArgumentParser(description=__doc__)
