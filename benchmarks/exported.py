@@ -28,13 +28,13 @@ def compare(exported: Path, model: Path, yamnet: Path, rounds: int) -> Result:
     import torch
 
     from crywatch.core.errors import ModelError
-    from crywatch.detection.detectors import load_detector
+    from crywatch.detection.detectors import load_on_torch
     from crywatch.detection.devices.detector import ONNX, TFLITE, ExportedDetector
     from crywatch.detection.devices.export import INT8
     from crywatch.detection.embedders.yamnet import WINDOW
 
     torch.set_num_threads(1)
-    detector = load_detector(model)
+    detector = load_on_torch(model)
     if not hasattr(detector, "hear"):
         raise ModelError(f"{model}: not a model that hears windows")
     waves = 0.1 * np.random.default_rng(0).standard_normal((SECONDS, 1, detector.rate_hz))
