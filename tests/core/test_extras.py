@@ -91,6 +91,9 @@ def test_the_room_that_imports_says_which_extra_goes_first():
     assert extras.advice(at) == (
         'pandas is not installed: pip install "crywatch[infants]" or pip install "crywatch[train]"'
     )
+    assert extras.advice(missing("pandas", "/x/src/crywatch/operations/register/run.py")) == (
+        'pandas is not installed: pip install "crywatch[infants,tracking,train]"'
+    )
     assert extras.advice(missing("ray.data", "x.py")) == (
         'ray is not installed: pip install "crywatch[ray]"'
     )

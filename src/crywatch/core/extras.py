@@ -17,6 +17,7 @@ IMPORTED_AS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+PROJECT = frozenset({"train", "infants", "tracking"})  # of the Makefile's EXTRAS
 _EXTRA = re.compile(r"""^([\w.-]+).*;.*\bextra\s*==\s*["']([\w.-]+)["']""")
 
 
@@ -34,12 +35,15 @@ def extras_with(module: str) -> list[str]:
 def advice(error: ModuleNotFoundError) -> str | None:
     """What to install for ``error``, in one line; None if no extra brings the package.
 
-    Of several extras the one that is named as a room in which the package was imported goes first.
+    Of several extras the one that is named as a room in which the package was imported goes first;
+    where none is, what lacks the package works on a project, which needs `PROJECT`.
     """
     if error.name is None or not (extras := extras_with(error.name)):
         return None
     files = " ".join(frame.filename for frame in traceback.extract_tb(error.__traceback__))
     extras.sort(key=lambda extra: f"/crywatch/{extra}/" not in files)
+    if f"/crywatch/{extras[0]}/" not in files and len(PROJECT.intersection(extras)) > 1:
+        extras = [",".join(sorted(PROJECT))]
     choices = " or ".join(f'pip install "crywatch[{extra}]"' for extra in extras)
     return f"{error.name.partition('.')[0]} is not installed: {choices}"
 
