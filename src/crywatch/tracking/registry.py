@@ -222,11 +222,11 @@ def describe(store: Store, version: ModelVersion, text: str) -> None:
     Links to the model's files and to its rebuild go before it.
     """
     with reached():
-        outputs = store.client.get_run(version.run_id).outputs.model_outputs
+        outputs = store.client.get_run(version.run_id).outputs
     experiment = f"#/experiments/{store.experiment_id}"
     links = [
         f"[Its files]({experiment}/models/{model.model_id}/artifacts?{TRAINING})"
-        for model in outputs
+        for model in (outputs.model_outputs if outputs else ())
     ]
     if rebuild := version.tags.get(REBUILD_RUN):
         links.append(f"[the rebuild that made it]({experiment}/runs/{rebuild}?{TRAINING})")
