@@ -127,8 +127,8 @@ def run(
     detector = load_on_torch(model_dir)
     if not isinstance(detector, RobustDetector):
         raise ModelError(
-            f"{model_dir}: a model of kind {model.description['kind']!r} is not exported; those of "
-            "train_robust and calibrate are"
+            f"{model_dir}: a model of kind {model.description['kind']!r} is not exported; robust "
+            "networks are, of train_robust or calibrated"
         )
     if "int8" in config.formats and not sources:
         raise ConfigError(
