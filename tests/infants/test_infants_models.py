@@ -251,6 +251,17 @@ def test_a_cohort_that_is_too_large_is_drawn_from_all_corpora():
     assert members == [model["cohort_own"][0] >= 0 for model in again]
 
 
+def test_a_small_cohort_counts_whole():
+    cohort, new = cases.infants(6, 3, seed=9, dim=8, prefix="cohort"), cases.infants(2, 3, dim=8)
+    scores = []
+    for top_k in (5, 20):
+        model = SNormalised(Cosine(), cohort, CohortConfig(top_k=top_k, infants=6, clips=3))
+        scores.append(model.score(model.fit(new), [baby.vectors for baby in new]))
+    np.testing.assert_array_equal(*scores)
+    with pytest.raises(ConfigError, match=r"cohort.top_k is 20 with 2 infants .* at least 2 and 3"):
+        SNormalised(Cosine(), cohort[:2], CohortConfig(top_k=20, infants=6, clips=3))
+
+
 def test_an_infant_of_the_cohort_is_not_compared_with_itself():
     cohort = cases.infants(6, 3, seed=9, dim=8, prefix="cohort")
     config = CohortConfig(top_k=3, infants=6, clips=3)

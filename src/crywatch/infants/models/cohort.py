@@ -26,7 +26,7 @@ _MEAN, _DEVIATION, _OWN = "cohort_mean", "cohort_deviation", "cohort_own"
 class CohortConfig:
     """Section ``cohort``."""
 
-    top_k: int  # nearest of the cohort that count; 0: no normalisation
+    top_k: int  # nearest of the cohort that count, all where there are fewer; 0: no normalisation
     infants: int  # at most, drawn by their names
     clips: int  # of each at most, spread over its clips
 
@@ -49,10 +49,11 @@ class SNormalised(InfantModel):
         drawn = sorted(cohort, key=_digest)[: config.infants]
         chosen = sorted(drawn, key=lambda baseline: baseline.infant_id)
         # One more than counts, for the one that is left out.
-        if config.top_k < 2 or len(chosen) <= config.top_k:
+        self._top_k = min(config.top_k, len(chosen) - 1)
+        if self._top_k < 2:
             raise ConfigError(
-                f"cohort.top_k is {config.top_k} with {len(chosen)} infants in the cohort: it "
-                "must be at least 2 and below their number; lower it or name more infants"
+                f"cohort.top_k is {config.top_k} with {len(chosen)} infants in the cohort: S-norm "
+                "needs at least 2 and 3; name more infants, or set it to 0"
             )
         self.inner, self.config = inner, config
         self.name = inner.name
@@ -78,7 +79,7 @@ class SNormalised(InfantModel):
             own = [self._ids.get(b.infant_id, -1) for b in baselines[first : first + _MODELS]]
             scores = self.inner.cross(models, self._clips)
             scores[np.equal(self._owner, np.array(own)[:, None])] = np.inf
-            mean, deviation = _nearest(scores, self.config.top_k)
+            mean, deviation = _nearest(scores, self._top_k)
             for row, model in enumerate(models):
                 values = (mean[row], deviation[row], own[row])
                 named = zip((_MEAN, _DEVIATION, _OWN), values, strict=True)
@@ -96,7 +97,7 @@ class SNormalised(InfantModel):
         own = np.concatenate([model[_OWN] for model in models])[owner]
         inside = np.flatnonzero(own >= 0)
         against[inside, own[inside]] = np.inf
-        clip_mean, clip_deviation = _nearest(against, self.config.top_k)
+        clip_mean, clip_deviation = _nearest(against, self._top_k)
         mean = np.concatenate([model[_MEAN] for model in models])[owner]
         deviation = np.concatenate([model[_DEVIATION] for model in models])[owner]
         scores = ((plain - mean) / deviation + (plain - clip_mean) / clip_deviation) / 2
