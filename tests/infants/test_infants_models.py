@@ -278,8 +278,8 @@ def test_wrong_settings_and_inputs_are_named():
     config = cases.models_config()
     with pytest.raises(ConfigError, match="no model 'lstm'; there are autoencoder"):
         models.build("lstm", config, 1)
-    with pytest.raises(ConfigError, match="top_k is 5 with 3 infants"):
-        models.build("cosine", cases.models_config(5), 1, cases.infants(3, 4))
+    with pytest.raises(ConfigError, match="top_k is 5 with 2 infants"):
+        models.build("cosine", cases.models_config(5), 1, cases.infants(2, 4))
     with pytest.raises(ConfigError, match="top_k 1"):
         CohortConfig(top_k=1, infants=5, clips=5)
     with pytest.raises(ConfigError, match="one_class_svm.nu is 2"):
