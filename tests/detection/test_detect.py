@@ -90,6 +90,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(
         "detect: {model: m, threshold: null, min_event_s: 1.0, max_gap_s: 1.0}\n"
     )
+    (tmp_path / "calibrated").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "crywatch.detection.detectors.load_detector",

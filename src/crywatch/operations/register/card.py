@@ -12,7 +12,7 @@ from typing import Any
 
 from crywatch.core import params, paths
 from crywatch.core.atomic import read_json
-from crywatch.core.models import describe, load
+from crywatch.core.models import load
 from crywatch.corpora.terms import Terms, terms_of_model
 from crywatch.detection.decisions import Decision, decision_of
 from crywatch.detection.detectors import load_detector
@@ -77,15 +77,19 @@ def render(
 
 def source_of(folder: Path) -> Path:
     """The folder of the model that was calibrated into ``folder``; itself if it was not."""
+    return Path(_calibrated(folder).get("folder", folder))
+
+
+def _calibrated(folder: Path) -> dict[str, Any]:
+    """The entry of ``calibrate.models`` that makes ``folder``; empty if there is none."""
     models = params.plain("calibrate.models")
-    body = models.get(folder.name) if folder.parent == paths.CALIBRATE else None
-    return Path(body["folder"]) if body else folder
+    return models.get(folder.name, {}) if folder.parent == paths.CALIBRATE else {}
 
 
 def evaluated_name(folder: Path) -> str:
     """family/variant of the model that was calibrated into ``folder``; "" if it is none of them."""
     source = source_of(folder)
-    if describe(folder)["kind"] == "fused":
+    if _calibrated(folder).get("yamnet"):
         return f"fused/{source.name}"
     for family, base in FOLDERS.items():
         if source.parent == base:
