@@ -100,16 +100,16 @@ def note(run: Run, before: Run | None, stages: Mapping[str, str]) -> str:
     dirty = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
     profile = f"Profile **{tags.get('profile', '')}**, commit `{commit}`{dirty}."
     links = [
-        _link(experiment, stages[stage], words, f"/artifacts/{path}".rstrip("/"))
+        link(experiment, f"runs/{stages[stage]}/artifacts/{path}".rstrip("/"), words)
         for words, stage, path in PAGES
         if stages.get(stage)
     ]
     # Links go first: MLflow covers what follows the first lines until it is asked for more.
     lines = [", ".join(links) + ".", "", profile] if links else [profile]
     if before is not None and before.data.params:
-        link = _link(experiment, before.info.run_id, before.info.run_name)
+        earlier = link(experiment, f"runs/{before.info.run_id}", before.info.run_name)
         changed = changes(before.data.params, run.data.params)
-        lines += ["", f"Parameters changed since {link}: {len(changed) or 'none'}."]
+        lines += ["", f"Parameters changed since {earlier}: {len(changed) or 'none'}."]
         if changed:
             lines += ["", "| parameter | before | now |", "| --- | --- | --- |"]
             lines += [_row(k, was, now) for k, (was, now) in list(changed.items())[:LISTED]]
@@ -135,8 +135,9 @@ def _stage_notes(folder: Path) -> dict[str, str]:
     return texts
 
 
-def _link(experiment: str, run_id: str, text: str, below: str = "") -> str:
-    return f"[{text}](#/experiments/{experiment}/runs/{run_id}{below}?{TRAINING})"
+def link(experiment: str, path: str, text: str) -> str:
+    """``text`` (Markdown) that leads to ``path`` of an experiment in the UI, such as runs/ID."""
+    return f"[{text}](#/experiments/{experiment}/{path}?{TRAINING})"
 
 
 def _row(*cells: str) -> str:

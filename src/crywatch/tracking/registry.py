@@ -22,7 +22,7 @@ from crywatch.core import gate
 from crywatch.core.atomic import atomic_dir
 from crywatch.core.errors import RegistryError, UnreachableError
 from crywatch.tracking import lineage, parent, pyfunc, sender
-from crywatch.tracking.describe import TRAINING
+from crywatch.tracking.describe import link
 from crywatch.tracking.model_files import check
 from crywatch.tracking.store import SQLITE, Store, address, open_store, reached, store_is_lost
 
@@ -223,13 +223,12 @@ def describe(store: Store, version: ModelVersion, text: str) -> None:
     """
     with reached():
         outputs = store.client.get_run(version.run_id).outputs
-    experiment = f"#/experiments/{store.experiment_id}"
     links = [
-        f"[Its files]({experiment}/models/{model.model_id}/artifacts?{TRAINING})"
+        link(store.experiment_id, f"models/{model.model_id}/artifacts", "Its files")
         for model in (outputs.model_outputs if outputs else ())
     ]
     if rebuild := version.tags.get(REBUILD_RUN):
-        links.append(f"[the rebuild that made it]({experiment}/runs/{rebuild}?{TRAINING})")
+        links.append(link(store.experiment_id, f"runs/{rebuild}", "the rebuild that made it"))
     if links:
         text = f"{', '.join(links)}.\n\n{text}"
     if len(text) > MAX_DESCRIPTION:

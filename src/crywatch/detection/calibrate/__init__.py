@@ -123,6 +123,7 @@ def run(
             "part holds it: name a model that leaves nothing out"
         )
     detector = fuse(model, yamnet) if yamnet else load_detector(model_dir)
+    peer = describe(yamnet) if yamnet else {}  # refuses what the folder cannot hold
     clips = {part: known_clips(sources, part) for part in ("val", "test")}
     recordings = {
         part: listen(detector, rows, sources, f"{name} {part}") for part, rows in clips.items()
@@ -146,7 +147,6 @@ def run(
             stated = rated.false_alarms_per_hour
             rows += measure(recordings[part], fitted.calibration, rated.rule, stated, part, hearing)
     summary = CalibrateSummary(decision, rows, _tables(name, decision, rows, fitted, recordings))
-    peer = describe(yamnet) if yamnet else {}
     description = (
         model.description
         | peer
