@@ -33,7 +33,8 @@ def started():
     def start(broker, said=None):
         sinks.append(Mqtt(broker, ["cot"], (said if said is not None else []).append))
         wait_for(lambda: sinks[-1]._is_connected)
-        return sinks[-1]
+        with sinks[-1]._lock:  # all that it publishes first is on its way
+            return sinks[-1]
 
     yield start
     for sink in sinks:
@@ -79,7 +80,7 @@ def test_home_assistant_finds_both_entities_of_one_device(heard, started):
         f"homeassistant/binary_sensor/{name}/crying/config",
         f"homeassistant/sensor/{name}/minutes_today/config",
     )
-    wait_for(lambda: all(topic in heard.retained for topic in topics))
+    wait_for(lambda: f"{COT}/crying" in heard.retained)  # the last of what is published first
     crying, minutes = (json.loads(heard.retained[topic]) for topic in topics)
     assert (crying["device_class"], crying["expire_after"]) == ("sound", EXPIRE_S)
     assert crying["device"] == minutes["device"]
@@ -91,8 +92,10 @@ def test_home_assistant_finds_both_entities_of_one_device(heard, started):
     for entity in (crying, minutes):
         assert entity["availability"] == [{"topic": HOUSE}, {"topic": f"{COT}/status"}]
         assert entity["availability_mode"] == "all"
-    assert crying["state_topic"] in heard.retained
-    assert crying["json_attributes_topic"] == f"{COT}/attributes"
+    assert (crying["state_topic"], crying["json_attributes_topic"]) == (
+        f"{COT}/crying",
+        f"{COT}/attributes",
+    )
 
 
 def test_a_stall_is_told_and_so_is_the_listeners_end_however_it_comes(heard, started):
@@ -104,7 +107,7 @@ def test_a_stall_is_told_and_so_is_the_listeners_end_however_it_comes(heard, sta
     wait_for(lambda: heard.of(HOUSE)[:2] == ["online", "offline"])
     wait_for(lambda: heard.retained[HOUSE] == "online")
     sink.close()
-    wait_for(lambda: heard.retained[HOUSE] == "offline")
+    wait_for(lambda: heard.retained.get(HOUSE) == "offline")
 
 
 def test_events_wait_for_the_broker_and_come_once_and_in_order(heard, started):
@@ -122,7 +125,8 @@ def test_events_wait_for_the_broker_and_come_once_and_in_order(heard, started):
     wait_for(lambda: heard.records(f"{COT}/event")[-1]["id"] == "e9")
     ids = [record["id"] for record in heard.records(f"{COT}/event")]
     assert ids == ["e0", "e0", "e1", "e2", "e3", "e4", "e9"]
-    assert len(said) == 2 and said[0].endswith("events wait") and said[1] == "mqtt: connected again"
+    assert all(line.endswith("events wait") for line in said[:-1])  # a new one for each reason
+    assert said[:-1] and said[-1] == "mqtt: connected again"
     line.close()
 
 
@@ -148,7 +152,7 @@ def test_a_listener_ends_although_it_has_not_noticed_that_the_line_is_cut(heard,
     sink._is_connected = True
     sink.close()
     line.close()
-    wait_for(lambda: heard.retained[HOUSE] == "offline")
+    wait_for(lambda: heard.retained.get(HOUSE) == "offline")
 
 
 def test_minutes_of_today_go_on_after_a_restart(heard, started):

@@ -146,13 +146,11 @@ class Mqtt:
         self._send_waiting()
 
     def state(self, state: SourceState) -> None:
-        device = self._devices[state.source]
-        device.is_heard = state.state is State.LISTENING
-        self._publish(device.topics.status, ONLINE if device.is_heard else OFFLINE)
+        self._publish_status(self._devices[state.source], state.state is State.LISTENING)
 
     def close(self) -> None:
         for device in self._devices.values():
-            self._publish(device.topics.status, OFFLINE)
+            self._publish_status(device, is_heard=False)
         until = time.monotonic() + CLOSE_S
         if self._is_connected:
             last = self._client.publish(self._listener_status, OFFLINE, qos=1, retain=True)
@@ -170,6 +168,11 @@ class Mqtt:
         """The newest state; while the broker is gone only that is of interest, at its return."""
         if self._is_connected:
             self._client.publish(topic, payload, qos=1, retain=True)
+
+    def _publish_status(self, device: _Device, is_heard: bool) -> None:
+        with self._lock:  # else a connection made meanwhile publishes the one before, after it
+            device.is_heard = is_heard
+            self._publish(device.topics.status, ONLINE if is_heard else OFFLINE)
 
     def _publish_state(self, device: _Device) -> None:
         with self._lock:
@@ -211,7 +214,7 @@ class Mqtt:
             for device in self._devices.values():
                 for topic, payload in self._discovery(device).items():
                     self._publish(topic, json.dumps(payload))
-                self._publish(device.topics.status, ONLINE if device.is_heard else OFFLINE)
+                self._publish_status(device, device.is_heard)
                 self._publish_crying(device)
                 if not self._is_known:  # the next minutes are published after it is answered
                     client.subscribe(device.topics.minutes, qos=1)
