@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.stages import rebuild
+from crywatch.core.threads import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PLAIN = {  # each library's own switch
     "SOXR_USE_SIMD": "0",
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
@@ -29,8 +29,8 @@ PLAIN = {  # each library's own switch
     "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
     "ONEDNN_MAX_CPU_ISA": "SSE41",
 }
-OTHER_PROCESSOR = PLAIN | dict.fromkeys(THREADS, "1")
-THIS_PROCESSOR = dict.fromkeys(THREADS, "2")
+OTHER_PROCESSOR = PLAIN | dict.fromkeys(VARIABLES, "1")
+THIS_PROCESSOR = dict.fromkeys(VARIABLES, "2")
 
 
 @dataclass(frozen=True)

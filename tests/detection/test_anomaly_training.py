@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from crywatch.core.errors import ConfigError
+from crywatch.core.threads import torch_threads
 from crywatch.detection.anomaly import training
 from crywatch.detection.anomaly.bags import Bags
 from crywatch.detection.anomaly.losses import build, top_k
@@ -114,6 +115,19 @@ def test_a_training_that_diverges_says_so(tmp_path):
     broken = Bags(TRAIN.abnormal * float("inf"), TRAIN.normal)
     with pytest.raises(ConfigError, match=r"not finite at step 0: lower lr \(0\.001\)"):
         go(tmp_path / "work", bags=broken)
+
+
+def test_it_sums_alike_whatever_number_of_threads_it_finds(tmp_path):
+    """Of these sizes one thread, two and three give other weights."""
+    config = training_config(steps=2, threads=2)
+    trained = []
+    for found in (1, 3):
+        with torch_threads(found):
+            trained.append(go(tmp_path / "work", config))
+            assert torch.get_num_threads() == found
+    assert same_weights(*trained) and trained[0].best == trained[1].best
+    with pytest.raises(ConfigError, match="threads is 0: set it above 0"):
+        go(tmp_path / "work", training_config(threads=0))
 
 
 def test_a_better_validation_has_a_higher_auc_or_then_a_lower_loss():

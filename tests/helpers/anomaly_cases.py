@@ -38,6 +38,7 @@ def training_config(**changes) -> BagTrainingConfig:
         "val_every": 6,
         "patience_steps": 1000,
         "dropout": 0.7,
+        "threads": 1,
         "temporal": "msnl",
     }
     return BagTrainingConfig(**(given | changes))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from crywatch import tracking
 from crywatch.core.digest import file_sha256
@@ -235,6 +236,17 @@ def test_a_study_has_the_parameters_and_the_entry_of_its_own_files(project, monk
     run = stage("year").data
     assert run.params["weeks"] == "52"
     assert run.tags["out.data/year"] == "1" * 32 and run.tags["dvc.lock.entry"]
+
+
+def test_a_stage_sums_alike_whatever_number_of_threads_it_finds(project):
+    rng = np.random.default_rng(0)
+    filters, frames = rng.normal(size=(40, 1025)), rng.normal(size=(1025, 157))
+    products = set()
+    for count in (1, 2):
+        with threadpool_limits(count), tracking.stage_run("split"):
+            products.add((filters @ frames).tobytes())  # in other last bits by two threads
+            assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    assert len(products) == 1
 
 
 def test_a_stage_that_fails_is_failed_and_so_is_its_parent(project):

@@ -28,6 +28,7 @@ from crywatch.core.digest import file_sha256
 from crywatch.core.errors import CrywatchError, is_of_storage
 from crywatch.core.project import close
 from crywatch.core.redact import guard_tracebacks, redacted
+from crywatch.core.threads import one_thread_each
 from crywatch.tracking import entries, journal, launch, lineage, parent, store, sweeps
 from crywatch.tracking.journal import Clock, Journal
 from crywatch.tracking.store import Target, TrackingConfig, reason, warn
@@ -318,6 +319,9 @@ class _Sigterm:
 def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
     """A run for ``stage`` (and ``key``, its foreach item) under the parent of this rebuild.
 
+    The stage's libraries compute on one thread each, so that its bytes are the same on any number
+    of cores.
+
     In the stage's own script its time is that of the process, imports included. An error that a
     user can act on is one line on standard error and exit code 1.
     """
@@ -325,7 +329,7 @@ def stage_run(stage: str, key: str | None = None) -> Iterator[StageRun]:
     age_s = _age_s() if Path(sys.argv[0]).stem == stage else 0.0
     started = time.monotonic() - age_s
     guard_tracebacks()
-    with _Sigterm() as sigterm:
+    with one_thread_each(), _Sigterm() as sigterm:
         try:
             run._start(stage, key, age_s)
             for folder in {store.home(), Path.cwd()}:

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from crywatch.core.code import code_sha256
 from crywatch.core.digest import files_sha256, value_sha256
+from crywatch.core.errors import ConfigError
 from crywatch.core.models import ModelFolder
+from crywatch.core.threads import torch_threads
 from crywatch.data.features import FeatureStore
 from crywatch.data.selection import labelled
 from crywatch.data.sources import corpora_of
@@ -43,6 +45,7 @@ class BagTrainingConfig:
     val_every: int  # steps
     patience_steps: int
     dropout: float
+    threads: int  # that torch trains with; another number gives other last digits
     temporal: str  # msnl, fc: what refines the features
 
     def scaled(self, steps: int, scale: float) -> int:
@@ -213,11 +216,14 @@ def train(
     on_evaluation: Callable[[BagEvaluation], None] | None = None,
 ) -> TrainedHead:
     """Train a network on ``train_bags``; ``work_dir`` holds the state until it is done."""
-    training = BagTraining(train_bags, val_bags, config, seed)
+    if config.threads < 1:
+        raise ConfigError(f"threads is {config.threads}: set it above 0")
     steps = config.scaled(config.steps, scale)
     val_every = min(config.scaled(config.val_every, scale), steps)
     schedule = TrainingLength(steps, val_every, config.scaled(config.patience_steps, scale))
-    best = fit(training, schedule, work_dir, on_evaluation)
+    with torch_threads(config.threads):
+        training = BagTraining(train_bags, val_bags, config, seed)
+        best = fit(training, schedule, work_dir, on_evaluation)
     training.network.load_state_dict(best.weights)
     shutil.rmtree(work_dir, ignore_errors=True)
     return TrainedHead(training.network.eval(), best.evaluation, best.history)

@@ -25,11 +25,12 @@ from typing import Any
 
 import crywatch
 from crywatch.core.errors import ConfigError, CrywatchError, EngineError
+from crywatch.core.threads import VARIABLES
 from crywatch.detection.engine.base import EngineConfig, Item, Made, Work
 
 WINDOW = 4096  # tasks of one data set: what lies between two of them is all that is held
 LOCAL_STORE_BYTES = 200 << 20  # object store of a cluster of this machine alone
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+THREADS = (*VARIABLES, "TF_NUM_INTRAOP_THREADS")
 
 _works: dict[bytes, Work] = {}  # of this process, by their pickles
 
