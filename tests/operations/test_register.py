@@ -171,6 +171,26 @@ def test_models_are_promoted_refused_and_rolled_back(ready):
     assert "it was the microphone" in moves[1].why and moves[1].from_version == 1
 
 
+def test_a_rebuild_that_fitted_no_infants_is_told_and_judged_when_it_has(ready):
+    made("DEAF")
+    first = registered()
+    assert first.promoted and len(first.gates) == 2
+    missing = (
+        f"there is no {paths.FIT_INFANTS}/mahalanobis/tables.json: run `dvc repro fit_infants`"
+    )
+    assert missing in first.no_infants
+
+    made("RIGHT")
+    second = registered(Request("ada", promote=False))
+    assert (
+        "not judged: no infants were fitted: run `dvc repro fit_infants`" in second.gates[-1].said
+    )
+    write_infants(over=1)
+    again = registered(Request("ada", promote=False))
+    assert (again.version, again.no_infants) == (2, "")
+    assert "1 of 4 infants; of the champion nothing is recorded" in again.gates[-1].said
+
+
 def guards():
     return config().guards.items()
 

@@ -15,7 +15,7 @@ from crywatch.core.models import DESCRIPTION, WEIGHTS, ModelFolder, load, save
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.esc50_folder import ROOT
 from crywatch.detection import released
-from crywatch.detection.detectors import load_detector
+from crywatch.detection.detectors import SIDECAR, load_detector
 from crywatch.detection.devices.detector import ONNX, ExportedDetector, read_sidecar
 from crywatch.operations.release import FILES, as_text, release, trace
 from crywatch.tracking import lineage
@@ -86,12 +86,15 @@ def test_a_release_names_what_it_came_from(project, tmp_path):
     names = (tmp_path / "out" / "ATTRIBUTION.md").read_text()
     assert "by Ann [CC-BY]" in names and "Ben" not in names
     traced = trace(tmp_path / "out")
-    assert traced == record | {"sound": True}
+    assert traced == record | {"sound": True, "differs": []}
     text = as_text(traced)
     for word in (record["commit"], "CC BY 3.0", "1.dir", 'yamnet.handle = "yamnet.tflite"'):
         assert word in text
     (tmp_path / "out" / WEIGHTS).write_bytes(b"another")
-    assert not trace(tmp_path / "out")["sound"]
+    (tmp_path / "out" / SIDECAR).unlink()
+    traced = trace(tmp_path / "out")
+    assert (traced["sound"], traced["differs"]) == (False, [WEIGHTS, SIDECAR])
+    assert f"differs  {WEIGHTS}: " in as_text(traced)
 
 
 def test_a_release_is_of_committed_code_and_the_lock(project, tmp_path):

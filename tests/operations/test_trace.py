@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from crywatch import tracking
 from crywatch.cli import main as cli
+from crywatch.core.digest import file_sha256, files_sha256
 from crywatch.core.errors import CrywatchError, UnreachableError
+from crywatch.operations.register import devices
 from crywatch.operations.trace import trace
 from crywatch.operations.trace.checks import DIFFERS, MISSING, OK
 from crywatch.operations.trace.record import in_order
@@ -179,6 +181,24 @@ def test_a_changed_model_in_the_registry_is_noticed(here, registered):
     (registered.model / "clips.csv").write_text("other")
     traced = trace(here, "3")
     assert [name for name, state in states(traced).items() if state == DIFFERS] == ["model"]
+
+
+def test_files_for_devices_are_held_against_the_version(here, registered, monkeypatch):
+    kept = here / "export"
+    kept.mkdir()
+    (kept / "window.onnx").write_bytes(b"graph")
+    files = {"window.onnx": file_sha256(kept / "window.onnx")}
+    about = {"name": "robust", "model": {}, "files": files, "corpora": ["esc50"]}
+    (kept / "sidecar.json").write_text(json.dumps(about))
+    change(monkeypatch, registered, **{devices.DIGEST: files_sha256([kept])})
+    client, run_id = store.open_store().client, registered.version.run_id
+    assert states(trace(here, "3"))["export"] == DIFFERS, "the run has none"
+    client.log_artifacts(run_id, str(kept), "export")
+    assert states(trace(here, "3"))["export"] == OK
+    (kept / "window.onnx").write_bytes(b"another")
+    client.log_artifact(run_id, str(kept / "window.onnx"), "export")
+    [found] = [check for check in trace(here, "3").checks if check.state == DIFFERS]
+    assert (found.what, found.said) == ("export", "not what was registered: window.onnx")
 
 
 def test_the_command_prints_it_and_fails_where_something_differs(here, registered, monkeypatch):

@@ -84,8 +84,9 @@ def _show(registration: Registration) -> None:
                 f"{VERDICTS[gate.passed]:<6}  {gate.name:<14}  {gate.slice:<{wide}}  {gate.said}"
             )
     typer.echo(f"version {registration.version}: {registration.why}")
-    if registration.no_devices:
-        say(registration.no_devices)
+    for missing in (registration.no_devices, registration.no_infants):
+        if missing:
+            say(missing)
 
 
 @app.command()

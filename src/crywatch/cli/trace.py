@@ -22,7 +22,7 @@ Traced = Annotated[
     str,
     typer.Argument(
         help="champion, challenger, 3, cry-detector/3 or models:/cry-detector/3; or released, the "
-        "model that the package brings.",
+        "model that the package brings; or a folder that `crywatch export` wrote.",
         metavar="MODEL_VERSION",
     ),
 ]
@@ -38,7 +38,7 @@ class Format(StrEnum):
 def trace(
     version: Traced, format: Annotated[Format, typer.Option(help="How to print.")] = Format.text
 ) -> None:
-    """Print the whole lineage of a registered model, checked as far as it can be.
+    """Print the lineage of a registered model or exported folder, checked as far as it can be.
 
     Commit, dvc.lock, parameters, corpora with digests and licences, runs, metrics, and who promoted
     it and why. What is missing is said. Exit code 1 if something is not as it was recorded.
@@ -48,6 +48,9 @@ def trace(
     if version == released.NAME:
         _trace_released(format)
         return
+    if Path(version).is_dir():
+        _trace_export(Path(version), format)
+        return
     from crywatch.operations.trace import text
     from crywatch.operations.trace import trace as trace_version
 
@@ -56,6 +59,20 @@ def trace(
     show = text.as_json if format is Format.json else text.as_text
     typer.echo(show(version_trace))
     if not version_trace.sound:
+        raise typer.Exit(1)
+
+
+def _trace_export(folder: Path, format: Format) -> None:
+    import json
+    from dataclasses import asdict
+
+    from crywatch.operations import exported
+
+    traced = exported.trace(folder)
+    record = asdict(traced) | {"sound": traced.sound}
+    as_json = format is Format.json
+    typer.echo(json.dumps(record, indent=2) if as_json else exported.as_text(traced))
+    if not traced.sound:
         raise typer.Exit(1)
 
 

@@ -26,6 +26,7 @@ from crywatch.corpora.terms import terms_of_model
 from crywatch.detection import released
 from crywatch.detection.detectors import SIDECAR
 from crywatch.detection.devices.detector import ONNX
+from crywatch.operations import exported
 
 if TYPE_CHECKING:
     from crywatch.detection.devices.export import ExportConfig
@@ -143,14 +144,14 @@ def _without_folders(value: Any) -> Any:
 
 
 def trace(folder: Path | None = None) -> dict[str, Any]:
-    """What `release` wrote, and under "sound" whether the model in ``folder`` is still that one.
+    """What `release` wrote, and whether the model in ``folder`` is still that one ("sound").
 
-    Without a folder it is the released model's.
+    Under "differs" are the files that are not. Without a folder it is the released model's.
     """
     folder = folder or released.FOLDER
     record = read_json(folder / released.LINEAGE.name)
-    now = {name: file_sha256(folder / name) for name in record["sha256"]}
-    return record | {"sound": now == record["sha256"]}
+    differs = exported.differing(folder, record["sha256"])
+    return record | {"sound": not differs, "differs": differs}
 
 
 def as_text(record: dict[str, Any]) -> str:
@@ -178,9 +179,8 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     for name, value in sorted(record["params"].items()):
         yield f"  {name} = {json.dumps(value)}"
     yield "checks"
-    state = "ok       the files have" if record["sound"] else "differs  the files do not have"
-    yield f"  {state} the recorded digests"
+    yield from exported.check_lines(record["sha256"], record["differs"])
 
 
 if __name__ == "__main__":
-    print(as_text(release(Path(sys.argv[1] if sys.argv[1:] else ".")) | {"sound": True}))
+    print(as_text(release(Path(sys.argv[1] if sys.argv[1:] else ".")) | {"differs": []}))

@@ -32,6 +32,7 @@ class Registration:
     gates: tuple[PromotionGate, ...]
     why: str  # one sentence
     no_devices: str = ""  # why no files for devices are registered with it
+    no_infants: str = ""  # why no gate of infants judged it
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

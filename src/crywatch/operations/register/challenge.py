@@ -12,6 +12,7 @@ from crywatch.data.selection import Source, sounds
 from crywatch.operations.register import PromotionGate
 from crywatch.operations.register.config import RegisterConfig
 from crywatch.operations.register.gates import (
+    FIT_INFANTS,
     InfantsCount,
     check_floors,
     check_gates,
@@ -56,7 +57,21 @@ def all_sources() -> list[Source]:
 
 def infants_of(config: RegisterConfig, part: str) -> InfantsCount | None:
     """Of this rebuild."""
-    return count_infants(paths.FIT_INFANTS / config.infants.model / "tables.json", part)
+    return count_infants(_tables(config), part)
+
+
+def infants_missing(config: RegisterConfig) -> str:
+    """What to do where this rebuild fitted no infants, as one that failed before; or ""."""
+    if infants_of(config, config.part) is not None:
+        return ""
+    return (
+        f"infants are not judged, there is no {_tables(config)}: run `{FIT_INFANTS}`, then "
+        "register it again"
+    )
+
+
+def _tables(config: RegisterConfig) -> Path:
+    return paths.FIT_INFANTS / config.infants.model / "tables.json"
 
 
 def judge(

@@ -24,6 +24,7 @@ NO_WORSE = "no_worse"
 INFANTS = "infants"
 FLOOR = "floor"
 COMPARABLE = "comparable"
+FIT_INFANTS = "dvc repro fit_infants"
 SHARES = ("found", "called", "confuser", "noise")
 
 
@@ -123,10 +124,10 @@ def no_more_infants(
     elif champions is not None:
         text = (
             f"the champion's rebuild had {champions} infants and this one fitted none: run "
-            f"`dvc repro fit_infants`"
+            f"`{FIT_INFANTS}`"
         )
     else:
-        text = "not judged: no infants were fitted"
+        text = f"not judged: no infants were fitted: run `{FIT_INFANTS}`"
     return PromotionGate(INFANTS, f"{config.model}, over twice the promise", passed, text)
 
 

@@ -29,6 +29,7 @@ from crywatch.operations.register.challenge import (
     ChallengeResult,
     Champion,
     all_sources,
+    infants_missing,
     infants_of,
     judge,
 )
@@ -132,7 +133,15 @@ def run(config: RegisterConfig, request: Request) -> Registration:
         # Last: without `DONE` the next call goes on from here.
         ended = {JUDGED: basis, registry.DONE: registry.utc_now()}
         registry.set_tags(store, version, for_devices | ended)
-    return Registration(version.version, promoted, finished, result.gates, why, no_devices)
+    return Registration(
+        version.version,
+        promoted,
+        finished,
+        result.gates,
+        why,
+        no_devices,
+        infants_missing(config),
+    )
 
 
 def _devices(model: Path, files: Path) -> tuple[dict[str, str], str]:
@@ -148,7 +157,8 @@ def _basis(config: RegisterConfig, champion: ModelVersion | None, request: Reque
     """Digest of all that a version is judged by."""
     files = [path for source in all_sources() for path in (source.clips, source.events)]
     digest = champion.digest if champion else ""
-    return value_sha256([digest, config.limits_sha256(), files_sha256(files), request.promote])
+    judged_by = [digest, config.limits_sha256(), files_sha256(files), request.promote]
+    return value_sha256([*judged_by, _infants(config)])
 
 
 def _earlier(

@@ -129,6 +129,7 @@ def trace(project: Path, which: str) -> Trace:
             *checks.of_stages(project, record, own),
             *checks.of_runs(record, own, runs, stage_run, rebuild),
             checks.of_model(store, record, Path(folder)),
+            *checks.of_export(store, record, Path(folder)),
         )
     makers = [run for run in (*runs.values(), stage_run) if run is not None]
     commit = record.tag("git.commit")

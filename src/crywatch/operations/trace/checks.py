@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from crywatch.core import gate, git, params
 from crywatch.core.digest import file_sha256, files_sha256
-from crywatch.core.errors import RegistryError, UnreachableError
+from crywatch.core.errors import CrywatchError, RegistryError, UnreachableError
+from crywatch.operations import exported
+from crywatch.operations.register import devices
 from crywatch.operations.trace.record import (
     LINEAGE,
     LOCK_SHA256,
@@ -143,3 +145,25 @@ def of_model(store: Store, record: VersionRecord, folder: Path) -> Check:
     if actual != digest:
         return Check("model", DIFFERS, f"its sha256 is {actual}, and {digest} was recorded")
     return Check("model", OK, "the registry's files have the recorded sha256")
+
+
+def of_export(store: Store, record: VersionRecord, folder: Path) -> Iterator[Check]:
+    """Whether the files for devices that were registered with it are still those."""
+    digest = record.tag(devices.DIGEST)
+    if not digest:
+        return
+    try:
+        kept = registry.download_artifact(store, record.version, devices.EXPORT, folder / "devices")
+        differs = exported.trace(kept).differs
+    except UnreachableError:
+        raise
+    except CrywatchError as error:
+        yield Check(devices.EXPORT, DIFFERS, str(error))
+        return
+    if differs:
+        text = f"not what was registered: {', '.join(differs)}"
+        yield Check(devices.EXPORT, DIFFERS, text)
+    elif (actual := files_sha256([kept])) != digest:
+        yield Check(devices.EXPORT, DIFFERS, f"its sha256 is {actual}, and {digest} was recorded")
+    else:
+        yield Check(devices.EXPORT, OK, "the files for devices have the recorded sha256")
