@@ -42,6 +42,7 @@ LOADERS = {
     "chillanto": "crywatch.corpora.chillanto:BabyChillanto",
     "discomfort_pain": "crywatch.corpora.discomfort_pain:DiscomfortPain",
     "urbansound8k": "crywatch.corpora.urbansound8k:UrbanSound8K",
+    "debian": "crywatch.corpora.debian:Debian",
     "esc10": "crywatch.corpora.esc10:Esc10",
     "synthetic": "crywatch.corpora.synthetic:Synthetic",
     "recordings": "crywatch.corpora.recordings:Recordings",

@@ -1,4 +1,4 @@
-"""Unpack zip and tar archives; whatever could write outside or fill the disk is refused first."""
+"""Unpack zip, tar and .deb archives; whatever could write outside or fill the disk is refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from crywatch.core import gate
 from crywatch.core.errors import ArchiveError
+from crywatch.corpora.download import deb
 
 MAX_ENTRIES = 500_000  # more of them fill a disk without a byte in any
 CHUNK_BYTES = 1 << 16  # copied at a time
@@ -42,9 +43,10 @@ class Member:
 
 
 def extract(archive: Path, folder: Path, max_bytes: int) -> None:
-    """Unpack ``archive`` (zip or tar) below ``folder``, which may exist.
+    """Unpack ``archive`` (zip, tar or the files of a .deb) below ``folder``, which may exist.
 
-    Every entry is checked before the first byte is written.
+    Every entry is checked before the first byte is written. Links of a .deb are passed over: they
+    lead to files of the system.
 
     Raises
     ------
@@ -67,14 +69,18 @@ def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
             members = check(archive, _zip_members(packed), max_bytes)
             _write(folder, members, packed.open, archive)
         return
-    try:
-        tar = tarfile.open(archive, tarinfo=_BoundedInfo)  # noqa: SIM115
-    except tarfile.ReadError as error:
-        raise ArchiveError(f"{archive}: neither a zip nor a tar archive") from error
-    with tar:
-        members = check(archive, _tar_members(tar), max_bytes)
-        _write(folder, members, tar.extractfile, archive)
-        _read_to_end(tar.fileobj, archive, max_bytes)
+    with open(archive, "rb") as file:
+        files = deb.open_files(file, archive)
+        try:
+            tar = tarfile.open(fileobj=files or file, tarinfo=_BoundedInfo)  # noqa: SIM115
+        except tarfile.ReadError as error:
+            kinds = "a zip nor a tar archive" if files is None else "a tar nor one that is packed"
+            raise ArchiveError(f"{archive}: neither {kinds}") from error
+        with tar:
+            members = check(archive, _tar_members(tar, links_pass=files is not None), max_bytes)
+            by_name = {info.name: info for info in tar.getmembers()}  # tarfile looks through all
+            _write(folder, members, lambda name: tar.extractfile(by_name[name]), archive)
+            _read_to_end(tar.fileobj, archive, max_bytes)
 
 
 def _read_to_end(stream: Any, archive: Path, max_bytes: int) -> None:
@@ -158,8 +164,10 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(info.filename, info.file_size, info.is_dir(), plain)
 
 
-def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(archive: tarfile.TarFile, links_pass: bool) -> Iterator[Member]:
     for info in archive:
+        if links_pass and (info.issym() or info.islnk()):
+            continue
         yield Member(info.name, info.size, info.isdir(), info.isfile() or info.isdir())
 
 

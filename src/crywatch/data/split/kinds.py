@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -17,8 +17,9 @@ KindsConfig = Mapping[str, Mapping[str, Sequence[str]]]  # kind -> corpus -> pub
 def kinds_of(clips: pd.DataFrame, kinds: KindsConfig) -> pd.Series:
     """[clips] str: the label of a clip that is not another sound, else the kind of its class.
 
-    ``clips`` have label, corpus, category and cluster_id. A class without a kind is `OTHER`, which
-    is said; copies of one sound have the kind of the first that has another.
+    ``clips`` have label, corpus, category and cluster_id. A class that is not named has the kind of
+    the one above it ("birds" for "birds/crow"); without any it is `OTHER`, which is said. Copies of
+    one sound have the kind of the first that has another.
     """
     by_class: dict[tuple[str, str], str] = {}
     for kind, corpora in kinds.items():
@@ -33,12 +34,13 @@ def kinds_of(clips: pd.DataFrame, kinds: KindsConfig) -> pd.Series:
     for label, corpus, category in zip(
         clips["label"], clips["corpus"], clips["category"], strict=True
     ):
-        folded = category.casefold()
-        kind = by_class.get((corpus, folded), folded if folded in kinds else OTHER)
+        named = (by_class.get((corpus, each)) for each in _upwards(category.casefold()))
+        kind = next(filter(None, named), category.casefold())
         if label != "other":
             kind = label
-        elif (corpus, folded) not in by_class and folded not in kinds:
+        elif kind not in kinds:
             unnamed[(corpus, category)] += 1
+            kind = OTHER
         found.append(kind)
     if unnamed:
         told = ", ".join(
@@ -50,3 +52,10 @@ def kinds_of(clips: pd.DataFrame, kinds: KindsConfig) -> pd.Series:
     known = column[~plain & (clips["label"] == "other")]
     of_copies = known.groupby(clips["cluster_id"]).first()
     return column.mask(plain, clips["cluster_id"].map(of_copies).fillna(OTHER))
+
+
+def _upwards(category: str) -> Iterator[str]:
+    """A class, then those above it: "birds/crow", "birds"."""
+    while category:
+        yield category
+        category = category.rpartition("/")[0]
