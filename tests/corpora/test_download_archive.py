@@ -16,6 +16,8 @@ from crywatch.corpora.download.archive import extract
 from tests.helpers.archive_cases import (
     broken_zip,
     lying_zip,
+    make_ar,
+    make_deb,
     make_tar,
     make_zip,
     short_tar,
@@ -35,12 +37,14 @@ def unpacked(folder):
 GOOD = {"top/a.txt": b"a", "top/ü ö/b c.txt": b"bb", "top/empty": b""}
 
 
-def test_zip_and_tar_are_unpacked(tmp_path):
+def test_zip_tar_and_deb_are_unpacked(tmp_path):
     archives = [make_zip(tmp_path / "a.zip", {"top/": b"", **GOOD})]
+    members = {tar_info("top", tarfile.DIRTYPE): b""}
+    members |= {tar_info(key): data for key, data in GOOD.items()}
     for mode, name in (("w", "b.tar"), ("w:gz", "c.tgz"), ("w:xz", "d.tar.xz")):
-        members = {tar_info("top", tarfile.DIRTYPE): b""}
-        members |= {tar_info(key): data for key, data in GOOD.items()}
         archives.append(make_tar(tmp_path / name, members, mode))
+    for mode in ("w", "w:gz", "w:xz"):
+        archives.append(make_deb(tmp_path / f"{mode[2:]}.deb", members, mode))
     for archive in archives:
         folder = tmp_path / f"out-{archive.name}"
         extract(archive, folder, 1000)
@@ -51,16 +55,17 @@ BAD_NAMES = ["/etc/crywatch", "../out.txt", "top/../../out.txt", "..\\out.txt", 
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "deb"])
 def test_names_that_lead_out_are_refused_before_anything_is_written(name, kind, tmp_path):
     if kind == "zip":
         archive = make_zip(tmp_path / "bad.zip", {"good.txt": b"g", name: b"bad"})
     else:
-        archive = make_tar(
-            tmp_path / "bad.tar", {tar_info("good.txt"): b"g", tar_info(name): b"bad"}, "w"
+        make = make_tar if kind == "tar" else make_deb
+        archive = make(
+            tmp_path / f"bad.{kind}", {tar_info("good.txt"): b"g", tar_info(name): b"bad"}, "w"
         )
     folder = tmp_path / "in" / "folder"
-    with pytest.raises(ArchiveError, match=r"bad\.(zip|tar): entry: .*refused"):
+    with pytest.raises(ArchiveError, match=r"bad\.(zip|tar|deb): entry: .*refused"):
         extract(archive, folder, 1000)
     assert not folder.exists() and not list(tmp_path.rglob("out.txt"))
 
@@ -82,6 +87,47 @@ def test_links_and_devices_in_a_tar_are_refused(info, tmp_path):
     archive = make_tar(tmp_path / "bad.tar", {tar_info("good.txt"): b"g", info: b""}, "w")
     with pytest.raises(ArchiveError, match="link or device"):
         extract(archive, tmp_path / "out", 1000)
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_of_a_deb_are_passed_over_and_devices_refused(tmp_path):
+    members = {
+        tar_info("./good.txt"): b"g",
+        tar_info("./font", tarfile.SYMTYPE, "/usr/share/fonts/a.ttf"): b"",
+        tar_info("./copy", tarfile.LNKTYPE, "./good.txt"): b"",
+    }
+    extract(make_deb(tmp_path / "a.deb", members), tmp_path / "out", 1000)
+    assert unpacked(tmp_path / "out") == {"good.txt": b"g"}
+    assert not (tmp_path / "out" / "font").is_symlink()
+    bad = make_deb(tmp_path / "bad.deb", members | {tar_info("./disk", tarfile.BLKTYPE): b""})
+    with pytest.raises(ArchiveError, match=r"'\./disk' is a link or device"):
+        extract(bad, tmp_path / "bad", 1000)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_damaged_deb_is_told_with_its_name(tmp_path):
+    noise = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(2000))
+    whole = make_deb(tmp_path / "whole.deb", {tar_info("a.bin"): noise}).read_bytes()
+    at = len(whole) // 2
+    cases = {
+        "short": whole[:at],
+        "header": whole[:90],
+        "byte": whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :],
+        "size": whole.replace(b"4         `\n", b"-4        `\n", 1),
+    }
+    for name, data in cases.items():
+        (tmp_path / f"{name}.deb").write_bytes(data)
+        with pytest.raises(ArchiveError, match=rf"{name}\.deb: damaged, cannot be unpacked"):
+            extract(tmp_path / f"{name}.deb", tmp_path / name, len(noise))
+
+
+def test_an_ar_archive_without_files_and_files_in_an_unknown_packing_are_told(tmp_path):
+    library = make_ar(tmp_path / "lib.a", {"one.o/": b"\x7fELF"})
+    with pytest.raises(ArchiveError, match=r"lib\.a: .* no Debian package"):
+        extract(library, tmp_path / "out", 1000)
+    packed = make_ar(tmp_path / "a.deb", {"data.tar.zst": b"\x28\xb5\x2f\xfd" + bytes(20)})
+    with pytest.raises(ArchiveError, match=r"a\.deb: neither a tar nor one that is packed"):
+        extract(packed, tmp_path / "out", 1000)
     assert not (tmp_path / "out").exists()
 
 

@@ -23,6 +23,24 @@ def make_tar(path, members, mode="w:gz"):
     return path
 
 
+def make_ar(path, members):
+    """``members``: name -> bytes, as ar(5) has them."""
+    packed = b"!<arch>\n"
+    for name, data in members.items():
+        packed += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode()
+        packed += data + b"\n" * (len(data) % 2)
+    path.write_bytes(packed)
+    return path
+
+
+def make_deb(path, members, mode="w:xz"):
+    """A Debian package with ``members``, as of `make_tar`."""
+    kind = mode.partition(":")[2]
+    tar = make_tar(path.with_suffix(".tar"), members, mode).read_bytes()
+    name = f"data.tar.{kind}" if kind else "data.tar"
+    return make_ar(path, {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", name: tar})
+
+
 def tar_info(name, kind=tarfile.REGTYPE, link=""):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link

@@ -21,12 +21,16 @@ from crywatch import corpora
 from crywatch.corpora import audioset
 from crywatch.corpora.generate import GeneratorConfig, generate
 from crywatch.corpora.shared.audioset_tables import CLASSES, SEGMENTS, read_classes, read_segments
+from tests.helpers.archive_cases import make_deb, tar_info
 from tests.helpers.dag import ROOT
 from tests.helpers.http_cases import answer, serving
 from tests.helpers.published_cases import example, write_pca, write_shard
 
 TOKEN = "hf_not-a-real-token"
-HOSTS = ("github.com", "api.osf.io", "zenodo.org", "storage.googleapis.com", "tfhub.dev")
+HOSTS = (
+    *("github.com", "api.osf.io", "zenodo.org", "storage.googleapis.com", "tfhub.dev"),
+    "snapshot.debian.org",
+)
 GONE = "Private video. Sign in if you've been granted access to this video"
 BOT = "Sign in to confirm you’re not a bot. Use --cookies"
 # What a server does not have is private; one that blocks says so of every video.
@@ -130,6 +134,8 @@ def publishing(
 def _publish(publishers: Publishers, name: str, folder: Path) -> None:
     listed = []
     for remote in corpora.get(name).remotes:
+        if not (folder / remote.into).is_dir():
+            continue  # a package that is no default
         body = _packed(folder, remote) if remote.unpack else (folder / remote.filename).read_bytes()
         where = urlsplit(remote.url)
         if remote.host == "huggingface":
@@ -149,6 +155,11 @@ def _publish(publishers: Publishers, name: str, folder: Path) -> None:
 def _packed(folder: Path, remote: corpora.Remote) -> bytes:
     """What ``remote`` unpacks to: a folder of the layout, or one that the archive holds."""
     inside = {"audio.zip": "audio", "features.tar.gz": audioset.FEATURES}.get(remote.filename)
+    if remote.filename.endswith(".deb"):
+        root = folder / remote.into
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        members = {tar_info(f"./{file.relative_to(root)}"): file.read_bytes() for file in files}
+        return make_deb(folder.with_name(remote.filename), members).read_bytes()
     kind = "gztar" if remote.filename.endswith(".tar.gz") else "zip"
     target = folder.with_name(f"packed-{folder.name}-{remote.filename}")
     packed = shutil.make_archive(str(target), kind, folder / remote.into, inside)
@@ -189,7 +200,15 @@ def moved(remote: corpora.Remote, publishers: Publishers) -> corpora.Remote:
     """``remote`` on the local server; the hub's are by HF_ENDPOINT."""
     where = urlsplit(remote.url)
     at = f"{publishers.url}/{where.netloc}{where.path}"
-    return replace(remote, url=at) if where.netloc in HOSTS else remote
+    if where.netloc not in HOSTS:
+        return remote
+    return replace(remote, url=at, sha256=remote.sha256 and _digest(remote, publishers))
+
+
+def _digest(remote: corpora.Remote, publishers: Publishers) -> str:
+    """Of what the local server has in place of ``remote``'s file."""
+    where = urlsplit(remote.url)
+    return hashlib.sha256(publishers.files.get(f"/{where.netloc}{where.path}", b"")).hexdigest()
 
 
 def project_of(folder: Path, publishers: Publishers, compose: Callable[[Path], None]) -> Path:
@@ -200,8 +219,12 @@ def project_of(folder: Path, publishers: Publishers, compose: Callable[[Path], N
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     loaders = [f"src/crywatch/corpora/{name}.py" for name in corpora.NAMES]
+    remotes = [remote for name in corpora.NAMES for remote in corpora.get(name).remotes]
     for name in (*loaders, "conf/profile/full.yaml", "conf/embedder/vggish.yaml"):
         text = (folder / name).read_text()
+        for remote in remotes:
+            if remote.sha256 and remote.host == "":
+                text = text.replace(remote.sha256, _digest(remote, publishers))
         for host in HOSTS:
             text = text.replace(f"https://{host}/", f"{publishers.url}/{host}/")
         (folder / name).write_text(text)
