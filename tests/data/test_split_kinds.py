@@ -33,6 +33,19 @@ def test_a_class_is_of_its_kind_in_its_own_corpus_whatever_its_case(capsys):
     assert "woof of b (1)" in told and "Woof of a" not in told and "dog of b" not in told
 
 
+def test_a_class_that_is_not_named_has_the_kind_of_the_one_above_it(capsys):
+    names = ("pets/dogs/pug", "pets/dogs/Fox", "pets/parrot", "petshop", "animal/pug", "animal")
+    table = clips(*(("a", name, "other") for name in names))
+    kinds = {
+        "dog": {"a": ["pets/dogs"]},
+        "animal": {"a": ["pets/dogs/fox"]},
+        "bird": {"a": ["pets"]},
+    }
+    found = kinds_of(table, kinds).tolist()
+    assert found == ["dog", "animal", "bird", "other", "other", "animal"]
+    assert "petshop of a (1), animal/pug of a (1)" in capsys.readouterr().err
+
+
 def test_what_is_no_other_sound_is_of_the_kind_of_its_label(capsys):
     table = clips(("a", "hungry", "cry"), ("a", "hungry", "unknown"))
     assert kinds_of(table, {"dog": {"a": ["hungry"]}}).tolist() == ["cry", "unknown"]

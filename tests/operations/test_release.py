@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
     """A rebuild of two stages whose last one calibrated a model, committed."""
     folder = tmp_path / "project"
     model = load(write_robust(folder / FOLDER))
-    description = model.description | {"corpora": ["donateacry", "esc10"]}
+    description = model.description | {"corpora": ["debian", "donateacry", "esc10"]}
     save(folder / FOLDER, ModelFolder(description, model.weights))
     monkeypatch.chdir(folder)
     lock = {
@@ -59,7 +59,11 @@ def project(tmp_path, monkeypatch):
         credits % (stem, "Ann", "CC-BY") + credits % ("9-1-A", "Ben", "CC-BY")
     )
     Path("code.py").write_text("1\n")
-    told = {"corpora": {"donateacry": {}, "esc10": {}}, "export": params.plain("export", GIVEN)}
+    generate("debian", folder / "data/raw/debian", GeneratorConfig(3, 1, 0, 0, 0, other_infants=1))
+    told = {
+        "corpora": {"debian": {}, "donateacry": {}, "esc10": {}},
+        "export": params.plain("export", GIVEN),
+    }
     Path("params.yaml").write_text(yaml.safe_dump(told))
     git(folder, "init", "--quiet", "--initial-branch=main")
     for name, value in (("name", "Tester"), ("email", "tester@example.org")):
@@ -85,6 +89,8 @@ def test_a_release_names_what_it_came_from(project, tmp_path):
     assert record["params"] == {"yamnet.handle": "yamnet.tflite", "yamnet.n": 1}
     names = (tmp_path / "out" / "ATTRIBUTION.md").read_text()
     assert "by Ann [CC-BY]" in names and "Ben" not in names
+    assert "- asterisk-core-sounds-it-wav: by Carlo Flora [CC BY 3.0]" in names
+    assert names.count("\n\n") == 5 and "wesnoth" not in names
     traced = trace(tmp_path / "out")
     assert traced == record | {"sound": True, "differs": []}
     text = as_text(traced)

@@ -50,6 +50,7 @@ class Package:
     pool: str  # of its file, below ``pool/main``
     sha256: str  # as the release's signed lists name it
     licence: str  # of what is taken, by its copyright file
+    authors: str  # of what is taken, by its copyright file and its list of changes
     sounds: tuple[Sounds, ...]  # the first that fits is a file's
 
 
@@ -63,36 +64,42 @@ PACKAGES: dict[str, Package] = {
         "a/asterisk-core-sounds/asterisk-core-sounds-en-wav_1.6.1-1_all.deb",
         "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d",
         BY_SA,
+        "Allison Smith",
         _prompts("en_US_f_Allison"),
     ),
     "asterisk-core-sounds-fr-wav": Package(
         "a/asterisk-core-sounds/asterisk-core-sounds-fr-wav_1.6.1-1_all.deb",
         "8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e",
         BY_SA,
+        "June Wallack",
         _prompts("fr_CA_f_June"),
     ),
     "asterisk-core-sounds-it-wav": Package(
         "a/asterisk-core-sounds/asterisk-core-sounds-it-wav_1.6.1-1_all.deb",
         "5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb",
         "CC BY 3.0",
+        "Carlo Flora",
         _prompts("it_IT_m_Carlo"),
     ),
     "asterisk-core-sounds-ru-wav": Package(
         "a/asterisk-core-sounds/asterisk-core-sounds-ru-wav_1.6.1-1_all.deb",
         "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201",
         "CC BY 3.0",
+        "Maxim Topal (ivrvoice.ru)",
         _prompts("ru_RU_f_IvrvoiceRU"),
     ),
     "asterisk-moh-opsound-wav": Package(
         "a/asterisk-moh-opsound/asterisk-moh-opsound-wav_2.03-1.1_all.deb",
         "8f9d808a729d305c2d3343993f21ca5e6829e411682618dc8ea7aa8bc24a566c",
         BY_SA,
+        "Paul Shuler (Macroform), Manolo Camp, Reno Project",
         (Sounds("music", r"asterisk/moh/(?P<by>\w+)-\w+\.wav"),),  # by the artist
     ),
     "tuxpaint-stamps-default": Package(
         "t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",
         "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
         "GPL-2",
+        "Bill Kendrick and those whom its changelog names",
         (
             # What a stamp shows, said in a language; without one in English.
             Sounds("speech", r"tuxpaint/stamps/.+_desc_(?P<by>[a-z]{2})\.ogg(\.ogg)?"),
@@ -111,6 +118,7 @@ PACKAGES: dict[str, Package] = {
         "k/klettres/klettres-data_22.12.3-1_all.deb",
         "1186d257a19e84230856baea0b0b1ded8be9195080fcdb2588970b5cd937f5a8",
         "GPL-2+",
+        "Anne-Marie Mahfouf and the speakers whom its handbook names",
         # Brazilian ones are a child's of nine years. Those of ar, nb and tn are as high (258 to 360
         # Hz), and how old their speakers are is not told: they are not taken.
         (
@@ -122,6 +130,7 @@ PACKAGES: dict[str, Package] = {
         "h/hedgewars/hedgewars-data_1.0.2-6_all.deb",
         "722225903a72604403e6e0026e40e9a6953f47a74d94efc5f55504bc05bb4761",
         "GFDL 1.3, GPL-2",
+        "Andrey Korotaev and the Hedgewars Project",
         (
             Sounds("music", r"games/hedgewars/Data/Music/.+\.ogg"),
             # Some files of these are the same.
@@ -147,12 +156,14 @@ PACKAGES: dict[str, Package] = {
         "l/lomiri-sounds/lomiri-sounds_22.02-1_all.deb",
         "d4a8fd0247e43e784ad75c11312d1f0e08a0ced6a4cfaadde3dcf118ab4e9abf",
         "CC BY-SA 3.0, CC BY 3.0, CC BY 4.0, CC0 1.0",
+        "Canonical Ltd., Mauricio Duarte, Sam Hulick, TMetso, Wayne Taylor, Amber Forest",
         (Sounds("", r"sounds/lomiri/(?P<word>(ringtones|notifications)/[^/]+)\.ogg"),),
     ),
     "sound-theme-freedesktop": Package(
         "s/sound-theme-freedesktop/sound-theme-freedesktop_0.8-2_all.deb",
         "135cc4893ba590d428577bc3bf42df756a165c05a2a43f84311ad7db779a70ea",
         "CC BY-SA 3.0, GPL-2+",
+        "Tim (corsica_s), the ALSA developers, Damien Sandras and others whom it names",
         (
             Sounds("speech", r"sounds/freedesktop/stereo/audio-channel-.+\.oga", by="alsa"),
             Sounds(
@@ -166,6 +177,7 @@ PACKAGES: dict[str, Package] = {
         "w/wesnoth-1.16/wesnoth-1.16-data_1.16.9-1_all.deb",
         "1012b964bd412a6770685e3324ae3b61e176caff7846192d1ee63d55cd621e26",
         "GPL-2+, CC BY-SA 4.0",
+        "the Battle for Wesnoth Project",
         (
             Sounds(
                 "creatures",
@@ -255,6 +267,13 @@ class Debian(Corpus):
                 if drawn < config.max_files and _seconds(folder / path) >= config.min_s:
                     drawn += 1
                     yield path
+
+    def credits(self, folder: Path) -> Iterator[str]:
+        """The authors of each package; its licence lies beside its sounds."""
+        yield "Sounds of Debian's packages (usr/share/doc/PACKAGE/copyright of each):\n"
+        for name in _present(folder):
+            package = PACKAGES[name]
+            yield f"- {name}: by {package.authors} [{package.licence}]"
 
     def check(self, folder: Path) -> None:
         """At least one package must be there."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from crywatch.corpora.shared.base import ClipEntry, Refused
 from crywatch.corpora.shared.esc50_folder import ESC10_LICENCE, Esc50Folder
+
+CREDIT = re.compile(r"- \[(?P<take>[\w-]+)\.ogg\]: .*\[(?P<licence>[^]]*)\]")  # of ESC-50's LICENSE
+CREDITED = """Clips of ESC-50's subset ESC-10 (Karol J. Piczak,
+<https://github.com/karolpiczak/ESC-50>, CC BY 3.0), cut from recordings of Freesound:
+"""
 
 
 class Esc10(Esc50Folder):
@@ -25,3 +31,13 @@ class Esc10(Esc50Folder):
         for entry in super().entries(folder):
             if isinstance(entry, ClipEntry) and entry.licence == ESC10_LICENCE:
                 yield entry
+
+    def credits(self, folder: Path) -> Iterator[str]:
+        """Who made the clips whose licence asks for a name, as ESC-50's LICENSE says it."""
+        yield CREDITED
+        takes = {Path(entry.source_path).stem.rpartition("-")[0] for entry in self.index(folder)}
+        for path in sorted(folder.rglob("LICENSE")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                credit = CREDIT.fullmatch(line.strip())
+                if credit and credit["take"] in takes and credit["licence"] != "CC0":
+                    yield line.strip()

@@ -8,11 +8,10 @@ torch), with ``lineage.json``; ``crywatch trace released`` shows that.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
 MODEL = "robust"  # of section calibrate
 LOCK = "dvc.lock"
 FILES = (DESCRIPTION, WEIGHTS, SIDECAR, ONNX)  # whose digests the lineage has
-HEADING = """# Whom to name
-
-The released model was trained on these clips of ESC-50's subset ESC-10 (Karol J. Piczak,
-<https://github.com/karolpiczak/ESC-50>, CC BY 3.0), cut from recordings of Freesound:
-"""
-CREDIT = re.compile(r"- \[(?P<take>[\w-]+)\.ogg\]: .*\[(?P<licence>[^]]*)\]")  # of ESC-50
 
 
 def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
@@ -100,7 +93,7 @@ def release(project: Path, out: Path = released.FOLDER) -> dict[str, Any]:
     write_export(out, exporting)
     record["sha256"] = {name: file_sha256(out / name) for name in FILES}
     write_json(out / released.LINEAGE.name, record)
-    write_text(out / "ATTRIBUTION.md", "\n".join(_attribution(project)) + "\n")
+    write_text(out / "ATTRIBUTION.md", "\n".join(_attribution(project, heard)))
     return record
 
 
@@ -118,20 +111,15 @@ def write_export(folder: Path, config: ExportConfig) -> None:
     write_json(folder / SIDECAR, about)
 
 
-def _attribution(project: Path) -> Iterator[str]:
-    """Who made the clips of ESC-10 whose licence asks for a name, as ESC-50's LICENSE says it."""
+def _attribution(project: Path, heard: Iterable[str]) -> Iterator[str]:
+    """Whom the licences of the corpora that it heard ask to name."""
     from crywatch import corpora
     from crywatch.core.paths import raw
 
-    yield HEADING
-    esc10 = corpora.get("esc10")
-    folder = project / raw(esc10.name)
-    takes = {Path(entry.source_path).stem.rpartition("-")[0] for entry in esc10.index(folder)}
-    for path in sorted(folder.rglob("LICENSE")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            credit = CREDIT.fullmatch(line.strip())
-            if credit and credit["take"] in takes and credit["licence"] != "CC0":
-                yield line.strip()
+    yield "# Whom to name\n\nThe released model was trained on these sounds.\n"
+    for name in heard:
+        if lines := list(corpora.get(name).credits(project / raw(name))):
+            yield "\n".join([*lines, ""])
 
 
 def _names(folder: Path) -> list[str]:

@@ -175,6 +175,10 @@ class Corpus(ABC):
     def entries(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """All audio files of ``folder``, in a fixed order."""
 
+    def credits(self, folder: Path) -> Iterator[str]:
+        """Lines of Markdown with whom the licences ask to name; none where the terms say it all."""
+        return iter(())
+
     def index(self, folder: Path) -> Iterator[ClipEntry | Refused]:
         """`entries`, checked; nothing for a corpus that was allowed to be missing."""
         if paths.missing_note(folder):
