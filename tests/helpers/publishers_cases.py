@@ -218,7 +218,8 @@ def project_of(folder: Path, publishers: Publishers, compose: Callable[[Path], N
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
-    loaders = [f"src/crywatch/corpora/{name}.py" for name in corpora.NAMES]
+    modules = (folder / "src" / "crywatch" / "corpora").rglob("*.py")
+    loaders = [module.relative_to(folder) for module in modules]
     remotes = [remote for name in corpora.NAMES for remote in corpora.get(name).remotes]
     for name in (*loaders, "conf/profile/full.yaml", "conf/embedder/vggish.yaml"):
         text = (folder / name).read_text()
