@@ -211,10 +211,10 @@ class DebianConfig(CorpusConfig):
 class Debian(Corpus):
     """``PACKAGE/usr/share/...`` as `dpkg-deb -x` unpacks it, for each package.
 
-    No class is an infant's crying. Where YAMNet hears some (above 0.2 in 13 of 10,945 files) they
-    are acted wails of Hedgewars' adults ("Nooo", "Flyaway") and a goblin of Wesnoth's, which stay:
-    they are of kind scream. What one speaker said is one recording. Only the files that are taken
-    and the packages' licences are kept.
+    No class is an infant's crying. Where YAMNet hears some (0.2 or more in 13 of 10,945 files) they
+    are wails, shouts and singing of Hedgewars' actors and a goblin of Wesnoth's, which stay. What
+    one speaker said is one recording. Only files that are taken and the packages' licences are
+    kept.
     """
 
     name = "debian"
