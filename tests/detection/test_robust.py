@@ -206,6 +206,11 @@ def test_corpora_and_groups_are_drawn_by_their_powers(world):
     assert evenly["a/other-train-0"] == pytest.approx(0.25 / 3)
     by_clip = shares(1.0, 1.0)
     assert all(value == pytest.approx(0.2) for value in by_clip.values())
+    given.draws.corpora = {"b": 0.5}
+    assert shares(0.0, 0.0)["b/other-train-0"] == pytest.approx(1 / 3)
+    given.draws.corpora = {"b": 0.0}
+    with pytest.raises(ConfigError, match=r"draws\.corpora\.b is 0: set it above 0"):
+        given.draws.check("draws")
 
 
 def test_a_corpus_of_which_nothing_is_drawn_is_named(world):

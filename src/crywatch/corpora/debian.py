@@ -204,7 +204,7 @@ class DebianConfig(CorpusConfig):
     packages: list[str] = field(
         default_factory=lambda: [name for name in PACKAGES if name not in OPTIONAL]
     )
-    max_files: int = 100  # of one speaker, drawn by a digest of their paths
+    max_files: int = 30  # of one speaker, drawn by a digest of their paths
     min_s: float = 0.5  # shorter files are left out
 
 

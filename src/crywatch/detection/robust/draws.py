@@ -1,7 +1,8 @@
 """What a batch is made of: clips by class and corpus, groups within a corpus, copies and seconds.
 
-A corpus is drawn in proportion to its seconds of the class to ``corpus_power``, a group within it
-by its number of clips to ``group_power``: 0 draws all alike, 1 every clip.
+A corpus is drawn in proportion to its seconds of the class to ``corpus_power`` and its factor in
+``corpora``, a group within it by its number of clips to ``group_power``: powers of 0 draw all
+alike, of 1 every clip.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class DrawsConfig:
     group_power: float
     pauses: float  # share of the other sounds that are pauses of crying clips
     codec: float  # share of what is drawn that went through a codec, where there are copies
-    categories: dict[str, float]  # publishers' classes that are drawn so many times as often
+    corpora: dict[str, float]  # that are drawn so many times as often
+    categories: dict[str, float]  # publishers' classes, the same within a corpus
     activity: ActivityConfig
 
     def check(self, key: str) -> None:
@@ -48,6 +50,12 @@ class DrawsConfig:
         for name, weight in self.categories.items():
             if weight < 0:
                 raise ConfigError(f"{key}.categories.{name} is {weight:g}: set it to 0 or more")
+        for name, weight in self.corpora.items():
+            if weight <= 0:
+                raise ConfigError(
+                    f"{key}.corpora.{name} is {weight:g}: set it above 0, or leave the corpus out "
+                    "by a variant's leave_out"
+                )
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ def _weights(clips: pd.DataFrame, config: DrawsConfig) -> np.ndarray:
         )
     within /= whole
     seconds = clips.groupby("corpus")["duration_s"].sum() ** config.corpus_power
+    seconds *= [config.corpora.get(name, 1.0) for name in seconds.index]
     return within * of_corpus.map(seconds / seconds.sum()).to_numpy()
 
 
