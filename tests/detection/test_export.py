@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from crywatch.audio.waves.cleaned import to_int16
@@ -21,6 +22,7 @@ from crywatch.core import params
 from crywatch.core.digest import files_sha256
 from crywatch.core.errors import ConfigError, ModelError
 from crywatch.core.models import ModelFolder, load, save
+from crywatch.detection import released
 from crywatch.detection.blazenet.frontend import pictures
 from crywatch.detection.decisions import KEY, Calibration, Decision, RatedRule, Rule, merge_events
 from crywatch.detection.detectors import load_detector
@@ -308,6 +310,21 @@ def test_whole_numbers_on_a_microcontrollers_interpreter(model, sources, tmp_pat
     (folder / SIDECAR).write_text(json.dumps(described))
     scores = load_detector(folder).score(sound())  # on LiteRT, as ONNX is not there
     np.testing.assert_allclose(scores, load_detector(model).score(sound()), atol=1e-5)
+
+
+@pytest.mark.parametrize("given", [["released"], []])
+def test_the_released_model_is_exported_outside_of_a_project(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(cli.app, ["export", *given, "--out", "phone"])
+    assert ended.exit_code == 0, ended.output
+    assert "no project here: the export is compared with torch" in ended.output
+    about = json.loads((tmp_path / "phone" / SIDECAR).read_text())
+    assert about["model"] == json.loads((released.FOLDER / SIDECAR).read_text())["model"]
+
+
+def test_outside_of_a_project_the_settings_are_those_of_one():
+    given = yaml.safe_load((ROOT / "conf" / "stage" / "export.yaml").read_text())
+    assert asdict(released.export_configuration(None)) == given | {"model": "released"}
 
 
 def test_the_command_writes_a_folder_that_detect_takes(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from crywatch.cli import models as cli_models
+from crywatch.core.errors import CrywatchError
 from crywatch.core.project import root, say, tell
 
 
@@ -27,7 +28,7 @@ def export(
         Path | None,
         typer.Argument(
             help="A model folder of train_robust or calibrate, or champion, challenger or "
-            "NAME/VERSION of the registry; by default params.yaml's export.model.",
+            "NAME/VERSION of the registry, or released; by default params.yaml's export.model.",
             show_default=False,
         ),
     ] = None,
@@ -46,23 +47,28 @@ def export(
     Each graph is compared with torch on generated seconds and, in a project with data, on the test
     part; one that differs is not written. `crywatch detect --model OUT` runs them without torch.
     """
-    from crywatch.core import params, paths
+    from crywatch.core import paths
     from crywatch.core.models import describe
     from crywatch.corpora.terms import terms_of_model
     from crywatch.data.selection import Source
-    from crywatch.detection.devices.export import PARITY, SIDECAR, ExportConfig, run
+    from crywatch.detection.devices.export import PARITY, SIDECAR, run
+    from crywatch.detection.released import export_configuration
 
     folder = out.absolute()
-    here = root()
-    config = params.section("export", ExportConfig, here / params.PARAMS_FILE)
+    try:
+        here = root()
+    except CrywatchError:  # the released model, and a folder of one, need no project
+        here = None
+    config = export_configuration(here)
     if format:
         config = replace(config, formats=[each.value for each in format])
     path = cli_models.folder(model, config.model).absolute()
-    with contextlib.chdir(here):
-        tables = list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES))
+    with contextlib.chdir(here or Path.cwd()):
+        tables = list(map(Source, paths.CLIPS_TABLES, paths.EVENTS_TABLES)) if here else []
         sources = [each for each in tables if each.clips.is_file() and each.events.is_file()]
         if not sources:
-            say("no data/split here: the export is compared with torch on generated seconds alone")
+            where = "no data/split here" if here else "no project here"
+            say(f"{where}: the export is compared with torch on generated seconds alone")
         terms = terms_of_model(describe(path))
         said = {"commercial_use": terms.commercial_use, "terms": list(terms.licences)}
         summary = run(path, config, sources, folder, said)

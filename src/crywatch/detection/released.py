@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crywatch.core import params
 from crywatch.core.errors import CrywatchError
@@ -14,6 +15,9 @@ from crywatch.core.project import root, say
 from crywatch.detection import detectors
 from crywatch.detection.detect import DetectConfig
 from crywatch.detection.detectors import Detector
+
+if TYPE_CHECKING:
+    from crywatch.detection.devices.export import ExportConfig
 
 NAME = "released"
 FOLDER = Path(__file__).resolve().parents[1] / NAME
@@ -28,6 +32,17 @@ def configuration() -> DetectConfig:
     except CrywatchError:
         return DetectConfig(model=NAME, threshold=None, min_event_s=1.0, max_gap_s=1.0)
     return params.section("detect", DetectConfig, here / params.PARAMS_FILE)
+
+
+def export_configuration(project: Path | None) -> ExportConfig:
+    """Section ``export`` of ``project``; without one its defaults, and the released model."""
+    from crywatch.detection.devices.export import ExportConfig
+    from crywatch.detection.devices.parity import ParityLimits
+
+    if project is not None:
+        return params.section("export", ExportConfig, project / params.PARAMS_FILE)
+    limits = ParityLimits(logit=1e-4, auc=0.004, decisions=0.015)
+    return ExportConfig(NAME, ["onnx"], int8_pictures=512, test_s=1800.0, limits=limits)
 
 
 def folder_of(model: Path) -> Path:
