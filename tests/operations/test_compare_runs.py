@@ -295,6 +295,33 @@ def test_the_page_is_whole_and_the_same_bytes(told):
     assert told.title in html
 
 
+def test_the_page_shows_what_differs_and_folds_the_rest():
+    first, second = scored("a", BAD, seed=1), scored("b", GOOD, seed=1)
+    recorded = [
+        {"mine.top_t": "2", "seed": "1", "tracking.uri": "a"},
+        {"mine.top_t": "3", "seed": "1"},
+    ]
+    for run, params in zip((first, second), recorded, strict=True):
+        object.__setattr__(run, "run", replace(run.run, params=params))
+    told = compare([(first, second)], Options())
+    shown, _, folded = render(told).partition("<details")
+    assert shown.index("What differs") < shown.index("Parameters that differ")
+    assert ROBUST in shown and f"<td>{PAPER}</td>" not in shown and f"<td>{PAPER}</td>" in folded
+    assert shown.index(f"<td>{BETTER}</td>") < shown.index("mine.top_t")
+    assert "<td>2</td><td>3</td>" in shown and "seed" not in shown and "tracking.uri" not in shown
+    assert (shown.count("data:image"), folded.count("data:image")) == (1, 1)
+    [differs] = json.loads(as_json(told))["params_differ"]
+    assert (differs["name"], differs["first"], differs["second"]) == ("mine.top_t", "2", "3")
+
+    alike = [scored(name, {ROBUST: 1.0, PAPER: 0.5}, seed=n) for n, name in enumerate("ab")]
+    page = render(compare([tuple(alike)], POOLED))
+    assert SAME in page and "<h2>No difference shown</h2>" in page
+    same = render(compare([(first, first)], Options())).partition("<details")[0]
+    assert "Nothing that was measured" in same and "None: the same clips" in same
+    unknown = scored("c", GOOD, seed=1)
+    assert "Unknown: a run has no parameters" in render(compare([(first, unknown)], Options()))
+
+
 def test_verdicts_need_no_line():
     assert decide([]) == []
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crywatch.core import gate, git
 from crywatch.core.errors import CrywatchError
-from crywatch.tracking import entries, lineage, parent, registry, sender
+from crywatch.tracking import describe, entries, lineage, parent, registry, sender
 from crywatch.tracking import find as ties
 from crywatch.tracking.store import Store, open_store, tagged
 
@@ -26,6 +26,7 @@ FIRST, SECOND = "crywatch.compared.first", "crywatch.compared.second"
 BATCH = 500  # metrics of a request
 SHORT = 8  # characters of a run id that is shown
 SHA = re.compile(r"[0-9a-f]{40}")
+START = re.compile(rf"[0-9a-f]{{{SHORT},31}}")  # of a run id
 NUMBER = re.compile(r"[0-9]{1,5}")  # of a version
 LISTED = 4  # candidates that an error names
 
@@ -42,6 +43,7 @@ class EvaluatedRun:
     experiment: str  # of `dvc exp`, or ""
     started_at: str  # ISO 8601, UTC; "" for the working tree
     metrics: Mapping[str, float]
+    params: Mapping[str, str] = field(default_factory=dict)  # all of params.yaml, where recorded
 
     @property
     def label(self) -> str:
@@ -68,15 +70,15 @@ def project_store() -> Iterator[Store]:
 def workspace() -> EvaluatedRun:
     """The files of the working tree."""
     here = lineage.commit()
-    return EvaluatedRun("", "", WORKSPACE, here.sha, here.dirty, "", "", {})
+    return EvaluatedRun("", "", WORKSPACE, here.sha, here.dirty, "", "", {}, describe.here())
 
 
 def find(store: Store, which: str, registered: str) -> EvaluatedRun:
     """The evaluation that ``which`` names.
 
-    That is ``workspace``; an alias or the number of a version of model ``registered``; a run id;
-    the name of a `dvc exp`; a git revision. A rebuild stands for its evaluation, also where DVC
-    skipped it.
+    That is ``workspace``; an alias or the number of a version of model ``registered``; a run id or
+    its first eight characters; the name of a `dvc exp`; a git revision. A rebuild stands for its
+    evaluation, also where DVC skipped it.
 
     Raises
     ------
@@ -218,6 +220,8 @@ def _matches(store: Store, which: str) -> list[Run]:
     dvc.lock says what it made.
     """
     matches = list(_of_stages(store, tagged(ties.EXPERIMENT, which)))
+    if not matches and START.fullmatch(which):  # as `_line` and labels show it
+        matches = [run for run in _of_stages(store, "") if run.info.run_id.startswith(which)]
     if not matches:
         sha = git.commit(Path.cwd(), which) or (which if SHA.fullmatch(which) else "")
         at_commit = list(_of_stages(store, tagged(ties.BASELINE, sha))) if sha else []
@@ -328,6 +332,7 @@ def _evaluated_run(evaluation: Run, rebuild: Run) -> EvaluatedRun:
         experiment=tags.get(ties.EXPERIMENT, ""),
         started_at=_at(rebuild),
         metrics=dict(evaluation.data.metrics),
+        params=dict(rebuild.data.params),
     )
 
 

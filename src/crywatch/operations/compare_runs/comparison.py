@@ -25,7 +25,7 @@ from crywatch.operations.compare_runs.differences import (
     decision_tests,
     metric_differences,
 )
-from crywatch.tracking import runs
+from crywatch.tracking import describe, runs
 from crywatch.tracking.runs import EvaluatedRun
 from crywatch.tracking.store import Store
 
@@ -63,6 +63,16 @@ class Options:
 
 
 @dataclass(frozen=True)
+class ParameterDiffers:
+    """A parameter of two runs."""
+
+    run: str  # label of the second
+    name: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
 class RunComparison:
     """Pairs of runs with all that was measured of both."""
 
@@ -84,6 +94,16 @@ class RunComparison:
                 for first, second in self.models
             )
         )
+
+    @property
+    def changed(self) -> list[ParameterDiffers]:
+        """Parameters that differ; of a pair of which one has none recorded nothing is known."""
+        return [
+            ParameterDiffers(second.label, name, *values)
+            for first, second in self.pairs
+            if first.params and second.params
+            for name, values in describe.changes(first.params, second.params).items()
+        ]
 
     def metrics(self) -> dict[str, float]:
         """For the tracking store, by the names of the compared runs; of two runs alone."""

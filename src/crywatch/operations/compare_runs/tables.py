@@ -104,8 +104,26 @@ def p_value(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
+def parameter_table(comparison: RunComparison) -> Table:
+    """A line a parameter that differs."""
+    columns: Columns = {
+        "parameter": lambda row: row.name,
+        "first": lambda row: row.first,
+        "second": lambda row: row.second,
+    }
+    if len(comparison.pairs) > 1:
+        columns = {"parameter": columns["parameter"], "second run": lambda row: row.run, **columns}
+    return table("Parameters that differ", columns, comparison.changed)
+
+
 def heading(comparison: RunComparison) -> list[str]:
     """Which runs they are, and what only one of them has."""
+    lines = [*run_lines(comparison), *clip_lines(comparison), *comparison.notes]
+    return list(dict.fromkeys(lines))
+
+
+def run_lines(comparison: RunComparison) -> list[str]:
+    """Which runs they are."""
     lines = []
     for first, second in comparison.pairs:
         names = [("first", first), ("second", second)] if first is not second else [("", first)]
@@ -116,12 +134,16 @@ def heading(comparison: RunComparison) -> list[str]:
             parts += [text for text in (run.experiment, run.started_at) if text]
             parts.append(f"run {run.run_id}" if run.run_id else "data/evaluate")
             lines.append(f"{name}: ".lstrip(": ") + ", ".join(parts))
-    for clips in comparison.clips:
-        lines.append(
-            f"the clips differ in {clips.corpus}: {clips.common} of the test part in both, "
-            f"{clips.only_first} only in the first, {clips.only_second} only in the second"
-        )
-    return list(dict.fromkeys(lines + comparison.notes))
+    return list(dict.fromkeys(lines))
+
+
+def clip_lines(comparison: RunComparison) -> list[str]:
+    """In which corpora they were measured on other clips."""
+    return [
+        f"the clips differ in {clips.corpus}: {clips.common} of the test part in both, "
+        f"{clips.only_first} only in the first, {clips.only_second} only in the second"
+        for clips in comparison.clips
+    ]
 
 
 def telling(comparison: RunComparison) -> RunComparison:
@@ -181,13 +203,14 @@ def as_json(comparison: RunComparison) -> str:
     content = {
         "runs": [
             {
-                side: {k: v for k, v in vars(run).items() if k != "metrics"}
+                side: {k: v for k, v in vars(run).items() if k not in ("metrics", "params")}
                 for side, run in zip(("first", "second"), pair, strict=True)
             }
             for pair in comparison.pairs
         ],
         "lines": [line.as_dict() for line in comparison.lines],
         "decisions": [test.as_dict() for test in comparison.decisions],
+        "params_differ": [vars(each) for each in comparison.changed],
         "clips_differ": [vars(clips) for clips in comparison.clips],
         "notes": comparison.notes,
     }
