@@ -129,7 +129,7 @@ PACKAGES: dict[str, Package] = {
     "hedgewars-data": Package(
         "h/hedgewars/hedgewars-data_1.0.2-6_all.deb",
         "722225903a72604403e6e0026e40e9a6953f47a74d94efc5f55504bc05bb4761",
-        "GFDL 1.3, GPL-2",
+        "GFDL 1.3 / GPL-2",
         "Andrey Korotaev and the Hedgewars Project",
         (
             Sounds("music", r"games/hedgewars/Data/Music/.+\.ogg"),
@@ -155,14 +155,14 @@ PACKAGES: dict[str, Package] = {
     "lomiri-sounds": Package(
         "l/lomiri-sounds/lomiri-sounds_22.02-1_all.deb",
         "d4a8fd0247e43e784ad75c11312d1f0e08a0ced6a4cfaadde3dcf118ab4e9abf",
-        "CC BY-SA 3.0, CC BY 3.0, CC BY 4.0, CC0 1.0",
+        "CC BY-SA 3.0 / CC BY 3.0 / CC BY 4.0 / CC0 1.0",
         "Canonical Ltd., Mauricio Duarte, Sam Hulick, TMetso, Wayne Taylor, Amber Forest",
         (Sounds("", r"sounds/lomiri/(?P<word>(ringtones|notifications)/[^/]+)\.ogg"),),
     ),
     "sound-theme-freedesktop": Package(
         "s/sound-theme-freedesktop/sound-theme-freedesktop_0.8-2_all.deb",
         "135cc4893ba590d428577bc3bf42df756a165c05a2a43f84311ad7db779a70ea",
-        "CC BY-SA 3.0, GPL-2+",
+        "CC BY-SA 3.0 / GPL-2+",
         "Tim (corsica_s), the ALSA developers, Damien Sandras and others whom it names",
         (
             Sounds("speech", r"sounds/freedesktop/stereo/audio-channel-.+\.oga", by="alsa"),
@@ -176,7 +176,7 @@ PACKAGES: dict[str, Package] = {
     "wesnoth-1.16-data": Package(
         "w/wesnoth-1.16/wesnoth-1.16-data_1.16.9-1_all.deb",
         "1012b964bd412a6770685e3324ae3b61e176caff7846192d1ee63d55cd621e26",
-        "GPL-2+, CC BY-SA 4.0",
+        "GPL-2+ / CC BY-SA 4.0",
         "the Battle for Wesnoth Project",
         (
             Sounds(
