@@ -169,7 +169,8 @@ def test_a_fork_leaves_the_workers_to_its_parent(sound):
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 from crywatch.audio.guard import GuardedReader, _living
 reader = GuardedReader(sys.argv[1])
 blocks = iter(reader)
