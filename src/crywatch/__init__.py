@@ -29,6 +29,9 @@ __version__ = "0.1.0"
 # Before torch is loaded: OpenMP threads that wait sleep. Where others use the machine too, spinning
 # made a training step on two threads ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before ONNX Runtime is loaded, which would keep an id of the device and events to be sent to its
+# maker. Set it to 0 to let it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Infants": "crywatch.infants.enrolment.infants",

@@ -67,6 +67,7 @@ def test_every_package_that_is_imported_is_declared(folder):
         ("prefect", ["prefect"]),
         ("crepes", ["test"]),
         ("torch", ["torch"]),
+        ("starlette.types", ["page", "prefect"]),
         ("safetensors.torch", ["torch"]),
         ("numpy", []),
         ("nothing", []),

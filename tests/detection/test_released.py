@@ -1,6 +1,9 @@
 """The released model: what decides where no rebuild has been made, and what it came from."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +86,15 @@ def test_outside_a_project_it_detects(sound):
     assert crywatch.load_detector().detect("night.wav").cry == pytest.approx(
         record["cry"], abs=1e-4
     )
+
+
+def test_its_runtime_leaves_no_id_of_the_device_and_keeps_nothing_to_send(tmp_path):
+    """ONNX Runtime's telemetry writes both below the home folder before it sends anything."""
+    keep = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    code = "import crywatch; print(crywatch.load_detector().name)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code], env=keep | home, cwd=tmp_path, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 def test_a_project_without_a_rebuild_says_so_once(sound):

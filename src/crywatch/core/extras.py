@@ -15,6 +15,7 @@ IMPORTED_AS = {
     "PIL": "pillow",
     "psycopg2": "psycopg2-binary",
     "sklearn": "scikit-learn",
+    "starlette": "fastapi",  # which brings it
     "yaml": "pyyaml",
 }
 PROJECT = frozenset({"train", "infants", "tracking"})  # of the Makefile's EXTRAS
