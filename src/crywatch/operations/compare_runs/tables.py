@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from crywatch.operations.compare_runs.comparison import RunComparison
+from crywatch.operations.compare_runs.comparison import ParameterDiffers, RunComparison
 from crywatch.operations.compare_runs.differences import (
     FEW,
     NOTHING,
@@ -106,13 +106,13 @@ def p_value(value: float | None) -> str:
 
 def parameter_table(comparison: RunComparison) -> Table:
     """A line a parameter that differs."""
-    columns: Columns = {
+    columns: dict[str, Callable[[ParameterDiffers], str]] = {
         "parameter": lambda row: row.name,
         "first": lambda row: row.first,
         "second": lambda row: row.second,
     }
     if len(comparison.pairs) > 1:
-        columns = {"parameter": columns["parameter"], "second run": lambda row: row.run, **columns}
+        columns["second run"] = lambda row: row.run
     return table("Parameters that differ", columns, comparison.changed)
 
 
