@@ -126,7 +126,8 @@ def test_events_wait_for_the_broker_and_come_once_and_in_order(heard, started):
     ids = [record["id"] for record in heard.records(f"{COT}/event")]
     assert ids == ["e0", "e0", "e1", "e2", "e3", "e4", "e9"]
     assert all(line.endswith("events wait") for line in said[:-1])  # a new one for each reason
-    assert said[:-1] and said[-1] == "mqtt: connected again"
+    assert said[0].startswith("mqtt: the connection is lost")
+    assert said[-1] == "mqtt: connected again"
     line.close()
 
 
